@@ -1,0 +1,2 @@
+//! A WebRTC signaling hub.
+pub mod protocol;

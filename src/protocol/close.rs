@@ -1,0 +1,87 @@
+//! The codes that a socket is closed with.
+
+use std::fmt;
+
+/// Why a peer's socket was closed, as the WebSocket close code that it sees.
+///
+/// The codes from 4741 to 4745 are those of npm's `sigver` 20.1.0; the others are RFC 6455's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u16)]
+pub enum CloseCode {
+    /// 1001: the server goes away; come back, perhaps elsewhere.
+    GoingAway = 1001,
+    /// 1002: a frame that breaks RFC 6455.
+    ProtocolError = 1002,
+    /// 1008: refused by a limit or a policy of this server.
+    Policy = 1008,
+    /// 1009: a message over the limit.
+    TooBig = 1009,
+    /// 1013: overloaded, or this peer reads too slowly; try again later.
+    TryAgainLater = 1013,
+    /// 4741 `ERR_KEY`: the group's key is empty or too long.
+    Key = 4741,
+    /// 4742 `ERR_HEARTBEAT`: three heartbeats missed.
+    Heartbeat = 4742,
+    /// 4743 `ERR_MESSAGE`: a text message, bytes that are no `Message`, or a `Message` with no known type.
+    Message = 4743,
+    /// 4744 `ERR_BLOCKING_MEMBER`: the only member did not let a joiner in, and was replaced.
+    BlockingMember = 4744,
+    /// 4745 `ERR_URL`: the URL cannot be read.
+    Url = 4745,
+}
+
+impl CloseCode {
+    /// The number that goes over the wire.
+    pub const fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// What the hub says as the close reason unless it has something more exact to say. At most 123 bytes, as
+    /// RFC 6455 section 5.5 allows.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::GoingAway => "the server is going away",
+            Self::ProtocolError => "a frame breaks RFC 6455",
+            Self::Policy => "refused by policy",
+            Self::TooBig => "message too big",
+            Self::TryAgainLater => "too slow or overloaded, try again later",
+            Self::Key => "the key has to have 1 to 512 bytes",
+            Self::Heartbeat => "missed 3 heartbeats",
+            Self::Message => "not a binary protobuf Message of a known type",
+            Self::BlockingMember => "the only member did not let a joiner in",
+            Self::Url => "the key has to be percent-encoded UTF-8",
+        }
+    }
+}
+
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.code(), self.reason())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_the_number_of_the_protocol_and_a_reason_that_fits_a_close_frame() {
+        let table = [
+            (CloseCode::GoingAway, 1001),
+            (CloseCode::ProtocolError, 1002),
+            (CloseCode::Policy, 1008),
+            (CloseCode::TooBig, 1009),
+            (CloseCode::TryAgainLater, 1013),
+            (CloseCode::Key, 4741),
+            (CloseCode::Heartbeat, 4742),
+            (CloseCode::Message, 4743),
+            (CloseCode::BlockingMember, 4744),
+            (CloseCode::Url, 4745),
+        ];
+        for (code, number) in table {
+            assert_eq!(code.code(), number);
+            assert!(code.reason().len() <= 123, "{code}");
+        }
+    }
+}

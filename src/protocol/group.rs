@@ -1,0 +1,298 @@
+//! One group: events in, actions out.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bytes::Bytes;
+use rustc_hash::FxBuildHasher;
+
+use super::members::{Member, Members, Place, Search};
+use super::{CloseCode, LinkId, MemberId, Message, PeerId};
+
+/// What happens to a group, each with the peer that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A peer opened a socket with the group's key. It is no member yet.
+    Join {
+        /// Not in the group yet.
+        peer: PeerId,
+        /// As a member it is offered to joiners before those that are not.
+        favored: bool,
+    },
+    /// A peer asks whether it is in. Answered by one [`Message::Connected`].
+    Connect {
+        /// Who asks.
+        peer: PeerId,
+        /// What it calls itself from now on.
+        id: MemberId,
+        /// The members that it sees, at most so many as the caller is willing to look up.
+        members: Vec<MemberId>,
+        /// The id of the link that this may make: random, and no other link's. One that is not used comes back
+        /// by [`Action::Release`] at once.
+        fresh: LinkId,
+    },
+    /// A peer sends data along a link.
+    Content {
+        /// Who sends.
+        peer: PeerId,
+        /// The link of one of its joiners; or 0 or the bound member's id, for the member. Anything else: dropped.
+        recipient: u32,
+        /// Nothing more comes from this end.
+        last: bool,
+        /// The payload.
+        data: Bytes,
+    },
+    /// A peer's socket is closed.
+    Leave {
+        /// Who left. Its id may join again.
+        peer: PeerId,
+    },
+}
+
+/// What the group wants done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Send a message to a peer.
+    Send {
+        /// A peer that joined and has not left.
+        to: PeerId,
+        /// [`Message::Connected`] or [`Message::Content`].
+        message: Message,
+    },
+    /// Close a peer's socket. The group goes on without it, and takes nothing but contents from it until it leaves.
+    Close {
+        /// Whom to close.
+        peer: PeerId,
+        /// Why.
+        code: CloseCode,
+    },
+    /// No link has this id any more: it may be given out again.
+    Release(LinkId),
+}
+
+/// The peers that opened a socket with one key.
+///
+/// Everything that the protocol decides is decided in [`Group::handle`]. It never fails and never waits. In a group of
+/// n peers a connect costs O(log n + members named), a content O(1), a leave O(log n + the links of the one that
+/// leaves).
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    peers: HashMap<PeerId, Peer, FxBuildHasher>,
+    members: Members,
+    links: HashMap<LinkId, Link, FxBuildHasher>,
+}
+
+#[derive(Clone, Debug)]
+struct Peer {
+    favored: bool,
+    /// What it called itself when it was last admitted.
+    id: MemberId,
+    /// Its place among the members, while it is one.
+    place: Option<Place>,
+    /// It was told to close: it asks for nothing any more.
+    closed: bool,
+    /// Its link as a joiner.
+    bound: Option<LinkId>,
+    /// Its links as a member.
+    joiners: BTreeSet<LinkId>,
+    /// Whom it was bound to since it was last admitted. Few peers ever search, so the others do not pay for it.
+    search: Option<Box<Search>>,
+}
+
+#[derive(Clone, Debug)]
+struct Link {
+    joiner: End,
+    member: End,
+}
+
+#[derive(Clone, Debug)]
+struct End {
+    peer: PeerId,
+    /// This end has said that nothing more comes from it.
+    done: bool,
+}
+
+impl Group {
+    /// A group without peers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many peers have joined and not left, members or not.
+    pub fn peers(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// How many links there are.
+    pub fn links(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Takes one event and appends what has to be done because of it to `out`.
+    ///
+    /// # Panics
+    /// When a peer joins twice, or does anything else before it joined or after it left, or when a fresh link id is
+    /// in use: the caller has lost count.
+    pub fn handle(&mut self, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::Join { peer, favored } => self.join(peer, favored),
+            Event::Connect { peer, id, members, fresh } => self.connect(peer, id, &members, fresh, out),
+            Event::Content { peer, recipient, last, data } => self.content(peer, recipient, last, data, out),
+            Event::Leave { peer } => self.leave(peer, out),
+        }
+    }
+
+    fn join(&mut self, peer: PeerId, favored: bool) {
+        let fresh = Peer {
+            favored,
+            id: MemberId(0),
+            place: None,
+            closed: false,
+            bound: None,
+            joiners: BTreeSet::new(),
+            search: None,
+        };
+        let earlier = self.peers.insert(peer, fresh);
+        assert!(earlier.is_none(), "{peer:?} joined twice");
+    }
+
+    fn connect(&mut self, peer: PeerId, id: MemberId, named: &[MemberId], fresh: LinkId, out: &mut Vec<Action>) {
+        let asking = self.peer(peer);
+        if asking.closed {
+            out.push(Action::Release(fresh));
+            return;
+        }
+        let sole = self.members.sole();
+        let offered = if sole.is_some_and(|sole| sole.peer == peer) {
+            None
+        } else if self.members.is_empty() || self.members.include_any(named) {
+            self.admit(peer, id);
+            None
+        } else if let Some(sole) = sole.filter(|sole| asking.tried(sole.id)) {
+            self.evict(sole.peer, out);
+            self.admit(peer, id);
+            None
+        } else {
+            Some(self.offer(peer))
+        };
+        match offered {
+            Some(member) => self.bind(peer, member, fresh, out),
+            None => out.push(Action::Release(fresh)),
+        }
+        out.push(Action::Send { to: peer, message: Message::Connected(offered.is_none()) });
+    }
+
+    /// Makes a peer a member, or gives a member its new id.
+    fn admit(&mut self, peer: PeerId, id: MemberId) {
+        let entry = self.peers.get_mut(&peer).expect("who is admitted has joined");
+        entry.search = None;
+        entry.id = id;
+        match entry.place {
+            Some(place) => self.members.rename(place, id),
+            None => entry.place = Some(self.members.admit(Member { peer, id }, entry.favored)),
+        }
+    }
+
+    /// Puts the blocking member out.
+    fn evict(&mut self, peer: PeerId, out: &mut Vec<Action>) {
+        let entry = self.peers.get_mut(&peer).expect("a member has joined");
+        let place = entry.place.take().expect("a member has its place");
+        entry.closed = true;
+        self.members.remove(place);
+        out.push(Action::Close { peer, code: CloseCode::BlockingMember });
+    }
+
+    /// Whom a peer that is not admitted is to be bound to.
+    fn offer(&mut self, peer: PeerId) -> PeerId {
+        let entry = self.peers.get_mut(&peer).expect("who asks has joined");
+        if let Some(place) = entry.place.take() {
+            self.members.remove(place);
+        }
+        let search = entry.search.get_or_insert_default();
+        self.members.offer(search).expect("a group without another member admits who asks").peer
+    }
+
+    fn bind(&mut self, joiner: PeerId, member: PeerId, link: LinkId, out: &mut Vec<Action>) {
+        let replaced = self.peers.get_mut(&joiner).expect("who asks has joined").bound.replace(link);
+        if let Some(replaced) = replaced {
+            self.cut(replaced, out);
+        }
+        self.peers.get_mut(&member).expect("a member has joined").joiners.insert(link);
+        let ends = Link { joiner: End { peer: joiner, done: false }, member: End { peer: member, done: false } };
+        let earlier = self.links.insert(link, ends);
+        assert!(earlier.is_none(), "{link:?} is not fresh");
+    }
+
+    fn content(&mut self, peer: PeerId, recipient: u32, last: bool, data: Bytes, out: &mut Vec<Action>) {
+        let sender = self.peer(peer);
+        let to_joiner = LinkId::new(recipient).filter(|link| sender.joiners.contains(link));
+        let to_member = || sender.bound.filter(|&link| recipient == 0 || recipient == self.bound_member(link).0);
+        let Some(id) = to_joiner.or_else(to_member) else { return };
+        let link = self.links.get_mut(&id).expect("its ends know no other links");
+        let (from, to, message) = match to_joiner {
+            Some(_) => (&mut link.member, &link.joiner, Message::from_member(id, data)),
+            None => (&mut link.joiner, &link.member, Message::from_joiner(id, data)),
+        };
+        if from.done {
+            return;
+        }
+        out.push(Action::Send { to: to.peer, message });
+        from.done = last;
+        if link.joiner.done && link.member.done {
+            let joiner = link.joiner.peer;
+            self.peers.get_mut(&joiner).expect("a link's ends have joined").bound = None;
+            self.cut(id, out);
+        }
+    }
+
+    fn leave(&mut self, peer: PeerId, out: &mut Vec<Action>) {
+        let left = self.peers.remove(&peer).unwrap_or_else(|| panic!("{peer:?} left without having joined"));
+        if let Some(place) = left.place {
+            self.members.remove(place);
+        }
+        if let Some(id) = left.bound {
+            let link = self.links.remove(&id).expect("its ends know no other links");
+            let member = self.peers.get_mut(&link.member.peer).expect("a link's ends have joined");
+            member.joiners.remove(&id);
+            if !link.joiner.done {
+                out.push(Action::Send { to: link.member.peer, message: Message::from_joiner(id, Bytes::new()) });
+            }
+            out.push(Action::Release(id));
+        }
+        for id in left.joiners {
+            let link = self.links.remove(&id).expect("its ends know no other links");
+            self.peers.get_mut(&link.joiner.peer).expect("a link's ends have joined").bound = None;
+            if !link.member.done {
+                out.push(Action::Send { to: link.joiner.peer, message: Message::from_member(id, Bytes::new()) });
+            }
+            out.push(Action::Release(id));
+        }
+    }
+
+    /// Ends a link that its joiner knows no more, without telling anyone.
+    fn cut(&mut self, id: LinkId, out: &mut Vec<Action>) {
+        let link = self.links.remove(&id).expect("its ends know no other links");
+        self.peers.get_mut(&link.member.peer).expect("a link's ends have joined").joiners.remove(&id);
+        out.push(Action::Release(id));
+    }
+
+    fn bound_member(&self, link: LinkId) -> MemberId {
+        self.peer(self.links[&link].member.peer).id
+    }
+
+    fn peer(&self, peer: PeerId) -> &Peer {
+        self.peers.get(&peer).unwrap_or_else(|| panic!("{peer:?} has not joined"))
+    }
+}
+
+impl Peer {
+    fn tried(&self, id: MemberId) -> bool {
+        self.search.as_ref().is_some_and(|search| search.tried(id))
+    }
+}
+
+#[cfg(test)]
+mod sound;
+#[cfg(test)]
+mod tests;
