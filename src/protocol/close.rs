@@ -17,6 +17,8 @@ pub enum CloseCode {
     Policy = 1008,
     /// 1009: a message over the limit.
     TooBig = 1009,
+    /// 1011: a bug in the server.
+    Internal = 1011,
     /// 1013: overloaded, or this peer reads too slowly; try again later.
     TryAgainLater = 1013,
     /// 4741 `ERR_KEY`: the group's key is empty or too long.
@@ -45,6 +47,7 @@ impl CloseCode {
             Self::ProtocolError => "a frame breaks RFC 6455",
             Self::Policy => "refused by policy",
             Self::TooBig => "message too big",
+            Self::Internal => "internal error, come back",
             Self::TryAgainLater => "too slow or overloaded, try again later",
             Self::Key => "the key has to have 1 to 512 bytes",
             Self::Heartbeat => "missed 3 heartbeats",
@@ -72,6 +75,7 @@ mod tests {
             (CloseCode::ProtocolError, 1002),
             (CloseCode::Policy, 1008),
             (CloseCode::TooBig, 1009),
+            (CloseCode::Internal, 1011),
             (CloseCode::TryAgainLater, 1013),
             (CloseCode::Key, 4741),
             (CloseCode::Heartbeat, 4742),

@@ -1,0 +1,163 @@
+//! Peers without a network, for tests: a connected pair of transports, and a client that speaks the protocol.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let hub = sigver::SignalingHub::new();
+//! let mut alice = sigver::memory::open(&hub, "a key");
+//! assert!(alice.ask(1, &[]).await);
+//! alice.close().await;
+//! # }
+//! ```
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+
+use crate::protocol::{MemberId, Message};
+use crate::transport::{CloseFrame, Frame, Transport, TransportError};
+use crate::{Opening, SignalingHub};
+
+pub use crate::transport::{ChannelTransport, pair};
+
+/// How many frames each direction of [`open`]'s pair holds.
+const CAPACITY: usize = 16;
+
+/// Opens a peer of `hub`, served by a task of its own.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn open(hub: &SignalingHub, opening: impl Into<Opening>) -> Client<ChannelTransport> {
+    let (there, here) = pair(CAPACITY);
+    let (hub, opening) = (hub.clone(), opening.into());
+    tokio::spawn(async move { hub.serve(there, opening).await });
+    Client::new(here)
+}
+
+/// A peer's side of the protocol over any transport, one method for each thing that it can say.
+///
+/// It is for tests, and does as it is told: it sends no heartbeats of its own, and whatever was not to be expected is
+/// a panic that says what came instead.
+#[derive(Debug)]
+pub struct Client<T> {
+    transport: T,
+}
+
+/// What a [`Client`] hears.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Heard {
+    /// A message of the protocol.
+    Message(Message),
+    /// The hub closes the socket, with this code and reason if it gave any.
+    Closed(Option<CloseFrame>),
+    /// The socket is gone without a close.
+    Gone,
+}
+
+impl<T: Transport + Unpin> Client<T> {
+    /// A client at the other end of a transport that somebody serves.
+    pub fn new(transport: T) -> Self {
+        Self { transport }
+    }
+
+    /// Sends a frame of any kind, allowed or not. That the hub is gone does not matter here: [`Client::hear`] tells.
+    pub async fn send(&mut self, frame: Frame) {
+        // The peer of a closed socket learns of it by reading.
+        let _: Result<(), T::Fault> = self.transport.send(frame).await;
+    }
+
+    /// Sends a message of any kind.
+    pub async fn say(&mut self, message: Message) {
+        self.send(Frame::Binary(message.encode())).await;
+    }
+
+    /// Says "I am `id` and see `members`", and does not wait for the answer.
+    pub async fn connect(&mut self, id: u32, members: &[u32]) {
+        let members = members.iter().copied().map(MemberId).collect();
+        self.say(Message::Connect { id: MemberId(id), members }).await;
+    }
+
+    /// Says "I am `id` and see `members`", and returns the answer: true for a member, false for one that is bound.
+    ///
+    /// # Panics
+    /// When anything but an answer comes.
+    pub async fn ask(&mut self, id: u32, members: &[u32]) -> bool {
+        self.connect(id, members).await;
+        match self.hear().await {
+            Heard::Message(Message::Connected(admitted)) => admitted,
+            other => panic!("expected an answer to connect, but heard {other:?}"),
+        }
+    }
+
+    /// Sends data to a link, or with `recipient` 0 to the member that it is bound to.
+    pub async fn content(&mut self, recipient: u32, data: impl Into<Bytes>) {
+        self.say(Message::content(recipient, data)).await;
+    }
+
+    /// As [`Client::content`], and says that it was the last in this direction.
+    pub async fn last_content(&mut self, recipient: u32, data: impl Into<Bytes>) {
+        self.say(Message::last_content(recipient, data)).await;
+    }
+
+    /// Says "I am alive".
+    pub async fn heartbeat(&mut self) {
+        self.say(Message::Heartbeat).await;
+    }
+
+    /// What comes next, heartbeats apart.
+    pub async fn hear(&mut self) -> Heard {
+        loop {
+            match self.hear_all().await {
+                Heard::Message(Message::Heartbeat) => {}
+                heard => return heard,
+            }
+        }
+    }
+
+    /// What comes next, heartbeats included.
+    ///
+    /// # Panics
+    /// When it is no message of the protocol.
+    pub async fn hear_all(&mut self) -> Heard {
+        loop {
+            match self.transport.next().await.map(|frame| frame.map_err(Into::<TransportError>::into)) {
+                Some(Ok(Frame::Binary(bytes))) => match Message::decode(bytes) {
+                    Ok(message) => return Heard::Message(message),
+                    Err(error) => panic!("the hub sent what is {error}"),
+                },
+                Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {}
+                Some(Ok(Frame::Close(frame))) => return Heard::Closed(frame),
+                Some(Ok(Frame::Text(text))) => panic!("the hub sent a text: {text}"),
+                Some(Err(_)) | None => return Heard::Gone,
+            }
+        }
+    }
+
+    /// The next content: the link that it came along, and the data, empty when the other end is gone.
+    ///
+    /// # Panics
+    /// When anything else comes.
+    pub async fn receive_content(&mut self) -> (u32, Bytes) {
+        match self.hear().await {
+            Heard::Message(Message::Content { sender, recipient, data, .. }) => (sender.max(recipient), data),
+            other => panic!("expected a content, but heard {other:?}"),
+        }
+    }
+
+    /// The code that the hub closes this peer with.
+    ///
+    /// # Panics
+    /// When anything but heartbeats and a close with a code comes.
+    pub async fn closed(&mut self) -> u16 {
+        match self.hear().await {
+            Heard::Closed(Some(frame)) => frame.code,
+            other => panic!("expected a close, but heard {other:?}"),
+        }
+    }
+
+    /// Closes the socket in order.
+    pub async fn close(mut self) {
+        self.send(Frame::Close(None)).await;
+        // A hub that is gone already is as good as one that answers.
+        let _: Result<(), T::Fault> = self.transport.close().await;
+    }
+}

@@ -1,0 +1,66 @@
+//! The goodbye to a peer that the hub closes.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use tokio::time::timeout;
+
+use super::Ending;
+use crate::protocol::{CloseCode, Fault};
+use crate::transport::{CloseFrame, Frame, Transport};
+
+/// What a peer is told when it is closed.
+#[derive(Debug)]
+pub(super) struct Closing {
+    code: CloseCode,
+    reason: String,
+}
+
+impl Closing {
+    pub(super) fn new(code: CloseCode, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+
+    /// Writes what still waits and the close frame, and reads on until the peer has answered, so that no reset of the
+    /// socket eats the code. A peer that does not do its part in time is dropped by the caller.
+    pub(super) async fn carry_out<T: Transport>(
+        self,
+        mut transport: Pin<&mut T>,
+        rest: VecDeque<Bytes>,
+        within: Duration,
+    ) -> Ending {
+        let Self { code, reason } = self;
+        let frame = CloseFrame::new(code.code(), reason);
+        let reason = frame.reason.clone();
+        let goodbye = async {
+            for bytes in rest {
+                transport.feed(Frame::Binary(bytes)).await?;
+            }
+            transport.send(Frame::Close(Some(frame))).await?;
+            while let Some(Ok(frame)) = transport.next().await {
+                if matches!(frame, Frame::Close(_)) {
+                    break;
+                }
+            }
+            transport.close().await
+        };
+        // In time or not, done or failed: the peer is closed, and there is nothing left to do for it.
+        let _: Result<Result<(), T::Fault>, _> = timeout(within, goodbye).await;
+        Ending::Closed { code, reason }
+    }
+}
+
+impl From<CloseCode> for Closing {
+    fn from(code: CloseCode) -> Self {
+        Self::new(code, code.reason())
+    }
+}
+
+impl From<Fault> for Closing {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.close_code(), fault.to_string())
+    }
+}

@@ -1,0 +1,203 @@
+//! One peer's task: it reads, writes and keeps time.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::SinkExt as _;
+use tokio::time::{sleep, timeout};
+
+use super::closing::Closing;
+use super::deadlines::{Deadlines, Due};
+use super::outbox::Outbox;
+use super::{Ending, Limits, Seat, Shared};
+use crate::protocol::{CloseCode, Message, Request, Session};
+use crate::transport::{Frame, Transport, TransportError};
+
+/// How many frames are read before the task writes and lets others run.
+const READ_BUDGET: usize = 64;
+
+/// What the task works with. Reading, writing and timers are polled side by side, so that a peer that does not read
+/// is still heard, and one that does not write is still written to.
+pub(super) struct Connection<'a, T> {
+    transport: Pin<&'a mut T>,
+    seat: &'a Seat,
+    session: Session,
+    limits: &'a Limits,
+    deadlines: Deadlines<'a>,
+    /// Taken from the outbox and not yet written.
+    batch: &'a mut VecDeque<Bytes>,
+    /// Something was written since the last flush.
+    unflushed: bool,
+}
+
+/// Why reading and writing stopped.
+enum Stop {
+    /// The peer said goodbye, or went without.
+    Left(Option<u16>),
+    /// The peer has to go.
+    Close(Closing),
+    /// The socket failed.
+    Failed(TransportError),
+}
+
+impl<T: Transport> Connection<'_, T> {
+    /// Runs until the peer is gone or has to go. The seat is given up before the goodbye, which may take a while.
+    pub(super) async fn run(seat: Seat, mut transport: Pin<&mut T>, shared: &Shared) -> Ending {
+        let limits = &shared.limits;
+        let mut batch = VecDeque::new();
+        let stop = {
+            let sleep = pin!(sleep(limits.heartbeat));
+            let mut connection = Connection {
+                transport: transport.as_mut(),
+                seat: &seat,
+                session: Session::new(limits.missed_heartbeats, limits.max_members_named),
+                limits,
+                deadlines: Deadlines::start(sleep, limits, shared.epoch),
+                batch: &mut batch,
+                unflushed: false,
+            };
+            poll_fn(|cx| match connection.advance(cx) {
+                Ok(()) => Poll::Pending,
+                Err(stop) => Poll::Ready(stop),
+            })
+            .await
+        };
+        let outbox = seat.outbox().clone();
+        drop(seat);
+        // Rare and large, so not part of every peer's future.
+        Box::pin(stop.carry_out(transport, batch, &outbox, limits)).await
+    }
+
+    /// Does all that can be done now.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Result<(), Stop> {
+        loop {
+            let more = self.read(cx)?;
+            let stalled = self.write(cx)?;
+            self.deadlines.writing(stalled);
+            match self.deadlines.poll(cx) {
+                Poll::Ready(Due::Heartbeat) => {
+                    self.session.tick()?;
+                    self.batch.push_back(Message::HEARTBEAT);
+                }
+                Poll::Ready(Due::Connect) => {
+                    let reason = format!("no connect within {:?}", self.limits.connect_within);
+                    return Err(Stop::Close(Closing::new(CloseCode::Policy, reason)));
+                }
+                Poll::Ready(Due::Write) => {
+                    let reason = format!("took nothing for {:?}", self.limits.write_within);
+                    return Err(Stop::Close(Closing::new(CloseCode::TryAgainLater, reason)));
+                }
+                Poll::Pending => {
+                    if more {
+                        cx.waker().wake_by_ref();
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Reads what has come, and says whether there may be more.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
+        for _ in 0..READ_BUDGET {
+            match self.transport.as_mut().poll_next(cx) {
+                Poll::Ready(Some(Ok(frame))) => self.receive(frame)?,
+                Poll::Ready(Some(Err(error))) => return Err(Stop::Failed(error.into())),
+                Poll::Ready(None) => return Err(Stop::Left(None)),
+                Poll::Pending => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn receive(&mut self, frame: Frame) -> Result<(), Stop> {
+        match frame {
+            Frame::Binary(bytes) if bytes.len() > self.limits.max_message_bytes => Err(self.limits.too_big().into()),
+            Frame::Binary(bytes) => {
+                if let Some(request) = self.session.receive(bytes)? {
+                    if matches!(request, Request::Connect { .. }) {
+                        self.deadlines.connected();
+                    }
+                    self.seat.request(request);
+                }
+                Ok(())
+            }
+            Frame::Text(_) => {
+                Err(Closing::new(CloseCode::Message, "a text message; messages have to be binary").into())
+            }
+            // The transport answers.
+            Frame::Ping(_) | Frame::Pong(_) => Ok(()),
+            Frame::Close(frame) => Err(Stop::Left(frame.map(|frame| frame.code))),
+        }
+    }
+
+    /// Writes what waits: feeds all of it, then flushes once. Says whether the socket holds it up.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
+        loop {
+            if self.batch.is_empty() {
+                match self.seat.outbox().poll_take(self.batch, cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(code)) => return Err(Closing::from(code).into()),
+                    Poll::Pending => break,
+                }
+            }
+            while !self.batch.is_empty() {
+                if self.transport.as_mut().poll_ready(cx).map_err(Stop::failed)?.is_pending() {
+                    return Ok(true);
+                }
+                if let Some(bytes) = self.batch.pop_front() {
+                    self.transport.as_mut().start_send(Frame::Binary(bytes)).map_err(Stop::failed)?;
+                    self.unflushed = true;
+                }
+            }
+        }
+        if self.unflushed {
+            self.unflushed = self.transport.as_mut().poll_flush(cx).map_err(Stop::failed)?.is_pending();
+        }
+        Ok(self.unflushed)
+    }
+}
+
+impl Stop {
+    fn failed(error: impl Into<TransportError>) -> Self {
+        Self::Failed(error.into())
+    }
+
+    async fn carry_out<T: Transport>(
+        self,
+        mut transport: Pin<&mut T>,
+        mut rest: VecDeque<Bytes>,
+        outbox: &Arc<Outbox>,
+        limits: &Limits,
+    ) -> Ending {
+        let closing = match self {
+            Self::Close(closing) => closing,
+            Self::Failed(TransportError::TooBig(_)) => limits.too_big(),
+            Self::Failed(TransportError::Malformed(_)) => CloseCode::ProtocolError.into(),
+            Self::Failed(error @ TransportError::Lost(_)) => return Ending::Lost(error),
+            Self::Left(code) => {
+                // The transport answers the peer's goodbye. If it cannot, the peer is gone all the same.
+                let _: Result<Result<(), T::Fault>, _> = timeout(limits.close_within, transport.close()).await;
+                return Ending::Left { code };
+            }
+        };
+        outbox.drain(&mut rest);
+        closing.carry_out(transport, rest, limits.close_within).await
+    }
+}
+
+impl Limits {
+    fn too_big(&self) -> Closing {
+        Closing::new(CloseCode::TooBig, format!("a message over {} bytes", self.max_message_bytes))
+    }
+}
+
+impl<C: Into<Closing>> From<C> for Stop {
+    fn from(closing: C) -> Self {
+        Self::Close(closing.into())
+    }
+}

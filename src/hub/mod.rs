@@ -1,0 +1,189 @@
+//! When things happen: the tasks, timers, queues and limits around the protocol.
+
+mod builder;
+mod closing;
+mod connection;
+mod deadlines;
+mod ending;
+mod link_ids;
+mod opening;
+mod outbox;
+mod registry;
+mod room;
+mod seat;
+mod stats;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::time::Instant;
+
+use crate::protocol::{CloseCode, PeerId};
+use crate::transport::Transport;
+pub(crate) use builder::Limits;
+pub use builder::{ConfigError, HubBuilder};
+use closing::Closing;
+use connection::Connection;
+pub use ending::Ending;
+use link_ids::LinkIds;
+pub use opening::Opening;
+use registry::Registry;
+use seat::Seat;
+pub use stats::Stats;
+use stats::{Count, Counters};
+
+/// Where peers with one key find each other.
+///
+/// A clone is cheap and means the same hub. The hub owns no listener, runtime or task: each peer lives in the future
+/// of its own [`SignalingHub::serve`], and what it leaves behind is nothing.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use sigver::{SignalingHub, memory};
+///
+/// let hub = SignalingHub::new();
+/// let mut alice = memory::open(&hub, "a key");
+/// let mut bob = memory::open(&hub, "a key");
+///
+/// assert!(alice.ask(1, &[]).await); // The first one is a member at once.
+/// assert!(!bob.ask(2, &[]).await); // The second is bound to her, and signals:
+/// bob.content(0, "offer").await;
+/// let (link, offer) = alice.receive_content().await;
+/// assert_eq!(offer, "offer");
+/// alice.content(link, "answer").await;
+/// assert_eq!(bob.receive_content().await.1, "answer");
+/// assert_eq!(hub.stats().relayed, 2);
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SignalingHub {
+    shared: Arc<Shared>,
+}
+
+/// What all clones of a hub and all of its peers share.
+struct Shared {
+    limits: Limits,
+    registry: Registry,
+    link_ids: LinkIds,
+    counters: Counters,
+    peers: AtomicU64,
+    leaving: AtomicBool,
+    /// What heartbeats are aligned to.
+    epoch: Instant,
+}
+
+impl SignalingHub {
+    /// A hub with the default limits.
+    pub fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    /// A hub with other limits.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let hub = sigver::SignalingHub::builder().max_peers_per_group(50).build()?;
+    /// let error = sigver::SignalingHub::builder().heartbeat(Duration::from_secs(9)).build().unwrap_err();
+    /// assert_eq!(error.to_string(), "heartbeat is 9s; it has to be more than 0 and at most 5s");
+    /// # Ok::<(), sigver::ConfigError>(())
+    /// ```
+    pub fn builder() -> HubBuilder {
+        HubBuilder::default()
+    }
+
+    fn with(limits: Limits) -> Self {
+        let shared = Shared {
+            limits,
+            registry: Registry::default(),
+            link_ids: LinkIds::default(),
+            counters: Counters::default(),
+            peers: AtomicU64::new(0),
+            leaving: AtomicBool::new(false),
+            epoch: Instant::now(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// Serves one peer until it leaves or is closed, and says which.
+    ///
+    /// This is the one way in. The adapters call it; an app that has a socket of its own calls it too. It has to run
+    /// within a tokio runtime that has its timer enabled.
+    ///
+    /// A key that is none is answered here, by the close code of the protocol, as a browser cannot read an HTTP status.
+    ///
+    /// # Cancel safety
+    /// Dropping the future at any point takes the peer out of its group at once, tells those at the other ends of its
+    /// links, and drops the transport without a close code.
+    pub async fn serve<T: Transport>(&self, transport: T, opening: impl Into<Opening>) -> Ending {
+        let shared = &self.shared;
+        let _open = Count::up(&shared.counters.sockets);
+        let mut transport = pin!(transport);
+        let Opening { key, favored } = opening.into();
+        let seat = match key {
+            Ok(key) => Seat::take(shared, key, favored),
+            Err(error) => Err(Closing::new(error.close_code(), error.to_string())),
+        };
+        let ending = match seat {
+            Ok(seat) => {
+                tracing::debug!(peer = seat.peer().0, favored, "peer opened");
+                Connection::run(seat, transport.as_mut(), shared).await
+            }
+            Err(closing) => Box::pin(closing.carry_out(transport, VecDeque::new(), shared.limits.close_within)).await,
+        };
+        tracing::debug!(%ending, "peer closed");
+        ending
+    }
+
+    /// How many there are of what, now.
+    pub fn stats(&self) -> Stats {
+        let Shared { registry, link_ids, counters, .. } = &*self.shared;
+        Stats {
+            peers: counters.seats.now(),
+            groups: registry.rooms(),
+            links: link_ids.in_use(),
+            relayed: registry.relayed(),
+        }
+    }
+
+    /// Closes all peers with 1001, as well as those that come from now on, and waits until their sockets are closed.
+    ///
+    /// A peer that does not answer the close, or does not read, is dropped after [`HubBuilder::close_within`].
+    /// HTTP servers' own graceful shutdown does not know of upgraded sockets: call this beside it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take the closes back.
+    pub async fn shutdown(&self) {
+        // Before the walk: a peer takes its seat and then looks at this, so one of the two sees the other.
+        self.shared.leaving.store(true, Ordering::SeqCst);
+        for room in self.shared.registry.snapshot() {
+            room.close_all(CloseCode::GoingAway);
+        }
+        self.shared.counters.sockets.none().await;
+    }
+}
+
+impl Shared {
+    fn next_peer(&self) -> PeerId {
+        PeerId(self.peers.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Default for SignalingHub {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for SignalingHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignalingHub").field("stats", &self.stats()).field("limits", self.limits()).finish()
+    }
+}

@@ -1,0 +1,205 @@
+//! What waits to be written to one peer.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::Limits;
+use crate::protocol::CloseCode;
+
+/// How many frames a queue keeps room for while it is empty: bursts are rare, and idle peers are many.
+const KEPT_CAPACITY: usize = 8;
+
+/// A bounded queue from a room to a peer's task. Pushing never waits; a peer that lets it overflow is closed.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    /// What was taken and may not be written yet counts too: frames and bytes.
+    taken: (usize, usize),
+    closed: Option<CloseCode>,
+    waker: Option<Waker>,
+}
+
+impl Outbox {
+    /// Puts a frame behind the others. After a close it goes nowhere.
+    pub(super) fn push(&self, frame: Bytes, limits: &Limits) {
+        let mut queue = self.queue.lock().expect("nothing panics under this lock");
+        if queue.closed.is_some() {
+            return;
+        }
+        let frames = queue.taken.0 + queue.frames.len() + 1;
+        let bytes = queue.taken.1 + queue.bytes + frame.len();
+        if frames > limits.outbox_messages || bytes > limits.outbox_bytes {
+            // Some of it lost is worse than all of it: the peer comes back and starts afresh.
+            queue.frames = VecDeque::new();
+            queue.closed = Some(CloseCode::TryAgainLater);
+        } else {
+            queue.bytes += frame.len();
+            queue.frames.push_back(frame);
+        }
+        wake(queue);
+    }
+
+    /// Closes the peer once what waits is written. The first code counts.
+    pub(super) fn close(&self, code: CloseCode) {
+        let mut queue = self.queue.lock().expect("nothing panics under this lock");
+        queue.closed.get_or_insert(code);
+        wake(queue);
+    }
+
+    /// Takes all that waits, into `batch`, which is empty because the batch before was written. `Err` says that the
+    /// peer is to be closed, and that nothing waits any more.
+    pub(super) fn poll_take(&self, batch: &mut VecDeque<Bytes>, cx: &mut Context<'_>) -> Poll<Result<(), CloseCode>> {
+        debug_assert!(batch.is_empty(), "what was taken before is written first");
+        let mut queue = self.queue.lock().expect("nothing panics under this lock");
+        queue.taken = (queue.frames.len(), queue.bytes);
+        queue.bytes = 0;
+        if !queue.frames.is_empty() {
+            std::mem::swap(&mut queue.frames, batch);
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(code) = queue.closed {
+            return Poll::Ready(Err(code));
+        }
+        queue.frames.shrink_to(KEPT_CAPACITY);
+        batch.shrink_to(KEPT_CAPACITY);
+        match &mut queue.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Adds what waits to `batch`, for the last time.
+    pub(super) fn drain(&self, batch: &mut VecDeque<Bytes>) {
+        let mut queue = self.queue.lock().expect("nothing panics under this lock");
+        batch.append(&mut queue.frames);
+    }
+
+    #[cfg(test)]
+    pub(super) fn closed(&self) -> Option<CloseCode> {
+        self.queue.lock().expect("nothing panics under this lock").closed
+    }
+}
+
+/// Wakes the peer's task after the lock is gone: a waker is somebody else's code.
+fn wake(mut queue: std::sync::MutexGuard<'_, Queue>) {
+    let waker = queue.waker.take();
+    drop(queue);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_test::task;
+
+    fn limits() -> Limits {
+        Limits { outbox_messages: 3, outbox_bytes: 10, ..Limits::default() }
+    }
+
+    fn push(outbox: &Outbox, frame: &'static str) {
+        outbox.push(frame.into(), &limits());
+    }
+
+    /// Polls once. The task that is woken is a mock that counts nothing here.
+    fn take(outbox: &Outbox, batch: &mut VecDeque<Bytes>) -> Poll<Result<(), CloseCode>> {
+        task::spawn(()).enter(|cx, _| outbox.poll_take(batch, cx))
+    }
+
+    #[test]
+    fn all_that_waits_is_taken_at_once_and_in_order() {
+        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
+        assert_eq!(take(&outbox, &mut batch), Poll::Pending);
+        ["a", "b"].map(|frame| push(&outbox, frame));
+        assert_eq!(take(&outbox, &mut batch), Poll::Ready(Ok(())));
+        assert_eq!(batch, ["a", "b"]);
+    }
+
+    #[test]
+    fn one_message_too_many_closes_with_1013() {
+        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
+        ["a", "b", "c"].map(|frame| push(&outbox, frame));
+        assert_eq!(outbox.closed(), None);
+        push(&outbox, "d");
+        assert_eq!(take(&outbox, &mut batch), Poll::Ready(Err(CloseCode::TryAgainLater)));
+    }
+
+    #[test]
+    fn one_byte_too_many_closes_with_1013() {
+        let outbox = Outbox::default();
+        push(&outbox, "0123456789");
+        assert_eq!(outbox.closed(), None);
+        push(&outbox, "x");
+        assert_eq!(outbox.closed(), Some(CloseCode::TryAgainLater));
+    }
+
+    #[test]
+    fn what_is_taken_and_not_written_still_counts() {
+        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
+        ["a", "b"].map(|frame| push(&outbox, frame));
+        assert!(take(&outbox, &mut batch).is_ready());
+        push(&outbox, "c");
+        assert_eq!(outbox.closed(), None);
+        push(&outbox, "d");
+        assert_eq!(outbox.closed(), Some(CloseCode::TryAgainLater));
+    }
+
+    #[test]
+    fn what_is_written_counts_no_more() {
+        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
+        for _ in 0..10 {
+            ["a", "b", "c"].map(|frame| push(&outbox, frame));
+            assert!(take(&outbox, &mut batch).is_ready());
+            batch.clear();
+            assert!(take(&outbox, &mut batch).is_pending());
+        }
+        assert_eq!(outbox.closed(), None);
+    }
+
+    #[test]
+    fn a_close_comes_after_what_waits_and_the_first_one_counts() {
+        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
+        push(&outbox, "a");
+        outbox.close(CloseCode::BlockingMember);
+        outbox.close(CloseCode::GoingAway);
+        push(&outbox, "b");
+        assert_eq!(take(&outbox, &mut batch), Poll::Ready(Ok(())));
+        assert_eq!(batch, ["a"]);
+        batch.clear();
+        assert_eq!(take(&outbox, &mut batch), Poll::Ready(Err(CloseCode::BlockingMember)));
+    }
+
+    #[test]
+    fn a_push_and_a_close_wake_the_peer() {
+        for wake in [|outbox: &Outbox| push(outbox, "a"), |outbox: &Outbox| outbox.close(CloseCode::GoingAway)] {
+            let outbox = Outbox::default();
+            let mut batch = VecDeque::new();
+            let mut peer = task::spawn(());
+            assert!(peer.enter(|cx, _| outbox.poll_take(&mut batch, cx)).is_pending());
+            wake(&outbox);
+            assert!(peer.is_woken());
+        }
+    }
+
+    #[test]
+    fn an_empty_queue_gives_its_memory_back() {
+        let limits = Limits::default();
+        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
+        (0..200).for_each(|_| outbox.push(Bytes::new(), &limits));
+        assert!(take(&outbox, &mut batch).is_ready());
+        batch.clear();
+        assert!(take(&outbox, &mut batch).is_pending());
+        assert!(batch.capacity() <= 2 * KEPT_CAPACITY, "{}", batch.capacity());
+    }
+}

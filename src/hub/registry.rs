@@ -1,0 +1,89 @@
+//! Which keys have a room.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::room::Room;
+use crate::protocol::GroupKey;
+
+/// The rooms of a hub, spread over shards so that cores do not wait for each other.
+#[derive(Debug)]
+pub(super) struct Registry {
+    shards: Box<[Shard]>,
+    hasher: RandomState,
+}
+
+/// A cache line or two of its own, so that counting in one shard does not slow another.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard {
+    rooms: Mutex<HashMap<GroupKey, Entry>>,
+    relayed: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    room: Arc<Room>,
+    /// Seats taken or being taken. Under the shard's lock, so that no room goes while somebody enters.
+    seats: usize,
+}
+
+impl Registry {
+    /// The room of a key, made if there is none. Each call is paid back by one [`Registry::exit`].
+    pub(super) fn enter(&self, key: GroupKey) -> Arc<Room> {
+        let shard = self.hasher.hash_one(&key) as usize & (self.shards.len() - 1);
+        let mut rooms = self.shards[shard].rooms.lock().expect("nothing panics under this lock");
+        let made = |key: &GroupKey| Entry { room: Room::new(key.clone(), shard).into(), seats: 0 };
+        let entry = rooms.entry(key).or_insert_with_key(made);
+        entry.seats += 1;
+        entry.room.clone()
+    }
+
+    /// Gives back one entry; an empty room is gone.
+    pub(super) fn exit(&self, room: &Room) {
+        let mut rooms = self.shards[room.shard()].rooms.lock().expect("nothing panics under this lock");
+        let entry = rooms.get_mut(room.key()).expect("a room stays for as long as somebody is in it");
+        entry.seats -= 1;
+        if entry.seats == 0 {
+            rooms.remove(room.key());
+        }
+    }
+
+    pub(super) fn count_relayed(&self, room: &Room) {
+        self.shards[room.shard()].relayed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn relayed(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.relayed.load(Ordering::Relaxed)).sum()
+    }
+
+    pub(super) fn rooms(&self) -> usize {
+        self.shards.iter().map(|shard| shard.rooms.lock().expect("nothing panics under this lock").len()).sum()
+    }
+
+    /// All rooms that there are now. Locks no two shards at a time.
+    pub(super) fn snapshot(&self) -> Vec<Arc<Room>> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let rooms = shard.rooms.lock().expect("nothing panics under this lock");
+            all.extend(rooms.values().map(|entry| entry.room.clone()));
+        }
+        all
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { shards: shards(), hasher: RandomState::new() }
+    }
+}
+
+/// A power of two of them: four for each core, so that two cores seldom want the same one.
+pub(super) fn shards<T: Default>() -> Box<[T]> {
+    let cores = std::thread::available_parallelism().map_or(4, NonZeroUsize::get);
+    (0..(cores * 4).next_power_of_two()).map(|_| T::default()).collect()
+}

@@ -1,0 +1,73 @@
+//! A peer's place in a room, for as long as it is held.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Shared;
+use super::closing::Closing;
+use super::outbox::Outbox;
+use super::room::Room;
+use super::stats::Count;
+use crate::protocol::{CloseCode, Event, GroupKey, PeerId, Request};
+
+/// What makes a socket a peer. Dropping it is the one way out of a room: however a connection ends, by its peer, by
+/// the hub, by a cancelled future or by a panic, this leaves no ghost.
+pub(super) struct Seat {
+    shared: Arc<Shared>,
+    room: Arc<Room>,
+    peer: PeerId,
+    outbox: Arc<Outbox>,
+    _count: Count,
+}
+
+impl Seat {
+    /// Takes a seat in the room of `key`, or says how to close who cannot have one.
+    pub(super) fn take(shared: &Arc<Shared>, key: GroupKey, favored: bool) -> Result<Self, Closing> {
+        let room = shared.registry.enter(key);
+        let (peer, outbox) = (shared.next_peer(), Arc::default());
+        if !room.join(peer, favored, &outbox, &shared.limits) {
+            shared.registry.exit(&room);
+            let limit = shared.limits.max_peers_per_group;
+            return Err(Closing::new(CloseCode::TryAgainLater, format!("the group has {limit} peers already")));
+        }
+        let seat = Self { shared: shared.clone(), room, peer, outbox, _count: Count::up(&shared.counters.seats) };
+        // After the seat is taken: a shutdown says so and then looks at the seats, so one of the two sees the other.
+        if shared.leaving.load(Ordering::SeqCst) {
+            return Err(CloseCode::GoingAway.into());
+        }
+        Ok(seat)
+    }
+
+    pub(super) fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    pub(super) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// Brings what the peer asks before its group.
+    pub(super) fn request(&self, request: Request) {
+        let Shared { limits, link_ids, registry, .. } = &*self.shared;
+        let peer = self.peer;
+        match request {
+            Request::Connect { id, members } => {
+                let connect = Event::Connect { peer, id, members, fresh: link_ids.fresh() };
+                self.room.handle(connect, limits, link_ids);
+            }
+            Request::Content { recipient, last, data } => {
+                let content = Event::Content { peer, recipient, last, data };
+                if self.room.handle(content, limits, link_ids) {
+                    registry.count_relayed(&self.room);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.room.leave(self.peer, &self.shared.limits, &self.shared.link_ids);
+        self.shared.registry.exit(&self.room);
+    }
+}
