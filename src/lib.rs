@@ -6,6 +6,12 @@ mod hub;
 pub mod protocol;
 mod transport;
 
+#[cfg(feature = "axum")]
+pub use adapter::axum;
+#[cfg(feature = "hyper")]
+pub use adapter::hyper;
 pub use adapter::memory;
+#[cfg(feature = "warp")]
+pub use adapter::warp;
 pub use hub::{ConfigError, Ending, HubBuilder, Opening, SignalingHub, Stats};
 pub use transport::{CloseFrame, Frame, Transport, TransportError};

@@ -1,0 +1,118 @@
+//! Signaling in an [axum](::axum) app.
+//!
+//! One line mounts it at any path:
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use sigver::SignalingHub;
+//!
+//! let hub = SignalingHub::new();
+//! let app: Router = Router::new()
+//!     .route("/hello", get("hello"))
+//!     .route("/signal", sigver::axum::handler(hub.clone())) // ws://HOST/signal?key=KEY
+//!     .nest("/netflux", sigver::axum::router(hub)); // ws://HOST/netflux/KEY, and ws://HOST/netflux?key=KEY
+//! ```
+//!
+//! WebSockets over HTTP/2 (RFC 8441) work where axum's feature `http2` is on.
+//!
+//! For more say, upgrade the socket yourself:
+//!
+//! ```
+//! use axum::extract::{Path, WebSocketUpgrade};
+//! use axum::response::Response;
+//! use sigver::SignalingHub;
+//!
+//! async fn signal(upgrade: WebSocketUpgrade, Path(room): Path<u64>, hub: SignalingHub) -> Response {
+//!     upgrade
+//!         .read_buffer_size(4096)
+//!         .max_message_size(64 * 1024)
+//!         .on_upgrade(move |socket| async move {
+//!             let ending = hub.serve(sigver::axum::transport(socket), format!("room {room}").as_str()).await;
+//!             println!("a peer of room {room} {ending}");
+//!         })
+//! }
+//! ```
+
+use ::axum::Router;
+use ::axum::body::Body;
+use ::axum::extract::ws::{CloseFrame as WsCloseFrame, Message, WebSocket};
+use ::axum::extract::{MatchedPath, OriginalUri, Request};
+use ::axum::routing::{MethodRouter, any};
+use futures::{SinkExt as _, StreamExt as _};
+
+use super::upgrade::upgrade;
+use super::websocket::classify;
+use crate::transport::{CloseFrame, Frame, Transport, TransportError};
+use crate::{Opening, SignalingHub};
+
+/// A handler for `Router::route`.
+///
+/// The key is what the route's `{*key}` or `{key}` matches, and else in the query: `/signal/KEY` for a handler at
+/// `/signal/{*key}`, `/signal?key=KEY` for one at `/signal`. A request that is no WebSocket handshake gets 426.
+pub fn handler<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> MethodRouter<S> {
+    any(async move |request: Request| {
+        let opening = Opening::from_url(key_in_path(&request), request.uri().query());
+        upgrade(request, &hub, opening).map(Body::from)
+    })
+}
+
+/// A router for `Router::nest`, with the key after the path where it is nested, `/signal/KEY`, or else in the query,
+/// `/signal?key=KEY`.
+pub fn router<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> Router<S> {
+    Router::new().route("/", handler(hub.clone())).route("/{*key}", handler(hub))
+}
+
+/// What the route's parameter `key` matches, still percent-encoded: axum's own extractors have decoded it already.
+fn key_in_path(request: &Request) -> &str {
+    let extensions = request.extensions();
+    let path = extensions.get::<OriginalUri>().map_or(request.uri(), |OriginalUri(uri)| uri).path();
+    let pattern = extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let (segment, wild) = match pattern.find("{*key}") {
+        Some(at) => (at, true),
+        None => match pattern.find("{key}") {
+            Some(at) => (at, false),
+            None => return "",
+        },
+    };
+    // Every other part of a pattern matches as many slashes as it has itself.
+    let slashes = pattern[..segment].matches('/').count();
+    let Some((slash, _)) = path.match_indices('/').nth(slashes.saturating_sub(1)) else { return "" };
+    let tail = &path[slash + 1..];
+    if wild { tail } else { tail.split('/').next().unwrap_or_default() }
+}
+
+/// A WebSocket that the app upgraded itself, for [`SignalingHub::serve`].
+///
+/// Give it a small read buffer: tungstenite's default of 128 KiB is what each idle peer then costs, and more CPU.
+pub fn transport(socket: WebSocket) -> impl Transport<Fault = TransportError> + Unpin {
+    socket
+        .map(|message| message.map(Frame::from).map_err(classify))
+        .sink_map_err(classify)
+        .with(|frame: Frame| std::future::ready(Ok(frame.into())))
+}
+
+impl From<Message> for Frame {
+    fn from(message: Message) -> Self {
+        match message {
+            Message::Binary(bytes) => Self::Binary(bytes),
+            Message::Text(text) => Self::Text(text.to_string()),
+            Message::Ping(bytes) => Self::Ping(bytes),
+            Message::Pong(bytes) => Self::Pong(bytes),
+            Message::Close(frame) => Self::Close(frame.map(|frame| CloseFrame::new(frame.code, frame.reason.as_str()))),
+        }
+    }
+}
+
+impl From<Frame> for Message {
+    fn from(frame: Frame) -> Self {
+        match frame {
+            Frame::Binary(bytes) => Self::Binary(bytes),
+            Frame::Text(text) => Self::Text(text.into()),
+            Frame::Ping(bytes) => Self::Ping(bytes),
+            Frame::Pong(bytes) => Self::Pong(bytes),
+            Frame::Close(frame) => {
+                Self::Close(frame.map(|CloseFrame { code, reason }| WsCloseFrame { code, reason: reason.into() }))
+            }
+        }
+    }
+}

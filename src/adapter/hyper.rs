@@ -1,0 +1,124 @@
+//! Signaling in a server on [hyper](::hyper) itself.
+//!
+//! A [`service`] that serves signaling and nothing else, at a path:
+//!
+//! ```no_run
+//! # async fn serve(socket: tokio::net::TcpStream) -> Result<(), hyper::Error> {
+//! use hyper::server::conn::http1;
+//! use hyper_util::rt::TokioIo;
+//! use sigver::SignalingHub;
+//!
+//! let service = sigver::hyper::service(SignalingHub::new()).at("/signal"); // ws://HOST/signal/KEY
+//! http1::Builder::new().serve_connection(TokioIo::new(socket), service).with_upgrades().await
+//! # }
+//! ```
+//!
+//! Or [`upgrade`] as one arm of a service that is written by hand:
+//!
+//! ```
+//! use http_body_util::Full;
+//! use hyper::body::{Bytes, Incoming};
+//! use hyper::{Request, Response};
+//! use sigver::SignalingHub;
+//!
+//! fn answer(request: Request<Incoming>, hub: &SignalingHub) -> Response<Full<Bytes>> {
+//!     match request.uri().path() {
+//!         "/signal" => sigver::hyper::upgrade(request, hub), // ws://HOST/signal?key=KEY
+//!         _ => Response::new(Full::from("hello")),
+//!     }
+//! }
+//! ```
+//!
+//! Either way the connection has to be served `with_upgrades`.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
+use ::hyper::body::Bytes;
+use ::hyper::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper_tungstenite::WebSocketStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::upgrade;
+use super::websocket::WebSocket;
+use crate::transport::{Transport, TransportError};
+use crate::{Opening, SignalingHub};
+
+/// Answers a request for a peer's socket whose URL has the key in its query: `/any/path?key=KEY`.
+///
+/// A handshake is accepted, and its socket served by a task of its own. Any other request gets a status and a line that
+/// says what would be right: 426 for one that asks for no WebSocket.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn upgrade<B>(request: Request<B>, hub: &SignalingHub) -> Response<Full<Bytes>> {
+    let opening = Opening::from_url("", request.uri().query());
+    upgrade_as(request, hub, opening)
+}
+
+/// As [`upgrade`], for an app that finds the key by itself.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn upgrade_as<B>(request: Request<B>, hub: &SignalingHub, opening: impl Into<Opening>) -> Response<Full<Bytes>> {
+    upgrade::upgrade(request, hub, opening.into()).map(Full::from)
+}
+
+/// A service whose URLs have the key after the path where it is mounted, `/KEY`, or else in the query, `/?key=KEY`.
+pub fn service(hub: SignalingHub) -> Service {
+    Service { hub, mount: Arc::default() }
+}
+
+/// Serves signaling and nothing else. Made by [`service`].
+#[derive(Clone, Debug)]
+pub struct Service {
+    hub: SignalingHub,
+    /// Without a slash at its end; empty for the root.
+    mount: Arc<str>,
+}
+
+impl Service {
+    /// Mounts it at a path, such as `/signal`. A request for another path gets 404.
+    #[must_use]
+    pub fn at(mut self, path: &str) -> Self {
+        self.mount = match path.trim_matches('/') {
+            "" => Arc::default(),
+            path => format!("/{path}").into(),
+        };
+        self
+    }
+}
+
+impl<B> ::hyper::service::Service<Request<B>> for Service {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        let uri = request.uri();
+        let tail = uri.path().strip_prefix(&*self.mount).and_then(|rest| match rest {
+            "" => Some(""),
+            rest => rest.strip_prefix('/'),
+        });
+        let response = match tail.map(|tail| Opening::from_url(tail, uri.query())) {
+            Some(opening) => upgrade_as(request, &self.hub, opening),
+            None => {
+                let mut response = Response::new(Full::from(format!("Signaling is at {}/KEY.\n", self.mount)));
+                *response.status_mut() = StatusCode::NOT_FOUND;
+                response
+            }
+        };
+        ready(Ok(response))
+    }
+}
+
+/// A WebSocket that the app upgraded itself, for [`SignalingHub::serve`].
+///
+/// Give it a small read buffer: tungstenite's default of 128 KiB is what each idle peer then costs, and more CPU.
+pub fn transport<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    socket: WebSocketStream<S>,
+) -> impl Transport<Fault = TransportError> {
+    WebSocket::new(socket)
+}

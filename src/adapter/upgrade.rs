@@ -1,0 +1,126 @@
+//! The WebSocket handshake, the same for every framework that rests on hyper.
+
+use hyper::header::{
+    ALLOW, CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper_tungstenite::tungstenite::error::{Error, ProtocolError};
+use hyper_tungstenite::tungstenite::handshake::server::create_response;
+use hyper_tungstenite::tungstenite::protocol::Role;
+use hyper_tungstenite::{WebSocketStream, is_upgrade_request};
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+
+use super::websocket::WebSocket;
+use crate::{Opening, SignalingHub};
+
+/// Answers a request for a peer's socket. A handshake gets its socket, served by a task of its own; anything else gets
+/// a status and a line that says what would be right.
+pub(super) fn upgrade<B>(request: Request<B>, hub: &SignalingHub, opening: Opening) -> Response<&'static str> {
+    // The body of a handshake is empty.
+    let mut request = request.map(|_| ());
+    match accept(&request) {
+        Ok(response) => {
+            tokio::spawn(serve(hyper::upgrade::on(&mut request), hub.clone(), opening));
+            response
+        }
+        Err(refusal) => refusal.into_response(request.version()),
+    }
+}
+
+async fn serve(upgrade: OnUpgrade, hub: SignalingHub, opening: Opening) {
+    match timeout(hub.limits().upgrade_within, upgrade).await {
+        Ok(Ok(upgraded)) => {
+            let config = Some(hub.limits().websocket_config());
+            let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, config).await;
+            // The hub has logged how it ended.
+            let _ = hub.serve(WebSocket::new(stream), opening).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "the peer went before its upgrade"),
+        Err(_) => tracing::debug!(within = ?hub.limits().upgrade_within, "the upgrade took too long"),
+    }
+}
+
+/// Why a request is no handshake.
+#[derive(Clone, Copy)]
+enum Refusal {
+    NotAnUpgrade,
+    NotGet,
+    WrongVersion,
+    BadKey,
+}
+
+impl Refusal {
+    fn into_response(self, version: Version) -> Response<&'static str> {
+        let (status, text) = match self {
+            Self::NotAnUpgrade => (
+                StatusCode::UPGRADE_REQUIRED,
+                "This is a WebRTC signaling endpoint: open it as a WebSocket (ws:// or wss://), with GET over HTTP/1.1.\n",
+            ),
+            Self::NotGet => (StatusCode::METHOD_NOT_ALLOWED, "A WebSocket is opened with GET.\n"),
+            Self::WrongVersion => (StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version has to be 13.\n"),
+            Self::BadKey => (StatusCode::BAD_REQUEST, "Sec-WebSocket-Key has to be 16 bytes in base64.\n"),
+        };
+        let mut response = Response::new(text);
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        match self {
+            Self::NotGet => _ = headers.insert(ALLOW, HeaderValue::from_static("GET")),
+            // HTTP/2 knows no such headers.
+            _ if version >= Version::HTTP_2 => {}
+            _ => {
+                headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            }
+        }
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        response
+    }
+}
+
+/// The response that accepts a handshake over HTTP/1.1 (RFC 6455) or HTTP/2 (RFC 8441).
+fn accept(request: &Request<()>) -> Result<Response<&'static str>, Refusal> {
+    // hyper offers no upgrade where there can be none: over HTTP/1.0, or without the headers that ask for it.
+    if request.extensions().get::<OnUpgrade>().is_none() {
+        return Err(Refusal::NotAnUpgrade);
+    }
+    let mut response = if request.version() >= Version::HTTP_2 {
+        // hyper lets an extended CONNECT through only where the app has enabled the protocol.
+        if request.method() != Method::CONNECT {
+            return Err(Refusal::NotAnUpgrade);
+        }
+        if request.headers().get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+            return Err(Refusal::WrongVersion);
+        }
+        Response::new("")
+    } else {
+        if !is_upgrade_request(request) {
+            return Err(Refusal::NotAnUpgrade);
+        }
+        create_response(request).map_err(Refusal::from)?.map(|()| "")
+    };
+    if let Some(protocol) = first_protocol(request.headers()) {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    Ok(response)
+}
+
+/// A browser that offers subprotocols gives up when none of them is chosen. The reference server takes the first.
+fn first_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    let offered = headers.get(SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    HeaderValue::from_str(offered.split(',').next()?.trim()).ok()
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Protocol(ProtocolError::WrongHttpMethod) => Self::NotGet,
+            Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => Self::WrongVersion,
+            Error::Protocol(ProtocolError::MissingSecWebSocketKey | ProtocolError::InvalidSecWebSocketKey) => {
+                Self::BadKey
+            }
+            _ => Self::NotAnUpgrade,
+        }
+    }
+}

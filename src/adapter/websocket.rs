@@ -1,0 +1,157 @@
+//! A tungstenite WebSocket as a transport, whichever framework it comes from.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
+use hyper_tungstenite::tungstenite::protocol::{CloseFrame as WsCloseFrame, Message, WebSocketConfig};
+use hyper_tungstenite::{WebSocketStream, tungstenite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::hub::Limits;
+use crate::transport::{CloseFrame, Frame, TransportError};
+
+/// How much is gathered before it is written without a flush. Larger than most batches, and what a burst leaves behind.
+const WRITE_BUFFER: usize = 16 * 1024;
+
+impl Limits {
+    /// tungstenite's own defaults cost 140 KB for each idle peer, allow messages of 64 MiB, and buffer without end.
+    pub(super) fn websocket_config(&self) -> WebSocketConfig {
+        WebSocketConfig::default()
+            .read_buffer_size(self.read_buffer_bytes)
+            .write_buffer_size(WRITE_BUFFER)
+            // A message over the target, and one behind it; with the ids, the hub's are a little longer than a peer's.
+            .max_write_buffer_size(WRITE_BUFFER + 2 * (self.max_message_bytes + 1024))
+            .max_message_size(Some(self.max_message_bytes))
+            .max_frame_size(Some(self.max_message_bytes))
+    }
+}
+
+/// The server's end of a WebSocket.
+pub(super) struct WebSocket<S> {
+    stream: WebSocketStream<S>,
+    /// The peer broke the framing, so that nothing more can be read as frames.
+    broken: bool,
+}
+
+impl<S> WebSocket<S> {
+    pub(super) fn new(stream: WebSocketStream<S>) -> Self {
+        Self { stream, broken: false }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// Says that nothing more comes from here and swallows what the peer still sends. With unread bytes the socket's
+    /// end would be a reset, and a reset eats the close frame on its way to the peer.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let socket = self.stream.get_mut();
+        // The peer closes its side when it sees the end of ours, or the caller's patience ends.
+        let _: Poll<Result<(), _>> = Pin::new(&mut *socket).poll_shutdown(cx);
+        let mut swallowed = [0; 4096];
+        loop {
+            let mut buffer = ReadBuf::new(&mut swallowed);
+            match ready!(Pin::new(&mut *socket).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
+    type Item = Result<Frame, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.broken {
+            return self.poll_drain(cx).map(|()| None);
+        }
+        match ready!(self.stream.poll_next_unpin(cx)) {
+            Some(Ok(message)) => Poll::Ready(Some(Ok(message.into()))),
+            Some(Err(error)) => {
+                let error = classify(error);
+                self.broken = !matches!(error, TransportError::Lost(_));
+                Poll::Ready(Some(Err(error)))
+            }
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Frame> for WebSocket<S> {
+    type Error = TransportError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.stream.poll_ready_unpin(cx).map_err(classify)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), Self::Error> {
+        self.stream.start_send_unpin(frame.into()).map_err(classify)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.stream.poll_flush_unpin(cx).map_err(classify)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.stream.poll_close_unpin(cx).map_err(classify)
+    }
+}
+
+impl From<Message> for Frame {
+    fn from(message: Message) -> Self {
+        match message {
+            Message::Binary(bytes) => Self::Binary(bytes),
+            Message::Text(text) => Self::Text(text.to_string()),
+            Message::Ping(bytes) => Self::Ping(bytes),
+            Message::Pong(bytes) => Self::Pong(bytes),
+            Message::Close(frame) => {
+                Self::Close(frame.map(|frame| CloseFrame::new(frame.code.into(), frame.reason.as_str())))
+            }
+            Message::Frame(_) => unreachable!("tungstenite reads no raw frames"),
+        }
+    }
+}
+
+impl From<Frame> for Message {
+    fn from(frame: Frame) -> Self {
+        match frame {
+            Frame::Binary(bytes) => Self::Binary(bytes),
+            Frame::Text(text) => Self::Text(text.into()),
+            Frame::Ping(bytes) => Self::Ping(bytes),
+            Frame::Pong(bytes) => Self::Pong(bytes),
+            Frame::Close(frame) => Self::Close(
+                frame.map(|CloseFrame { code, reason }| WsCloseFrame { code: code.into(), reason: reason.into() }),
+            ),
+        }
+    }
+}
+
+/// What a WebSocket's error means, out of whichever wrapping the framework gives it.
+pub(super) fn classify(error: impl Into<Box<dyn Error + Send + Sync>>) -> TransportError {
+    /// What the error of one version of tungstenite means, if `$error` is one. The versions share no types.
+    macro_rules! meaning {
+        ($tungstenite:ident, $error:expr) => {
+            $error.downcast_ref::<$tungstenite::Error>().map(|error| match error {
+                $tungstenite::Error::Capacity(_) => TransportError::TooBig,
+                $tungstenite::Error::Protocol($tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+                    TransportError::Lost
+                }
+                $tungstenite::Error::Protocol(_) | $tungstenite::Error::Utf8(_) => TransportError::Malformed,
+                _ => TransportError::Lost,
+            })
+        };
+    }
+    let error = error.into();
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
+    while let Some(error_or_source) = cause {
+        let meaning: Option<fn(_) -> _> = meaning!(tungstenite, error_or_source);
+        #[cfg(any(feature = "axum", feature = "warp"))]
+        let meaning = meaning.or(meaning!(tungstenite_029, error_or_source));
+        if let Some(meaning) = meaning {
+            return meaning(error);
+        }
+        cause = error_or_source.source();
+    }
+    TransportError::Lost(error)
+}
