@@ -121,7 +121,7 @@ mod tests {
     fn all_that_waits_is_taken_at_once_and_in_order() {
         let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
         assert_eq!(take(&outbox, &mut batch), Poll::Pending);
-        ["a", "b"].map(|frame| push(&outbox, frame));
+        ["a", "b"].iter().for_each(|frame| push(&outbox, frame));
         assert_eq!(take(&outbox, &mut batch), Poll::Ready(Ok(())));
         assert_eq!(batch, ["a", "b"]);
     }
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn one_message_too_many_closes_with_1013() {
         let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
-        ["a", "b", "c"].map(|frame| push(&outbox, frame));
+        ["a", "b", "c"].iter().for_each(|frame| push(&outbox, frame));
         assert_eq!(outbox.closed(), None);
         push(&outbox, "d");
         assert_eq!(take(&outbox, &mut batch), Poll::Ready(Err(CloseCode::TryAgainLater)));
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn what_is_taken_and_not_written_still_counts() {
         let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
-        ["a", "b"].map(|frame| push(&outbox, frame));
+        ["a", "b"].iter().for_each(|frame| push(&outbox, frame));
         assert!(take(&outbox, &mut batch).is_ready());
         push(&outbox, "c");
         assert_eq!(outbox.closed(), None);
@@ -159,7 +159,7 @@ mod tests {
     fn what_is_written_counts_no_more() {
         let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
         for _ in 0..10 {
-            ["a", "b", "c"].map(|frame| push(&outbox, frame));
+            ["a", "b", "c"].iter().for_each(|frame| push(&outbox, frame));
             assert!(take(&outbox, &mut batch).is_ready());
             batch.clear();
             assert!(take(&outbox, &mut batch).is_pending());

@@ -81,6 +81,8 @@ pub struct Group {
     peers: HashMap<PeerId, Peer, FxBuildHasher>,
     members: Members,
     links: HashMap<LinkId, Link, FxBuildHasher>,
+    /// How many links were ever made.
+    linked: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +104,8 @@ struct Peer {
 
 #[derive(Clone, Debug)]
 struct Link {
+    /// Its place among all links that were ever made.
+    nth: u64,
     joiner: End,
     member: End,
 }
@@ -213,15 +217,15 @@ impl Group {
         self.members.offer(search).expect("a group without another member admits who asks").peer
     }
 
-    fn bind(&mut self, joiner: PeerId, member: PeerId, link: LinkId, out: &mut Vec<Action>) {
-        let replaced = self.peers.get_mut(&joiner).expect("who asks has joined").bound.replace(link);
-        if let Some(replaced) = replaced {
+    fn bind(&mut self, joiner: PeerId, member: PeerId, id: LinkId, out: &mut Vec<Action>) {
+        if let Some(replaced) = self.peer_mut(joiner).bound.replace(id) {
             self.cut(replaced, out);
         }
-        self.peers.get_mut(&member).expect("a member has joined").joiners.insert(link);
-        let ends = Link { joiner: End { peer: joiner, done: false }, member: End { peer: member, done: false } };
-        let earlier = self.links.insert(link, ends);
-        assert!(earlier.is_none(), "{link:?} is not fresh");
+        self.peer_mut(member).joiners.insert(id);
+        self.linked += 1;
+        let [joiner, member] = [joiner, member].map(|peer| End { peer, done: false });
+        let earlier = self.links.insert(id, Link { nth: self.linked, joiner, member });
+        assert!(earlier.is_none(), "{id:?} is not fresh");
     }
 
     fn content(&mut self, peer: PeerId, recipient: u32, last: bool, data: Bytes, out: &mut Vec<Action>) {
@@ -241,7 +245,7 @@ impl Group {
         from.done = last;
         if link.joiner.done && link.member.done {
             let joiner = link.joiner.peer;
-            self.peers.get_mut(&joiner).expect("a link's ends have joined").bound = None;
+            self.peer_mut(joiner).bound = None;
             self.cut(id, out);
         }
     }
@@ -251,20 +255,21 @@ impl Group {
         if let Some(place) = left.place {
             self.members.remove(place);
         }
-        if let Some(id) = left.bound {
-            let link = self.links.remove(&id).expect("its ends know no other links");
-            let member = self.peers.get_mut(&link.member.peer).expect("a link's ends have joined");
-            member.joiners.remove(&id);
-            if !link.joiner.done {
-                out.push(Action::Send { to: link.member.peer, message: Message::from_joiner(id, Bytes::new()) });
-            }
-            out.push(Action::Release(id));
-        }
-        for id in left.joiners {
-            let link = self.links.remove(&id).expect("its ends know no other links");
-            self.peers.get_mut(&link.joiner.peer).expect("a link's ends have joined").bound = None;
-            if !link.member.done {
-                out.push(Action::Send { to: link.joiner.peer, message: Message::from_member(id, Bytes::new()) });
+        let ids = left.bound.into_iter().chain(left.joiners);
+        let mut remove = |id| (id, self.links.remove(&id).expect("its ends know no other links"));
+        let mut links: Vec<_> = ids.map(&mut remove).collect();
+        // A peer at the other end of two of them hears of the older one first, as from the reference.
+        links.sort_unstable_by_key(|(_, link)| link.nth);
+        for (id, Link { joiner, member, .. }) in links {
+            let (from, to, end) = if joiner.peer == peer {
+                self.peer_mut(member.peer).joiners.remove(&id);
+                (joiner, member, Message::from_joiner(id, Bytes::new()))
+            } else {
+                self.peer_mut(joiner.peer).bound = None;
+                (member, joiner, Message::from_member(id, Bytes::new()))
+            };
+            if !from.done {
+                out.push(Action::Send { to: to.peer, message: end });
             }
             out.push(Action::Release(id));
         }
@@ -273,7 +278,7 @@ impl Group {
     /// Ends a link that its joiner knows no more, without telling anyone.
     fn cut(&mut self, id: LinkId, out: &mut Vec<Action>) {
         let link = self.links.remove(&id).expect("its ends know no other links");
-        self.peers.get_mut(&link.member.peer).expect("a link's ends have joined").joiners.remove(&id);
+        self.peer_mut(link.member.peer).joiners.remove(&id);
         out.push(Action::Release(id));
     }
 
@@ -283,6 +288,10 @@ impl Group {
 
     fn peer(&self, peer: PeerId) -> &Peer {
         self.peers.get(&peer).unwrap_or_else(|| panic!("{peer:?} has not joined"))
+    }
+
+    fn peer_mut(&mut self, peer: PeerId) -> &mut Peer {
+        self.peers.get_mut(&peer).unwrap_or_else(|| panic!("{peer:?} has not joined"))
     }
 }
 

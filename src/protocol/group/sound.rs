@@ -1,7 +1,5 @@
 //! What tests look at to see whether a group is sound.
 
-use std::collections::BTreeMap;
-
 use super::*;
 
 impl Group {
@@ -61,7 +59,9 @@ impl Group {
             });
             (id, peer.favored, peer.id, peer.closed, peer.bound, &peer.joiners, search)
         });
-        let links: BTreeMap<_, _> = self.links.iter().collect();
+        let mut links: Vec<_> = self.links.iter().collect();
+        links.sort_by_key(|(_, link)| link.nth);
+        let links: Vec<_> = links.into_iter().map(|(id, link)| (id, &link.joiner, &link.member)).collect();
         let members = order.iter().map(|&(place, member)| (member, self.members.renamed(place)));
         format!("{:?} {links:?} {:?}", peers.collect::<Vec<_>>(), members.collect::<Vec<_>>())
     }

@@ -269,6 +269,20 @@ fn the_other_end_is_told_once_when_a_socket_closes() {
 }
 
 #[test]
+fn of_two_links_between_the_same_peers_the_older_one_ends_first() {
+    let (mut scene, first) = pair();
+    scene.connect(2, &[1]);
+    scene.connect(1, &[]);
+    let second = scene.link();
+    assert_eq!(scene.leave(1), [to_joiner(2, first, ""), to_member(2, second, "")]);
+    let (mut scene, first) = pair();
+    scene.connect(2, &[1]);
+    scene.connect(1, &[]);
+    let second = scene.link();
+    assert_eq!(scene.leave(2), [to_member(1, first, ""), to_joiner(1, second, "")]);
+}
+
+#[test]
 fn no_end_is_told_in_a_direction_that_was_over() {
     let (mut scene, _) = pair();
     scene.say(2, 0, true);

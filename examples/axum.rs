@@ -1,0 +1,20 @@
+//! An axum app with signaling at `/signal/KEY` and `/signal?key=KEY`.
+//!
+//! `cargo run --features axum --example axum [HOST:PORT]`
+
+#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
+use axum::{Router, routing::get};
+use sigver::SignalingHub;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".into());
+    let hub = SignalingHub::new();
+    let app = Router::new().route("/hello", get("Hello from axum\n")).nest("/signal", sigver::axum::router(hub));
+
+    let listener = TcpListener::bind(&address).await?;
+    println!("Listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).await
+}

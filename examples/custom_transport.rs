@@ -1,0 +1,85 @@
+//! A transport of the app's own: plain TCP with length-prefixed frames, the first byte of which says what they are.
+//!
+//! `cargo run --example custom_transport`
+
+#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
+use std::io;
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use futures::{SinkExt, StreamExt as _};
+use sigver::memory::Client;
+use sigver::{CloseFrame, Frame, SignalingHub, Transport, TransportError};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let hub = SignalingHub::new();
+
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let hub = hub.clone();
+            tokio::spawn(async move { println!("a peer {}", hub.serve(framed(socket), "the one group").await) });
+        }
+    });
+
+    let mut alice = Client::new(framed(TcpStream::connect(address).await?));
+    let mut bob = Client::new(framed(TcpStream::connect(address).await?));
+    assert!(alice.ask(1, &[]).await);
+    assert!(!bob.ask(2, &[]).await);
+    bob.content(0, "offer").await;
+    assert_eq!(alice.receive_content().await.1, "offer");
+    bob.send(Frame::Text("not a message".into())).await;
+    assert_eq!(bob.closed().await, 4743);
+    Ok(())
+}
+
+/// Frames over a byte stream. Whatever is a stream and a sink of [`Frame`]s is a transport.
+fn framed(socket: TcpStream) -> impl Transport<Fault = TransportError> + Unpin {
+    let codec = LengthDelimitedCodec::builder().max_frame_length(64 * 1024).new_codec();
+    let received = Framed::new(socket, codec).map(|bytes| decode(bytes?.freeze()));
+    SinkExt::<Bytes>::sink_map_err(received, TransportError::from).with(|frame| std::future::ready(encode(frame)))
+}
+
+const BINARY: u8 = 0;
+const TEXT: u8 = 1;
+const CLOSE: u8 = 2;
+
+fn decode(mut bytes: Bytes) -> Result<Frame, TransportError> {
+    let malformed = |why: &str| TransportError::Malformed(why.into());
+    match bytes.try_get_u8() {
+        Ok(BINARY) => Ok(Frame::Binary(bytes)),
+        Ok(TEXT) => String::from_utf8(bytes.into()).map(Frame::Text).map_err(|_| malformed("a text that is not UTF-8")),
+        Ok(CLOSE) => Ok(Frame::Close(
+            bytes.try_get_u16().ok().map(|code| CloseFrame::new(code, String::from_utf8_lossy(&bytes))),
+        )),
+        _ => Err(malformed("a frame of no known kind")),
+    }
+}
+
+fn encode(frame: Frame) -> Result<Bytes, TransportError> {
+    let mut bytes = BytesMut::new();
+    match frame {
+        Frame::Binary(data) => {
+            bytes.put_u8(BINARY);
+            bytes.put(data);
+        }
+        Frame::Text(text) => {
+            bytes.put_u8(TEXT);
+            bytes.put_slice(text.as_bytes());
+        }
+        Frame::Close(frame) => {
+            bytes.put_u8(CLOSE);
+            if let Some(CloseFrame { code, reason, .. }) = frame {
+                bytes.put_u16(code);
+                bytes.put_slice(reason.as_bytes());
+            }
+        }
+        // The hub sends none, and a socket without WebSocket's pings needs none.
+        other => return Err(TransportError::Malformed(format!("{other:?} does not go over this transport").into())),
+    }
+    Ok(bytes.freeze())
+}

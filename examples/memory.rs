@@ -1,0 +1,32 @@
+//! Two peers and the hub in one process, without a network: an offer goes one way, an answer the other.
+//!
+//! `cargo run --example memory`
+
+#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
+use sigver::{SignalingHub, memory};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let hub = SignalingHub::new();
+    let mut alice = memory::open(&hub, "a key that both know");
+    let mut bob = memory::open(&hub, "a key that both know");
+
+    // Each peer says what it calls itself and which members it sees.
+    assert!(alice.ask(1, &[]).await, "the first peer is a member at once");
+    assert!(!bob.ask(2, &[]).await, "the second is bound to a member, and has to signal with it");
+
+    bob.content(0, "offer").await;
+    let (link, offer) = alice.receive_content().await;
+    assert_eq!(offer, "offer");
+    alice.content(link, "answer").await;
+    let (_, answer) = bob.receive_content().await;
+    assert_eq!(answer, "answer");
+
+    // Browsers would have a data channel now. Bob says whom he sees, and is in.
+    assert!(bob.ask(2, &[1]).await, "who sees a member is a member");
+
+    let stats = hub.stats();
+    assert_eq!((stats.peers, stats.groups, stats.links, stats.relayed), (2, 1, 1, 2));
+    println!("{stats:?}");
+}

@@ -1,0 +1,128 @@
+//! The listener and its connections.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sigver::SignalingHub;
+use sigver::hyper::Service;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::tls::TlsError;
+
+/// How long a connection has for its TLS handshake, and again for the head of its HTTP request.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// More than a key of 512 bytes, all of it escaped, and a browser's cookies.
+const MAX_REQUEST_HEAD_BYTES: usize = 32 * 1024;
+/// How long to wait when a connection cannot be accepted, which mostly means that there are no files left.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// Serves until a signal says to stop, and then closes all peers with 1001.
+pub(crate) async fn run(host: &str, port: u16, tls: Option<TlsAcceptor>) -> Result<(), Error> {
+    let mut stop = Stop::listen().map_err(Error::Signals)?;
+    let bound = async { TcpListener::bind((host, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
+    let (address, listener) = bound.await.map_err(|error| Error::Bind { host: host.to_owned(), port, error })?;
+    // Whoever started the server may have closed its output and still want it to run.
+    let _ = writeln!(io::stdout(), "Signaling server is listening on {address}");
+
+    let hub = SignalingHub::new();
+    let service = sigver::hyper::service(hub.clone());
+    let signal = loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => _ = tokio::spawn(connection(socket, peer, tls.clone(), service.clone())),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(ACCEPT_AGAIN_AFTER).await;
+                }
+            },
+            signal = stop.asked() => break signal,
+        }
+    };
+    drop(listener);
+    tracing::info!(signal, peers = hub.stats().peers, "closing all peers");
+    hub.shutdown().await;
+    Ok(())
+}
+
+async fn connection(socket: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, service: Service) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+    }
+    let Some(tls) = tls else { return serve(socket, peer, service).await };
+    match timeout(HANDSHAKE_WITHIN, tls.accept(socket)).await {
+        Ok(Ok(socket)) => serve(socket, peer, service).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
+        Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+    }
+}
+
+async fn serve(socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: SocketAddr, service: Service) {
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE_WITHIN)
+        .max_buf_size(MAX_REQUEST_HEAD_BYTES)
+        .serve_connection(TokioIo::new(socket), service)
+        .with_upgrades();
+    if let Err(error) = served.await {
+        tracing::debug!(%peer, %error, "no HTTP");
+    }
+}
+
+/// The signals that ask a server to stop.
+struct Stop {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Stop {
+    fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn asked(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Stop {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    async fn asked(&mut self) -> &'static str {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => "Ctrl-C",
+            Err(error) => {
+                tracing::warn!(%error, "cannot listen for Ctrl-C");
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("cannot listen on {host}:{port}: {error}")]
+    Bind { host: String, port: u16, error: io::Error },
+    #[error("cannot start the runtime: {0}")]
+    Runtime(io::Error),
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+}

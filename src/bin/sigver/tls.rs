@@ -1,0 +1,60 @@
+//! The server's side of TLS.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, ServerConfig};
+
+/// Where key and certificates are, as PEM.
+#[derive(Debug)]
+pub(crate) struct Files<'a> {
+    pub(crate) key: &'a Path,
+    pub(crate) cert: &'a Path,
+    pub(crate) ca: Option<&'a Path>,
+}
+
+impl Files<'_> {
+    /// Reads all of them, and checks that they belong together.
+    pub(crate) fn load(&self) -> Result<TlsAcceptor, TlsError> {
+        let mut chain = certificates("--cert", self.cert)?;
+        if let Some(ca) = self.ca {
+            chain.extend(certificates("--ca", ca)?);
+        }
+        let key = PrivateKeyDer::from_pem_file(self.key).map_err(unreadable("--key", self.key))?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .map_err(TlsError::Unfit)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+fn certificates(option: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<_, _>>)
+        .map_err(unreadable(option, path))?;
+    if certificates.is_empty() {
+        return Err(unreadable(option, path)(pem::Error::NoItemsFound));
+    }
+    Ok(certificates)
+}
+
+fn unreadable(option: &'static str, path: &Path) -> impl FnOnce(pem::Error) -> TlsError {
+    move |error| TlsError::Unreadable { option, path: path.to_owned(), error: error.to_string() }
+}
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    #[error("{given} is given without {missing}; TLS needs both a key and a certificate")]
+    Half { given: &'static str, missing: &'static str },
+    #[error("cannot read {option} {}: {error}", path.display())]
+    Unreadable { option: &'static str, path: PathBuf, error: String },
+    #[error("the key and the certificate cannot be used: {0}")]
+    Unfit(rustls::Error),
+}
