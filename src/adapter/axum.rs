@@ -58,6 +58,9 @@ pub fn handler<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> MethodRou
 
 /// A router for `Router::nest`, with the key after the path where it is nested, `/signal/KEY`, or else in the query,
 /// `/signal?key=KEY`.
+///
+/// axum hands a nested router everything below its path but `/signal/` itself, so that an empty key is a 404 of the app
+/// there. With `Router::nest_service` it is closed with 4741, as behind the other adapters.
 pub fn router<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> Router<S> {
     Router::new().route("/", handler(hub.clone())).route("/{*key}", handler(hub))
 }

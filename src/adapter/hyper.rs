@@ -119,6 +119,6 @@ impl<B> ::hyper::service::Service<Request<B>> for Service {
 /// Give it a small read buffer: tungstenite's default of 128 KiB is what each idle peer then costs, and more CPU.
 pub fn transport<S: AsyncRead + AsyncWrite + Unpin + Send>(
     socket: WebSocketStream<S>,
-) -> impl Transport<Fault = TransportError> {
+) -> impl Transport<Fault = TransportError> + Unpin {
     WebSocket::new(socket)
 }

@@ -137,6 +137,14 @@ impl<T: Transport> Connection<'_, T> {
 
     /// Writes what waits: feeds all of it, then flushes once. Says whether the socket holds it up.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
+        let stalled = self.feed(cx)?;
+        if stalled && let Poll::Ready(code) = self.seat.outbox().poll_closed(cx) {
+            return Err(Closing::from(code).into());
+        }
+        Ok(stalled)
+    }
+
+    fn feed(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
         loop {
             if self.batch.is_empty() {
                 match self.seat.outbox().poll_take(self.batch, cx) {

@@ -26,6 +26,8 @@ struct Queue {
     taken: (usize, usize),
     closed: Option<CloseCode>,
     waker: Option<Waker>,
+    /// The peer's socket takes nothing, so there is no use in waking its task for one more frame.
+    stalled: bool,
 }
 
 impl Outbox {
@@ -44,11 +46,14 @@ impl Outbox {
         } else {
             queue.bytes += frame.len();
             queue.frames.push_back(frame);
+            if queue.stalled {
+                return;
+            }
         }
         wake(queue);
     }
 
-    /// Closes the peer once what waits is written. The first code counts.
+    /// Closes the peer. The first code counts.
     pub(super) fn close(&self, code: CloseCode) {
         let mut queue = self.queue.lock().expect("nothing panics under this lock");
         queue.closed.get_or_insert(code);
@@ -56,29 +61,33 @@ impl Outbox {
     }
 
     /// Takes all that waits, into `batch`, which is empty because the batch before was written. `Err` says that the
-    /// peer is to be closed, and that nothing waits any more.
+    /// peer is to be closed; what it should still get then is left for [`Outbox::drain`].
     pub(super) fn poll_take(&self, batch: &mut VecDeque<Bytes>, cx: &mut Context<'_>) -> Poll<Result<(), CloseCode>> {
         debug_assert!(batch.is_empty(), "what was taken before is written first");
         let mut queue = self.queue.lock().expect("nothing panics under this lock");
+        if let Some(code) = queue.closed {
+            return Poll::Ready(Err(code));
+        }
         queue.taken = (queue.frames.len(), queue.bytes);
         queue.bytes = 0;
         if !queue.frames.is_empty() {
             std::mem::swap(&mut queue.frames, batch);
             return Poll::Ready(Ok(()));
         }
-        if let Some(code) = queue.closed {
-            return Poll::Ready(Err(code));
-        }
         queue.frames.shrink_to(KEPT_CAPACITY);
         batch.shrink_to(KEPT_CAPACITY);
-        match &mut queue.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        queue.wait(false, cx);
         Poll::Pending
     }
 
-    /// Adds what waits to `batch`, for the last time.
+    /// Waits for the code to close the peer with, while its socket takes nothing.
+    pub(super) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<CloseCode> {
+        let mut queue = self.queue.lock().expect("nothing panics under this lock");
+        queue.wait(true, cx);
+        queue.closed.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Adds what waits to `batch`, for the last time. After an overflow that is nothing.
     pub(super) fn drain(&self, batch: &mut VecDeque<Bytes>) {
         let mut queue = self.queue.lock().expect("nothing panics under this lock");
         batch.append(&mut queue.frames);
@@ -87,6 +96,16 @@ impl Outbox {
     #[cfg(test)]
     pub(super) fn closed(&self) -> Option<CloseCode> {
         self.queue.lock().expect("nothing panics under this lock").closed
+    }
+}
+
+impl Queue {
+    fn wait(&mut self, stalled: bool, cx: &mut Context<'_>) {
+        self.stalled = stalled;
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
     }
 }
 
@@ -168,16 +187,27 @@ mod tests {
     }
 
     #[test]
-    fn a_close_comes_after_what_waits_and_the_first_one_counts() {
+    fn a_close_leaves_what_waits_for_the_end_and_the_first_one_counts() {
         let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
         push(&outbox, "a");
         outbox.close(CloseCode::BlockingMember);
         outbox.close(CloseCode::GoingAway);
         push(&outbox, "b");
-        assert_eq!(take(&outbox, &mut batch), Poll::Ready(Ok(())));
-        assert_eq!(batch, ["a"]);
-        batch.clear();
         assert_eq!(take(&outbox, &mut batch), Poll::Ready(Err(CloseCode::BlockingMember)));
+        outbox.drain(&mut batch);
+        assert_eq!(batch, ["a"]);
+    }
+
+    #[test]
+    fn while_the_socket_takes_nothing_only_a_close_wakes_the_peer() {
+        let outbox = Outbox::default();
+        let mut peer = task::spawn(());
+        assert!(peer.enter(|cx, _| outbox.poll_closed(cx)).is_pending());
+        ["a", "b", "c"].iter().for_each(|frame| push(&outbox, frame));
+        assert!(!peer.is_woken());
+        push(&outbox, "d");
+        assert!(peer.is_woken());
+        assert_eq!(peer.enter(|cx, _| outbox.poll_closed(cx)), Poll::Ready(CloseCode::TryAgainLater));
     }
 
     #[test]

@@ -1,0 +1,151 @@
+//! What is axum's own: where the key is in a route, HTTP/2, and a socket that the app upgrades itself.
+
+#![cfg(feature = "axum")]
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::{Path, WebSocketUpgrade};
+use axum::routing::any;
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::client::conn::http2;
+use hyper::ext::Protocol;
+use hyper::{Method, Request, StatusCode, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use sigver::memory::Client;
+use sigver::{Frame, SignalingHub, Transport};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+async fn serve(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+async fn open(address: SocketAddr, path: &str) -> Client<impl Transport + Unpin> {
+    let socket = TcpStream::connect(address).await.expect("the server listens");
+    let url = format!("ws://localhost{path}");
+    let (stream, _) = tokio_tungstenite::client_async(url, socket).await.expect("a WebSocket handshake");
+    Client::new(sigver::hyper::transport(stream))
+}
+
+#[tokio::test]
+async fn the_key_is_what_the_route_calls_key() {
+    let hub = SignalingHub::new();
+    let handler = || sigver::axum::handler(hub.clone());
+    let app = Router::new()
+        .route("/query", handler())
+        .route("/tail/{*key}", handler())
+        .route("/segment/{key}/ws", handler())
+        .nest("/{tenant}/nested", sigver::axum::router(hub.clone()))
+        .nest("/outer", Router::new().route("/inner/{*key}", handler()));
+    let address = serve(app).await;
+    let mut first = open(address, "/query?key=a%2Fb").await;
+    assert!(first.ask(1, &[]).await);
+    for path in [
+        "/query/?key=x".replace("/?", "?").replace("=x", "=a/b"),
+        "/tail/a/b".into(),
+        "/tail/%61/b?key=ignored".into(),
+        "/segment/a%2Fb/ws".into(),
+        "/tenant/nested/a/b".into(),
+        "/tenant/nested?key=a%2fb".into(),
+        "/outer/inner/a/b".into(),
+    ] {
+        assert!(!open(address, &path).await.ask(2, &[]).await, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_nested_service_gets_the_empty_key_too() {
+    let app = Router::new().nest_service("/signal", sigver::axum::router::<()>(SignalingHub::new()));
+    let address = serve(app).await;
+    for path in ["/signal", "/signal/", "/signal/?favored"] {
+        assert_eq!(open(address, path).await.closed().await, 4741, "{path}");
+    }
+    let mut first = open(address, "/signal/a/b").await;
+    assert!(first.ask(1, &[]).await);
+    assert!(!open(address, "/signal/?key=a/b").await.ask(2, &[]).await);
+}
+
+#[tokio::test]
+async fn a_router_merged_at_the_root_serves_every_path_that_is_left() {
+    let app = Router::new().route("/hello", any("hello")).merge(sigver::axum::router(SignalingHub::new()));
+    let address = serve(app).await;
+    let mut first = open(address, "/a/b").await;
+    assert!(first.ask(1, &[]).await);
+    assert!(!open(address, "/?key=a/b").await.ask(2, &[]).await);
+}
+
+#[tokio::test]
+async fn a_socket_that_the_app_upgraded_keeps_the_contract() {
+    let hub = SignalingHub::new();
+    let served = hub.clone();
+    let signal = async move |upgrade: WebSocketUpgrade, Path(room): Path<String>| {
+        let upgrade = upgrade.read_buffer_size(4096).max_message_size(64 * 1024);
+        upgrade.on_upgrade(async move |socket| _ = served.serve(sigver::axum::transport(socket), &*room).await)
+    };
+    let address = serve(Router::new().route("/rooms/{room}", any(signal))).await;
+    let mut member = open(address, "/rooms/1").await;
+    let mut joiner = open(address, "/rooms/1").await;
+    assert!(member.ask(1, &[]).await);
+    assert!(!joiner.ask(2, &[]).await);
+    joiner.content(0, "offer").await;
+    assert_eq!(member.receive_content().await.1, "offer");
+    for (frame, code) in [(Frame::Text("x".into()), 4743), (Frame::Binary(vec![0; 64 * 1024 + 1].into()), 1009)] {
+        let mut offender = open(address, "/rooms/1").await;
+        offender.send(frame).await;
+        assert_eq!(offender.closed().await, code);
+    }
+    assert_eq!(hub.stats().peers, 2);
+}
+
+#[tokio::test]
+async fn websockets_over_http2_share_one_connection() {
+    let app = Router::new().nest("/signal", sigver::axum::router(SignalingHub::new()));
+    let socket = TokioIo::new(TcpStream::connect(serve(app).await).await.expect("the server listens"));
+    let (mut client, connection) =
+        http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), socket).await.expect("HTTP/2");
+    tokio::spawn(connection);
+
+    let connect = |version: &str| {
+        Request::builder()
+            .method(Method::CONNECT)
+            .version(Version::HTTP_2)
+            .uri("http://localhost/signal/K")
+            .header("sec-websocket-version", version)
+            .extension(Protocol::from_static("websocket"))
+            .body(Empty::new())
+            .expect("a request")
+    };
+    // The server's settings say that it knows extended CONNECT; until they have come, a request is refused here.
+    let plain = Request::get("http://localhost/signal/K").body(Empty::new()).expect("a request");
+    let refused = client.send_request(plain).await.expect("a response");
+    assert_eq!(refused.status(), StatusCode::UPGRADE_REQUIRED);
+    let refused = client.send_request(connect("8")).await.expect("a response");
+    assert_eq!(refused.status(), StatusCode::UPGRADE_REQUIRED);
+    assert_eq!(refused.headers()["sec-websocket-version"], "13");
+
+    let mut peers = Vec::new();
+    for _ in 0..2 {
+        let response = client.send_request(connect("13")).await.expect("a response");
+        assert_eq!(response.status(), StatusCode::OK);
+        let upgraded = TokioIo::new(hyper::upgrade::on(response).await.expect("an upgrade"));
+        let stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
+        peers.push(Client::new(sigver::hyper::transport(stream)));
+    }
+    let [member, joiner] = &mut peers[..] else { unreachable!("two were made") };
+    assert!(member.ask(1, &[]).await);
+    assert!(!joiner.ask(2, &[]).await);
+    joiner.content(0, "offer").await;
+    let (link, offer) = member.receive_content().await;
+    assert_eq!(offer, "offer");
+    member.content(link, "answer").await;
+    assert_eq!(joiner.receive_content().await.1, "answer");
+    joiner.send(Frame::Text("x".into())).await;
+    assert_eq!(joiner.closed().await, 4743);
+    assert_eq!(member.receive_content().await, (link, "".into()));
+}

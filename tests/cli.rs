@@ -1,0 +1,181 @@
+//! The stand-alone server as its operator sees it.
+
+#![cfg(all(feature = "cli", unix))]
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use sigver::memory::Client;
+use sigver::{Frame, Transport};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+
+fn sigver(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sigver"));
+    command.args(args).kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs a server that ends by itself.
+async fn run(args: &[&str]) -> Output {
+    tokio::time::timeout(Duration::from_secs(60), sigver(args).output()).await.expect("it ends").expect("it starts")
+}
+
+/// One clear line and a code that is not 0.
+async fn refuses(args: &[&str], words: &[&str]) {
+    let Output { status, stdout, stderr } = run(args).await;
+    let stderr = String::from_utf8(stderr).expect("text");
+    assert_eq!(status.code(), Some(1), "{args:?}: {stderr}");
+    assert!(stdout.is_empty(), "it never listened");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{stderr:?} does not say {word:?}");
+    }
+}
+
+/// Starts a server and returns it with the line that it says.
+async fn start(command: &mut Command) -> (Child, String) {
+    let mut process = command.spawn().expect("it starts");
+    let output = process.stdout.take().expect("its output is piped");
+    let line = BufReader::new(output).lines().next_line().await.expect("it can be read").expect("it says a line");
+    (process, line)
+}
+
+fn address(line: &str) -> &str {
+    line.strip_prefix("Signaling server is listening on ").expect("it says where it listens")
+}
+
+async fn open(line: &str, path: &str) -> Client<impl Transport + Unpin> {
+    let socket = TcpStream::connect(address(line)).await.expect("the server listens");
+    let url = format!("ws://localhost{path}");
+    let (stream, _) = tokio_tungstenite::client_async(url, socket).await.expect("a WebSocket handshake");
+    Client::new(sigver::hyper::transport(stream))
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).expect("a file");
+    path
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a folder with a plain name")
+}
+
+#[tokio::test]
+async fn version_and_help_are_said_on_stdout() {
+    for args in [["-V"], ["--version"]] {
+        let said = String::from_utf8(run(&args).await.stdout).expect("text");
+        assert_eq!(said, format!("sigver {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    let help = String::from_utf8(run(&["--help"]).await.stdout).expect("text");
+    for word in
+        ["-h, --host <IP>", "-p, --port", "-k, --key", "-c, --cert", "-a, --ca", "0.0.0.0", "8000", "SIGVER_PORT"]
+    {
+        assert!(help.contains(word), "{help} does not say {word:?}");
+    }
+}
+
+#[tokio::test]
+async fn half_given_tls_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = write(folder.path(), "file", "");
+    refuses(&["--key", text(&file)], &["--key is given without --cert"]).await;
+    refuses(&["--cert", text(&file)], &["--cert is given without --key"]).await;
+    refuses(&["--ca", text(&file)], &["--ca is given without --key and --cert"]).await;
+    refuses(&["--key", text(&file), "--ca", text(&file)], &["--key is given without --cert"]).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_key_or_certificate_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [one, two] = [0, 1].map(|_| rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair"));
+    let key = write(folder.path(), "key.pem", &one.signing_key.serialize_pem());
+    let cert = write(folder.path(), "cert.pem", &one.cert.pem());
+    let other = write(folder.path(), "other.pem", &two.cert.pem());
+    let empty = write(folder.path(), "empty.pem", "");
+    let missing = folder.path().join("missing.pem");
+    let [key, cert, other, empty, missing] = [&key, &cert, &other, &empty, &missing].map(|path| text(path));
+
+    refuses(&["--key", missing, "--cert", cert], &["cannot read --key", missing]).await;
+    refuses(&["--key", key, "--cert", missing], &["cannot read --cert", missing]).await;
+    refuses(&["--key", empty, "--cert", cert], &["cannot read --key", empty]).await;
+    refuses(&["--key", key, "--cert", empty], &["cannot read --cert", empty]).await;
+    refuses(&["--key", key, "--cert", cert, "--ca", missing], &["cannot read --ca", missing]).await;
+    refuses(&["--key", key, "--cert", other], &["the key and the certificate cannot be used"]).await;
+}
+
+#[tokio::test]
+async fn a_taken_port_is_refused() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = taken.local_addr().expect("a bound socket has an address").port().to_string();
+    refuses(&["-h", "127.0.0.1", "-p", &port], &["cannot listen on 127.0.0.1:", &port, "in use"]).await;
+    refuses(&["-h", "no.such.host.invalid", "-p", "0"], &["cannot listen on no.such.host.invalid:0"]).await;
+}
+
+#[tokio::test]
+async fn a_word_that_is_no_option_is_refused() {
+    for args in [&["--nonsense"][..], &["-p", "65536"], &["-p"], &["-h"], &["extra"]] {
+        let Output { status, stderr, .. } = run(args).await;
+        assert_eq!(status.code(), Some(2), "{args:?}");
+        assert!(!stderr.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn options_may_come_from_the_environment() {
+    let mut command = sigver(&[]);
+    command.env("SIGVER_HOST", "127.0.0.1").env("SIGVER_PORT", "0");
+    let (_process, line) = start(&mut command).await;
+    assert!(address(&line).starts_with("127.0.0.1:"), "{line}");
+    assert!(!line.ends_with(":0"), "the real port is said");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = write(folder.path(), "key.pem", "");
+    let mut command = sigver(&[]);
+    let output = command.env("SIGVER_KEY", &file).output().await.expect("it starts");
+    assert!(String::from_utf8(output.stderr).expect("text").contains("--key is given without --cert"));
+}
+
+#[tokio::test]
+async fn sigint_and_sigterm_close_all_peers_with_1001() {
+    for signal in ["-INT", "-TERM"] {
+        let (mut process, line) = start(&mut sigver(&["-h", "127.0.0.1", "-p", "0"])).await;
+        let mut peers = [open(&line, "/K").await, open(&line, "/another").await];
+        for peer in &mut peers {
+            assert!(peer.ask(1, &[]).await);
+        }
+        let pid = process.id().expect("it runs").to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().await.expect("there is a kill").success());
+        for mut peer in peers {
+            assert_eq!(peer.closed().await, 1001);
+        }
+        let status = tokio::time::timeout(Duration::from_secs(60), process.wait()).await.expect("it ends");
+        assert_eq!(status.expect("it can be waited for").code(), Some(0), "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn a_payload_and_a_key_are_never_logged() {
+    let mut command = sigver(&["-h", "127.0.0.1", "-p", "0"]);
+    let (mut process, line) = start(command.env("RUST_LOG", "sigver=trace")).await;
+    let mut peers = [open(&line, "/the-key").await, open(&line, "/the-key").await];
+    let [member, joiner] = &mut peers;
+    assert!(member.ask(1, &[]).await);
+    assert!(!joiner.ask(2, &[]).await);
+    joiner.content(0, "the-payload").await;
+    assert_eq!(member.receive_content().await.1, "the-payload");
+    joiner.send(Frame::Text("the-text".into())).await;
+    assert_eq!(joiner.closed().await, 4743);
+
+    let pid = process.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.expect("there is a kill").success());
+    let mut log = String::new();
+    process.stderr.take().expect("it is piped").read_to_string(&mut log).await.expect("it can be read");
+    assert!(log.contains("peer opened") && log.contains("closed with 4743"), "{log}");
+    for secret in ["the-key", "the-payload", "the-text"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}

@@ -1,0 +1,147 @@
+//! Every limit of a hub, hit.
+
+use std::time::Duration;
+
+use sigver::memory::Heard;
+use sigver::{HubBuilder, SignalingHub, Stats};
+
+use crate::door::Kind;
+
+crate::over_every_mount! {
+    a_peer_that_never_connects_is_1008
+    a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it
+    a_socket_that_takes_nothing_is_closed
+    a_group_over_its_limit_is_1013
+    too_many_members_named_are_1008
+    a_smaller_message_limit_is_kept
+    shutdown_closes_everybody_with_1001
+}
+
+async fn a_peer_that_never_connects_is_1008(kind: Kind) {
+    let limit = if kind == Kind::Memory { Duration::from_secs(60) } else { Duration::from_millis(100) };
+    let door = kind.mount(build(SignalingHub::builder().connect_within(limit))).await;
+    let mut silent = door.open("K").await;
+    let mut heartbeats = 0;
+    loop {
+        match silent.hear_all().await {
+            Heard::Message(_) => {
+                heartbeats += 1;
+                silent.heartbeat().await;
+            }
+            Heard::Closed(Some(frame)) => {
+                assert_eq!(frame.code, 1008);
+                break;
+            }
+            other => panic!("expected a close with a code, but heard {other:?}"),
+        }
+    }
+    // The last one falls together with the deadline.
+    let expected = if kind == Kind::Memory { 11..=12 } else { 0..=0 };
+    assert!(expected.contains(&heartbeats), "{heartbeats}");
+}
+
+async fn a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it(kind: Kind) {
+    let builder = SignalingHub::builder().outbox_messages(16).write_within(Duration::from_secs(3600));
+    let door = kind.mount(build(builder)).await;
+    let [mut member, mut deaf] = [door.open("K").await, door.open("K").await];
+    assert!(member.ask(1, &[]).await);
+    assert!(!deaf.ask(2, &[]).await);
+    deaf.content(0, "offer").await;
+    let (link, _) = member.receive_content().await;
+    // As much as it takes to fill the buffers on the way to a peer that reads nothing.
+    let payload = vec![0; 60_000];
+    loop {
+        member.content(link, payload.clone()).await;
+        // The answer tells that the hub has got so far; before it may come the end of the link.
+        member.connect(1, &[]).await;
+        if let Heard::Message(sigver::protocol::Message::Content { data, .. }) = member.hear().await {
+            assert_eq!(data, "");
+            break;
+        }
+    }
+    if kind == Kind::Memory {
+        let mut heard = 0;
+        while let Heard::Message(_) = deaf.hear().await {
+            heard += 1;
+        }
+        assert!(heard >= 16, "{heard}: what was accepted before the overflow comes first");
+    }
+}
+
+async fn a_socket_that_takes_nothing_is_closed(kind: Kind) {
+    let limit = if kind == Kind::Memory { Duration::from_secs(10) } else { Duration::from_millis(200) };
+    let builder = SignalingHub::builder().outbox_messages(10_000).outbox_bytes(1 << 30).write_within(limit);
+    let hub = build(builder);
+    let door = kind.mount(hub.clone()).await;
+    let [mut member, mut deaf] = [door.open("K").await, door.open("K").await];
+    assert!(member.ask(1, &[]).await);
+    assert!(!deaf.ask(2, &[]).await);
+    deaf.content(0, "offer").await;
+    let (link, _) = member.receive_content().await;
+    // More than the buffers on the way take, and less than the outbox.
+    for _ in 0..500 {
+        member.content(link, vec![0; 60_000]).await;
+    }
+    assert_eq!(member.receive_content().await, (link, "".into()));
+    assert_eq!(hub.stats().peers, 1);
+}
+
+async fn a_group_over_its_limit_is_1013(kind: Kind) {
+    let door = kind.mount(build(SignalingHub::builder().max_peers_per_group(2))).await;
+    let mut here = [door.open("K").await, door.open("K").await];
+    assert!(here[0].ask(1, &[]).await);
+    assert!(!here[1].ask(2, &[]).await);
+    assert_eq!(door.open("K").await.closed().await, 1013);
+    assert!(door.open("another").await.ask(1, &[]).await);
+    let [first, _second] = here;
+    first.close().await;
+    // The seat is free once the hub has seen it; until then newcomers are sent away.
+    loop {
+        let mut next = door.open("K").await;
+        next.connect(3, &[]).await;
+        match next.hear().await {
+            Heard::Message(_) => break,
+            Heard::Closed(Some(frame)) => assert_eq!(frame.code, 1013),
+            other => panic!("expected an answer or a close, but heard {other:?}"),
+        }
+    }
+}
+
+async fn too_many_members_named_are_1008(kind: Kind) {
+    let door = kind.mount(build(SignalingHub::builder().max_members_named(3))).await;
+    let mut peer = door.open("K").await;
+    assert!(peer.ask(1, &[1, 2, 3]).await);
+    peer.connect(1, &[1, 2, 3, 4]).await;
+    assert_eq!(peer.closed().await, 1008);
+}
+
+async fn a_smaller_message_limit_is_kept(kind: Kind) {
+    let door = kind.mount(build(SignalingHub::builder().max_message_bytes(100))).await;
+    let mut peer = door.open("K").await;
+    assert!(peer.ask(1, &[]).await);
+    peer.content(0, vec![0; 101]).await;
+    assert_eq!(peer.closed().await, 1009);
+}
+
+async fn shutdown_closes_everybody_with_1001(kind: Kind) {
+    let hub = SignalingHub::new();
+    let door = kind.mount(hub.clone()).await;
+    let mut peers = Vec::new();
+    for (id, key) in (1..).zip(["K", "K", "K", "another"]) {
+        let mut peer = door.open(key).await;
+        peer.ask(id, &[]).await;
+        peers.push(peer);
+    }
+    let closed = async {
+        for mut peer in peers {
+            assert_eq!(peer.closed().await, 1001);
+        }
+    };
+    tokio::join!(hub.shutdown(), closed);
+    assert_eq!(hub.stats(), Stats::default());
+    assert_eq!(door.open("K").await.closed().await, 1001);
+}
+
+fn build(builder: HubBuilder) -> SignalingHub {
+    builder.build().expect("sound limits")
+}
