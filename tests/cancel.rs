@@ -7,20 +7,21 @@ use std::task::{Context, Poll, ready};
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
 use sigver::memory::{ChannelTransport, Client};
 use sigver::protocol::Message;
-use sigver::{Frame, SignalingHub, Stats, TransportError, memory};
+use sigver::{Frame, Opening, SignalingHub, Stats, TransportError, memory};
 use tokio_test::task;
 
 /// A transport that is never ready at the first time of asking, so that each thing that a connection waits for is a
 /// point where it can be dropped.
 struct Hesitant {
     inner: ChannelTransport,
-    hesitated: bool,
+    /// Whether the last time of asking for each of the four things was in vain.
+    hesitated: [bool; 4],
 }
 
 impl Hesitant {
-    fn hesitate(&mut self, cx: &Context<'_>) -> Poll<()> {
-        self.hesitated = !self.hesitated;
-        if self.hesitated {
+    fn hesitate(&mut self, thing: usize, cx: &Context<'_>) -> Poll<()> {
+        self.hesitated[thing] = !self.hesitated[thing];
+        if self.hesitated[thing] {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -32,7 +33,7 @@ impl Stream for Hesitant {
     type Item = Result<Frame, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        ready!(self.hesitate(cx));
+        ready!(self.hesitate(0, cx));
         self.inner.poll_next_unpin(cx)
     }
 }
@@ -41,7 +42,7 @@ impl Sink<Frame> for Hesitant {
     type Error = TransportError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        ready!(self.hesitate(cx));
+        ready!(self.hesitate(1, cx));
         self.inner.poll_ready_unpin(cx)
     }
 
@@ -50,31 +51,32 @@ impl Sink<Frame> for Hesitant {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        ready!(self.hesitate(cx));
+        ready!(self.hesitate(2, cx));
         self.inner.poll_flush_unpin(cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        ready!(self.hesitate(cx));
+        ready!(self.hesitate(3, cx));
         self.inner.poll_close_unpin(cx)
     }
 }
 
 /// Runs a connection for so many polls and drops it. Says whether it was over before.
 ///
-/// It is a member's joiner and another joiner's member, so that it has everything that can be left behind.
-async fn dropped_after(polls: usize, last: Frame) -> bool {
+/// It is a member's joiner, and as the favored member another joiner's member, so that it has everything that can be
+/// left behind.
+async fn dropped_after(polls: usize, last: &[Frame]) -> bool {
     let hub = SignalingHub::new();
     let mut member = memory::open(&hub, "K");
     assert!(member.ask(1, &[]).await);
 
     let (there, mut here) = memory::pair(16);
-    let transport = Hesitant { inner: there, hesitated: false };
-    let mut serve = task::spawn(hub.serve(transport, "K"));
+    let transport = Hesitant { inner: there, hesitated: [false; 4] };
+    let mut serve = task::spawn(hub.serve(transport, Opening::new("K").favored(true)));
     let mut joiner = None;
     let script = [Message::connect(2, &[]), Message::content(0, "offer"), Message::connect(2, &[1])];
-    let mut frames: VecDeque<_> =
-        script.map(|message| Frame::Binary(message.encode())).into_iter().chain([last]).collect();
+    let script = script.map(|message| Frame::Binary(message.encode()));
+    let mut frames: VecDeque<_> = script.iter().chain(last).cloned().collect();
     let mut over = false;
     for poll in 0..polls {
         // One frame every few polls, so that each is handled on its own.
@@ -87,11 +89,9 @@ async fn dropped_after(polls: usize, last: Frame) -> bool {
         if over {
             break;
         }
-        if frames.len() == 1 && joiner.is_none() {
+        if poll == 8 * 3 - 2 {
             let mut peer = memory::open(&hub, "K");
-            // First it is bound to the member, then to the one under test if that is a member by now.
-            peer.connect(3, &[]).await;
-            peer.connect(3, &[]).await;
+            assert!(!peer.ask(3, &[]).await);
             joiner = Some(peer);
         }
         tokio::task::yield_now().await;
@@ -115,9 +115,12 @@ async fn gone(hub: &SignalingHub) {
 
 #[tokio::test(start_paused = true)]
 async fn a_future_dropped_at_any_point_leaves_no_ghost() {
-    for last in [Frame::Close(None), Frame::Text("offence".into())] {
+    // The peer leaves, or is closed for what it says and answers the close.
+    let leaves = [Frame::Close(None)];
+    let offends = [Frame::Text("offence".into()), Frame::Close(None)];
+    for last in [&leaves[..], &offends] {
         let mut polls = 0;
-        while !dropped_after(polls, last.clone()).await {
+        while !dropped_after(polls, last).await {
             polls += 1;
             assert!(polls < 1000, "it never ends");
         }

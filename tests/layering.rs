@@ -52,10 +52,11 @@ fn imports(code: &str) -> Vec<String> {
             let path = path.trim_start_matches("::");
             match path.strip_prefix("crate::") {
                 None => found.push(word(path)),
-                // One of several: `use crate::{Opening, SignalingHub};`
-                Some(inner) => found.extend(
-                    inner.trim_matches(['{', '}', ';']).split(", ").map(|name| format!("crate::{}", word(name))),
-                ),
+                Some(inner) => {
+                    // Several at once look like `use crate::{Opening, SignalingHub};`
+                    let names = inner.strip_prefix('{').map_or(vec![inner], |names| names.split(", ").collect());
+                    found.extend(names.into_iter().map(|name| format!("crate::{}", word(name))));
+                }
             }
         } else {
             found.extend(line.match_indices("crate::").map(|(at, _)| format!("crate::{}", word(&line[at + 7..]))));
