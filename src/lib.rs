@@ -1,4 +1,45 @@
-//! A WebRTC signaling hub.
+//! A WebRTC signaling hub that an existing Rust HTTP server mounts at any path.
+//!
+//! Two browsers that want a direct connection first need somebody to carry their offers, answers and candidates.
+//! That is all that a [`SignalingHub`] does: peers with one key form a group, and it tells each newcomer whom to signal
+//! with. It speaks the wire protocol of npm's `sigver` 20.1.0, so that the published client Netflux works with it.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! use sigver::{SignalingHub, memory};
+//!
+//! let hub = SignalingHub::new();
+//! let mut alice = memory::open(&hub, "a key that both know");
+//! let mut bob = memory::open(&hub, "a key that both know");
+//!
+//! assert!(alice.ask(1, &[]).await); // Alice is the first member.
+//! assert!(!bob.ask(2, &[]).await); // Bob is bound to her, and signals:
+//! bob.content(0, "offer").await;
+//! let (link, offer) = alice.receive_content().await;
+//! assert_eq!(offer, "offer");
+//! # }
+//! ```
+//!
+//! # Parts
+//!
+//! - [`SignalingHub`] is when things happen: groups by key, one future for each peer, bounded queues, heartbeats. It is
+//!   a cheap clone, and owns no listener, runtime or task. [`HubBuilder`] has the limits.
+//! - [`Transport`] is what it needs of a socket: a stream and a sink of [`Frame`]s. Any is good.
+//! - [`protocol`] is what the protocol decides, without I/O: a group is a function from events to actions.
+//! - [`memory`] has peers without a network, for tests.
+//! - `sigver::axum`, `sigver::hyper` and `sigver::warp` mount the hub, each behind the feature of its name.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | none, the default | the hub, [`protocol`], [`memory`]: no HTTP crate |
+//! | `hyper` | `sigver::hyper`: a service, and `upgrade` for one written by hand |
+//! | `axum` | `sigver::axum`: `handler` and `router` |
+//! | `warp` | `sigver::warp`: a filter |
+//! | `cli` | the stand-alone server `sigver` |
+//! | `full` | all of these |
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adapter;
@@ -15,3 +56,8 @@ pub use adapter::memory;
 pub use adapter::warp;
 pub use hub::{ConfigError, Ending, HubBuilder, Opening, SignalingHub, Stats};
 pub use transport::{CloseFrame, Frame, Transport, TransportError};
+
+/// The README's snippets compile.
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
