@@ -2,11 +2,14 @@
 
 #![cfg(feature = "axum")]
 
+mod common;
+
 use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::{Path, WebSocketUpgrade};
 use axum::routing::any;
+use common::open;
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::client::conn::http2;
@@ -14,7 +17,7 @@ use hyper::ext::Protocol;
 use hyper::{Method, Request, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sigver::memory::Client;
-use sigver::{Frame, SignalingHub, Transport};
+use sigver::{Frame, SignalingHub};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -24,13 +27,6 @@ async fn serve(app: Router) -> SocketAddr {
     let address = listener.local_addr().expect("a bound socket has an address");
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
-}
-
-async fn open(address: SocketAddr, path: &str) -> Client<impl Transport + Unpin> {
-    let socket = TcpStream::connect(address).await.expect("the server listens");
-    let url = format!("ws://localhost{path}");
-    let (stream, _) = tokio_tungstenite::client_async(url, socket).await.expect("a WebSocket handshake");
-    Client::new(sigver::hyper::transport(stream))
 }
 
 #[tokio::test]
@@ -47,15 +43,15 @@ async fn the_key_is_what_the_route_calls_key() {
     let mut first = open(address, "/query?key=a%2Fb").await;
     assert!(first.ask(1, &[]).await);
     for path in [
-        "/query/?key=x".replace("/?", "?").replace("=x", "=a/b"),
-        "/tail/a/b".into(),
-        "/tail/%61/b?key=ignored".into(),
-        "/segment/a%2Fb/ws".into(),
-        "/tenant/nested/a/b".into(),
-        "/tenant/nested?key=a%2fb".into(),
-        "/outer/inner/a/b".into(),
+        "/query?key=a/b",
+        "/tail/a/b",
+        "/tail/%61/b?key=ignored",
+        "/segment/a%2Fb/ws",
+        "/tenant/nested/a/b",
+        "/tenant/nested?key=a%2fb",
+        "/outer/inner/a/b",
     ] {
-        assert!(!open(address, &path).await.ask(2, &[]).await, "{path}");
+        assert!(!open(address, path).await.ask(2, &[]).await, "{path}");
     }
 }
 

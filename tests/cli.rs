@@ -2,14 +2,16 @@
 
 #![cfg(all(feature = "cli", unix))]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use sigver::memory::Client;
-use sigver::{Frame, Transport};
+use common::open;
+use sigver::Frame;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 fn sigver(args: &[&str]) -> Command {
@@ -45,13 +47,6 @@ async fn start(command: &mut Command) -> (Child, String) {
 
 fn address(line: &str) -> &str {
     line.strip_prefix("Signaling server is listening on ").expect("it says where it listens")
-}
-
-async fn open(line: &str, path: &str) -> Client<impl Transport + Unpin> {
-    let socket = TcpStream::connect(address(line)).await.expect("the server listens");
-    let url = format!("ws://localhost{path}");
-    let (stream, _) = tokio_tungstenite::client_async(url, socket).await.expect("a WebSocket handshake");
-    Client::new(sigver::hyper::transport(stream))
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
@@ -143,7 +138,7 @@ async fn options_may_come_from_the_environment() {
 async fn sigint_and_sigterm_close_all_peers_with_1001() {
     for signal in ["-INT", "-TERM"] {
         let (mut process, line) = start(&mut sigver(&["-h", "127.0.0.1", "-p", "0"])).await;
-        let mut peers = [open(&line, "/K").await, open(&line, "/another").await];
+        let mut peers = [open(address(&line), "/K").await, open(address(&line), "/another").await];
         for peer in &mut peers {
             assert!(peer.ask(1, &[]).await);
         }
@@ -161,7 +156,7 @@ async fn sigint_and_sigterm_close_all_peers_with_1001() {
 async fn a_payload_and_a_key_are_never_logged() {
     let mut command = sigver(&["-h", "127.0.0.1", "-p", "0"]);
     let (mut process, line) = start(command.env("RUST_LOG", "sigver=trace")).await;
-    let mut peers = [open(&line, "/the-key").await, open(&line, "/the-key").await];
+    let mut peers = [open(address(&line), "/the-key").await, open(address(&line), "/the-key").await];
     let [member, joiner] = &mut peers;
     assert!(member.ask(1, &[]).await);
     assert!(!joiner.ask(2, &[]).await);

@@ -168,6 +168,5 @@ fn every_history_of_two_peers_is_sound() {
 #[ignore = "explores millions of transitions: run it in release mode"]
 fn every_history_of_three_peers_is_sound() {
     let states = Model { peers: 3, borrowed_ids: false, favored: 1 }.explore();
-    println!("{states} states");
     assert!(states > 100_000, "{states}: the model has lost some of its states");
 }

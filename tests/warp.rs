@@ -1,0 +1,65 @@
+//! What is warp's own: composing with other filters, and a socket that the app upgrades itself.
+
+#![cfg(feature = "warp")]
+
+mod common;
+
+use std::net::SocketAddr;
+
+use common::open;
+use sigver::{Frame, SignalingHub};
+use tokio::net::TcpListener;
+use warp::Filter;
+
+async fn serve<F>(app: F) -> SocketAddr
+where
+    F: Filter<Error = warp::Rejection> + Clone + Send + Sync + 'static,
+    F::Extract: warp::Reply,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    tokio::spawn(warp::serve(app).incoming(listener).run());
+    address
+}
+
+#[tokio::test]
+async fn the_filter_composes_with_others() {
+    let hub = SignalingHub::new();
+    let hello = warp::path!("hello" / String).map(|name| format!("hello {name}"));
+    let signal = warp::path("api").and(warp::path("signal")).and(sigver::warp::filter(hub.clone()));
+    let tenant = warp::path!("tenant" / u32 / ..).map(|_| ()).untuple_one().and(sigver::warp::filter(hub));
+    let address = serve(hello.or(signal).or(tenant)).await;
+    let mut first = open(address, "/api/signal/a/b").await;
+    assert!(first.ask(1, &[]).await);
+    for path in ["/api/signal?key=a/b", "/api/signal/?key=a/b", "/tenant/7/a%2Fb", "/tenant/7?key=a/b"] {
+        assert!(!open(address, path).await.ask(2, &[]).await, "{path}");
+    }
+    for path in ["/api/signal", "/api/signal/", "/tenant/7"] {
+        assert_eq!(open(address, path).await.closed().await, 4741, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_the_app_upgraded_keeps_the_contract() {
+    let hub = SignalingHub::new();
+    let served = hub.clone();
+    let signal = warp::path!("rooms" / String).and(warp::ws()).map(move |room: String, upgrade: warp::ws::Ws| {
+        let hub = served.clone();
+        upgrade
+            .max_message_size(64 * 1024)
+            .on_upgrade(async move |socket| _ = hub.serve(sigver::warp::transport(socket), &*room).await)
+    });
+    let address = serve(signal).await;
+    let mut member = open(address, "/rooms/1").await;
+    let mut joiner = open(address, "/rooms/1").await;
+    assert!(member.ask(1, &[]).await);
+    assert!(!joiner.ask(2, &[]).await);
+    joiner.content(0, "offer").await;
+    assert_eq!(member.receive_content().await.1, "offer");
+    for (frame, code) in [(Frame::Text("x".into()), 4743), (Frame::Binary(vec![0; 64 * 1024 + 1].into()), 1009)] {
+        let mut offender = open(address, "/rooms/1").await;
+        offender.send(frame).await;
+        assert_eq!(offender.closed().await, code);
+    }
+    assert_eq!(hub.stats().peers, 2);
+}
