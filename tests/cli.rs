@@ -6,13 +6,19 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::open;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use sigver::Frame;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 fn sigver(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sigver"));
@@ -100,6 +106,57 @@ async fn a_file_that_is_no_key_or_certificate_is_refused() {
     refuses(&["--key", key, "--cert", empty], &["cannot read --cert", empty]).await;
     refuses(&["--key", key, "--cert", cert, "--ca", missing], &["cannot read --ca", missing]).await;
     refuses(&["--key", key, "--cert", other], &["the key and the certificate cannot be used"]).await;
+}
+
+#[tokio::test]
+async fn the_intermediate_certificates_are_sent_too() {
+    let authority = |name: &str| {
+        let mut params = CertificateParams::new([]).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        (params, KeyPair::generate().expect("a key"))
+    };
+    let (params, key) = authority("root");
+    let root = CertifiedIssuer::self_signed(params, key).expect("a root");
+    let (params, key) = authority("intermediate");
+    let intermediate = CertifiedIssuer::signed_by(params, key, &root).expect("an intermediate");
+    let key = KeyPair::generate().expect("a key");
+    let leaf =
+        CertificateParams::new(["localhost".to_owned()]).and_then(|params| params.signed_by(&key, &intermediate));
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca = write(folder.path(), "ca.pem", &intermediate.pem());
+    let cert = write(folder.path(), "cert.pem", &leaf.expect("a certificate").pem());
+    let key = write(folder.path(), "key.pem", &key.serialize_pem());
+    let half = ["-h", "127.0.0.1", "-p", "0", "-k", text(&key), "-c", text(&cert)];
+    let whole: Vec<_> = half.into_iter().chain(["-a", text(&ca)]).collect();
+
+    let mut roots = RootCertStore::empty();
+    roots.add(root.der().clone()).expect("a root");
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tls = TlsConnector::from(Arc::new(config));
+    for (args, trusted) in [(&half[..], false), (&whole, true)] {
+        let (_process, line) = start(&mut sigver(args)).await;
+        let socket = TcpStream::connect(address(&line)).await.expect("the server listens");
+        let name = ServerName::try_from("localhost").expect("a name");
+        assert_eq!(tls.connect(name, socket).await.is_ok(), trusted);
+    }
+}
+
+#[tokio::test]
+async fn a_tls_server_speaks_nothing_plain() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair");
+    let key = write(folder.path(), "key.pem", &pair.signing_key.serialize_pem());
+    let cert = write(folder.path(), "cert.pem", &pair.cert.pem());
+    let args = ["-h", "127.0.0.1", "-p", "0", "-k", text(&key), "-c", text(&cert)];
+    let (_process, line) = start(&mut sigver(&args)).await;
+    let socket = TcpStream::connect(address(&line)).await.expect("the server listens");
+    assert!(tokio_tungstenite::client_async("ws://localhost/K", socket).await.is_err());
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::protocol::{CloseCode, PeerId};
 use crate::transport::Transport;
@@ -155,8 +155,9 @@ impl SignalingHub {
 
     /// Closes all peers with 1001, as well as those that come from now on, and waits until their sockets are closed.
     ///
-    /// A peer that does not answer the close, or does not read, is dropped after [`HubBuilder::close_within`].
-    /// HTTP servers' own graceful shutdown does not know of upgraded sockets: call this beside it.
+    /// A peer that does not answer the close, or does not read, is dropped after [`HubBuilder::close_within`]. The wait
+    /// takes at most twice that, however many new peers come. HTTP servers' own graceful shutdown does not know of
+    /// upgraded sockets: call this beside it.
     ///
     /// # Cancel safety
     /// Dropping the future does not take the closes back.
@@ -166,7 +167,8 @@ impl SignalingHub {
         for room in self.shared.registry.snapshot() {
             room.close_all(CloseCode::GoingAway);
         }
-        self.shared.counters.sockets.none().await;
+        // Who is left after that came later, and is on its way out.
+        let _ = timeout(2 * self.shared.limits.close_within, self.shared.counters.sockets.none()).await;
     }
 }
 

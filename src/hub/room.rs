@@ -29,6 +29,9 @@ struct State {
     actions: Vec<Action>,
 }
 
+/// How many actions a room keeps room for. More come only when a member with many joiners leaves.
+const KEPT_CAPACITY: usize = 8;
+
 impl Room {
     pub(super) fn new(key: GroupKey, shard: usize) -> Self {
         Self { key, shard, state: Mutex::default() }
@@ -98,6 +101,7 @@ impl State {
                 Action::Release(id) => link_ids.release(id),
             }
         }
+        self.actions.shrink_to(KEPT_CAPACITY);
         came
     }
 

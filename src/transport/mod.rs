@@ -17,7 +17,8 @@ pub use frame::{CloseFrame, Frame};
 ///
 /// - A message comes as one frame, whole and unfragmented.
 /// - Pings are answered below, as WebSocket libraries do; the hub ignores [`Frame::Ping`] and [`Frame::Pong`].
-/// - The stream ends, or fails, when the other end is gone. The hub reads nothing after either.
+/// - The stream ends, or fails with [`TransportError::Lost`], when the other end is gone. The hub reads nothing after
+///   either. After another failure it sends a close frame, and reads on, and discards, until the end.
 /// - `poll_ready` holds back a sender that is faster than the socket, so that what is written is bounded.
 /// - `poll_close` says goodbye and gives the socket back. The hub waits for it, but not for long.
 /// - Dropping it closes the socket at once.
