@@ -1,4 +1,4 @@
-//! A hyper server with signaling at `/signal/KEY` and `/signal?key=KEY`.
+//! A hyper server with signaling at `/signal/KEY` and `/signal?key=KEY`, and a page at `/` that uses it.
 //!
 //! `cargo run --features hyper --example hyper [HOST:PORT]`
 
@@ -8,6 +8,7 @@ use std::convert::Infallible;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper::{Request, Response};
@@ -40,7 +41,15 @@ async fn answer(
     signal: sigver::hyper::Service,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     match request.uri().path() {
-        "/hello" => Ok(Response::new(Full::from("Hello from hyper\n"))),
+        "/" => Ok(text("text/html; charset=utf-8", include_str!("web/index.html"))),
+        "/sigver.js" => Ok(text("text/javascript", include_str!("web/sigver.js"))),
+        "/hello" => Ok(text("text/plain", "Hello from hyper\n")),
         _ => signal.call(request).await,
     }
+}
+
+fn text(kind: &'static str, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }

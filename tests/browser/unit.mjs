@@ -1,0 +1,121 @@
+/** What of sigver.js needs no browser: `node --test unit.mjs`. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import protobuf from "protobufjs";
+import { decode, encode, Group, groupUrl, Sigver } from "../../examples/web/sigver.js";
+
+// The schema as PROTOCOL.md has it, read by a protobuf library that others wrote.
+const { root } = protobuf.parse(`
+  syntax = "proto3";
+  message Message {
+    oneof type { bool heartbeat = 1; Content content = 2; GroupData connect = 3; bool connected = 4; }
+  }
+  message Content { uint32 senderId = 1; uint32 recipientId = 2; bool lastData = 3; bytes data = 4; }
+  message GroupData { uint32 id = 1; repeated uint32 members = 2; }
+`);
+const Message = root.lookupType("Message");
+const bytes = (...values) => Uint8Array.from(values);
+
+const MESSAGES = {
+  heartbeat: { heartbeat: true },
+  "a false heartbeat": { heartbeat: false },
+  connected: { connected: true },
+  "not connected": { connected: false },
+  "connect, alone": { connect: { id: 2 ** 32 - 1, members: [] } },
+  "connect with members": {
+    connect: { id: 2 ** 31, members: [0, 1, 127, 128, 300, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1] },
+  },
+  "connect with id 0": { connect: { id: 0, members: [0] } },
+  content: { content: { senderId: 0, recipientId: 2 ** 31 - 1, lastData: false, data: bytes(1, 2, 3) } },
+  "content from a link": {
+    content: { senderId: 77, recipientId: 0, lastData: true, data: bytes(...Array(300).keys()) },
+  },
+  "content without data": { content: { senderId: 0, recipientId: 0, lastData: false, data: bytes() } },
+};
+
+for (const [name, message] of Object.entries(MESSAGES)) {
+  test(`${name}: read back, and read by another library, and read from it`, () => {
+    assert.deepEqual(decode(encode(message)), message);
+    const theirs = Message.toObject(Message.decode(encode(message)), { defaults: true, oneofs: false });
+    for (const [field, value] of Object.entries(message)) assert.deepEqual(plain(theirs[field]), plain(value));
+    assert.deepEqual(decode(Uint8Array.from(Message.encode(Message.create(message)).finish())), message);
+  });
+}
+
+/** Node's Buffer and Uint8Array with the same bytes are equal here. */
+function plain(value) {
+  return JSON.parse(
+    JSON.stringify(value, (_, inner) =>
+      inner?.type === "Buffer" ? inner.data : ArrayBuffer.isView(inner) ? [...inner] : inner,
+    ),
+  );
+}
+
+test("members come packed, unpacked and mixed", () => {
+  assert.deepEqual(decode(bytes(26, 6, 16, 5, 18, 2, 6, 7)), { connect: { id: 0, members: [5, 6, 7] } });
+});
+
+test("unknown fields are skipped, of every wire type", () => {
+  const unknown = [0x78, 1, 0x7a, 2, 9, 9, 0x79, 1, 2, 3, 4, 5, 6, 7, 8, 0x7d, 1, 2, 3, 4];
+  assert.deepEqual(decode(bytes(...unknown, 8, 1, ...unknown)), { heartbeat: true });
+  assert.equal(decode(bytes(...unknown)), undefined);
+});
+
+test("varints are cut to 32 bits", () => {
+  assert.deepEqual(decode(bytes(26, 6, 8, 0x81, 0x80, 0x80, 0x80, 0x10)), { connect: { id: 1, members: [] } });
+  const minusOne = [...Array(9).fill(0xff), 1];
+  assert.deepEqual(decode(bytes(26, 11, 8, ...minusOne)), { connect: { id: 2 ** 32 - 1, members: [] } });
+});
+
+test("bytes that are no message give nothing, and never throw", () => {
+  for (const bad of [
+    [],
+    [8],
+    [0, 1],
+    [18, 5, 1],
+    [11],
+    [10, 1, 1],
+    [18, 2, 8],
+    [16, 1],
+    [8, ...Array(10).fill(0xff), 1],
+  ]) {
+    const message = decode(bytes(...bad));
+    assert(message === undefined || "heartbeat" in message, `${bad}`);
+  }
+  for (let round = 0; round < 20_000; round++) {
+    decode(Uint8Array.from({ length: round % 40 }, () => Math.random() * 256));
+  }
+});
+
+test("data that was read does not change with the buffer it was read from", () => {
+  const wire = encode(MESSAGES.content);
+  const { content } = decode(wire);
+  wire.fill(0);
+  assert.deepEqual(content.data, bytes(1, 2, 3));
+});
+
+test("the key is one segment of the path, after the mount and before the query", () => {
+  assert.equal(groupUrl("ws://host:1", "key"), "ws://host:1/key");
+  assert.equal(groupUrl("wss://host/signal/", "a/b c?#ü"), "wss://host/signal/a%2Fb%20c%3F%23%C3%BC");
+  assert.equal(groupUrl("https://host/signal?token=x#y", "key"), "wss://host/signal/key?token=x");
+  assert.equal(groupUrl(new URL("http://host/"), "key", true), "ws://host/key?favored");
+  assert.equal(groupUrl("ws://host/?token=x", "key", true), "ws://host/key?token=x&favored");
+  assert.equal(groupUrl("ws://host", "%2e"), "ws://host/%252e");
+});
+
+test("a key has 1 to 512 bytes, and is no dot segment", () => {
+  for (const key of ["", ".", "..", "ü".repeat(257)]) assert.throws(() => groupUrl("ws://host", key), TypeError);
+  assert.equal(groupUrl("ws://host", "ü".repeat(256)), `ws://host/${"%C3%BC".repeat(256)}`);
+});
+
+test("without WebRTC joining is refused, and no rejection is left unhandled", async () => {
+  const unhandled = [];
+  process.on("unhandledRejection", (error) => unhandled.push(error));
+  const group = new Group("ws://host", "key");
+  assert.equal(group.state, "left");
+  assert(group.id >= 2 ** 31 && group.id < 2 ** 32);
+  await assert.rejects(Sigver.join("ws://host", "key"), { name: "NotSupportedError" });
+  await new Promise(setImmediate);
+  assert.deepEqual(unhandled, []);
+});
