@@ -25,7 +25,7 @@ pub(crate) async fn in_time(kind: Kind, test: impl Future<Output = ()>) {
     if kind == Kind::Memory {
         tokio::time::pause();
     }
-    tokio::time::timeout(Duration::from_secs(120), test).await.expect("the test hangs");
+    tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs");
 }
 
 /// A peer, whatever it came in by.

@@ -14,6 +14,7 @@ crate::over_every_socket! {
     a_ping_is_answered
     the_peers_own_close_code_comes_back
     a_frame_that_breaks_rfc_6455_is_1002
+    what_follows_an_oversized_header_is_swallowed_so_that_no_reset_eats_the_code
     a_peer_that_vanishes_in_the_handshake_leaves_no_trace
 }
 
@@ -140,6 +141,18 @@ async fn a_frame_that_breaks_rfc_6455_is_1002(kind: Kind) {
         let answer = frames(&*door, broken).await;
         assert_eq!((answer[0], &answer[2..4]), (0x88, &1002_u16.to_be_bytes()[..]), "{broken:?}: {answer:?}");
     }
+}
+
+async fn what_follows_an_oversized_header_is_swallowed_so_that_no_reset_eats_the_code(kind: Kind) {
+    let door = kind.open().await;
+    let length = 10_000_000_u64;
+    let mut message = vec![0x82, 0xff];
+    message.extend(length.to_be_bytes());
+    message.extend([0; 4]);
+    message.resize(message.len() + length as usize, 0);
+    // `frames` fails when the server does not take all of it.
+    let answer = frames(&*door, &message).await;
+    assert_eq!((answer[0], &answer[2..4]), (0x88, &1009_u16.to_be_bytes()[..]), "{answer:?}");
 }
 
 async fn a_peer_that_vanishes_in_the_handshake_leaves_no_trace(kind: Kind) {
