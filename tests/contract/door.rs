@@ -22,10 +22,12 @@ use warp::Filter as _;
 
 /// Pauses the clock where there is no network, and fails a test that hangs instead of hanging with it.
 pub(crate) async fn in_time(kind: Kind, test: impl Future<Output = ()>) {
+    let mut limit = Duration::from_secs(60);
     if kind == Kind::Memory {
         tokio::time::pause();
+        limit *= 60;
     }
-    tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs");
+    tokio::time::timeout(limit, test).await.expect("the test hangs");
 }
 
 /// A peer, whatever it came in by.
