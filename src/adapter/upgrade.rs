@@ -109,7 +109,7 @@ fn accept(request: &Request<()>) -> Result<Response<&'static str>, Refusal> {
 /// A browser that offers subprotocols gives up when none of them is chosen. The reference server takes the first.
 fn first_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     let offered = headers.get(SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
-    HeaderValue::from_str(offered.split(',').next()?.trim()).ok()
+    HeaderValue::from_str(offered.split(',').map(str::trim).find(|protocol| !protocol.is_empty())?).ok()
 }
 
 impl From<Error> for Refusal {

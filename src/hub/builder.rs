@@ -7,6 +7,9 @@ use super::SignalingHub;
 /// The slowest heartbeat that the published clients bear: Netflux gives up after about 15 s without one.
 const SLOWEST_HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// More than that in one message is no signaling.
+const LARGEST_MESSAGE: usize = 64 << 20;
+
 /// Every number that bounds what peers can ask of a hub.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
@@ -69,7 +72,7 @@ impl HubBuilder {
         self
     }
 
-    /// How long a peer's socket may refuse to take what was written: 10 s. After that it is closed with 1013.
+    /// How long a peer's socket may take not one message of those that wait: 10 s. After that it is closed with 1013.
     pub fn write_within(mut self, time: Duration) -> Self {
         self.limits.write_within = time;
         self
@@ -100,14 +103,14 @@ impl HubBuilder {
         self
     }
 
-    /// How many messages may wait for one peer: 256. One more closes it with 1013, as nothing is ever dropped from
-    /// the middle.
+    /// How many messages may wait for a peer whose socket takes no more: 256. One more closes it with 1013, as nothing is
+    /// ever dropped from the middle. A peer that reads is bounded by [`HubBuilder::outbox_bytes`] only.
     pub fn outbox_messages(mut self, count: usize) -> Self {
         self.limits.outbox_messages = count;
         self
     }
 
-    /// How many bytes may wait for one peer: 1 MiB. More close it with 1013.
+    /// How many bytes may wait for one peer, with 64 more for each message: 1 MiB. More close it with 1013.
     pub fn outbox_bytes(mut self, bytes: usize) -> Self {
         self.limits.outbox_bytes = bytes;
         self
@@ -158,8 +161,12 @@ impl HubBuilder {
                 return wrong(field, "0".to_owned(), "at least 1");
             }
         }
-        if limits.outbox_bytes < limits.max_message_bytes {
-            return wrong("outbox_bytes", limits.outbox_bytes.to_string(), "at least max_message_bytes");
+        if limits.max_message_bytes > LARGEST_MESSAGE {
+            return wrong("max_message_bytes", limits.max_message_bytes.to_string(), "at most 67108864");
+        }
+        // A relayed message is a little longer than what came, by the link's id.
+        if limits.outbox_bytes < limits.max_message_bytes + 1024 {
+            return wrong("outbox_bytes", limits.outbox_bytes.to_string(), "at least 1024 more than max_message_bytes");
         }
         if !(512..=128 * 1024).contains(&limits.read_buffer_bytes) {
             return wrong("read_buffer_bytes", limits.read_buffer_bytes.to_string(), "512 to 131072");
@@ -204,7 +211,8 @@ mod tests {
             (new().max_message_bytes(0), "max_message_bytes"),
             (new().max_members_named(0), "max_members_named"),
             (new().outbox_messages(0), "outbox_messages"),
-            (new().outbox_bytes(64 * 1024 - 1), "outbox_bytes"),
+            (new().outbox_bytes(64 * 1024 + 1023), "outbox_bytes"),
+            (new().max_message_bytes(usize::MAX), "max_message_bytes"),
             (new().max_peers_per_group(0), "max_peers_per_group"),
             (new().read_buffer_bytes(511), "read_buffer_bytes"),
             (new().read_buffer_bytes(1 << 20), "read_buffer_bytes"),

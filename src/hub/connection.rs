@@ -76,8 +76,9 @@ impl<T: Transport> Connection<'_, T> {
     fn advance(&mut self, cx: &mut Context<'_>) -> Result<(), Stop> {
         loop {
             let more = self.read(cx)?;
+            let waiting = self.batch.len();
             let stalled = self.write(cx)?;
-            self.deadlines.writing(stalled);
+            self.deadlines.writing(stalled, self.batch.len() < waiting);
             match self.deadlines.poll(cx) {
                 Poll::Ready(Due::Heartbeat) => {
                     self.session.tick()?;

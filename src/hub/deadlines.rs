@@ -45,9 +45,9 @@ impl<'a> Deadlines<'a> {
         self.connect = None;
     }
 
-    /// Whether the peer's socket takes what is written.
-    pub(super) fn writing(&mut self, stalled: bool) {
-        self.write = match self.write {
+    /// Whether the peer's socket takes nothing more for now, and whether it took a message before that.
+    pub(super) fn writing(&mut self, stalled: bool, progress: bool) {
+        self.write = match self.write.filter(|_| !progress) {
             _ if !stalled => None,
             None => Some(Instant::now() + self.limits.write_within),
             since => since,

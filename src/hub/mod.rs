@@ -165,7 +165,7 @@ impl SignalingHub {
         // Before the walk: a peer takes its seat and then looks at this, so one of the two sees the other.
         self.shared.leaving.store(true, Ordering::SeqCst);
         for room in self.shared.registry.snapshot() {
-            room.close_all(CloseCode::GoingAway);
+            room.close_all(CloseCode::GoingAway, &self.shared.link_ids);
         }
         // Who is left after that came later, and is on its way out.
         let _ = timeout(2 * self.shared.limits.close_within, self.shared.counters.sockets.none()).await;

@@ -12,6 +12,9 @@ use crate::protocol::CloseCode;
 /// How many frames a queue keeps room for while it is empty: bursts are rare, and idle peers are many.
 const KEPT_CAPACITY: usize = 8;
 
+/// What a waiting frame costs beside its bytes.
+const FRAME_OVERHEAD: usize = 64;
+
 /// A bounded queue from a room to a peer's task. Pushing never waits; a peer that lets it overflow is closed.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -38,13 +41,16 @@ impl Outbox {
             return;
         }
         let frames = queue.taken.0 + queue.frames.len() + 1;
-        let bytes = queue.taken.1 + queue.bytes + frame.len();
-        if frames > limits.outbox_messages || bytes > limits.outbox_bytes {
+        let cost = frame.len() + FRAME_OVERHEAD;
+        let bytes = queue.taken.1 + queue.bytes + cost;
+        // While its socket takes all that it gets, a peer is not slow: its task has just not had its turn.
+        let too_many = queue.stalled && frames > limits.outbox_messages;
+        if too_many || bytes > limits.outbox_bytes {
             // Some of it lost is worse than all of it: the peer comes back and starts afresh.
             queue.frames = VecDeque::new();
             queue.closed = Some(CloseCode::TryAgainLater);
         } else {
-            queue.bytes += frame.len();
+            queue.bytes += cost;
             queue.frames.push_back(frame);
             if queue.stalled {
                 return;
@@ -124,7 +130,7 @@ mod tests {
     use tokio_test::task;
 
     fn limits() -> Limits {
-        Limits { outbox_messages: 3, outbox_bytes: 10, ..Limits::default() }
+        Limits { outbox_messages: 3, outbox_bytes: 3 * FRAME_OVERHEAD + 10, ..Limits::default() }
     }
 
     fn push(outbox: &Outbox, frame: &'static str) {
@@ -145,21 +151,34 @@ mod tests {
         assert_eq!(batch, ["a", "b"]);
     }
 
+    /// Its socket takes nothing.
+    fn stall(outbox: &Outbox) {
+        assert!(task::spawn(()).enter(|cx, _| outbox.poll_closed(cx)).is_pending());
+    }
+
     #[test]
-    fn one_message_too_many_closes_with_1013() {
-        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
+    fn one_message_too_many_closes_a_stalled_peer_with_1013() {
+        let outbox = Outbox::default();
+        stall(&outbox);
         ["a", "b", "c"].iter().for_each(|frame| push(&outbox, frame));
         assert_eq!(outbox.closed(), None);
         push(&outbox, "d");
-        assert_eq!(take(&outbox, &mut batch), Poll::Ready(Err(CloseCode::TryAgainLater)));
+        assert_eq!(outbox.closed(), Some(CloseCode::TryAgainLater));
+    }
+
+    #[test]
+    fn a_peer_whose_task_has_not_had_its_turn_is_not_slow() {
+        let (outbox, limits) = (Outbox::default(), Limits::default());
+        (0..2000).for_each(|_| outbox.push("offer".into(), &limits));
+        assert_eq!(outbox.closed(), None);
     }
 
     #[test]
     fn one_byte_too_many_closes_with_1013() {
         let outbox = Outbox::default();
-        push(&outbox, "0123456789");
+        ["0123456789", "", ""].iter().for_each(|frame| push(&outbox, frame));
         assert_eq!(outbox.closed(), None);
-        push(&outbox, "x");
+        push(&outbox, "");
         assert_eq!(outbox.closed(), Some(CloseCode::TryAgainLater));
     }
 
@@ -168,6 +187,7 @@ mod tests {
         let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
         ["a", "b"].iter().for_each(|frame| push(&outbox, frame));
         assert!(take(&outbox, &mut batch).is_ready());
+        stall(&outbox);
         push(&outbox, "c");
         assert_eq!(outbox.closed(), None);
         push(&outbox, "d");

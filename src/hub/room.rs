@@ -46,8 +46,15 @@ impl Room {
     }
 
     /// Takes a peer in, unless the room is full.
-    pub(super) fn join(&self, peer: PeerId, favored: bool, outbox: &Arc<Outbox>, limits: &Limits) -> bool {
-        let state = &mut *self.lock();
+    pub(super) fn join(
+        &self,
+        peer: PeerId,
+        favored: bool,
+        outbox: &Arc<Outbox>,
+        limits: &Limits,
+        link_ids: &LinkIds,
+    ) -> bool {
+        let state = &mut *self.lock(link_ids);
         if state.outboxes.len() >= limits.max_peers_per_group {
             return false;
         }
@@ -56,30 +63,39 @@ impl Room {
         true
     }
 
-    /// Lets an event of a peer that is here happen, and says whether anything came of it.
-    pub(super) fn handle(&self, event: Event, limits: &Limits, link_ids: &LinkIds) -> bool {
-        self.lock().handle(event, limits, link_ids)
+    /// Lets an event of `peer` happen, and says whether a content came of it.
+    pub(super) fn handle(&self, peer: PeerId, event: Event, limits: &Limits, link_ids: &LinkIds) -> bool {
+        let mut state = self.lock(link_ids);
+        if state.outboxes.contains_key(&peer) {
+            return state.handle(event, limits, link_ids);
+        }
+        // It was here before a panic, see `lock`, and does not know yet that it is closed.
+        if let Event::Connect { fresh, .. } = event {
+            link_ids.release(fresh);
+        }
+        false
     }
 
     /// Lets a peer go.
     pub(super) fn leave(&self, peer: PeerId, limits: &Limits, link_ids: &LinkIds) {
-        let state = &mut *self.lock();
+        let state = &mut *self.lock(link_ids);
         // Nobody is here any more after a panic, see `lock`.
         if state.outboxes.remove(&peer).is_some() {
             state.handle(Event::Leave { peer }, limits, link_ids);
         }
     }
 
-    pub(super) fn close_all(&self, code: CloseCode) {
-        self.lock().close_all(code);
+    pub(super) fn close_all(&self, code: CloseCode, link_ids: &LinkIds) {
+        self.lock(link_ids).close_all(code);
     }
 
     /// A panic under the lock is a bug in the group's rules and leaves a state that nobody can vouch for. It costs the
     /// peers of this room their sockets, and nobody else anything: they come back to a group that is empty.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self, link_ids: &LinkIds) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| {
             let mut state = poisoned.into_inner();
             state.close_all(CloseCode::Internal);
+            state.group.link_ids().for_each(|id| link_ids.release(id));
             *state = State::default();
             self.state.clear_poison();
             state
@@ -119,21 +135,29 @@ mod tests {
     fn a_panic_in_one_group_closes_its_peers_and_leaves_the_room_usable() {
         let (limits, link_ids) = (Limits::default(), LinkIds::default());
         let room = Room::new(GroupKey::new("key").expect("a key"), 0);
-        let outbox = Arc::new(Outbox::default());
-        let peer = PeerId(1);
-        assert!(room.join(peer, false, &outbox, &limits));
-        let joined_twice = || room.join(peer, false, &outbox, &limits);
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(joined_twice)).expect_err("a bug");
+        let join = |peer| {
+            let outbox = Arc::new(Outbox::default());
+            assert!(room.join(PeerId(peer), false, &outbox, &limits, &link_ids));
+            outbox
+        };
+        let connect = |peer| {
+            let id = MemberId(peer as u32);
+            let event = Event::Connect { peer: PeerId(peer), id, members: vec![], fresh: link_ids.fresh() };
+            room.handle(PeerId(peer), event, &limits, &link_ids);
+        };
+        let before = [join(1), join(2)];
+        connect(1);
+        connect(2);
+        assert_eq!(link_ids.in_use(), 1);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| join(1))).expect_err("a bug: it joined twice");
 
-        room.leave(peer, &limits, &link_ids);
-        assert_eq!(outbox.closed(), Some(CloseCode::Internal));
-
-        let outbox = Arc::new(Outbox::default());
-        assert!(room.join(peer, false, &outbox, &limits));
-        let fresh = link_ids.fresh();
-        let connect = Event::Connect { peer, id: MemberId(1), members: vec![], fresh };
-        room.handle(connect, &limits, &link_ids);
-        assert_eq!(outbox.closed(), None);
+        let after = join(3);
+        assert_eq!(before.map(|outbox| outbox.closed()), [Some(CloseCode::Internal); 2]);
         assert_eq!(link_ids.in_use(), 0);
+        // Those that were here still say something, and then go.
+        connect(1);
+        room.leave(PeerId(1), &limits, &link_ids);
+        connect(3);
+        assert_eq!((after.closed(), link_ids.in_use()), (None, 0));
     }
 }

@@ -25,7 +25,7 @@ impl Seat {
     pub(super) fn take(shared: &Arc<Shared>, key: GroupKey, favored: bool) -> Result<Self, Closing> {
         let room = shared.registry.enter(key);
         let (peer, outbox) = (shared.next_peer(), Arc::default());
-        if !room.join(peer, favored, &outbox, &shared.limits) {
+        if !room.join(peer, favored, &outbox, &shared.limits, &shared.link_ids) {
             shared.registry.exit(&room);
             let limit = shared.limits.max_peers_per_group;
             return Err(Closing::new(CloseCode::TryAgainLater, format!("the group has {limit} peers already")));
@@ -53,11 +53,11 @@ impl Seat {
         match request {
             Request::Connect { id, members } => {
                 let connect = Event::Connect { peer, id, members, fresh: link_ids.fresh() };
-                self.room.handle(connect, limits, link_ids);
+                self.room.handle(peer, connect, limits, link_ids);
             }
             Request::Content { recipient, last, data } => {
                 let content = Event::Content { peer, recipient, last, data };
-                if self.room.handle(content, limits, link_ids) {
+                if self.room.handle(peer, content, limits, link_ids) {
                     registry.count_relayed(&self.room);
                 }
             }

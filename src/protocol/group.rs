@@ -133,6 +133,11 @@ impl Group {
         self.links.len()
     }
 
+    /// The ids of all links, for a caller that gives the group up.
+    pub fn link_ids(&self) -> impl Iterator<Item = LinkId> + '_ {
+        self.links.keys().copied()
+    }
+
     /// Takes one event and appends what has to be done because of it to `out`.
     ///
     /// # Panics

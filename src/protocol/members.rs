@@ -31,6 +31,10 @@ pub(super) struct Member {
     pub(super) id: MemberId,
 }
 
+/// How many ids that no member has any more a joiner remembers, beside one for each member. The reference remembers all
+/// of them; here a member that changes its id again and again costs nobody memory without end.
+const SPARE_TRIED: usize = 64;
+
 /// Where a member stands. Favored members are offered before the others, and each class by admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
@@ -101,6 +105,9 @@ impl Members {
             (0..self.classes.len()).find_map(|class| self.untried(class, search))
         })?;
         search.tried.insert(member.id);
+        if search.tried.len() > 2 * self.bearers.len() + SPARE_TRIED {
+            search.tried.retain(|id| self.bearers.contains_key(id));
+        }
         Some(member)
     }
 
@@ -211,6 +218,19 @@ mod tests {
         members.admit(member(1), false);
         members.admit(member(3), false);
         assert_eq!(offers(&members, &mut search, 3), [2, 3, 2]);
+    }
+
+    #[test]
+    fn a_member_that_keeps_changing_its_id_does_not_fill_a_joiners_memory() {
+        let mut members = Members::default();
+        members.admit(member(1), false);
+        let changing = members.admit(member(2), false);
+        let mut search = Search::default();
+        for id in 3..10_000 {
+            members.offer(&mut search);
+            members.rename(changing, MemberId(id));
+        }
+        assert!(search.tried.len() <= 2 * 2 + SPARE_TRIED, "{}", search.tried.len());
     }
 
     #[test]
