@@ -37,6 +37,7 @@
 //! | `hyper` | `sigver::hyper`: a service, and `upgrade` for one written by hand |
 //! | `axum` | `sigver::axum`: `handler` and `router` |
 //! | `warp` | `sigver::warp`: a filter |
+//! | `http2` | WebSockets over HTTP/2 in axum and hyper servers that speak it |
 //! | `cli` | the stand-alone server `sigver` |
 //! | `full` | all of these |
 

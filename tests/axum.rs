@@ -1,6 +1,6 @@
 //! What is axum's own: where the key is in a route, HTTP/2, and a socket that the app upgrades itself.
 
-#![cfg(feature = "axum")]
+#![cfg(all(feature = "axum", feature = "http2"))]
 
 mod common;
 
@@ -107,19 +107,22 @@ async fn websockets_over_http2_share_one_connection() {
         http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), socket).await.expect("HTTP/2");
     tokio::spawn(connection);
 
-    let connect = |version: &str| {
+    let connect_as = |protocol: &'static str, version: &str| {
         Request::builder()
             .method(Method::CONNECT)
             .version(Version::HTTP_2)
             .uri("http://localhost/signal/K")
             .header("sec-websocket-version", version)
-            .extension(Protocol::from_static("websocket"))
+            .extension(Protocol::from_static(protocol))
             .body(Empty::new())
             .expect("a request")
     };
     // The server's settings say that it knows extended CONNECT; until they have come, a request is refused here.
     let plain = Request::get("http://localhost/signal/K").body(Empty::new()).expect("a request");
     let refused = client.send_request(plain).await.expect("a response");
+    assert_eq!(refused.status(), StatusCode::UPGRADE_REQUIRED);
+    let connect = |version| connect_as("websocket", version);
+    let refused = client.send_request(connect_as("connect-udp", "13")).await.expect("a response");
     assert_eq!(refused.status(), StatusCode::UPGRADE_REQUIRED);
     let refused = client.send_request(connect("8")).await.expect("a response");
     assert_eq!(refused.status(), StatusCode::UPGRADE_REQUIRED);

@@ -13,7 +13,7 @@
 //!     .nest("/netflux", sigver::axum::router(hub)); // ws://HOST/netflux/KEY, and ws://HOST/netflux?key=KEY
 //! ```
 //!
-//! WebSockets over HTTP/2 (RFC 8441) work where axum's feature `http2` is on.
+//! WebSockets over HTTP/2 (RFC 8441) work with the feature `http2` of this crate and of axum.
 //!
 //! For more say, upgrade the socket yourself:
 //!

@@ -86,8 +86,7 @@ fn accept(request: &Request<()>) -> Result<Response<&'static str>, Refusal> {
         return Err(Refusal::NotAnUpgrade);
     }
     let mut response = if request.version() >= Version::HTTP_2 {
-        // hyper lets an extended CONNECT through only where the app has enabled the protocol.
-        if request.method() != Method::CONNECT {
+        if request.method() != Method::CONNECT || !connects_a_websocket(request) {
             return Err(Refusal::NotAnUpgrade);
         }
         if request.headers().get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
@@ -104,6 +103,17 @@ fn accept(request: &Request<()>) -> Result<Response<&'static str>, Refusal> {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     Ok(response)
+}
+
+/// Whether an extended CONNECT is for a WebSocket: other protocols come that way too.
+#[cfg(feature = "http2")]
+fn connects_a_websocket(request: &Request<()>) -> bool {
+    request.extensions().get::<hyper::ext::Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket")
+}
+
+#[cfg(not(feature = "http2"))]
+fn connects_a_websocket(_: &Request<()>) -> bool {
+    false
 }
 
 /// A browser that offers subprotocols gives up when none of them is chosen. The reference server takes the first.

@@ -32,6 +32,8 @@ pub(super) struct Connection<'a, T> {
     batch: &'a mut VecDeque<Bytes>,
     /// Something was written since the last flush.
     unflushed: bool,
+    /// The socket took a message this time.
+    progress: bool,
 }
 
 /// Why reading and writing stopped.
@@ -59,6 +61,7 @@ impl<T: Transport> Connection<'_, T> {
                 deadlines: Deadlines::start(sleep, limits, shared.epoch),
                 batch: &mut batch,
                 unflushed: false,
+                progress: false,
             };
             poll_fn(|cx| match connection.advance(cx) {
                 Ok(()) => Poll::Pending,
@@ -76,9 +79,9 @@ impl<T: Transport> Connection<'_, T> {
     fn advance(&mut self, cx: &mut Context<'_>) -> Result<(), Stop> {
         loop {
             let more = self.read(cx)?;
-            let waiting = self.batch.len();
+            self.progress = false;
             let stalled = self.write(cx)?;
-            self.deadlines.writing(stalled, self.batch.len() < waiting);
+            self.deadlines.writing(stalled, self.progress);
             match self.deadlines.poll(cx) {
                 Poll::Ready(Due::Heartbeat) => {
                     self.session.tick()?;
@@ -161,6 +164,7 @@ impl<T: Transport> Connection<'_, T> {
                 if let Some(bytes) = self.batch.pop_front() {
                     self.transport.as_mut().start_send(Frame::Binary(bytes)).map_err(Stop::failed)?;
                     self.unflushed = true;
+                    self.progress = true;
                 }
             }
         }

@@ -83,10 +83,11 @@ async fn heartbeats_come_every_five_seconds(kind: Kind) {
         times.push(opened.elapsed());
     }
     times.push(opened.elapsed());
-    if kind == Kind::Memory {
+    {
         let expected = [5, 10, 15].map(Duration::from_secs);
-        // They are aligned to 50 ms, and timers to 1 ms.
-        let near = |time: Duration, due: Duration| time.abs_diff(due) <= Duration::from_millis(50);
+        // They are aligned to 50 ms. Over TCP the machine may be busy.
+        let late = Duration::from_millis(if kind == Kind::Memory { 50 } else { 2000 });
+        let near = |time: Duration, due: Duration| time.abs_diff(due) <= late;
         assert!(times.iter().zip(expected).all(|(&time, due)| near(time, due)), "{times:?}");
     }
     assert_eq!(times.len(), 3, "two heartbeats and the close");

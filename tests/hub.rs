@@ -1,0 +1,90 @@
+//! Who is slow, and who only has not had its turn.
+
+use std::time::Duration;
+
+use sigver::memory::{self, Client, Heard};
+use sigver::protocol::Message;
+use sigver::{Ending, SignalingHub};
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_reads_survives_many_joiners_at_once() {
+    let hub = SignalingHub::new();
+    let mut member = memory::open(&hub, "K");
+    assert!(member.ask(1, &[]).await);
+    let mut joiners = Vec::new();
+    for id in 2..602 {
+        let mut joiner = memory::open(&hub, "K");
+        assert!(!joiner.ask(id, &[]).await);
+        joiners.push(joiner);
+    }
+    for joiner in &mut joiners {
+        joiner.content(0, "offer").await;
+    }
+    for _ in &joiners {
+        assert_eq!(member.receive_content().await.1, "offer");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_slowly_and_steadily_stays() {
+    let hub = SignalingHub::new();
+    let mut member = memory::open(&hub, "K");
+    assert!(member.ask(1, &[]).await);
+    let (there, here) = memory::pair(0);
+    let served = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.serve(there, "K").await }
+    });
+    let mut slow = Client::new(here);
+    assert!(!slow.ask(2, &[]).await);
+    slow.content(0, "offer").await;
+    let (link, _) = member.receive_content().await;
+    for n in 0..40 {
+        member.content(link, vec![n; 100]).await;
+    }
+    // One message a second, which is far longer than the write deadline in all.
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut heard = 0;
+    while heard < 40 {
+        second.tick().await;
+        slow.heartbeat().await;
+        member.heartbeat().await;
+        match slow.hear_all().await {
+            Heard::Message(Message::Content { .. }) => heard += 1,
+            Heard::Message(_) => {}
+            other => panic!("closed after {heard}: {other:?}"),
+        }
+    }
+    slow.close().await;
+    assert!(matches!(served.await.expect("it does not panic"), Ending::Left { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sent_more_than_one_turns_worth_is_heard_to_the_end() {
+    let hub = SignalingHub::new();
+    let (there, here) = memory::pair(500);
+    let mut peer = Client::new(here);
+    for _ in 0..300 {
+        peer.content(0, "to nobody").await;
+    }
+    peer.connect(1, &[]).await;
+    let served = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.serve(there, "K").await }
+    });
+    // Nothing but the hub itself wakes its task again.
+    let answer = tokio::time::timeout(Duration::from_secs(1), peer.hear()).await.expect("it is heard");
+    assert!(matches!(answer, Heard::Message(Message::Connected(true))));
+    served.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_the_largest_size_fits_the_smallest_outbox() {
+    let builder = SignalingHub::builder().max_message_bytes(1000).outbox_bytes(2024);
+    let hub = builder.build().expect("sound limits");
+    let [mut member, mut joiner] = [memory::open(&hub, "K"), memory::open(&hub, "K")];
+    assert!(member.ask(1, &[]).await);
+    assert!(!joiner.ask(2, &[]).await);
+    joiner.content(0, vec![0; 990]).await;
+    assert_eq!(member.receive_content().await.1.len(), 990);
+}
