@@ -267,10 +267,11 @@ const scenarios = {
     assert(got.intact && got.emoji);
   },
 
-  async "a tab closes, and the others see it at once"(key) {
+  // At once when its goodbye gets out, which a loaded machine may not grant a closing tab; else by its silence.
+  async "a tab closes, and the others see it"(key) {
     const tabs = await openInTurn(key, 3);
     await close([tabs[0]]);
-    await meshed(tabs.slice(1), 5_000);
+    await meshed(tabs.slice(1), LATER);
     await chats(tabs[1], [tabs[2]], "two of us");
     await until(tabs[1], () => document.querySelectorAll("#nodes > [data-peer]").length === 2);
   },
