@@ -75,7 +75,7 @@ pub enum Action {
 ///
 /// Everything that the protocol decides is decided in [`Group::handle`]. It never fails and never waits. In a group of
 /// n peers a connect costs O(log n + members named), a content O(1), a leave O(log n + the links of the one that
-/// leaves).
+/// leaves). A joiner that asks on and on pays for those it tried under an id that they took while they were members.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     peers: HashMap<PeerId, Peer, FxBuildHasher>,
@@ -196,9 +196,9 @@ impl Group {
     fn admit(&mut self, peer: PeerId, id: MemberId) {
         let entry = self.peers.get_mut(&peer).expect("who is admitted has joined");
         entry.search = None;
-        entry.id = id;
+        let old = std::mem::replace(&mut entry.id, id);
         match entry.place {
-            Some(place) => self.members.rename(place, id),
+            Some(place) => self.members.rename(place, old, id),
             None => entry.place = Some(self.members.admit(Member { peer, id }, entry.favored)),
         }
     }
@@ -208,7 +208,7 @@ impl Group {
         let entry = self.peers.get_mut(&peer).expect("a member has joined");
         let place = entry.place.take().expect("a member has its place");
         entry.closed = true;
-        self.members.remove(place);
+        self.members.remove(place, entry.id);
         out.push(Action::Close { peer, code: CloseCode::BlockingMember });
     }
 
@@ -216,7 +216,7 @@ impl Group {
     fn offer(&mut self, peer: PeerId) -> PeerId {
         let entry = self.peers.get_mut(&peer).expect("who asks has joined");
         if let Some(place) = entry.place.take() {
-            self.members.remove(place);
+            self.members.remove(place, entry.id);
         }
         let search = entry.search.get_or_insert_default();
         self.members.offer(search).expect("a group without another member admits who asks").peer
@@ -258,7 +258,7 @@ impl Group {
     fn leave(&mut self, peer: PeerId, out: &mut Vec<Action>) {
         let left = self.peers.remove(&peer).unwrap_or_else(|| panic!("{peer:?} left without having joined"));
         if let Some(place) = left.place {
-            self.members.remove(place);
+            self.members.remove(place, left.id);
         }
         let ids = left.bound.into_iter().chain(left.joiners);
         let mut remove = |id| (id, self.links.remove(&id).expect("its ends know no other links"));

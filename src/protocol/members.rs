@@ -1,10 +1,14 @@
 //! A group's members: who they are, in which order they are offered, and which of them a joiner has tried.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{MemberId, PeerId};
 
 /// The members of one group.
+///
+/// Peers choose their ids, and many may choose the same. A joiner that has tried an id has tried all who bear it, so
+/// only the first of them is ever offered; the others wait behind it, where no search has to walk past them.
 ///
 /// Ids come from peers, so whatever hashes them keeps std's seeded hasher.
 #[derive(Clone, Debug, Default)]
@@ -12,16 +16,25 @@ pub(super) struct Members {
     /// How many were ever admitted: the next place in the order.
     admitted: u64,
     classes: [Class; 2],
-    /// How many members bear an id: peers choose their ids, and two may choose the same.
-    bearers: HashMap<MemberId, usize>,
+    /// Where the first bearer of each id stands.
+    first: HashMap<MemberId, Place>,
+    /// The other bearers.
+    waiting: BTreeMap<(MemberId, Place), Bearer>,
 }
 
-/// The favored members or the others, in order of admission.
+/// The first bearers among the favored members or among the others, in order of admission.
 #[derive(Clone, Debug, Default)]
 struct Class {
     order: BTreeMap<u64, Member>,
     /// The places of those that changed their id while they stayed, see [`Search::passed`].
     renamed: BTreeSet<u64>,
+}
+
+/// Who bears an id at a place.
+#[derive(Clone, Copy, Debug)]
+struct Bearer {
+    peer: PeerId,
+    renamed: bool,
 }
 
 /// One member, as it is offered to joiners.
@@ -42,6 +55,11 @@ pub(super) struct Place {
     nth: u64,
 }
 
+impl Place {
+    const FIRST: Self = Self { class: 0, nth: 0 };
+    const LAST: Self = Self { class: usize::MAX, nth: u64::MAX };
+}
+
 /// Which members a joiner has been bound to since it was last admitted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Search {
@@ -53,60 +71,52 @@ pub(super) struct Search {
 
 impl Members {
     pub(super) fn is_empty(&self) -> bool {
-        self.bearers.is_empty()
+        self.first.is_empty()
     }
 
     /// The member of a group that has just one.
     pub(super) fn sole(&self) -> Option<Member> {
-        let mut all = self.classes.iter().flat_map(|class| class.order.values());
-        all.next().copied().filter(|_| all.next().is_none())
+        let alone = self.first.len() == 1 && self.waiting.is_empty();
+        self.classes.iter().find_map(|class| class.order.values().next()).copied().filter(|_| alone)
     }
 
     /// Whether one of `ids` is a member's.
     pub(super) fn include_any(&self, ids: &[MemberId]) -> bool {
-        ids.iter().any(|id| self.bearers.contains_key(id))
+        ids.iter().any(|id| self.first.contains_key(id))
     }
 
     /// Puts a peer behind all others of its class.
     pub(super) fn admit(&mut self, member: Member, favored: bool) -> Place {
         self.admitted += 1;
         let place = Place { class: usize::from(!favored), nth: self.admitted };
-        self.classes[place.class].order.insert(place.nth, member);
-        *self.bearers.entry(member.id).or_default() += 1;
+        self.put(place, member.id, Bearer { peer: member.peer, renamed: false });
         place
     }
 
     /// Gives the member at `place` another id; it keeps its place.
-    pub(super) fn rename(&mut self, place: Place, id: MemberId) {
-        let class = &mut self.classes[place.class];
-        let member = class.order.get_mut(&place.nth).expect("a place is held for as long as its member stays");
-        let old = std::mem::replace(&mut member.id, id);
-        if old != id {
-            class.renamed.insert(place.nth);
-            *self.bearers.entry(id).or_default() += 1;
-            self.forget_bearer(old);
+    pub(super) fn rename(&mut self, place: Place, from: MemberId, to: MemberId) {
+        if from != to {
+            let Bearer { peer, .. } = self.take(place, from);
+            self.put(place, to, Bearer { peer, renamed: true });
         }
     }
 
-    pub(super) fn remove(&mut self, place: Place) {
-        let class = &mut self.classes[place.class];
-        class.renamed.remove(&place.nth);
-        let member = class.order.remove(&place.nth).expect("a place is held for as long as its member stays");
-        self.forget_bearer(member.id);
+    pub(super) fn remove(&mut self, place: Place, id: MemberId) {
+        self.take(place, id);
     }
 
     /// The first member, in the order of offers, that `search` has not tried yet; once all were tried, the first of
     /// all, with the search started over. `None` when there are no members.
     ///
-    /// Costs O(log n), plus the members that share an id with another or changed theirs.
+    /// Costs O(log n), plus those that changed their id and were tried under the new one.
     pub(super) fn offer(&self, search: &mut Search) -> Option<Member> {
         let member = (0..self.classes.len()).find_map(|class| self.untried(class, search)).or_else(|| {
             *search = Search::default();
             (0..self.classes.len()).find_map(|class| self.untried(class, search))
         })?;
         search.tried.insert(member.id);
-        if search.tried.len() > 2 * self.bearers.len() + SPARE_TRIED {
-            search.tried.retain(|id| self.bearers.contains_key(id));
+        if search.tried.len() > 2 * self.first.len() + SPARE_TRIED {
+            search.tried.retain(|id| self.first.contains_key(id));
         }
         Some(member)
     }
@@ -123,12 +133,50 @@ impl Members {
         })
     }
 
-    fn forget_bearer(&mut self, id: MemberId) {
-        let count = self.bearers.get_mut(&id).expect("each member's id is counted");
-        *count -= 1;
-        if *count == 0 {
-            self.bearers.remove(&id);
+    fn put(&mut self, place: Place, id: MemberId, bearer: Bearer) {
+        match self.first.entry(id) {
+            Entry::Vacant(none) => _ = none.insert(place),
+            Entry::Occupied(mut first) if place < *first.get() => {
+                let later = first.insert(place);
+                let waiting = self.classes[later.class].take(later.nth);
+                self.waiting.insert((id, later), waiting);
+            }
+            Entry::Occupied(_) => {
+                self.waiting.insert((id, place), bearer);
+                return;
+            }
         }
+        self.classes[place.class].put(place.nth, id, bearer);
+    }
+
+    fn take(&mut self, place: Place, id: MemberId) -> Bearer {
+        if let Some(bearer) = self.waiting.remove(&(id, place)) {
+            return bearer;
+        }
+        let bearer = self.classes[place.class].take(place.nth);
+        match self.waiting.range((id, Place::FIRST)..=(id, Place::LAST)).next() {
+            Some((&(_, next), &waiting)) => {
+                self.waiting.remove(&(id, next));
+                self.first.insert(id, next);
+                self.classes[next.class].put(next.nth, id, waiting);
+            }
+            None => _ = self.first.remove(&id),
+        }
+        bearer
+    }
+}
+
+impl Class {
+    fn put(&mut self, nth: u64, id: MemberId, Bearer { peer, renamed }: Bearer) {
+        self.order.insert(nth, Member { peer, id });
+        if renamed {
+            self.renamed.insert(nth);
+        }
+    }
+
+    fn take(&mut self, nth: u64) -> Bearer {
+        let Member { peer, .. } = self.order.remove(&nth).expect("a place is held for as long as its member stays");
+        Bearer { peer, renamed: self.renamed.remove(&nth) }
     }
 }
 
@@ -142,14 +190,18 @@ impl Search {
 #[cfg(test)]
 impl Members {
     /// All members in the order of offers, for tests that look at everything.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = (Place, Member)> + '_ {
-        self.classes.iter().enumerate().flat_map(|(class, members)| {
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (Place, Member)> + use<> {
+        let first = self.classes.iter().enumerate().flat_map(|(class, members)| {
             members.order.iter().map(move |(&nth, &member)| (Place { class, nth }, member))
-        })
+        });
+        let waiting = self.waiting.iter().map(|(&(id, place), bearer)| (place, Member { peer: bearer.peer, id }));
+        let all: BTreeMap<_, _> = first.chain(waiting).collect();
+        all.into_iter()
     }
 
     pub(super) fn renamed(&self, place: Place) -> bool {
-        self.classes[place.class].renamed.contains(&place.nth)
+        let waiting = self.waiting.iter().any(|(&(_, other), bearer)| other == place && bearer.renamed);
+        waiting || self.classes[place.class].renamed.contains(&place.nth)
     }
 }
 
@@ -203,7 +255,7 @@ mod tests {
         (2..=4).for_each(|n| _ = members.admit(member(n), false));
         let mut search = Search::default();
         assert_eq!(offers(&members, &mut search, 2), [1, 2]);
-        members.rename(first, MemberId(7));
+        members.rename(first, MemberId(1), MemberId(7));
         assert_eq!(offers(&members, &mut search, 4), [7, 3, 4, 7]);
     }
 
@@ -214,7 +266,7 @@ mod tests {
         members.admit(member(2), false);
         let mut search = Search::default();
         assert_eq!(offers(&members, &mut search, 1), [1]);
-        members.remove(first);
+        members.remove(first, MemberId(1));
         members.admit(member(1), false);
         members.admit(member(3), false);
         assert_eq!(offers(&members, &mut search, 3), [2, 3, 2]);
@@ -228,9 +280,36 @@ mod tests {
         let mut search = Search::default();
         for id in 3..10_000 {
             members.offer(&mut search);
-            members.rename(changing, MemberId(id));
+            members.rename(changing, MemberId(id - 1), MemberId(id));
         }
         assert!(search.tried.len() <= 2 * 2 + SPARE_TRIED, "{}", search.tried.len());
+    }
+
+    #[test]
+    fn no_search_walks_past_those_who_share_an_id() {
+        let mut members = Members::default();
+        let shared = Member { peer: PeerId(0), id: MemberId(1) };
+        (0..10_000).for_each(|_| _ = members.admit(shared, false));
+        members.admit(member(2), false);
+        assert_eq!(offers(&members, &mut Search::default(), 3), [1, 2, 1]);
+        assert_eq!(members.classes[1].order.len(), 2);
+    }
+
+    #[test]
+    fn who_waits_behind_an_id_takes_the_place_of_its_first_bearer() {
+        let mut members = Members::default();
+        let [first, second, third] = [1, 2, 3].map(|peer| Member { peer: PeerId(peer), id: MemberId(5) });
+        let places = [first, second, third].map(|member| members.admit(member, false));
+        assert_eq!(members.offer(&mut Search::default()), Some(first));
+        members.remove(places[0], MemberId(5));
+        assert_eq!(members.offer(&mut Search::default()), Some(second));
+        members.rename(places[1], MemberId(5), MemberId(6));
+        assert_eq!(offers(&members, &mut Search::default(), 3), [6, 5, 6]);
+        members.rename(places[1], MemberId(6), MemberId(5));
+        assert_eq!(members.offer(&mut Search::default()), Some(second));
+        members.admit(Member { peer: PeerId(9), id: MemberId(5) }, true);
+        assert_eq!(members.offer(&mut Search::default()).map(|member| member.peer), Some(PeerId(9)));
+        assert_eq!(members.in_order().map(|(_, member)| member.peer.0).collect::<Vec<_>>(), [9, 2, 3]);
     }
 
     #[test]
@@ -239,7 +318,7 @@ mod tests {
         let places = [members.admit(member(5), false), members.admit(member(5), true)];
         for place in places {
             assert!(members.include_any(&[MemberId(1), MemberId(5)]));
-            members.remove(place);
+            members.remove(place, MemberId(5));
         }
         assert!(!members.include_any(&[MemberId(5)]));
         assert!(members.is_empty());

@@ -1,5 +1,7 @@
 //! What tests look at to see whether a group is sound.
 
+use std::hash::Hash;
+
 use super::*;
 
 impl Group {
@@ -48,21 +50,22 @@ impl Group {
     }
 
     /// The whole state without what makes equal histories look different: places are counted from the first member.
-    pub(in crate::protocol) fn fingerprint(&self) -> String {
+    pub(in crate::protocol) fn fingerprint(&self) -> impl Hash {
         let order: Vec<_> = self.members.in_order().collect();
         let mut peers: Vec<_> = self.peers.iter().collect();
-        peers.sort_by_key(|&(id, _)| id);
+        peers.sort_unstable_by_key(|&(id, _)| id);
         let peers = peers.into_iter().map(|(id, peer)| {
             let search = peer.search.as_deref().map(|search| {
                 let passed: Vec<_> = order.iter().map(|&(place, _)| search.passed(place)).collect();
                 (search.tried_ids(), passed)
             });
-            (id, peer.favored, peer.id, peer.closed, peer.bound, &peer.joiners, search)
+            (id, (peer.favored, peer.id, peer.closed, peer.bound), &peer.joiners, search)
         });
         let mut links: Vec<_> = self.links.iter().collect();
-        links.sort_by_key(|(_, link)| link.nth);
-        let links: Vec<_> = links.into_iter().map(|(id, link)| (id, &link.joiner, &link.member)).collect();
-        let members = order.iter().map(|&(place, member)| (member, self.members.renamed(place)));
-        format!("{:?} {links:?} {:?}", peers.collect::<Vec<_>>(), members.collect::<Vec<_>>())
+        links.sort_unstable_by_key(|(_, link)| link.nth);
+        let end = |end: &End| (end.peer, end.done);
+        let links = links.into_iter().map(|(id, link)| (id, end(&link.joiner), end(&link.member)));
+        let members = order.iter().map(|&(place, Member { peer, id })| (peer, id, self.members.renamed(place)));
+        (peers.collect::<Vec<_>>(), links.collect::<Vec<_>>(), members.collect::<Vec<_>>())
     }
 }
