@@ -19,7 +19,7 @@ async fn main() -> std::io::Result<()> {
         .route("/", get(Html(include_str!("web/index.html"))))
         .route("/sigver.js", get(([(CONTENT_TYPE, "text/javascript")], include_str!("web/sigver.js"))))
         .route("/hello", get("Hello from axum\n"))
-        .nest("/signal", sigver::axum::router(hub));
+        .nest_service("/signal", sigver::axum::router(hub));
 
     let listener = TcpListener::bind(&address).await?;
     println!("Listening on http://{}", listener.local_addr()?);

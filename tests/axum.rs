@@ -1,4 +1,4 @@
-//! What is axum's own: where the key is in a route, HTTP/2, and a socket that the app upgrades itself.
+//! What is axum's own: where the key is in a route, and HTTP/2.
 
 #![cfg(all(feature = "axum", feature = "http2"))]
 
@@ -7,14 +7,15 @@ mod common;
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::extract::{Path, WebSocketUpgrade};
+use axum::extract::Request;
+use axum::middleware::map_request;
 use axum::routing::any;
 use common::open;
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::client::conn::http2;
 use hyper::ext::Protocol;
-use hyper::{Method, Request, StatusCode, Version};
+use hyper::{Method, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sigver::memory::Client;
 use sigver::{Frame, SignalingHub};
@@ -56,15 +57,36 @@ async fn the_key_is_what_the_route_calls_key() {
 }
 
 #[tokio::test]
-async fn a_nested_service_gets_the_empty_key_too() {
-    let app = Router::new().nest_service("/signal", sigver::axum::router::<()>(SignalingHub::new()));
+async fn a_nested_service_gets_all_that_is_below_it() {
+    let app = Router::new().nest_service("/signal", sigver::axum::router(SignalingHub::new())).fallback("of the app");
     let address = serve(app).await;
     for path in ["/signal", "/signal/", "/signal/?favored"] {
         assert_eq!(open(address, path).await.closed().await, 4741, "{path}");
     }
+    assert_eq!(open(address, "/signal/%zz").await.closed().await, 4745);
     let mut first = open(address, "/signal/a/b").await;
     assert!(first.ask(1, &[]).await);
-    assert!(!open(address, "/signal/?key=a/b").await.ask(2, &[]).await);
+    for path in ["/signal/?key=a/b", "/signal?key=a/b", "/signal/a%2Fb"] {
+        assert!(!open(address, path).await.ask(2, &[]).await, "{path}");
+    }
+    for key in ["/a/b", "a/b/"] {
+        assert!(open(address, &format!("/signal/{key}")).await.ask(1, &[]).await, "{key} is a key of its own");
+    }
+}
+
+#[tokio::test]
+async fn the_key_is_found_behind_a_rewritten_path() {
+    let inner = Router::new().route("/ws/{*key}", sigver::axum::handler(SignalingHub::new()));
+    let rewrite = map_request(async |mut request: Request| {
+        let path = request.uri().path().replace("/old/place/of/it/", "/ws/");
+        *request.uri_mut() = path.parse().expect("a path");
+        request
+    });
+    let app = Router::new().fallback_service(inner).layer(rewrite);
+    let address = serve(app).await;
+    let mut first = open(address, "/old/place/of/it/a/b").await;
+    assert!(first.ask(1, &[]).await);
+    assert!(!open(address, "/ws/a/b").await.ask(2, &[]).await);
 }
 
 #[tokio::test]
@@ -77,29 +99,6 @@ async fn a_router_merged_at_the_root_serves_every_path_that_is_left() {
 }
 
 #[tokio::test]
-async fn a_socket_that_the_app_upgraded_keeps_the_contract() {
-    let hub = SignalingHub::new();
-    let served = hub.clone();
-    let signal = async move |upgrade: WebSocketUpgrade, Path(room): Path<String>| {
-        let upgrade = upgrade.read_buffer_size(4096).max_message_size(64 * 1024);
-        upgrade.on_upgrade(async move |socket| _ = served.serve(sigver::axum::transport(socket), &*room).await)
-    };
-    let address = serve(Router::new().route("/rooms/{room}", any(signal))).await;
-    let mut member = open(address, "/rooms/1").await;
-    let mut joiner = open(address, "/rooms/1").await;
-    assert!(member.ask(1, &[]).await);
-    assert!(!joiner.ask(2, &[]).await);
-    joiner.content(0, "offer").await;
-    assert_eq!(member.receive_content().await.1, "offer");
-    for (frame, code) in [(Frame::Text("x".into()), 4743), (Frame::Binary(vec![0; 64 * 1024 + 1].into()), 1009)] {
-        let mut offender = open(address, "/rooms/1").await;
-        offender.send(frame).await;
-        assert_eq!(offender.closed().await, code);
-    }
-    assert_eq!(hub.stats().peers, 2);
-}
-
-#[tokio::test]
 async fn websockets_over_http2_share_one_connection() {
     let app = Router::new().nest("/signal", sigver::axum::router(SignalingHub::new()));
     let socket = TokioIo::new(TcpStream::connect(serve(app).await).await.expect("the server listens"));
@@ -108,7 +107,7 @@ async fn websockets_over_http2_share_one_connection() {
     tokio::spawn(connection);
 
     let connect_as = |protocol: &'static str, version: &str| {
-        Request::builder()
+        hyper::Request::builder()
             .method(Method::CONNECT)
             .version(Version::HTTP_2)
             .uri("http://localhost/signal/K")
@@ -118,7 +117,7 @@ async fn websockets_over_http2_share_one_connection() {
             .expect("a request")
     };
     // The server's settings say that it knows extended CONNECT; until they have come, a request is refused here.
-    let plain = Request::get("http://localhost/signal/K").body(Empty::new()).expect("a request");
+    let plain = hyper::Request::get("http://localhost/signal/K").body(Empty::new()).expect("a request");
     let refused = client.send_request(plain).await.expect("a response");
     assert_eq!(refused.status(), StatusCode::UPGRADE_REQUIRED);
     let connect = |version| connect_as("websocket", version);

@@ -1,4 +1,4 @@
-//! What is warp's own: composing with other filters, and a socket that the app upgrades itself.
+//! What is warp's own: composing with other filters.
 
 #![cfg(feature = "warp")]
 
@@ -7,7 +7,7 @@ mod common;
 use std::net::SocketAddr;
 
 use common::open;
-use sigver::{Frame, SignalingHub};
+use sigver::SignalingHub;
 use tokio::net::TcpListener;
 use warp::Filter;
 
@@ -37,29 +37,4 @@ async fn the_filter_composes_with_others() {
     for path in ["/api/signal", "/api/signal/", "/tenant/7"] {
         assert_eq!(open(address, path).await.closed().await, 4741, "{path}");
     }
-}
-
-#[tokio::test]
-async fn a_socket_that_the_app_upgraded_keeps_the_contract() {
-    let hub = SignalingHub::new();
-    let served = hub.clone();
-    let signal = warp::path!("rooms" / String).and(warp::ws()).map(move |room: String, upgrade: warp::ws::Ws| {
-        let hub = served.clone();
-        upgrade
-            .max_message_size(64 * 1024)
-            .on_upgrade(async move |socket| _ = hub.serve(sigver::warp::transport(socket), &*room).await)
-    });
-    let address = serve(signal).await;
-    let mut member = open(address, "/rooms/1").await;
-    let mut joiner = open(address, "/rooms/1").await;
-    assert!(member.ask(1, &[]).await);
-    assert!(!joiner.ask(2, &[]).await);
-    joiner.content(0, "offer").await;
-    assert_eq!(member.receive_content().await.1, "offer");
-    for (frame, code) in [(Frame::Text("x".into()), 4743), (Frame::Binary(vec![0; 64 * 1024 + 1].into()), 1009)] {
-        let mut offender = open(address, "/rooms/1").await;
-        offender.send(frame).await;
-        assert_eq!(offender.closed().await, code);
-    }
-    assert_eq!(hub.stats().peers, 2);
 }

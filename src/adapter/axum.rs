@@ -10,7 +10,7 @@
 //! let app: Router = Router::new()
 //!     .route("/hello", get("hello"))
 //!     .route("/signal", sigver::axum::handler(hub.clone())) // ws://HOST/signal?key=KEY
-//!     .nest("/netflux", sigver::axum::router(hub)); // ws://HOST/netflux/KEY, and ws://HOST/netflux?key=KEY
+//!     .nest_service("/netflux", sigver::axum::router(hub)); // ws://HOST/netflux/KEY and ws://HOST/netflux?key=KEY
 //! ```
 //!
 //! WebSockets over HTTP/2 (RFC 8441) work with the feature `http2` of this crate and of axum.
@@ -23,19 +23,16 @@
 //! use sigver::SignalingHub;
 //!
 //! async fn signal(upgrade: WebSocketUpgrade, Path(room): Path<u64>, hub: SignalingHub) -> Response {
-//!     upgrade
-//!         .read_buffer_size(4096)
-//!         .max_message_size(64 * 1024)
-//!         .on_upgrade(move |socket| async move {
-//!             let ending = hub.serve(sigver::axum::transport(socket), format!("room {room}").as_str()).await;
-//!             println!("a peer of room {room} {ending}");
-//!         })
+//!     sigver::axum::configure(upgrade, &hub).on_upgrade(async move |socket| {
+//!         let ending = hub.serve(sigver::axum::transport(socket), format!("room {room}").as_str()).await;
+//!         println!("a peer of room {room} {ending}");
+//!     })
 //! }
 //! ```
 
 use ::axum::Router;
 use ::axum::body::Body;
-use ::axum::extract::ws::{CloseFrame as WsCloseFrame, Message, WebSocket};
+use ::axum::extract::ws::{CloseFrame as WsCloseFrame, Message, WebSocket, WebSocketUpgrade};
 use ::axum::extract::{MatchedPath, OriginalUri, Request};
 use ::axum::routing::{MethodRouter, any};
 use futures::{SinkExt as _, StreamExt as _};
@@ -56,11 +53,11 @@ pub fn handler<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> MethodRou
     })
 }
 
-/// A router for `Router::nest`, with the key after the path where it is nested, `/signal/KEY`, or else in the query,
-/// `/signal?key=KEY`.
+/// A router for `Router::nest_service`, with the key after the path where it is nested, `/signal/KEY`, or else in the
+/// query, `/signal?key=KEY`.
 ///
-/// axum hands a nested router everything below its path but `/signal/` itself, so that an empty key is a 404 of the app
-/// there. With `Router::nest_service` it is closed with 4741, as behind the other adapters.
+/// `Router::nest` does too, but hands it everything below its path but `/signal/` itself: an empty key is a 404 of the
+/// app there, where `nest_service` lets it be closed with 4741, as behind the other adapters.
 pub fn router<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> Router<S> {
     Router::new().route("/", handler(hub.clone())).route("/{*key}", handler(hub))
 }
@@ -68,7 +65,10 @@ pub fn router<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> Router<S> 
 /// What the route's parameter `key` matches, still percent-encoded: axum's own extractors have decoded it already.
 fn key_in_path(request: &Request) -> &str {
     let extensions = request.extensions();
-    let path = extensions.get::<OriginalUri>().map_or(request.uri(), |OriginalUri(uri)| uri).path();
+    let rest = request.uri().path();
+    // The whole path, of which those who nest this have taken their part. Another one was the URI before a rewrite.
+    let whole = extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri.path());
+    let path = whole.filter(|whole| whole.ends_with(rest)).unwrap_or(rest);
     let pattern = extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let (segment, wild) = match pattern.find("{*key}") {
         Some(at) => (at, true),
@@ -84,9 +84,22 @@ fn key_in_path(request: &Request) -> &str {
     if wild { tail } else { tail.split('/').next().unwrap_or_default() }
 }
 
-/// A WebSocket that the app upgraded itself, for [`SignalingHub::serve`].
+/// Sets the buffers and limits of a WebSocket that the app upgrades itself to those of the hub. axum's own let a peer
+/// send 64 MiB, and cost 140 KB for each idle one.
+pub fn configure<F>(upgrade: WebSocketUpgrade<F>, hub: &SignalingHub) -> WebSocketUpgrade<F> {
+    let config = hub.limits().websocket_config();
+    upgrade
+        .read_buffer_size(config.read_buffer_size)
+        .write_buffer_size(config.write_buffer_size)
+        .max_write_buffer_size(config.max_write_buffer_size)
+        .max_message_size(hub.limits().max_message_bytes)
+        .max_frame_size(hub.limits().max_message_bytes)
+}
+
+/// A WebSocket that the app upgraded itself, best after [`configure`], for [`SignalingHub::serve`].
 ///
-/// Give it a small read buffer: tungstenite's default of 128 KiB is what each idle peer then costs, and more CPU.
+/// axum gives nobody the bytes that follow a broken frame, so nobody swallows them. A peer that goes on and on sending
+/// after such a frame may see its connection reset before it has read the close code.
 pub fn transport(socket: WebSocket) -> impl Transport<Fault = TransportError> + Unpin {
     socket
         .map(|message| message.map(Frame::from).map_err(classify))

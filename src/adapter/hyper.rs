@@ -29,7 +29,29 @@
 //! }
 //! ```
 //!
-//! Either way the connection has to be served `with_upgrades`.
+//! For more say, upgrade the socket yourself:
+//!
+//! ```
+//! use http_body_util::Full;
+//! use hyper::body::{Bytes, Incoming};
+//! use hyper::{Request, Response};
+//! use hyper_tungstenite::tungstenite::error::ProtocolError;
+//! use sigver::SignalingHub;
+//!
+//! fn signal(request: Request<Incoming>, hub: SignalingHub) -> Result<Response<Full<Bytes>>, ProtocolError> {
+//!     let config = sigver::hyper::websocket_config(&hub);
+//!     let (response, socket) = hyper_tungstenite::upgrade(request, Some(config))?;
+//!     tokio::spawn(async move {
+//!         if let Ok(socket) = socket.await {
+//!             let ending = hub.serve(sigver::hyper::transport(socket), "the lobby").await;
+//!             println!("a peer of the lobby {ending}");
+//!         }
+//!     });
+//!     Ok(response)
+//! }
+//! ```
+//!
+//! In each case the connection has to be served `with_upgrades`.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -39,6 +61,7 @@ use ::hyper::body::Bytes;
 use ::hyper::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper_tungstenite::WebSocketStream;
+use hyper_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::upgrade;
@@ -114,9 +137,13 @@ impl<B> ::hyper::service::Service<Request<B>> for Service {
     }
 }
 
-/// A WebSocket that the app upgraded itself, for [`SignalingHub::serve`].
-///
-/// Give it a small read buffer: tungstenite's default of 128 KiB is what each idle peer then costs, and more CPU.
+/// The buffers and limits of the hub, for a WebSocket that the app upgrades itself. tungstenite's own let a peer send
+/// 64 MiB, and cost 140 KB for each idle one.
+pub fn websocket_config(hub: &SignalingHub) -> WebSocketConfig {
+    hub.limits().websocket_config()
+}
+
+/// A WebSocket that the app upgraded itself, best with [`websocket_config`], for [`SignalingHub::serve`].
 pub fn transport<S: AsyncRead + AsyncWrite + Unpin + Send>(
     socket: WebSocketStream<S>,
 ) -> impl Transport<Fault = TransportError> + Unpin {

@@ -23,7 +23,7 @@
 //! let hub = SignalingHub::new();
 //! let signal = warp::path!("rooms" / u64).and(warp::ws()).map(move |room: u64, upgrade: warp::ws::Ws| {
 //!     let hub = hub.clone();
-//!     upgrade.max_message_size(64 * 1024).on_upgrade(move |socket| async move {
+//!     sigver::warp::configure(upgrade, &hub).on_upgrade(async move |socket| {
 //!         let ending = hub.serve(sigver::warp::transport(socket), format!("room {room}").as_str()).await;
 //!         println!("a peer of room {room} {ending}");
 //!     })
@@ -33,12 +33,13 @@
 use std::convert::Infallible;
 
 use ::warp::filters::path::Tail;
-use ::warp::ws::{Message, WebSocket};
+use ::warp::ws::{Message, WebSocket, Ws};
 use ::warp::{Filter, Reply};
 use futures::{SinkExt as _, StreamExt as _};
 use hyper::header::HeaderMap;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request};
+use tungstenite_029::protocol::WebSocketConfig;
 
 use super::upgrade::upgrade;
 use super::websocket::classify;
@@ -65,7 +66,20 @@ pub fn filter(hub: SignalingHub) -> impl Filter<Extract = (impl Reply + use<>,),
     )
 }
 
-/// A WebSocket that the app upgraded itself, for [`SignalingHub::serve`].
+/// Sets the limits of a WebSocket that the app upgrades itself to those of the hub; warp's own let a peer send 64 MiB.
+/// `warp::ws` has no way to set the other buffers.
+pub fn configure(upgrade: Ws, hub: &SignalingHub) -> Ws {
+    let write_buffer_size = WebSocketConfig::default().write_buffer_size;
+    upgrade
+        .max_write_buffer_size(hub.limits().max_write_buffer_size(write_buffer_size))
+        .max_message_size(hub.limits().max_message_bytes)
+        .max_frame_size(hub.limits().max_message_bytes)
+}
+
+/// A WebSocket that the app upgraded itself, best after [`configure`], for [`SignalingHub::serve`].
+///
+/// warp gives nobody the bytes that follow a broken frame, so nobody swallows them. A peer that goes on and on sending
+/// after such a frame may see its connection reset before it has read the close code.
 pub fn transport(socket: WebSocket) -> impl Transport<Fault = TransportError> + Unpin {
     socket
         .map(|message| message.map(Frame::from).map_err(classify))

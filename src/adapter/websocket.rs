@@ -21,10 +21,14 @@ impl Limits {
         WebSocketConfig::default()
             .read_buffer_size(self.read_buffer_bytes)
             .write_buffer_size(WRITE_BUFFER)
-            // A message over the target, and one behind it; with the ids, the hub's are a little longer than a peer's.
-            .max_write_buffer_size(WRITE_BUFFER + 2 * (self.max_message_bytes + 1024))
+            .max_write_buffer_size(self.max_write_buffer_size(WRITE_BUFFER))
             .max_message_size(Some(self.max_message_bytes))
             .max_frame_size(Some(self.max_message_bytes))
+    }
+
+    /// A message over the target, and one behind it; with the ids, the hub's are a little longer than a peer's.
+    pub(super) fn max_write_buffer_size(&self, write_buffer_size: usize) -> usize {
+        write_buffer_size + 2 * (self.max_message_bytes + 1024)
     }
 }
 

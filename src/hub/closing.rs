@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Ending;
 use crate::protocol::{CloseCode, Fault};
-use crate::transport::{CloseFrame, Frame, Transport};
+use crate::transport::{CloseFrame, Frame, Transport, TransportError};
 
 /// What a peer is told when it is closed.
 #[derive(Debug)]
@@ -40,14 +40,15 @@ impl Closing {
                 transport.feed(Frame::Binary(bytes)).await?;
             }
             transport.send(Frame::Close(Some(frame))).await?;
-            // What still comes may be broken too; after that the transport drains, and has no second fault to tell.
+            // What still comes may be broken too.
             let mut faults = 0;
             while let Some(read) = transport.next().await {
-                match read {
-                    Ok(Frame::Close(_)) => break,
+                match read.map_err(Into::into) {
+                    Ok(Frame::Close(_)) | Err(TransportError::Lost(_)) => break,
                     Ok(_) => {}
-                    Err(_) if faults > 0 => break,
-                    Err(_) => faults += 1,
+                    Err(_) if faults == 0 => faults += 1,
+                    // It is stuck there. While it stays open, the peer can read the close frame.
+                    Err(_) => std::future::pending().await,
                 }
             }
             transport.close().await

@@ -1,6 +1,7 @@
 //! The ways into a hub, all alike to a peer.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::process::Stdio;
@@ -8,7 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::extract::ws::WebSocketUpgrade;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use sigver::memory::Client;
 use sigver::{Frame, Opening, SignalingHub, Transport, TransportError};
@@ -19,6 +25,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use warp::Filter as _;
+use warp::path::Tail;
+use warp::ws::Ws;
 
 /// Pauses the clock where there is no network, and fails a test that hangs instead of hanging with it.
 pub(crate) async fn in_time(kind: Kind, test: impl Future<Output = ()>) {
@@ -60,6 +68,10 @@ pub(crate) enum Kind {
     Warp,
     StandAlone,
     StandAloneTls,
+    /// The app upgrades the sockets itself.
+    AppHyper,
+    AppAxum,
+    AppWarp,
 }
 
 impl Kind {
@@ -81,7 +93,7 @@ impl Kind {
         let address = listener.local_addr().expect("a bound socket has an address");
         match self {
             Self::Axum => {
-                let app = axum::Router::new().nest("/signal", sigver::axum::router(hub));
+                let app = axum::Router::new().nest_service("/signal", sigver::axum::router(hub));
                 tokio::spawn(async move { axum::serve(listener, app).await });
             }
             Self::Warp => {
@@ -89,13 +101,58 @@ impl Kind {
                 tokio::spawn(warp::serve(app).incoming(listener).run());
             }
             Self::Hyper => _ = tokio::spawn(serve_hyper(listener, sigver::hyper::service(hub).at("/signal"))),
+            Self::AppAxum => {
+                let app = axum::Router::new().fallback(async move |upgrade: WebSocketUpgrade, uri: Uri| {
+                    let opening = opening(&uri);
+                    sigver::axum::configure(upgrade, &hub).on_upgrade(async move |socket| {
+                        hub.serve(sigver::axum::transport(socket), opening).await;
+                    })
+                });
+                tokio::spawn(async move { axum::serve(listener, app).await });
+            }
+            Self::AppWarp => {
+                let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+                let request = warp::path("signal").and(warp::path::tail()).and(query).and(warp::ws());
+                let app = request.map(move |tail: Tail, query: String, upgrade: Ws| {
+                    let hub = hub.clone();
+                    let opening = Opening::from_url(tail.as_str(), Some(&query));
+                    sigver::warp::configure(upgrade, &hub).on_upgrade(async move |socket| {
+                        hub.serve(sigver::warp::transport(socket), opening).await;
+                    })
+                });
+                tokio::spawn(warp::serve(app).incoming(listener).run());
+            }
+            Self::AppHyper => {
+                let app = service_fn(move |request: Request<Incoming>| {
+                    let (hub, opening) = (hub.clone(), opening(request.uri()));
+                    let upgrade = hyper_tungstenite::upgrade(request, Some(sigver::hyper::websocket_config(&hub)));
+                    let (response, socket) = upgrade.expect("the contract opens WebSockets here");
+                    tokio::spawn(async move {
+                        if let Ok(socket) = socket.await {
+                            hub.serve(sigver::hyper::transport(socket), opening).await;
+                        }
+                    });
+                    ready(Ok::<_, Infallible>(response))
+                });
+                tokio::spawn(serve_hyper(listener, app));
+            }
             other => unreachable!("{other:?} mounts no hub"),
         }
         Box::new(Mounted { address })
     }
 }
 
-async fn serve_hyper(listener: TcpListener, service: sigver::hyper::Service) -> Infallible {
+/// What a URL below the mount says.
+fn opening(uri: &Uri) -> Opening {
+    let tail = uri.path().strip_prefix("/signal").expect("the contract stays below the mount");
+    Opening::from_url(tail.strip_prefix('/').unwrap_or(tail), uri.query())
+}
+
+async fn serve_hyper<S>(listener: TcpListener, service: S) -> Infallible
+where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
     loop {
         let (socket, _) = listener.accept().await.expect("the listener works");
         let service = service.clone();

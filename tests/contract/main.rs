@@ -26,7 +26,10 @@ macro_rules! over {
 macro_rules! over_every_door {
     ($($rule:ident)*) => {
         over! {
-            [memory: Memory, hyper: Hyper, axum: Axum, warp: Warp, stand_alone: StandAlone, tls: StandAloneTls]
+            [
+                memory: Memory, hyper: Hyper, axum: Axum, warp: Warp, stand_alone: StandAlone, tls: StandAloneTls,
+                app_hyper: AppHyper, app_axum: AppAxum, app_warp: AppWarp
+            ]
             $($rule)*
         }
     };
@@ -34,10 +37,31 @@ macro_rules! over_every_door {
 
 /// For rules that need a hub with other limits than the default ones.
 macro_rules! over_every_mount {
-    ($($rule:ident)*) => { over! { [memory: Memory, hyper: Hyper, axum: Axum, warp: Warp] $($rule)* } };
+    ($($rule:ident)*) => {
+        over! {
+            [
+                memory: Memory, hyper: Hyper, axum: Axum, warp: Warp,
+                app_hyper: AppHyper, app_axum: AppAxum, app_warp: AppWarp
+            ]
+            $($rule)*
+        }
+    };
 }
 
-/// For rules of HTTP and WebSocket.
+/// For rules of WebSocket.
+macro_rules! over_every_websocket {
+    ($($rule:ident)*) => {
+        over! {
+            [
+                hyper: Hyper, axum: Axum, warp: Warp, stand_alone: StandAlone, tls: StandAloneTls,
+                app_hyper: AppHyper, app_axum: AppAxum, app_warp: AppWarp
+            ]
+            $($rule)*
+        }
+    };
+}
+
+/// For rules of the handshake, which an app's own upgrade has its framework's way with, and of what comes after it.
 macro_rules! over_every_socket {
     ($($rule:ident)*) => {
         over! { [hyper: Hyper, axum: Axum, warp: Warp, stand_alone: StandAlone, tls: StandAloneTls] $($rule)* }
@@ -46,6 +70,7 @@ macro_rules! over_every_socket {
 
 mod bad_input;
 mod door;
+mod frames;
 mod groups;
 mod heartbeats;
 mod http;
@@ -53,4 +78,4 @@ mod keys;
 mod limits;
 mod links;
 
-use {over, over_every_door, over_every_mount, over_every_socket};
+use {over, over_every_door, over_every_mount, over_every_socket, over_every_websocket};
