@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::open;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use sigver::Frame;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_rustls::TlsConnector;
@@ -207,6 +207,58 @@ async fn sigint_and_sigterm_close_all_peers_with_1001() {
         let status = tokio::time::timeout(Duration::from_secs(60), process.wait()).await.expect("it ends");
         assert_eq!(status.expect("it can be waited for").code(), Some(0), "{signal}");
     }
+}
+
+/// Whether the server hangs up on a peer that sends this much and no more.
+async fn hangs_up(address: &str, sent: &[u8]) -> Vec<u8> {
+    let mut socket = TcpStream::connect(address).await.expect("the server listens");
+    socket.write_all(sent).await.expect("the server reads");
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(60), socket.read_to_end(&mut answer));
+    read.await.expect("the server hangs up").expect("in order");
+    answer
+}
+
+#[tokio::test]
+async fn a_connection_that_never_gets_to_its_request_is_dropped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair");
+    let key = write(folder.path(), "key.pem", &pair.signing_key.serialize_pem());
+    let cert = write(folder.path(), "cert.pem", &pair.cert.pem());
+    let plain = ["-h", "127.0.0.1", "-p", "0"];
+    let tls: Vec<_> = plain.into_iter().chain(["-k", text(&key), "-c", text(&cert)]).collect();
+    let (_plain, plain) = start(&mut sigver(&plain)).await;
+    let (_tls, tls) = start(&mut sigver(&tls)).await;
+    let (plain, tls) = (address(&plain), address(&tls));
+    // The first byte of a TLS handshake; and a request whose head has no end.
+    let ends = tokio::join!(hangs_up(plain, b""), hangs_up(plain, b"GET /K"), hangs_up(tls, b""), hangs_up(tls, &[22]));
+    assert!(ends.1.is_empty() || ends.1.starts_with(b"HTTP/1.1 408 "), "{ends:?}");
+}
+
+#[tokio::test]
+async fn a_request_head_over_32_kib_is_refused() {
+    let (_process, line) = start(&mut sigver(&["-h", "127.0.0.1", "-p", "0"])).await;
+    let head = format!("GET /K HTTP/1.1\r\nCookie: {}", "x".repeat(40_000));
+    let answer = hangs_up(address(&line), head.as_bytes()).await;
+    assert!(answer.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn a_server_without_a_free_file_says_so_and_goes_on_when_there_is_one() {
+    let mut command = Command::new("sh");
+    let script = "ulimit -n 24; exec \"$0\" -h 127.0.0.1 -p 0";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_sigver")]);
+    command.kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (mut process, line) = start(&mut command).await;
+    let mut log = BufReader::new(process.stderr.take().expect("it is piped")).lines();
+    let mut sockets = Vec::new();
+    for _ in 0..30 {
+        sockets.push(TcpStream::connect(address(&line)).await.expect("the kernel accepts"));
+    }
+    let said = log.next_line().await.expect("it can be read").expect("it says what is wrong");
+    assert!(said.contains("cannot accept a connection"), "{said}");
+    drop(sockets);
+    assert!(open(address(&line), "/K").await.ask(1, &[]).await);
 }
 
 #[tokio::test]

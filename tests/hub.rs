@@ -1,4 +1,4 @@
-//! Who is slow, and who only has not had its turn.
+//! Who is slow, who only has not had its turn, and what is counted.
 
 use std::time::Duration;
 
@@ -87,4 +87,19 @@ async fn a_message_of_the_largest_size_fits_the_smallest_outbox() {
     assert!(!joiner.ask(2, &[]).await);
     joiner.content(0, vec![0; 990]).await;
     assert_eq!(member.receive_content().await.1.len(), 990);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_content_that_is_passed_on_counts_as_relayed() {
+    let hub = SignalingHub::new();
+    let [mut member, mut joiner] = [memory::open(&hub, "K"), memory::open(&hub, "K")];
+    assert!(member.ask(1, &[]).await);
+    assert!(!joiner.ask(2, &[]).await);
+    member.content(0, "to nobody").await;
+    joiner.content(7, "to nobody").await;
+    joiner.last_content(0, "offer").await;
+    joiner.content(0, "after the last").await;
+    assert!(joiner.ask(2, &[1]).await);
+    assert_eq!(member.receive_content().await.1, "offer");
+    assert_eq!(hub.stats().relayed, 1);
 }

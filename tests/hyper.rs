@@ -6,6 +6,7 @@ mod common;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use common::open;
 use http_body_util::{Empty, Full};
@@ -15,6 +16,7 @@ use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use sigver::SignalingHub;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpListener;
 
 async fn serve<S>(service: S) -> SocketAddr
@@ -76,5 +78,57 @@ async fn a_service_written_by_hand_hands_requests_over() {
     assert!(first.ask(1, &[]).await);
     for path in ["/signal?key=the%20lobby", "/lobby", "/lobby?key=ignored"] {
         assert!(!open(address, path).await.ask(2, &[]).await, "{path}");
+    }
+}
+
+/// A connection whose response does not fit the pipe, so that its upgrade waits for the peer to read.
+async fn half_upgraded(hub: &SignalingHub) -> DuplexStream {
+    let (there, mut here) = tokio::io::duplex(16);
+    let service = sigver::hyper::service(hub.clone());
+    tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(there), service).with_upgrades());
+    let request = "GET /K HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    here.write_all(request.as_bytes()).await.expect("the server reads");
+    here
+}
+
+async fn read_response(socket: &mut DuplexStream) {
+    let mut response = Vec::new();
+    while !response.ends_with(b"\r\n\r\n") {
+        response.push(socket.read_u8().await.expect("the server answers"));
+    }
+    assert!(response.starts_with(b"HTTP/1.1 101 "));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_a_socket_that_is_just_being_upgraded() {
+    let hub = SignalingHub::new();
+    let mut peer = half_upgraded(&hub).await;
+    tokio::task::yield_now().await;
+    let closed = async {
+        read_response(&mut peer).await;
+        let mut close = [0; 4];
+        peer.read_exact(&mut close).await.expect("a close frame");
+        assert_eq!((close[0], &close[2..]), (0x88, &1001_u16.to_be_bytes()[..]));
+        "closed"
+    };
+    // The one that is over first.
+    let first = tokio::select! {
+        biased;
+        () = hub.shutdown() => "shut down",
+        closed = closed => closed,
+    };
+    assert_eq!(first, "closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_the_response_loses_its_socket_in_time() {
+    let hub = SignalingHub::builder().upgrade_within(Duration::from_secs(7)).build().expect("sound limits");
+    for (waits, expected) in [(6, true), (8, false)] {
+        let mut peer = half_upgraded(&hub).await;
+        tokio::time::sleep(Duration::from_secs(waits)).await;
+        read_response(&mut peer).await;
+        // A heartbeat, or the end.
+        assert_eq!(peer.read_u8().await.is_ok(), expected, "after {waits} s");
     }
 }

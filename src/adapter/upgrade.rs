@@ -4,7 +4,7 @@ use hyper::header::{
     ALLOW, CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_tungstenite::tungstenite::error::{Error, ProtocolError};
 use hyper_tungstenite::tungstenite::handshake::server::create_response;
 use hyper_tungstenite::tungstenite::protocol::Role;
@@ -22,7 +22,12 @@ pub(super) fn upgrade<B>(request: Request<B>, hub: &SignalingHub, opening: Openi
     let mut request = request.map(|_| ());
     match accept(&request) {
         Ok(response) => {
-            tokio::spawn(serve(hyper::upgrade::on(&mut request), hub.clone(), opening));
+            let (expected, hub) = (hub.expect_socket(), hub.clone());
+            let upgrade = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                serve(upgrade, hub, opening).await;
+                drop(expected);
+            });
             response
         }
         Err(refusal) => refusal.into_response(request.version()),
@@ -86,7 +91,7 @@ fn accept(request: &Request<()>) -> Result<Response<&'static str>, Refusal> {
         return Err(Refusal::NotAnUpgrade);
     }
     let mut response = if request.version() >= Version::HTTP_2 {
-        if request.method() != Method::CONNECT || !connects_a_websocket(request) {
+        if !connects_a_websocket(request) {
             return Err(Refusal::NotAnUpgrade);
         }
         if request.headers().get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {

@@ -159,3 +159,18 @@ pub(super) fn classify(error: impl Into<Box<dyn Error + Send + Sync>>) -> Transp
     }
     TransportError::Lost(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buffers_are_those_of_the_limits() {
+        let limits = Limits { read_buffer_bytes: 1234, max_message_bytes: 5000, ..Limits::default() };
+        let config = limits.websocket_config();
+        assert_eq!(config.read_buffer_size, 1234);
+        assert_eq!((config.max_message_size, config.max_frame_size), (Some(5000), Some(5000)));
+        assert_eq!(config.write_buffer_size, WRITE_BUFFER);
+        assert_eq!(config.max_write_buffer_size, WRITE_BUFFER + 2 * 6024);
+    }
+}

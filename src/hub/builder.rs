@@ -46,7 +46,9 @@ impl Default for Limits {
     }
 }
 
-/// Makes a [`SignalingHub`] with other limits than the default ones.
+/// Makes a [`SignalingHub`] with other limits than the default ones, which each method names.
+///
+/// [`HubBuilder::build`] takes times over 0 and up to a year, counts from 1, and where a method says so, less than that.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct HubBuilder {
@@ -54,7 +56,7 @@ pub struct HubBuilder {
 }
 
 impl HubBuilder {
-    /// How often each peer is sent a heartbeat: 5 s. More than that would break the published clients.
+    /// How often each peer is sent a heartbeat: 5 s. It cannot be more: published clients would take the hub for dead.
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.limits.heartbeat = every;
         self
@@ -91,7 +93,7 @@ impl HubBuilder {
         self
     }
 
-    /// The longest message that a peer may send, in bytes: 64 KiB. A longer one closes it with 1009.
+    /// The longest message that a peer may send, in bytes: 64 KiB, and 64 MiB at most. A longer one closes it with 1009.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.limits.max_message_bytes = bytes;
         self
@@ -110,7 +112,8 @@ impl HubBuilder {
         self
     }
 
-    /// How many bytes may wait for one peer, with 64 more for each message: 1 MiB. More close it with 1013.
+    /// How many bytes may wait for one peer, with 64 more for each message: 1 MiB, and at least 1024 more than
+    /// [`HubBuilder::max_message_bytes`]. More close it with 1013.
     pub fn outbox_bytes(mut self, bytes: usize) -> Self {
         self.limits.outbox_bytes = bytes;
         self
@@ -123,7 +126,7 @@ impl HubBuilder {
     }
 
     /// The read buffer of each WebSocket that an adapter upgrades, in bytes: 4096. It is most of what an idle peer
-    /// costs. Below 1024 bursts get slow, and above 16 KiB everything does.
+    /// costs. From 512 to 131 072; below 1024 bursts get slow, and above 16 KiB everything does.
     pub fn read_buffer_bytes(mut self, bytes: usize) -> Self {
         self.limits.read_buffer_bytes = bytes;
         self

@@ -34,6 +34,8 @@ pub(super) struct Connection<'a, T> {
     unflushed: bool,
     /// The socket took a message this time.
     progress: bool,
+    /// The last heartbeat is not flushed yet. Another one behind it would tell nothing, and pass for progress.
+    heartbeat_waits: bool,
 }
 
 /// Why reading and writing stopped.
@@ -62,6 +64,7 @@ impl<T: Transport> Connection<'_, T> {
                 batch: &mut batch,
                 unflushed: false,
                 progress: false,
+                heartbeat_waits: false,
             };
             poll_fn(|cx| match connection.advance(cx) {
                 Ok(()) => Poll::Pending,
@@ -85,7 +88,9 @@ impl<T: Transport> Connection<'_, T> {
             match self.deadlines.poll(cx) {
                 Poll::Ready(Due::Heartbeat) => {
                     self.session.tick()?;
-                    self.batch.push_back(Message::HEARTBEAT);
+                    if !std::mem::replace(&mut self.heartbeat_waits, true) {
+                        self.batch.push_back(Message::HEARTBEAT);
+                    }
                 }
                 Poll::Ready(Due::Connect) => {
                     let reason = format!("no connect within {:?}", self.limits.connect_within);
@@ -170,6 +175,7 @@ impl<T: Transport> Connection<'_, T> {
         }
         if self.unflushed {
             self.unflushed = self.transport.as_mut().poll_flush(cx).map_err(Stop::failed)?.is_pending();
+            self.heartbeat_waits &= self.unflushed;
         }
         Ok(self.unflushed)
     }

@@ -80,3 +80,75 @@ impl<'a> Deadlines<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use super::*;
+    use tokio::time::{advance, sleep};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What is due next, and how many milliseconds after `start`.
+    async fn next(deadlines: &mut Deadlines<'_>, start: Instant) -> (Due, u128) {
+        let due = poll_fn(|cx| deadlines.poll(cx)).await;
+        (due, start.elapsed().as_millis())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn heartbeats_fall_on_a_grid_that_all_peers_share() {
+        let limits = Limits { connect_within: 3600 * SECOND, ..Limits::default() };
+        let epoch = Instant::now();
+        for opened in [0, 1, 49, 50, 70] {
+            advance(Duration::from_millis(opened) - epoch.elapsed()).await;
+            let sleep = pin!(sleep(limits.heartbeat));
+            let deadlines = Deadlines::start(sleep, &limits, epoch);
+            let due = deadlines.heartbeat.duration_since(epoch).as_millis();
+            assert_eq!(due, u128::from(5000 + opened / 50 * 50), "opened at {opened} ms");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beats_that_were_slept_through_are_not_made_up_for() {
+        let limits = Limits { connect_within: 3600 * SECOND, ..Limits::default() };
+        let start = Instant::now();
+        let sleep = pin!(sleep(limits.heartbeat));
+        let mut deadlines = Deadlines::start(sleep, &limits, start);
+        assert_eq!(next(&mut deadlines, start).await, (Due::Heartbeat, 5000));
+        advance(62 * SECOND).await;
+        assert_eq!(next(&mut deadlines, start).await, (Due::Heartbeat, 67_000));
+        // Half a beat later at the earliest, so that the peer has time to answer.
+        assert_eq!(next(&mut deadlines, start).await, (Due::Heartbeat, 69_500));
+        assert_eq!(next(&mut deadlines, start).await, (Due::Heartbeat, 74_500));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_puts_the_write_deadline_off_and_an_idle_socket_has_none() {
+        let limits = Limits { heartbeat: 5 * SECOND, connect_within: 3600 * SECOND, ..Limits::default() };
+        let start = Instant::now();
+        let sleep = pin!(sleep(limits.heartbeat));
+        let mut deadlines = Deadlines::start(sleep, &limits, start);
+        deadlines.writing(true, false);
+        advance(4 * SECOND).await;
+        deadlines.writing(true, true);
+        advance(9 * SECOND).await;
+        deadlines.writing(true, false);
+        assert_eq!(next(&mut deadlines, start).await.0, Due::Heartbeat);
+        assert_eq!(next(&mut deadlines, start).await, (Due::Write, 14_000));
+        deadlines.writing(false, false);
+        assert_eq!(next(&mut deadlines, start).await.0, Due::Heartbeat);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_connect_is_waited_for_and_no_other() {
+        let limits = Limits { connect_within: 2 * SECOND, ..Limits::default() };
+        let start = Instant::now();
+        let sleep = pin!(sleep(limits.heartbeat));
+        let mut deadlines = Deadlines::start(sleep, &limits, start);
+        assert_eq!(next(&mut deadlines, start).await, (Due::Connect, 2000));
+        deadlines.connected();
+        assert_eq!(next(&mut deadlines, start).await, (Due::Heartbeat, 5000));
+    }
+}

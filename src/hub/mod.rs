@@ -108,6 +108,12 @@ impl SignalingHub {
         Self { shared: Arc::new(shared) }
     }
 
+    /// Counts a socket that is about to be served, for [`SignalingHub::shutdown`] to wait for.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn expect_socket(&self) -> impl Send + use<> {
+        Count::up(&self.shared.counters.sockets)
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.shared.limits
     }

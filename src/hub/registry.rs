@@ -32,6 +32,9 @@ struct Entry {
     seats: usize,
 }
 
+/// How many keys a shard keeps room for.
+const KEPT_CAPACITY: usize = 64;
+
 impl Registry {
     /// The room of a key, made if there is none. Each call is paid back by one [`Registry::exit`].
     pub(super) fn enter(&self, key: GroupKey) -> Arc<Room> {
@@ -50,6 +53,7 @@ impl Registry {
         entry.seats -= 1;
         if entry.seats == 0 {
             rooms.remove(room.key());
+            shrink(&mut rooms);
         }
     }
 
@@ -82,8 +86,31 @@ impl Default for Registry {
     }
 }
 
+/// Gives memory back after a rush of keys, and not so often that the next one pays for it.
+fn shrink(rooms: &mut HashMap<GroupKey, Entry>) {
+    if rooms.capacity() > 4 * rooms.len().max(KEPT_CAPACITY) {
+        rooms.shrink_to(2 * rooms.len());
+    }
+}
+
 /// A power of two of them: four for each core, so that two cores seldom want the same one.
 pub(super) fn shards<T: Default>() -> Box<[T]> {
     let cores = std::thread::available_parallelism().map_or(4, NonZeroUsize::get);
     (0..(cores * 4).next_power_of_two()).map(|_| T::default()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rush_of_keys_leaves_no_memory_behind() {
+        let registry = Registry::default();
+        let rooms: Vec<_> =
+            (0..100_000).map(|n: u32| registry.enter(GroupKey::new(&n.to_string()).expect("a key"))).collect();
+        rooms.iter().for_each(|room| registry.exit(room));
+        let capacity = |shard: &Shard| shard.rooms.lock().expect("nothing panicked").capacity();
+        let kept = registry.shards.iter().map(capacity).max().expect("there are shards");
+        assert!(kept <= 8 * KEPT_CAPACITY, "{kept}");
+    }
 }

@@ -132,6 +132,22 @@ mod tests {
     use crate::protocol::MemberId;
 
     #[test]
+    fn a_leave_of_a_member_with_many_joiners_leaves_no_memory_behind() {
+        let (limits, link_ids) = (Limits::default(), LinkIds::default());
+        let room = Room::new(GroupKey::new("key").expect("a key"), 0);
+        for peer in 1..=1000 {
+            assert!(room.join(PeerId(peer), false, &Arc::default(), &limits, &link_ids));
+            let id = MemberId(peer as u32);
+            let event = Event::Connect { peer: PeerId(peer), id, members: vec![], fresh: link_ids.fresh() };
+            room.handle(PeerId(peer), event, &limits, &link_ids);
+        }
+        room.leave(PeerId(1), &limits, &link_ids);
+        assert_eq!(link_ids.in_use(), 0);
+        let kept = room.lock(&link_ids).actions.capacity();
+        assert!(kept <= 2 * KEPT_CAPACITY, "{kept}");
+    }
+
+    #[test]
     fn a_panic_in_one_group_closes_its_peers_and_leaves_the_room_usable() {
         let (limits, link_ids) = (Limits::default(), LinkIds::default());
         let room = Room::new(GroupKey::new("key").expect("a key"), 0);

@@ -1,5 +1,8 @@
 //! WebSocket frames, byte by byte.
 
+use std::time::Duration;
+
+use sigver::SignalingHub;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::door::{Door, Kind};
@@ -9,6 +12,12 @@ crate::over_every_websocket! {
     a_ping_is_answered
     the_peers_own_close_code_comes_back
     a_frame_that_breaks_rfc_6455_is_1002
+}
+
+// Where the bytes that follow can be swallowed, and the hub's limits be set.
+crate::over! {
+    [hyper: Hyper, axum: Axum, warp: Warp, app_hyper: AppHyper]
+    after_a_broken_frame_the_peer_sees_the_end_and_need_not_wait
 }
 
 crate::over_every_socket! {
@@ -56,6 +65,14 @@ async fn a_frame_that_breaks_rfc_6455_is_1002(kind: Kind) {
         let answer = frames(&*door, broken).await;
         assert_eq!((answer[0], &answer[2..4]), (0x88, &1002_u16.to_be_bytes()[..]), "{broken:?}: {answer:?}");
     }
+}
+
+async fn after_a_broken_frame_the_peer_sees_the_end_and_need_not_wait(kind: Kind) {
+    let builder = SignalingHub::builder().close_within(Duration::from_secs(3600));
+    let door = kind.mount(builder.build().expect("sound limits")).await;
+    // `frames` returns when the server has hung up.
+    let answer = frames(&*door, &[0x83, 0x80, 0, 0, 0, 0]).await;
+    assert_eq!((answer[0], &answer[2..4]), (0x88, &1002_u16.to_be_bytes()[..]), "{answer:?}");
 }
 
 async fn what_follows_an_oversized_header_is_swallowed_so_that_no_reset_eats_the_code(kind: Kind) {

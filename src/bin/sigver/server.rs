@@ -34,13 +34,9 @@ pub(crate) async fn run(host: &str, port: u16, tls: Option<TlsAcceptor>) -> Resu
     let service = sigver::hyper::service(hub.clone());
     let signal = loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => _ = tokio::spawn(connection(socket, peer, tls.clone(), service.clone())),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    sleep(ACCEPT_AGAIN_AFTER).await;
-                }
-            },
+            (socket, peer) = accept(&listener) => {
+                tokio::spawn(connection(socket, peer, tls.clone(), service.clone()));
+            }
             signal = stop.asked() => break signal,
         }
     };
@@ -48,6 +44,19 @@ pub(crate) async fn run(host: &str, port: u16, tls: Option<TlsAcceptor>) -> Resu
     tracing::info!(signal, peers = hub.stats().peers, "closing all peers");
     hub.shutdown().await;
     Ok(())
+}
+
+/// The next connection, however long it takes until there are files for one.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_AGAIN_AFTER).await;
+            }
+        }
+    }
 }
 
 async fn connection(socket: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, service: Service) {
