@@ -17,7 +17,8 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { chromium } from "playwright-core";
+import { launch, PERMISSIONS } from "./chromium.mjs";
+import { Report } from "./report.mjs";
 import { example, REFERENCE, signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({
@@ -40,22 +41,7 @@ const target = args.page
   : args.server
     ? await example(args.server, { pageHere: args["page-here"] })
     : await signalingOnly(args.signaling);
-const browser = await chromium.launch({
-  executablePath: "/usr/bin/chromium",
-  args: [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--allow-loopback-in-peer-connection",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-  ],
-});
+const browser = await launch();
 
 // ---- Tabs --------------------------------------------------------------------------------------------------------------
 
@@ -100,10 +86,7 @@ function instrument() {
 
 /** A tab has a context, hence a process, of its own: one that is killed takes no other along. */
 async function open(key, { before, ...options } = {}) {
-  const context = await browser.newContext({
-    permissions: ["camera", "microphone", "clipboard-read", "clipboard-write"],
-    ...options,
-  });
+  const context = await browser.newContext({ permissions: PERMISSIONS, ...options });
   const page = await context.newPage();
   page.on("pageerror", (error) => complaints.push(`in a page: ${error.stack ?? error}`));
   page.on("request", (request) => {
@@ -525,23 +508,13 @@ const NEEDS_RESTART = /server (stops|starts|is away)/;
 const NEEDS_PAGE = /opens while the server is away/; // from here: an example that is away serves none
 
 async function runScenarios() {
-  let passed = 0;
-  let failed = 0;
-  const run = async (name, scenario) => {
-    const start = Date.now();
-    complaints.length = 0;
-    let trouble;
-    try {
+  const report = new Report();
+  const run = (name, scenario) =>
+    report.run(name, async () => {
+      complaints.length = 0;
       await scenario();
       if (complaints.length) throw new Error(complaints.join("\n"));
-      passed++;
-    } catch (error) {
-      trouble = error;
-      failed++;
-    }
-    console.log(`${trouble ? "FAILED" : "ok"}  ${((Date.now() - start) / 1000).toFixed(1).padStart(5)} s  ${name}`);
-    if (trouble) console.log(String(trouble.stack ?? trouble).replace(/^/gm, "    "));
-  };
+    });
 
   // Alone, and silent but for heartbeats, for as long as all the rest takes.
   const lone = args.only ? undefined : await open(`lone-${Date.now()}`);
@@ -552,9 +525,7 @@ async function runScenarios() {
     if (NEEDS_RESTART.test(name) && !target.server) continue;
     if (NEEDS_PAGE.test(name) && !target.files) continue;
     if (NEEDS_RESTART.test(name)) restarts++;
-    await run(name, async () => {
-      await scenario(`${name.replaceAll(" ", "-")}-${Date.now()}`);
-    });
+    await run(name, () => scenario(`${name.replaceAll(" ", "-")}-${Date.now()}`));
     // Also the tabs of a scenario that failed; not the lone one.
     await Promise.all(
       browser
@@ -573,8 +544,7 @@ async function runScenarios() {
       },
     );
   }
-  console.log(`${passed} passed, ${failed} failed`);
-  return failed === 0;
+  return report.end();
 }
 
 // ---- Screenshots -------------------------------------------------------------------------------------------------------
@@ -635,8 +605,7 @@ try {
   good = args.shots ? (await takeShots(args.shots), true) : await runScenarios();
 } finally {
   await browser.close();
-  target.files?.closeAllConnections();
-  target.files?.close();
+  target.files?.stop();
   await target.server?.stop();
 }
 process.exitCode = good ? 0 : 1;

@@ -31,13 +31,23 @@ export async function signalingOnly(command) {
 }
 
 async function withPage(server, signaling) {
-  const files = createServer(async ({ url }, response) => {
-    const [path, type] = FILES[new URL(url, "http://page").pathname] ?? [];
+  const files = await serveFiles(FILES);
+  return { page: `${files.origin}/?signal=${signaling}`, signaling, server, files };
+}
+
+/** Serves files from this folder: `{ "/path": ["file", "type"] }`. */
+export async function serveFiles(files) {
+  const server = createServer(async ({ url }, response) => {
+    const [path, type] = files[new URL(url, "http://page").pathname] ?? [];
     if (!path) return response.writeHead(404).end();
     response.writeHead(200, { "content-type": type }).end(await readFile(new URL(path, import.meta.url)));
   });
-  await new Promise((resolve) => files.listen(0, "127.0.0.1", resolve));
-  return { page: `http://127.0.0.1:${files.address().port}/?signal=${signaling}`, signaling, server, files };
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const stop = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { origin: `http://127.0.0.1:${server.address().port}`, stop };
 }
 
 class Server {
