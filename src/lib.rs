@@ -2,7 +2,7 @@
 //!
 //! Two browsers that want a direct connection first need somebody to carry their offers, answers and candidates.
 //! That is all that a [`SignalingHub`] does: peers with one key form a group, and it tells each newcomer whom to signal
-//! with. It speaks the wire protocol of npm's `sigver` 20.1.0, which the published client Netflux speaks.
+//! with. It speaks the wire protocol of npm's `sigver` 20.1.0, so that the published client Netflux works unmodified.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
