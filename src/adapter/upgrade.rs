@@ -22,19 +22,16 @@ pub(super) fn upgrade<B>(request: Request<B>, hub: &SignalingHub, opening: Openi
     let mut request = request.map(|_| ());
     match accept(&request) {
         Ok(response) => {
-            let (expected, hub) = (hub.expect_socket(), hub.clone());
             let upgrade = hyper::upgrade::on(&mut request);
-            tokio::spawn(async move {
-                serve(upgrade, hub, opening).await;
-                drop(expected);
-            });
+            tokio::spawn(serve(upgrade, hub.clone(), hub.expect_socket(), opening));
             response
         }
         Err(refusal) => refusal.into_response(request.version()),
     }
 }
 
-async fn serve(upgrade: OnUpgrade, hub: SignalingHub, opening: Opening) {
+/// `_expected` makes a shutdown wait from before the first poll on.
+async fn serve(upgrade: OnUpgrade, hub: SignalingHub, _expected: impl Send, opening: Opening) {
     match timeout(hub.limits().upgrade_within, upgrade).await {
         Ok(Ok(upgraded)) => {
             let config = Some(hub.limits().websocket_config());

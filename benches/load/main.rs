@@ -1,0 +1,88 @@
+//! What a signaling server costs: a load generator for any server of the protocol, and what to compare it with.
+//!
+//! ```text
+//! cargo bench --features full --bench load -- compare --reference tests/reference/node_modules/sigver/dist/server.js
+//! cargo bench --features full --bench load -- relay ws://127.0.0.1:8000/signal --outstanding 16
+//! cargo bench --features full --bench load -- idle
+//! ```
+//!
+//! Server and load run in processes of their own. Figures of the server are read from Linux's `/proc`.
+
+#![allow(clippy::print_stdout, reason = "it prints tables")]
+#![allow(clippy::print_stderr, reason = "it says how far it is")]
+
+mod bare;
+mod client;
+mod compare;
+mod idle;
+mod joins;
+mod process;
+mod relay;
+mod server;
+mod table;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use client::Target;
+use relay::Load;
+use server::Kind;
+
+#[derive(Parser)]
+#[command(about)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// cargo adds it
+    #[arg(long, hide = true, global = true)]
+    bench: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Sends messages to and fro between pairs of peers, and counts them
+    Relay {
+        /// Where signaling is mounted: ws://HOST:PORT/PATH
+        url: String,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// Measures this crate beside bare relays and the reference server, and prints ratios
+    Compare(compare::Args),
+    /// Measures the resident memory of idle peers; more than 10 KiB for each is a failure
+    Idle {
+        /// How many
+        #[arg(long, default_value_t = 5000)]
+        peers: u32,
+    },
+    /// Serves, and prints its address
+    Serve {
+        /// What
+        kind: Kind,
+        /// The read buffer of each socket of this crate's adapters, in bytes
+        #[arg(long)]
+        read_buffer: Option<usize>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Args::parse().command {
+        Command::Relay { url, load } => {
+            let target = Target::parse(&url);
+            let figures = relay::run(&target, &load, None).await;
+            println!("{figures}");
+        }
+        Command::Compare(args) => compare::run(&args).await,
+        Command::Idle { peers } => return idle::run(peers).await,
+        Command::Serve { kind, read_buffer } => match server::serve(kind, read_buffer).await {},
+    }
+    ExitCode::SUCCESS
+}
+
+/// What a time is in microseconds, for tables.
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}

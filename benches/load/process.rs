@@ -1,0 +1,77 @@
+//! A server in a process of its own, and what the system says of it.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::client::Target;
+use crate::server::Kind;
+
+/// Clock ticks in a second, in which Linux counts a process's time.
+const TICKS: f64 = 100.0;
+
+/// Killed when it is dropped.
+pub(crate) struct Server {
+    process: Child,
+    pub(crate) target: Target,
+}
+
+impl Server {
+    /// One of this program's own.
+    pub(crate) async fn start(kind: Kind, read_buffer: Option<usize>) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+        command.arg("serve").arg(clap::ValueEnum::to_possible_value(&kind).expect("it has a name").get_name());
+        if let Some(bytes) = read_buffer {
+            command.args(["--read-buffer", &bytes.to_string()]);
+        }
+        let bare = matches!(kind, Kind::BareHyper | Kind::BareAxum | Kind::BareWarp);
+        Self::spawn(command, "/signal", bare).await
+    }
+
+    /// npm's `sigver`, run by Node.js.
+    pub(crate) async fn reference(script: &Path) -> Self {
+        // It does not say which free port it took, so one is drawn for it.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let mut command = Command::new("node");
+        command.arg(script).args(["-h", "127.0.0.1", "-p", &port.expect("a free port").port().to_string()]);
+        Self::spawn(command, "", false).await
+    }
+
+    async fn spawn(mut command: Command, mount: &str, bare: bool) -> Self {
+        let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the server starts");
+        let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
+        let address = loop {
+            let line = lines.next_line().await.expect("it can be read").expect("it says where it listens");
+            if let Some((_, address)) = line.rsplit_once("listening on ") {
+                break address.trim().parse().expect("HOST:PORT");
+            }
+        };
+        // What else it says goes nowhere, and does not hold it up.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { process, target: Target { address, mount: mount.to_owned(), bare } }
+    }
+
+    fn proc(&self, file: &str) -> String {
+        let pid = self.process.id().expect("it runs");
+        std::fs::read_to_string(format!("/proc/{pid}/{file}")).expect("Linux")
+    }
+
+    /// How long it has kept a core busy, to 10 ms.
+    pub(crate) fn busy(&self) -> Duration {
+        let stat = self.proc("stat");
+        // The second field is the name, in parentheses; user and system time are the 14th and the 15th.
+        let fields = stat.rsplit_once(')').expect("Linux").1.split_whitespace().skip(11).take(2);
+        let ticks: f64 = fields.map(|ticks| ticks.parse::<f64>().expect("a number of ticks")).sum();
+        Duration::from_secs_f64(ticks / TICKS)
+    }
+
+    /// In KiB.
+    pub(crate) fn resident(&self) -> f64 {
+        let status = self.proc("status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of KiB")
+    }
+}
