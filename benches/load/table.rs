@@ -41,17 +41,19 @@ impl Row {
 }
 
 pub(crate) fn text(rows: &[Row]) -> String {
-    let mut text = format!(
-        "{:<48} {:>12} {:>12} {:<10} {:>8} {:>9}\n",
-        "what", "ours", "theirs", "", "ratio", "target"
-    );
+    let mut text =
+        format!("{:<48} {:>12} {:>12} {:<10} {:>8} {:>9}\n", "what", "ours", "theirs", "", "ratio", "target");
     for row in rows {
         let mark = if row.is_met() { "" } else { "  missed" };
         let what = format!("{}, {}", row.what, row.unit);
         writeln!(
             text,
             "{what:<48} {:>12.2} {:>12.2} {:<10} {:>8.3} {:>9}{mark}",
-            row.ours, row.theirs, row.against, row.ratio, row.aim()
+            row.ours,
+            row.theirs,
+            row.against,
+            row.ratio,
+            row.aim()
         )
         .expect("a string takes all");
     }
@@ -100,7 +102,15 @@ pub(crate) fn svg(rows: &[Row]) -> String {
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{} / {}</text>\
             <rect x=\"{from}\" y=\"{}\" width=\"{}\" height=\"14\" fill=\"{color}\"/>\
             <text x=\"{}\" y=\"{}\">{:.2}</text>",
-            LABELS - 10.0, y + 4.0, row.what, row.against, y - 7.0, to - from, to + 5.0, y + 4.0, row.ratio
+            LABELS - 10.0,
+            y + 4.0,
+            row.what,
+            row.against,
+            y - 7.0,
+            to - from,
+            to + 5.0,
+            y + 4.0,
+            row.ratio
         )
         .expect("a string takes all");
     }

@@ -1,0 +1,152 @@
+//! The parts alone: reducer, session and a hub over memory. `cargo bench --bench core`.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sigver::protocol::{Action, Event, Group, LinkId, MemberId, Message, PeerId, Session};
+use sigver::{SignalingHub, memory};
+
+const SIZES: [u64; 3] = [2, 100, 10_000];
+
+fn link(id: u32) -> LinkId {
+    LinkId::new(id).expect("within range")
+}
+
+fn connect(peer: u64, members: &[u32], fresh: u32) -> Event {
+    let members = members.iter().copied().map(MemberId).collect();
+    Event::Connect { peer: PeerId(peer), id: MemberId(peer as u32), members, fresh: link(fresh) }
+}
+
+/// So many members, ids 1 and up, and peer 0, which has joined and nothing more.
+fn group(members: u64) -> (Group, Vec<Action>) {
+    let (mut group, mut out) = (Group::new(), Vec::new());
+    group.handle(Event::Join { peer: PeerId(0), favored: false }, &mut out);
+    for peer in 1..=members {
+        group.handle(Event::Join { peer: PeerId(peer), favored: false }, &mut out);
+        group.handle(connect(peer, &[1], 1), &mut out);
+    }
+    out.clear();
+    (group, out)
+}
+
+fn reducer(c: &mut Criterion) {
+    let mut benches = c.benchmark_group("reducer");
+    for size in SIZES {
+        let (mut group, mut out) = group(size);
+        benches.bench_function(BenchmarkId::new("connect, bound", size), |b| {
+            let mut fresh = 1;
+            b.iter(|| {
+                fresh = fresh % 1000 + 1; // released by the connect after the next at the latest
+                group.handle(connect(0, &[], fresh), &mut out);
+                out.clear();
+            });
+        });
+        group.handle(connect(0, &[], 2000), &mut out);
+        out.clear();
+        let data = Bytes::from(vec![0; 200]);
+        benches.bench_function(BenchmarkId::new("relay", size), |b| {
+            b.iter(|| {
+                let content = Event::Content { peer: PeerId(0), recipient: 0, last: false, data: data.clone() };
+                group.handle(content, &mut out);
+                black_box(&out);
+                out.clear();
+            });
+        });
+        benches.bench_function(BenchmarkId::new("join, connect, admitted, and leave", size), |b| {
+            let peer = PeerId(u64::MAX >> 1);
+            b.iter(|| {
+                group.handle(Event::Join { peer, favored: false }, &mut out);
+                group.handle(connect(peer.0, &[1], 3000), &mut out);
+                group.handle(Event::Leave { peer }, &mut out);
+                out.clear();
+            });
+        });
+    }
+    for joiners in [1, 1000] {
+        benches.throughput(Throughput::Elements(joiners));
+        benches.bench_function(BenchmarkId::new("leave of a member with joiners", joiners), |b| {
+            let with_joiners = || {
+                let (mut group, mut out) = group(2);
+                for peer in 10..10 + joiners {
+                    group.handle(Event::Join { peer: PeerId(peer), favored: false }, &mut out);
+                    group.handle(connect(peer, &[], peer as u32), &mut out);
+                }
+                out.clear();
+                (group, out)
+            };
+            let leave = |(mut group, mut out): (Group, Vec<Action>)| {
+                group.handle(Event::Leave { peer: PeerId(1) }, &mut out);
+                (group, out)
+            };
+            b.iter_batched(with_joiners, leave, BatchSize::LargeInput);
+        });
+    }
+}
+
+fn session(c: &mut Criterion) {
+    let mut benches = c.benchmark_group("session");
+    for (name, message) in [
+        ("content of 200 bytes", Message::content(7, vec![0; 200])),
+        ("content of 1000 bytes", Message::content(7, vec![0; 1000])),
+        ("connect with 10 members", Message::connect(1, &[2; 10])),
+        ("heartbeat", Message::Heartbeat),
+    ] {
+        let bytes = message.clone().encode();
+        let mut session = Session::new(3, 4096);
+        benches.bench_function(format!("decode {name}"), |b| b.iter(|| session.receive(bytes.clone())));
+        benches.bench_function(format!("encode {name}"), |b| b.iter(|| message.clone().encode()));
+    }
+}
+
+fn hub(c: &mut Criterion) {
+    let mut benches = c.benchmark_group("hub over memory");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    benches.throughput(Throughput::Elements(2));
+    benches.bench_function("a message there and back", |b| {
+        b.iter_custom(|times| {
+            runtime.block_on(async {
+                let hub = SignalingHub::new();
+                let [mut member, mut joiner] = [memory::open(&hub, "K"), memory::open(&hub, "K")];
+                assert!(member.ask(1, &[]).await);
+                assert!(!joiner.ask(2, &[]).await);
+                let data = Bytes::from(vec![0; 200]);
+                let start = Instant::now();
+                for _ in 0..times {
+                    joiner.content(0, data.clone()).await;
+                    let (link, _) = member.receive_content().await;
+                    member.content(link, data.clone()).await;
+                    joiner.receive_content().await;
+                }
+                start.elapsed()
+            })
+        });
+    });
+    benches.throughput(Throughput::Elements(1));
+    for peers in [10, 10_000] {
+        benches.bench_function(BenchmarkId::new("open, connect, admitted, and leave", peers), |b| {
+            b.iter_custom(|times| runtime.block_on(joins(peers, times)));
+        });
+    }
+}
+
+/// How long so many joins take, one after the other, in a group of so many peers.
+async fn joins(peers: u32, times: u64) -> Duration {
+    let hub = SignalingHub::builder().max_peers_per_group(20_000).build().expect("a sound limit");
+    let mut members = Vec::new();
+    for id in 0..peers {
+        let mut member = memory::open(&hub, "K");
+        assert!(member.ask(id, &[0]).await);
+        members.push(member);
+    }
+    let start = Instant::now();
+    for _ in 0..times {
+        let mut peer = memory::open(&hub, "K");
+        assert!(peer.ask(u32::MAX, &[0]).await);
+    }
+    start.elapsed()
+}
+
+criterion_group!(benches, reducer, session, hub);
+criterion_main!(benches);

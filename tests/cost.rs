@@ -1,0 +1,148 @@
+//! What things cost in allocations and bytes, which no machine's speed can change.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use allocation_counter::measure;
+use futures::{Sink, Stream};
+use sigver::protocol::Message;
+use sigver::{Frame, SignalingHub, TransportError, memory};
+use tokio_test::task;
+
+/// The hub's end of a socket that costs nothing itself.
+#[derive(Clone, Default)]
+struct Socket {
+    incoming: Arc<Mutex<VecDeque<Frame>>>,
+    /// How many frames the hub has written.
+    written: Arc<Mutex<Written>>,
+}
+
+#[derive(Default)]
+struct Written {
+    frames: usize,
+    flushes: usize,
+    last: Option<Frame>,
+}
+
+impl Socket {
+    fn send(&self, message: Message, times: usize) {
+        let frame = Frame::Binary(message.encode());
+        self.incoming.lock().expect("nothing panicked").extend(std::iter::repeat_n(frame, times));
+    }
+
+    fn written(&self) -> usize {
+        self.written.lock().expect("nothing panicked").frames
+    }
+
+    fn last(&self) -> Message {
+        match &self.written.lock().expect("nothing panicked").last {
+            Some(Frame::Binary(bytes)) => Message::decode(bytes.clone()).expect("a message"),
+            other => panic!("expected a message, not {other:?}"),
+        }
+    }
+}
+
+impl Stream for Socket {
+    type Item = Result<Frame, TransportError>;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // Whoever pushes polls the hub's task next.
+        match self.incoming.lock().expect("nothing panicked").pop_front() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Sink<Frame> for Socket {
+    type Error = TransportError;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, frame: Frame) -> Result<(), Self::Error> {
+        let mut written = self.written.lock().expect("nothing panicked");
+        written.frames += 1;
+        written.last = Some(frame);
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.written.lock().expect("nothing panicked").flushes += 1;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relayed_message_is_one_allocation_and_one_copy_and_a_batch_one_flush() {
+    const BATCH: usize = 50;
+    const PAYLOAD: usize = 200;
+    let hub = SignalingHub::new();
+    let [joiner, member] = [Socket::default(), Socket::default()];
+    let mut member_task = task::spawn(hub.serve(member.clone(), "K"));
+    let mut joiner_task = task::spawn(hub.serve(joiner.clone(), "K"));
+    member.send(Message::connect(1, &[]), 1);
+    assert!(member_task.poll().is_pending());
+    joiner.send(Message::connect(2, &[]), 1);
+    assert!(joiner_task.poll().is_pending());
+    let mut relay = |count: usize| {
+        joiner.send(Message::content(0, vec![7; PAYLOAD]), count);
+        let before = (member.written(), member.written.lock().expect("nothing panicked").flushes);
+        let cost = measure(|| {
+            assert!(joiner_task.poll().is_pending());
+            assert!(member_task.poll().is_pending());
+        });
+        assert_eq!(member.written() - before.0, count);
+        assert_eq!(member.written.lock().expect("nothing panicked").flushes - before.1, 1);
+        cost
+    };
+    relay(BATCH); // what is kept from now on
+    let cost = relay(BATCH);
+    // The frame that goes out, with its header's few bytes. The queues have grown already.
+    assert!(cost.count_total <= BATCH as u64 + 8, "{cost:?}");
+    assert!(cost.bytes_total <= (BATCH * (PAYLOAD + 16) + 6000) as u64, "{cost:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_costs_the_same_however_large_the_group() {
+    let join = async |peers: u32| {
+        let hub = SignalingHub::new();
+        let mut members: Vec<_> = Vec::new();
+        for id in 0..peers {
+            let mut member = memory::open(&hub, "K");
+            assert!(member.ask(id, &[0]).await);
+            members.push(member);
+        }
+        // Once more than counted, so that what grows by doubling has room.
+        [false, false, true].map(|admitted| {
+            let socket = Socket::default();
+            let named: &[u32] = if admitted { &[0] } else { &[] };
+            socket.send(Message::connect(1 << 30, named), 1);
+            let cost = measure(|| {
+                let mut peer = task::spawn(hub.serve(socket.clone(), "K"));
+                assert!(peer.poll().is_pending());
+            });
+            assert_eq!(socket.last(), Message::Connected(admitted));
+            cost.count_total
+        })
+    };
+    let (few, many) = (join(10).await, join(5_000).await);
+    for (few, many) in few.into_iter().zip(many).skip(1) {
+        assert!(many <= few + 4, "{few} allocations among 10, {many} among 5000");
+        assert!(few <= 12, "{few} allocations");
+    }
+}
+
+#[tokio::test]
+async fn a_peers_future_stays_small() {
+    let hub = SignalingHub::new();
+    let size = size_of_val(&hub.serve(Socket::default(), "K"));
+    assert!(size <= 600, "{size} bytes");
+}
