@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::WebSocketUpgrade;
 use axum::extract::ws;
@@ -17,6 +18,7 @@ use hyper::{Request, Response};
 use hyper_tungstenite::tungstenite::Message;
 use hyper_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::interval;
 use warp::Filter as _;
 
 const READ_BUFFER: usize = 4096;
@@ -76,6 +78,27 @@ pub(crate) fn axum() -> axum::Router {
         let ends = pair(&waiting, uri.path());
         let is_data = |message: &ws::Message| matches!(message, ws::Message::Binary(_));
         upgrade.read_buffer_size(READ_BUFFER).on_upgrade(move |socket| relay(socket, ends, is_data))
+    })
+}
+
+/// Every socket has a heartbeat of its own, counted from when it opened.
+pub(crate) fn beating() -> axum::Router {
+    axum::Router::new().fallback(async |upgrade: WebSocketUpgrade| {
+        upgrade.read_buffer_size(READ_BUFFER).on_upgrade(async |mut socket| {
+            let mut beat = interval(Duration::from_secs(5));
+            beat.tick().await;
+            loop {
+                tokio::select! {
+                    read = socket.next() => if !matches!(read, Some(Ok(_))) { return },
+                    _ = beat.tick() => {
+                        let heartbeat = ws::Message::Binary(sigver::protocol::Message::HEARTBEAT);
+                        if socket.send(heartbeat).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        })
     })
 }
 

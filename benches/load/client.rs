@@ -13,8 +13,16 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// Without a slash at its end.
     pub(crate) mount: String,
-    /// It relays between the two sockets of a path, and speaks no protocol.
-    pub(crate) bare: bool,
+    pub(crate) speaks: Speaks,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Sigver,
+    /// It relays between the two sockets of a path.
+    WebSocket,
+    /// It sends back what comes.
+    Tcp,
 }
 
 impl Target {
@@ -23,7 +31,7 @@ impl Target {
         let (host, mount) = rest.split_once('/').unwrap_or((rest, ""));
         let mut addresses = host.to_socket_addrs().expect("HOST:PORT");
         let mount = if mount.is_empty() { String::new() } else { format!("/{}", mount.trim_end_matches('/')) };
-        Self { address: addresses.next().expect("an address"), mount, bare: false }
+        Self { address: addresses.next().expect("an address"), mount, speaks: Speaks::Sigver }
     }
 }
 
@@ -39,6 +47,11 @@ impl Socket {
         let stream = TcpStream::connect(target.address).await.expect("the server listens, and there are files enough");
         stream.set_nodelay(true).expect("an option of TCP");
         let mut socket = Self { stream, read: BytesMut::with_capacity(4096) };
+        if target.speaks == Speaks::Tcp {
+            socket.write(b"x").await;
+            socket.fill().await;
+            return socket;
+        }
         let request = format!(
             "GET {}/{key} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",

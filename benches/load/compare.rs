@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use crate::client::Speaks;
 use crate::process::Server;
 use crate::relay::{self, Load};
 use crate::server::Kind;
@@ -44,6 +46,8 @@ type Measured = BTreeMap<(Who, What), Vec<f64>>;
 enum Who {
     Ours(&'static str),
     Bare(&'static str),
+    Beating,
+    Echo,
     Reference,
 }
 
@@ -54,6 +58,7 @@ enum What {
     Trip,
     Join,
     Idle,
+    Beats,
 }
 
 /// An adapter's name, its server and the bare one to compare it with.
@@ -84,6 +89,9 @@ pub(crate) async fn run(args: &Args) {
                 eprintln!("\rround {round} of {}: {name}, {what:?}", args.rounds);
             }
         }
+        for (who, kind, what) in [(Who::Echo, Kind::Echo, What::Idle), (Who::Beating, Kind::BareBeating, What::Beats)] {
+            measure(args, &Server::start(kind, None).await, who, what, &mut measured).await;
+        }
         if let Some(script) = &args.reference {
             for what in steps() {
                 measure(args, &Server::reference(script).await, Who::Reference, what, &mut measured).await;
@@ -105,6 +113,7 @@ fn steps() -> impl Iterator<Item = What> {
         What::Trip,
         What::Join,
         What::Idle,
+        What::Beats,
     ])
 }
 
@@ -124,9 +133,15 @@ async fn measure(args: &Args, server: &Server, who: Who, what: What, measured: &
             let figures = relay::run(&server.target, &load, None).await;
             note(what, figures.trips.value_at_quantile(0.99) as f64 / 1000.0);
         }
-        What::Join if server.target.bare => {}
+        What::Join if server.target.speaks != Speaks::Sigver => {}
         What::Join => note(what, micros(joins::measure(server, args.joins).await)),
-        What::Idle => note(what, idle::measure(server, args.idle).await),
+        What::Idle => note(what, idle::memory(server, args.idle).await),
+        // A bare relay sends no heartbeats.
+        What::Beats if matches!(who, Who::Bare(_)) => {}
+        What::Beats => {
+            let busy = idle::busy(server, args.idle, Duration::from_secs(10)).await;
+            note(what, 1e6 * busy / f64::from(args.idle));
+        }
         What::Busy(..) => unreachable!("it is measured with what is relayed"),
     }
 }
@@ -139,7 +154,12 @@ fn rows(args: &Args, measured: &Measured) -> Vec<Row> {
             if *who != Who::Ours(name) {
                 continue;
             }
-            for (against, other) in [("bare", Who::Bare(name)), ("reference", Who::Reference)] {
+            for (against, other) in [
+                ("bare", Who::Bare(name)),
+                ("timers", Who::Beating),
+                ("TCP echo", Who::Echo),
+                ("reference", Who::Reference),
+            ] {
                 let Some(theirs) = measured.get(&(other, *what)) else { continue };
                 let ratios = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
                 let (words, unit) = words(*what);
@@ -165,6 +185,7 @@ fn words(what: What) -> (String, &'static str) {
         What::Trip => ("p99 round trip at half load".to_owned(), "us"),
         What::Join => ("CPU of a join".to_owned(), "us"),
         What::Idle => ("memory of an idle peer".to_owned(), "KiB"),
+        What::Beats => ("CPU of an idle peer".to_owned(), "us/s"),
     }
 }
 
@@ -178,6 +199,7 @@ fn target(what: What, against: &str) -> Aim {
         (What::Busy(..), "reference") => Aim::AtMost(1.0 / 12.0),
         (What::Trip, "bare") => Aim::AtMost(1.1),
         (What::Join, "reference") => Aim::AtMost(1.0 / 3.0),
+        (What::Beats, "timers") => Aim::AtMost(0.5),
         _ => Aim::None,
     }
 }

@@ -1,8 +1,14 @@
-//! What an idle peer costs in resident memory, behind each adapter.
+//! What a peer costs that is admitted and only answers heartbeats.
 
+use std::ops::Range;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use crate::client::Socket;
+use sigver::protocol::Message;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::client::{Socket, Speaks, frame};
 use crate::process::Server;
 use crate::server::Kind;
 
@@ -10,11 +16,12 @@ const LIMIT_KIB: f64 = 10.0;
 /// What is needed once, however many peers there are, is there after so many.
 const FIRST: u32 = 100;
 
-pub(crate) async fn run(peers: u32) -> ExitCode {
+/// Prints what each adapter needs.
+pub(crate) async fn run(peers: u32, read_buffer: Option<usize>) -> ExitCode {
     println!("resident memory of each of {peers} idle peers, in groups of two, admitted:");
     let mut fits = true;
     for kind in [Kind::Hyper, Kind::Axum, Kind::Warp] {
-        let each = measure(&Server::start(kind, None).await, peers).await;
+        let each = memory(&Server::start(kind, read_buffer).await, peers).await;
         println!("{:>8} {each:6.2} KiB", format!("{kind:?}").to_lowercase());
         fits &= each <= LIMIT_KIB;
     }
@@ -22,7 +29,7 @@ pub(crate) async fn run(peers: u32) -> ExitCode {
 }
 
 /// KiB for each of so many peers.
-pub(crate) async fn measure(server: &Server, peers: u32) -> f64 {
+pub(crate) async fn memory(server: &Server, peers: u32) -> f64 {
     let first = open(server, 0..FIRST).await;
     let before = server.resident();
     let rest = open(server, FIRST..FIRST + peers).await;
@@ -31,12 +38,28 @@ pub(crate) async fn measure(server: &Server, peers: u32) -> f64 {
     each
 }
 
-/// Peers that have been admitted and say nothing more.
-async fn open(server: &Server, ids: std::ops::Range<u32>) -> Vec<Socket> {
+/// The part of a core that so many peers keep busy, measured for so long.
+pub(crate) async fn busy(server: &Server, peers: u32, time: Duration) -> f64 {
+    let mut answering = JoinSet::new();
+    for mut peer in open(server, 0..peers).await {
+        answering.spawn(async move {
+            let heartbeat = frame(&Message::HEARTBEAT);
+            loop {
+                peer.next().await;
+                peer.write(&heartbeat).await;
+            }
+        });
+    }
+    let before = server.busy();
+    sleep(time).await;
+    (server.busy() - before).div_duration_f64(time)
+}
+
+async fn open(server: &Server, ids: Range<u32>) -> Vec<Socket> {
     let mut peers = Vec::new();
     for id in ids {
         let mut peer = Socket::open(&server.target, &(id / 2).to_string()).await;
-        if !server.target.bare {
+        if server.target.speaks == Speaks::Sigver {
             assert!(peer.ask(id, &[id ^ 1]).await);
         }
         peers.push(peer);

@@ -14,6 +14,7 @@
 mod bare;
 mod client;
 mod compare;
+mod cores;
 mod idle;
 mod joins;
 mod process;
@@ -56,6 +57,15 @@ enum Command {
         /// How many
         #[arg(long, default_value_t = 5000)]
         peers: u32,
+        /// The read buffer of each socket, in bytes
+        #[arg(long)]
+        read_buffer: Option<usize>,
+    },
+    /// Measures how much more one hub does on two cores than on one, without a network
+    Cores {
+        /// How many groups
+        #[arg(long, default_value_t = 1000)]
+        groups: usize,
     },
     /// Serves, and prints its address
     Serve {
@@ -76,7 +86,8 @@ async fn main() -> ExitCode {
             println!("{figures}");
         }
         Command::Compare(args) => compare::run(&args).await,
-        Command::Idle { peers } => return idle::run(peers).await,
+        Command::Idle { peers, read_buffer } => return idle::run(peers, read_buffer).await,
+        Command::Cores { groups } => cores::run(groups),
         Command::Serve { kind, read_buffer } => match server::serve(kind, read_buffer).await {},
     }
     ExitCode::SUCCESS

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::client::Target;
+use crate::client::{Speaks, Target};
 use crate::server::Kind;
 
 /// Clock ticks in a second, in which Linux counts a process's time.
@@ -27,8 +27,7 @@ impl Server {
         if let Some(bytes) = read_buffer {
             command.args(["--read-buffer", &bytes.to_string()]);
         }
-        let bare = matches!(kind, Kind::BareHyper | Kind::BareAxum | Kind::BareWarp);
-        Self::spawn(command, "/signal", bare).await
+        Self::spawn(command, "/signal", kind.speaks()).await
     }
 
     /// npm's `sigver`, run by Node.js.
@@ -37,10 +36,10 @@ impl Server {
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let mut command = Command::new("node");
         command.arg(script).args(["-h", "127.0.0.1", "-p", &port.expect("a free port").port().to_string()]);
-        Self::spawn(command, "", false).await
+        Self::spawn(command, "", Speaks::Sigver).await
     }
 
-    async fn spawn(mut command: Command, mount: &str, bare: bool) -> Self {
+    async fn spawn(mut command: Command, mount: &str, speaks: Speaks) -> Self {
         let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the server starts");
         let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
         let address = loop {
@@ -51,7 +50,7 @@ impl Server {
         };
         // What else it says goes nowhere, and does not hold it up.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { process, target: Target { address, mount: mount.to_owned(), bare } }
+        Self { process, target: Target { address, mount: mount.to_owned(), speaks } }
     }
 
     fn proc(&self, file: &str) -> String {

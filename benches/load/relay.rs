@@ -12,7 +12,7 @@ use sigver::protocol::Message;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-use crate::client::{Socket, Target, frame};
+use crate::client::{Socket, Speaks, Target, frame};
 use crate::micros;
 use crate::process::Server;
 
@@ -131,11 +131,11 @@ struct Pair {
 impl Pair {
     async fn meet(target: &Target, key: &str, bytes: usize) -> Self {
         let mut member = Socket::open(target, key).await;
-        if !target.bare {
+        if target.speaks == Speaks::Sigver {
             assert!(member.ask(1, &[]).await, "the first one is admitted");
         }
         let mut joiner = Socket::open(target, key).await;
-        if !target.bare {
+        if target.speaks == Speaks::Sigver {
             assert!(!joiner.ask(2, &[]).await, "the second one is bound");
         }
         let payload = Bytes::from(vec![b'x'; bytes]);

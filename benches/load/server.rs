@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use warp::Filter as _;
 
 use crate::bare;
+use crate::client::Speaks;
 
 /// Which server. The bare ones relay between two sockets of one path and know no protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -20,8 +21,20 @@ pub(crate) enum Kind {
     BareHyper,
     BareAxum,
     BareWarp,
+    /// As `bare-axum`, with a heartbeat every five seconds from a timer for each socket.
+    BareBeating,
     /// Sends back what comes, over TCP without anything on top.
     Echo,
+}
+
+impl Kind {
+    pub(crate) fn speaks(self) -> Speaks {
+        match self {
+            Self::Hyper | Self::Axum | Self::Warp => Speaks::Sigver,
+            Self::BareHyper | Self::BareAxum | Self::BareWarp | Self::BareBeating => Speaks::WebSocket,
+            Self::Echo => Speaks::Tcp,
+        }
+    }
 }
 
 /// Serves at a free port, and says at which.
@@ -39,6 +52,7 @@ pub(crate) async fn serve(kind: Kind, read_buffer: Option<usize>) -> Infallible 
             axum::serve(listener, app).await.expect("it serves");
         }
         Kind::BareAxum => axum::serve(listener, bare::axum()).await.expect("it serves"),
+        Kind::BareBeating => axum::serve(listener, bare::beating()).await.expect("it serves"),
         Kind::Warp => {
             warp::serve(warp::path("signal").and(sigver::warp::filter(hub))).incoming(listener).run().await;
         }
