@@ -29,16 +29,20 @@ fn relayed(cores: usize, groups: usize) -> f64 {
         let runtime = Builder::new_multi_thread().worker_threads(cores).enable_time().build().expect("a runtime");
         runtime.block_on(async {
             let (hub, counted) = (SignalingHub::new(), Arc::new(AtomicU64::new(0)));
+            let mut pairs = Vec::new();
             for group in 0..groups {
                 let key = group.to_string();
                 let [mut member, mut joiner] = [&*key, &key].map(|key| memory::open(&hub, key));
                 assert!(member.ask(1, &[]).await);
                 assert!(!joiner.ask(2, &[]).await);
+                pairs.push((member, joiner));
+            }
+            for (member, mut joiner) in pairs {
                 for _ in 0..OUTSTANDING {
                     joiner.content(0, vec![0; 200]).await;
                 }
-                tokio::spawn(bounce(member, counted.clone()));
-                tokio::spawn(bounce(joiner, counted.clone()));
+                tokio::spawn(bounce(member, |link| link, counted.clone()));
+                tokio::spawn(bounce(joiner, |_| 0, counted.clone()));
             }
             sleep(Duration::from_millis(300)).await;
             let (start, before) = (Instant::now(), counted.load(Ordering::Relaxed));
@@ -49,11 +53,11 @@ fn relayed(cores: usize, groups: usize) -> f64 {
     thread::spawn(run).join().expect("it runs")
 }
 
-/// Sends back all that comes.
-async fn bounce<T: Transport + Unpin>(mut peer: memory::Client<T>, counted: Arc<AtomicU64>) {
+/// Sends back all that comes, to the recipient that a link has for this peer.
+async fn bounce<T: Transport + Unpin>(mut peer: memory::Client<T>, to: fn(u32) -> u32, counted: Arc<AtomicU64>) {
     loop {
         let (link, data) = peer.receive_content().await;
-        peer.content(link, data).await;
+        peer.content(to(link), data).await;
         counted.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -28,6 +28,17 @@ pub(crate) async fn run(peers: u32, read_buffer: Option<usize>) -> ExitCode {
     if fits { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Prints what heartbeats keep busy, in turn for five rounds.
+pub(crate) async fn beats(peers: u32) {
+    println!("part of a core that {peers} idle peers keep busy:");
+    for _ in 0..5 {
+        let time = Duration::from_secs(10);
+        let ours = busy(&Server::start(Kind::Axum, None).await, peers, time).await;
+        let timers = busy(&Server::start(Kind::BareBeating, None).await, peers, time).await;
+        println!("    axum {ours:.4}  a timer for each socket {timers:.4}  ratio {:.2}", ours / timers);
+    }
+}
+
 /// KiB for each of so many peers.
 pub(crate) async fn memory(server: &Server, peers: u32) -> f64 {
     let first = open(server, 0..FIRST).await;

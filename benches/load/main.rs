@@ -61,6 +61,12 @@ enum Command {
         #[arg(long)]
         read_buffer: Option<usize>,
     },
+    /// Measures the CPU of idle peers' heartbeats beside that of a timer for each socket
+    Beats {
+        /// How many
+        #[arg(long, default_value_t = 9000)]
+        peers: u32,
+    },
     /// Measures how much more one hub does on two cores than on one, without a network
     Cores {
         /// How many groups
@@ -87,6 +93,7 @@ async fn main() -> ExitCode {
         }
         Command::Compare(args) => compare::run(&args).await,
         Command::Idle { peers, read_buffer } => return idle::run(peers, read_buffer).await,
+        Command::Beats { peers } => idle::beats(peers).await,
         Command::Cores { groups } => cores::run(groups),
         Command::Serve { kind, read_buffer } => match server::serve(kind, read_buffer).await {},
     }
