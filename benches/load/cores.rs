@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sigver::memory;
+use sigver::memory::{self, Heard};
+use sigver::protocol::Message;
 use sigver::{SignalingHub, Transport};
 use tokio::runtime::Builder;
 use tokio::time::sleep;
@@ -53,11 +54,10 @@ fn relayed(cores: usize, groups: usize) -> f64 {
     thread::spawn(run).join().expect("it runs")
 }
 
-/// Sends back all that comes, to the recipient that a link has for this peer.
+/// Sends back all that comes, to the recipient that a link has for this peer, until the runtime ends.
 async fn bounce<T: Transport + Unpin>(mut peer: memory::Client<T>, to: fn(u32) -> u32, counted: Arc<AtomicU64>) {
-    loop {
-        let (link, data) = peer.receive_content().await;
-        peer.content(to(link), data).await;
+    while let Heard::Message(Message::Content { sender, recipient, data, .. }) = peer.hear().await {
+        peer.content(to(sender.max(recipient)), data).await;
         counted.fetch_add(1, Ordering::Relaxed);
     }
 }
