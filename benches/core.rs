@@ -125,14 +125,16 @@ fn hub(c: &mut Criterion) {
     });
     benches.throughput(Throughput::Elements(1));
     for peers in [10, 10_000] {
-        benches.bench_function(BenchmarkId::new("open, connect, admitted, and leave", peers), |b| {
-            b.iter_custom(|times| runtime.block_on(joins(peers, times)));
-        });
+        for (answer, members) in [("admitted", &[0][..]), ("bound", &[])] {
+            benches.bench_function(BenchmarkId::new(format!("open, connect, {answer}, and leave"), peers), |b| {
+                b.iter_custom(|times| runtime.block_on(joins(peers, members, times)));
+            });
+        }
     }
 }
 
-/// How long so many joins take, one after the other, in a group of so many peers.
-async fn joins(peers: u32, times: u64) -> Duration {
+/// How long so many joins by peers that see these members take, one after the other, in a group of so many.
+async fn joins(peers: u32, seen: &[u32], times: u64) -> Duration {
     let hub = SignalingHub::builder().max_peers_per_group(20_000).build().expect("a sound limit");
     let mut members = Vec::new();
     for id in 0..peers {
@@ -143,7 +145,7 @@ async fn joins(peers: u32, times: u64) -> Duration {
     let start = Instant::now();
     for _ in 0..times {
         let mut peer = memory::open(&hub, "K");
-        assert!(peer.ask(u32::MAX, &[0]).await);
+        assert_eq!(peer.ask(u32::MAX, seen).await, !seen.is_empty());
     }
     start.elapsed()
 }
