@@ -34,7 +34,8 @@ pub(super) struct Connection<'a, T> {
     unflushed: bool,
     /// The socket took a message this time.
     progress: bool,
-    /// The last heartbeat is not flushed yet. Another one behind it would tell nothing, and pass for progress.
+    /// Since the last heartbeat was due the socket has taken nothing else, and that one is not flushed yet. Another one
+    /// would pass for progress.
     heartbeat_waits: bool,
 }
 
@@ -167,6 +168,7 @@ impl<T: Transport> Connection<'_, T> {
                     return Ok(true);
                 }
                 if let Some(bytes) = self.batch.pop_front() {
+                    self.heartbeat_waits &= bytes == Message::HEARTBEAT;
                     self.transport.as_mut().start_send(Frame::Binary(bytes)).map_err(Stop::failed)?;
                     self.unflushed = true;
                     self.progress = true;
