@@ -55,7 +55,10 @@ pub use adapter::hyper;
 pub use adapter::memory;
 #[cfg(feature = "warp")]
 pub use adapter::warp;
-pub use hub::{ConfigError, Ending, HubBuilder, Opening, SignalingHub, Stats};
+#[cfg(feature = "hyper")]
+pub use hub::ProxyHeader;
+pub use hub::{Admission, Entrance, Guard, Pass, Refusal, Ticket, Visitor};
+pub use hub::{ConfigError, Ending, HubBuilder, Opening, SignalingHub, Stats, TurnedAway};
 pub use transport::{CloseFrame, Frame, Transport, TransportError};
 
 /// The README's snippets compile.

@@ -66,12 +66,14 @@ async fn a_service_answers_404_elsewhere_and_says_where_it_is() {
 async fn a_service_written_by_hand_hands_requests_over() {
     let hub = SignalingHub::new();
     let answer = move |request: Request<Incoming>| {
-        let response = match request.uri().path() {
-            "/signal" => sigver::hyper::upgrade(request, &hub),
-            "/lobby" => sigver::hyper::upgrade_as(request, &hub, "the lobby"),
-            _ => Response::new(Full::from("hello")),
-        };
-        std::future::ready(Ok::<_, Infallible>(response))
+        let hub = hub.clone();
+        async move {
+            Ok::<_, Infallible>(match request.uri().path() {
+                "/signal" => sigver::hyper::upgrade(request, &hub).await,
+                "/lobby" => sigver::hyper::upgrade_as(request, &hub, "the lobby").await,
+                _ => Response::new(Full::from("hello")),
+            })
+        }
     };
     let address = serve(service_fn(answer)).await;
     let mut first = open(address, "/signal?key=the+lobby").await;

@@ -10,16 +10,28 @@ const PARTS: [(&str, &[&str], &[&str]); 4] = [
     ("hub", &["hub", "protocol", "transport"], &["tokio", "tokio_test", "tracing", "fastrand"]),
     (
         "adapter",
-        &["adapter", "hub", "protocol", "transport", "Opening", "SignalingHub", "Transport"],
+        &[
+            "adapter",
+            "hub",
+            "protocol",
+            "transport",
+            "Admission",
+            "Entrance",
+            "Opening",
+            "SignalingHub",
+            "Transport",
+            "Visitor",
+        ],
         &["tokio", "tokio_test", "tracing"],
     ),
 ];
 
 /// Who else may know a crate, by file.
-const FRAMEWORKS: [(&str, &[&str]); 6] = [
+const FRAMEWORKS: [(&str, &[&str]); 7] = [
     ("axum", &["adapter/axum.rs"]),
     ("warp", &["adapter/warp.rs"]),
     ("hyper", &["adapter/hyper.rs", "adapter/upgrade.rs", "adapter/warp.rs"]),
+    ("http", &["hub/entrance/proxies.rs", "hub/entrance/visitor.rs"]),
     ("hyper_util", &["adapter/upgrade.rs"]),
     ("hyper_tungstenite", &["adapter/hyper.rs", "adapter/upgrade.rs", "adapter/websocket.rs"]),
     ("http_body_util", &["adapter/hyper.rs"]),

@@ -30,26 +30,36 @@
 //! }
 //! ```
 
+use std::net::SocketAddr;
+
 use ::axum::Router;
 use ::axum::body::Body;
 use ::axum::extract::ws::{CloseFrame as WsCloseFrame, Message, WebSocket, WebSocketUpgrade};
-use ::axum::extract::{MatchedPath, OriginalUri, Request};
+use ::axum::extract::{ConnectInfo, MatchedPath, OriginalUri, Request};
 use ::axum::routing::{MethodRouter, any};
 use futures::{SinkExt as _, StreamExt as _};
 
 use super::upgrade::upgrade;
 use super::websocket::classify;
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
-use crate::{Opening, SignalingHub};
+use crate::{Opening, SignalingHub, Visitor};
 
 /// A handler for `Router::route`.
 ///
 /// The key is what the route's `{*key}` or `{key}` matches, and else in the query: `/signal/KEY` for a handler at
 /// `/signal/{*key}`, `/signal?key=KEY` for one at `/signal`. A request that is no WebSocket handshake gets 426.
+///
+/// A peer's address is known when the app is served by
+/// `app.into_make_service_with_connect_info::<std::net::SocketAddr>()`. Without that no peer counts for an address.
 pub fn handler<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> MethodRouter<S> {
-    any(async move |request: Request| {
-        let opening = Opening::from_url(key_in_path(&request), request.uri().query());
-        upgrade(request, &hub, opening).map(Body::from)
+    any(move |request: Request| {
+        let mut visitor = Visitor::from(Opening::from_url(key_in_path(&request), request.uri().query()));
+        if let Some(ConnectInfo(client)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
+            visitor = visitor.address(client.ip());
+        }
+        // The body of a handshake is empty.
+        let answer = upgrade(request.map(|_| ()), hub.clone(), visitor);
+        async { answer.await.map(Body::from) }
     })
 }
 

@@ -21,9 +21,9 @@
 //! use hyper::{Request, Response};
 //! use sigver::SignalingHub;
 //!
-//! fn answer(request: Request<Incoming>, hub: &SignalingHub) -> Response<Full<Bytes>> {
+//! async fn answer(request: Request<Incoming>, hub: &SignalingHub) -> Response<Full<Bytes>> {
 //!     match request.uri().path() {
-//!         "/signal" => sigver::hyper::upgrade(request, hub), // ws://HOST/signal?key=KEY
+//!         "/signal" => sigver::hyper::upgrade(request, hub).await, // ws://HOST/signal?key=KEY
 //!         _ => Response::new(Full::from("hello")),
 //!     }
 //! }
@@ -54,7 +54,9 @@
 //! In each case the connection has to be served `with_upgrades`.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::ready;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use ::hyper::body::Bytes;
@@ -67,31 +69,38 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::upgrade;
 use super::websocket::WebSocket;
 use crate::transport::{Transport, TransportError};
-use crate::{Opening, SignalingHub};
+use crate::{Opening, SignalingHub, Visitor};
 
 /// Answers a request for a peer's socket whose URL has the key in its query: `/any/path?key=KEY`.
 ///
-/// A handshake is accepted, and its socket served by a task of its own. Any other request gets a status and a line that
-/// says what would be right: 426 for one that asks for no WebSocket.
+/// A handshake of who may come in is accepted, and its socket served by a task of its own. Any other request gets a
+/// status and a line that says what would be right: 426 for one that asks for no WebSocket.
 ///
 /// # Panics
-/// Outside of a tokio runtime.
-pub fn upgrade<B>(request: Request<B>, hub: &SignalingHub) -> Response<Full<Bytes>> {
+/// When polled outside of a tokio runtime.
+pub async fn upgrade<B>(request: Request<B>, hub: &SignalingHub) -> Response<Full<Bytes>> {
     let opening = Opening::from_url("", request.uri().query());
-    upgrade_as(request, hub, opening)
+    upgrade_as(request, hub, opening).await
 }
 
-/// As [`upgrade`], for an app that finds the key by itself.
+/// As [`upgrade`], for an app that finds the key by itself, or knows the peer's address:
+/// `Visitor::from(opening).address(address)`.
 ///
 /// # Panics
-/// Outside of a tokio runtime.
-pub fn upgrade_as<B>(request: Request<B>, hub: &SignalingHub, opening: impl Into<Opening>) -> Response<Full<Bytes>> {
-    upgrade::upgrade(request, hub, opening.into()).map(Full::from)
+/// When polled outside of a tokio runtime.
+pub fn upgrade_as<B, V: Into<Visitor>>(
+    request: Request<B>,
+    hub: &SignalingHub,
+    visitor: V,
+) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<B, V> {
+    // The body of a handshake is empty.
+    let answer = upgrade::upgrade(request.map(|_| ()), hub.clone(), visitor.into());
+    async { answer.await.map(Full::from) }
 }
 
 /// A service whose URLs have the key after the path where it is mounted, `/KEY`, or else in the query, `/?key=KEY`.
 pub fn service(hub: SignalingHub) -> Service {
-    Service { hub, mount: Arc::default() }
+    Service { hub, mount: Arc::default(), client: None }
 }
 
 /// Serves signaling and nothing else. Made by [`service`].
@@ -100,6 +109,7 @@ pub struct Service {
     hub: SignalingHub,
     /// Without a slash at its end; empty for the root.
     mount: Arc<str>,
+    client: Option<SocketAddr>,
 }
 
 impl Service {
@@ -112,12 +122,18 @@ impl Service {
         };
         self
     }
+
+    /// The service for one connection, whose other end is at this address. Without it no peer counts for an address.
+    #[must_use]
+    pub fn client(&self, address: SocketAddr) -> Self {
+        Self { client: Some(address), ..self.clone() }
+    }
 }
 
 impl<B> ::hyper::service::Service<Request<B>> for Service {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<B>) -> Self::Future {
         let uri = request.uri();
@@ -125,15 +141,17 @@ impl<B> ::hyper::service::Service<Request<B>> for Service {
             "" => Some(""),
             rest => rest.strip_prefix('/'),
         });
-        let response = match tail.map(|tail| Opening::from_url(tail, uri.query())) {
-            Some(opening) => upgrade_as(request, &self.hub, opening),
-            None => {
-                let mut response = Response::new(Full::from(format!("Signaling is at {}/KEY.\n", self.mount)));
-                *response.status_mut() = StatusCode::NOT_FOUND;
-                response
-            }
+        let Some(tail) = tail else {
+            let mut response = Response::new(Full::from(format!("Signaling is at {}/KEY.\n", self.mount)));
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            return Box::pin(ready(Ok(response)));
         };
-        ready(Ok(response))
+        let mut visitor = Visitor::from(Opening::from_url(tail, uri.query()));
+        if let Some(client) = self.client {
+            visitor = visitor.address(client.ip());
+        }
+        let answer = upgrade::upgrade(request.map(|_| ()), self.hub.clone(), visitor);
+        Box::pin(async { Ok(answer.await.map(Full::from)) })
     }
 }
 

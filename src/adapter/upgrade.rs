@@ -1,5 +1,6 @@
 //! The WebSocket handshake, the same for every framework that rests on hyper.
 
+use bytes::Bytes;
 use hyper::header::{
     ALLOW, CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
@@ -13,48 +14,54 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use super::websocket::WebSocket;
-use crate::{Opening, SignalingHub};
+use crate::{Entrance, SignalingHub, Visitor};
 
-/// Answers a request for a peer's socket. A handshake gets its socket, served by a task of its own; anything else gets
-/// a status and a line that says what would be right.
-pub(super) fn upgrade<B>(request: Request<B>, hub: &SignalingHub, opening: Opening) -> Response<&'static str> {
-    // The body of a handshake is empty.
-    let mut request = request.map(|_| ());
-    match accept(&request) {
-        Ok(response) => {
-            let upgrade = hyper::upgrade::on(&mut request);
-            tokio::spawn(serve(upgrade, hub.clone(), hub.expect_socket(), opening));
-            response
-        }
-        Err(refusal) => refusal.into_response(request.version()),
+/// Answers a request for a peer's socket. A handshake of who may come in gets its socket, served by a task of its own;
+/// anything else gets a status and a line that says what would be right.
+pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, visitor: Visitor) -> Response<Bytes> {
+    let response = match accept(&request) {
+        Ok(response) => response.map(|()| Bytes::new()),
+        Err(wrong) => return wrong.into_response(request.version()).map(Bytes::from_static),
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    let asked = hub.admit(visitor.head(request.into_parts().0)).await;
+    if let Err(refusal) = &asked
+        && let Some(status) = refusal.http_status()
+    {
+        hub.refused(refusal);
+        let mut response = Response::new(Bytes::from(format!("{}\n", refusal.reason())));
+        *response.status_mut() = StatusCode::from_u16(status).expect("a refusal's status is one");
+        return response;
     }
+    tokio::spawn(serve(upgrade, hub.expect_socket(), hub, asked.into()));
+    response
 }
 
 /// `_expected` makes a shutdown wait from before the first poll on.
-async fn serve(upgrade: OnUpgrade, hub: SignalingHub, _expected: impl Send, opening: Opening) {
+async fn serve(upgrade: OnUpgrade, _expected: impl Send, hub: SignalingHub, entrance: Entrance) {
     match timeout(hub.limits().upgrade_within, upgrade).await {
         Ok(Ok(upgraded)) => {
             let config = Some(hub.limits().websocket_config());
             let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, config).await;
             // The hub has logged how it ended.
-            let _ = hub.serve(WebSocket::new(stream), opening).await;
+            let _ = hub.serve(WebSocket::new(stream), entrance).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "the peer went before its upgrade"),
-        Err(_) => tracing::debug!(within = ?hub.limits().upgrade_within, "the upgrade took too long"),
+        Err(_) => hub.upgrade_timed_out(),
     }
 }
 
 /// Why a request is no handshake.
 #[derive(Clone, Copy)]
-enum Refusal {
+enum NoHandshake {
     NotAnUpgrade,
     NotGet,
     WrongVersion,
     BadKey,
 }
 
-impl Refusal {
-    fn into_response(self, version: Version) -> Response<&'static str> {
+impl NoHandshake {
+    fn into_response(self, version: Version) -> Response<&'static [u8]> {
         let (status, text) = match self {
             Self::NotAnUpgrade => (
                 StatusCode::UPGRADE_REQUIRED,
@@ -64,7 +71,7 @@ impl Refusal {
             Self::WrongVersion => (StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version has to be 13.\n"),
             Self::BadKey => (StatusCode::BAD_REQUEST, "Sec-WebSocket-Key has to be 16 bytes in base64.\n"),
         };
-        let mut response = Response::new(text);
+        let mut response = Response::new(text.as_bytes());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         match self {
@@ -82,24 +89,24 @@ impl Refusal {
 }
 
 /// The response that accepts a handshake over HTTP/1.1 (RFC 6455) or HTTP/2 (RFC 8441).
-fn accept(request: &Request<()>) -> Result<Response<&'static str>, Refusal> {
+fn accept(request: &Request<()>) -> Result<Response<()>, NoHandshake> {
     // hyper offers no upgrade where there can be none: over HTTP/1.0, or without the headers that ask for it.
     if request.extensions().get::<OnUpgrade>().is_none() {
-        return Err(Refusal::NotAnUpgrade);
+        return Err(NoHandshake::NotAnUpgrade);
     }
     let mut response = if request.version() >= Version::HTTP_2 {
         if !connects_a_websocket(request) {
-            return Err(Refusal::NotAnUpgrade);
+            return Err(NoHandshake::NotAnUpgrade);
         }
         if request.headers().get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-            return Err(Refusal::WrongVersion);
+            return Err(NoHandshake::WrongVersion);
         }
-        Response::new("")
+        Response::new(())
     } else {
         if !is_upgrade_request(request) {
-            return Err(Refusal::NotAnUpgrade);
+            return Err(NoHandshake::NotAnUpgrade);
         }
-        create_response(request).map_err(Refusal::from)?.map(|()| "")
+        create_response(request).map_err(NoHandshake::from)?
     };
     if let Some(protocol) = first_protocol(request.headers()) {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
@@ -124,7 +131,7 @@ fn first_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_str(offered.split(',').map(str::trim).find(|protocol| !protocol.is_empty())?).ok()
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for NoHandshake {
     fn from(error: Error) -> Self {
         match error {
             Error::Protocol(ProtocolError::WrongHttpMethod) => Self::NotGet,

@@ -31,8 +31,9 @@
 //! ```
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 
-use ::warp::filters::path::Tail;
+use ::warp::filters::path::{FullPath, Tail};
 use ::warp::ws::{Message, WebSocket, Ws};
 use ::warp::{Filter, Reply};
 use futures::{SinkExt as _, StreamExt as _};
@@ -44,26 +45,89 @@ use tungstenite_029::protocol::WebSocketConfig;
 use super::upgrade::upgrade;
 use super::websocket::classify;
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
-use crate::{Opening, SignalingHub};
+use crate::{Opening, SignalingHub, Visitor};
 
 /// A filter that answers every request that reaches it, so put it behind a path.
 ///
 /// The key is what of the path the filters before it have not matched, `/signal/KEY`, or else in the query,
 /// `/signal?key=KEY`. A request that is no WebSocket handshake gets 426.
 pub fn filter(hub: SignalingHub) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone {
+    handshake().then(move |handshake: Handshake| handshake.answer(hub.clone()))
+}
+
+/// A filter that extracts the request of a peer, for an app that has something to add to it for its
+/// [`Admission`](crate::Admission): what warp's own filters have found out.
+///
+/// ```
+/// use sigver::warp::Handshake;
+/// use sigver::{Pass, Refusal, SignalingHub, Visitor};
+/// use warp::Filter as _;
+///
+/// #[derive(Clone)]
+/// struct User(String);
+///
+/// let hub = SignalingHub::builder()
+///     .admission(|visitor: Visitor| async move {
+///         let user = visitor.request().and_then(|head| head.extensions.get::<User>());
+///         user.map(|user| Pass::new().identity(&*user.0)).ok_or(Refusal::http(401, "log in first"))
+///     })
+///     .build()?;
+/// let user = warp::header("x-user").map(User); // after all that makes sure of it
+/// let signal = warp::path("signal").and(user).and(sigver::warp::handshake()).then(
+///     move |user: User, handshake: Handshake| handshake.extension(user).answer(hub.clone()),
+/// );
+/// # Ok::<(), sigver::ConfigError>(())
+/// ```
+pub fn handshake() -> impl Filter<Extract = (Handshake,), Error = Infallible> + Clone {
     let query = ::warp::query::raw().or(::warp::any().map(String::new)).unify();
-    let handshake = ::warp::method().and(::warp::header::headers_cloned()).and(::warp::ext::optional());
-    ::warp::path::tail().and(query).and(handshake).map(
-        move |tail: Tail, query: String, method: Method, headers: HeaderMap, on_upgrade: Option<OnUpgrade>| {
-            let mut request = Request::new(());
-            *request.method_mut() = method;
-            *request.headers_mut() = headers;
-            if let Some(on_upgrade) = on_upgrade {
-                request.extensions_mut().insert(on_upgrade);
-            }
-            upgrade(request, &hub, Opening::from_url(tail.as_str(), Some(&query)))
-        },
-    )
+    let path = ::warp::path::full().and(::warp::path::tail()).and(query);
+    let head = ::warp::method().and(::warp::header::headers_cloned()).and(::warp::ext::optional());
+    path.and(head).and(::warp::addr::remote()).map(Handshake::new)
+}
+
+/// The request of a peer. Made by [`handshake`].
+#[derive(Debug)]
+pub struct Handshake {
+    request: Request<()>,
+    visitor: Visitor,
+}
+
+impl Handshake {
+    fn new(
+        path: FullPath,
+        tail: Tail,
+        query: String,
+        method: Method,
+        headers: HeaderMap,
+        on_upgrade: Option<OnUpgrade>,
+        client: Option<SocketAddr>,
+    ) -> Self {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.headers_mut() = headers;
+        // It was part of a URI before. For an app's admission; the key is read from its parts.
+        *request.uri_mut() = format!("{}?{query}", path.as_str()).trim_end_matches('?').parse().unwrap_or_default();
+        if let Some(on_upgrade) = on_upgrade {
+            request.extensions_mut().insert(on_upgrade);
+        }
+        let visitor = Visitor::from(Opening::from_url(tail.as_str(), Some(&query)));
+        Self { request, visitor: client.into_iter().fold(visitor, |visitor, client| visitor.address(client.ip())) }
+    }
+
+    /// Adds a value to the request's extensions.
+    #[must_use]
+    pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.request.extensions_mut().insert(value);
+        self
+    }
+
+    /// Answers the request, and serves the peer in a task of its own if it may come in.
+    ///
+    /// # Panics
+    /// When polled outside of a tokio runtime.
+    pub fn answer(self, hub: SignalingHub) -> impl Future<Output = impl Reply + use<>> + Send + use<> {
+        upgrade(self.request, hub, self.visitor)
+    }
 }
 
 /// Sets the limits of a WebSocket that the app upgrades itself to those of the hub; warp's own let a peer send 64 MiB.

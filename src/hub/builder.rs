@@ -1,8 +1,10 @@
 //! The limits of a hub: safe when left alone, each a number.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::SignalingHub;
+use super::entrance::Guards;
+use super::{Admission, SignalingHub};
 
 /// The slowest heartbeat that the published clients bear: Netflux gives up after about 15 s without one.
 const SLOWEST_HEARTBEAT: Duration = Duration::from_secs(5);
@@ -23,7 +25,15 @@ pub(crate) struct Limits {
     pub(crate) max_members_named: usize,
     pub(crate) outbox_messages: usize,
     pub(crate) outbox_bytes: usize,
+    pub(crate) max_peers: usize,
     pub(crate) max_peers_per_group: usize,
+    pub(crate) max_peers_per_address: usize,
+    pub(crate) max_groups: usize,
+    pub(crate) opens_per_second: u32,
+    pub(crate) messages_per_second: u32,
+    pub(crate) bytes_per_second: u32,
+    pub(crate) connects_per_second: u32,
+    pub(crate) admission_within: Duration,
     pub(crate) read_buffer_bytes: usize,
 }
 
@@ -40,22 +50,154 @@ impl Default for Limits {
             max_members_named: 4096,
             outbox_messages: 256,
             outbox_bytes: 1024 * 1024,
+            max_peers: 100_000,
             max_peers_per_group: 10_000,
+            max_peers_per_address: 1000,
+            max_groups: 100_000,
+            opens_per_second: 200,
+            messages_per_second: 20_000,
+            bytes_per_second: 32 * 1024 * 1024,
+            connects_per_second: 1000,
+            admission_within: Duration::from_secs(5),
             read_buffer_bytes: 4096,
         }
     }
 }
 
-/// Makes a [`SignalingHub`] with other limits than the default ones, which each method names.
+/// Makes a [`SignalingHub`] with other limits than the default ones, which each method names, and with checks of who may
+/// come in.
 ///
-/// [`HubBuilder::build`] takes times over 0 and up to a year, counts from 1, and where a method says so, less than that.
+/// [`HubBuilder::build`] takes times over 0 and up to a year, counts and rates from 1, and where a method says so, less
+/// than that. A rate is a token bucket that holds one second's worth: so much may come at once.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct HubBuilder {
     limits: Limits,
+    guards: Guards,
+    /// The first wrong thing that was said of the guards.
+    wrong: Option<ConfigError>,
 }
 
+/// Who may come in.
 impl HubBuilder {
+    /// The app's own say, asked after all other checks: whoever comes, when it is not set.
+    pub fn admission(mut self, admission: impl Admission) -> Self {
+        self.guards.admission = Some(Arc::new(admission));
+        self
+    }
+
+    /// How long the app's [`Admission`] may take for one peer: 5 s. After that the peer is closed with 1013.
+    pub fn admission_within(mut self, time: Duration) -> Self {
+        self.limits.admission_within = time;
+        self
+    }
+
+    /// Pages of which origins may open sockets: of all, when it is not set. Else a request from another page, and one
+    /// without an `Origin`, is answered with 403.
+    ///
+    /// An origin is `https://app.example`, with a port if it is not the scheme's own; `https://*.app.example` is every
+    /// name below that one, and not the name itself. Set it wherever cookies or the visitor's network let somebody in:
+    /// browsers let every page on the web open a WebSocket to every server, in the name of whoever looks at the page.
+    ///
+    /// ```
+    /// let hub = sigver::SignalingHub::builder().origins(["https://app.example", "https://*.app.example"]).build()?;
+    /// # Ok::<(), sigver::ConfigError>(())
+    /// ```
+    pub fn origins<O: AsRef<str>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
+        let mut list = self.guards.origins.take().unwrap_or_default();
+        for origin in origins {
+            if let Err(rule) = list.allow(origin.as_ref()) {
+                self.wrong.get_or_insert(ConfigError::new("origins", format!("{:?}", origin.as_ref()), rule));
+            }
+        }
+        self.guards.origins = Some(list);
+        self
+    }
+
+    /// Whether requests that say no origin may come too, when [`HubBuilder::origins`] are set: false. Native clients,
+    /// Node and tests send none, and neither does who wants to be taken for them.
+    pub fn without_origin(mut self, allowed: bool) -> Self {
+        self.guards.origins.get_or_insert_default().without = allowed;
+        self
+    }
+
+    /// Whose word to take for where a peer comes from, and which of their headers: nobody's. Addresses and networks of
+    /// the proxies between the peers and this server. Without them every peer behind a proxy counts as one address.
+    ///
+    /// ```
+    /// use sigver::{ProxyHeader, SignalingHub};
+    ///
+    /// let proxies = ["10.0.0.0/8", "fd00::/8", "192.0.2.7"];
+    /// let hub = SignalingHub::builder().trusted_proxies(ProxyHeader::XForwardedFor, proxies).build()?;
+    /// # Ok::<(), sigver::ConfigError>(())
+    /// ```
+    #[cfg(feature = "hyper")]
+    pub fn trusted_proxies<P: AsRef<str>>(
+        mut self,
+        header: super::ProxyHeader,
+        proxies: impl IntoIterator<Item = P>,
+    ) -> Self {
+        let mut list = super::entrance::Proxies::new(header);
+        for proxy in proxies {
+            if let Err(rule) = list.trust(proxy.as_ref()) {
+                self.wrong.get_or_insert(ConfigError::new("trusted_proxies", format!("{:?}", proxy.as_ref()), rule));
+            }
+        }
+        self.guards.proxies = list;
+        self
+    }
+}
+
+/// How much of what.
+impl HubBuilder {
+    /// How many peers there may be in all: 100 000. One more is closed with 1013.
+    pub fn max_peers(mut self, count: usize) -> Self {
+        self.limits.max_peers = count;
+        self
+    }
+
+    /// How many peers may come from one address: 1000. One more is closed with 1013. An IPv6 network of 64 bits counts
+    /// as one. Where the hub is not told addresses it counts none: see the adapter, and
+    /// `HubBuilder::trusted_proxies`.
+    pub fn max_peers_per_address(mut self, count: usize) -> Self {
+        self.limits.max_peers_per_address = count;
+        self
+    }
+
+    /// How many keys may have a peer at a time: 100 000. The first peer of one more is closed with 1013.
+    pub fn max_groups(mut self, count: usize) -> Self {
+        self.limits.max_groups = count;
+        self
+    }
+
+    /// How many new peers may come from one address in a second: 200. One more is closed with 1013. Netflux comes back
+    /// 3 s later.
+    pub fn opens_per_second(mut self, rate: u32) -> Self {
+        self.limits.opens_per_second = rate;
+        self
+    }
+
+    /// How many messages a peer may send in a second, pings and heartbeats included: 20 000, which costs some 2 % of a
+    /// core. One more closes it with 1008. A peer that only signals sends a few hundred when it joins.
+    pub fn messages_per_second(mut self, rate: u32) -> Self {
+        self.limits.messages_per_second = rate;
+        self
+    }
+
+    /// How many bytes a peer may send in a second: 32 MiB, and at least [`HubBuilder::max_message_bytes`]. More close it
+    /// with 1008.
+    pub fn bytes_per_second(mut self, rate: u32) -> Self {
+        self.limits.bytes_per_second = rate;
+        self
+    }
+
+    /// How often a peer may ask `connect` in a second: 1000. Once more closes it with 1008. Netflux asks again at once
+    /// when it was refused, so a low rate puts out peers that search.
+    pub fn connects_per_second(mut self, rate: u32) -> Self {
+        self.limits.connects_per_second = rate;
+        self
+    }
+
     /// How often each peer is sent a heartbeat: 5 s. It cannot be more: published clients would take the hub for dead.
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.limits.heartbeat = every;
@@ -137,8 +279,11 @@ impl HubBuilder {
     /// # Errors
     /// A [`ConfigError`] that names the first limit that makes no sense.
     pub fn build(self) -> Result<SignalingHub, ConfigError> {
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
         let limits = &self.limits;
-        let wrong = |field, value, rule| Err(ConfigError { field, value, rule });
+        let wrong = |field, value, rule| Err(ConfigError::new(field, value, rule));
         if limits.heartbeat.is_zero() || limits.heartbeat > SLOWEST_HEARTBEAT {
             return wrong("heartbeat", format!("{:?}", limits.heartbeat), "more than 0 and at most 5s");
         }
@@ -147,6 +292,7 @@ impl HubBuilder {
             ("write_within", limits.write_within),
             ("close_within", limits.close_within),
             ("upgrade_within", limits.upgrade_within),
+            ("admission_within", limits.admission_within),
         ] {
             // A longer one could not be added to a clock.
             if time.is_zero() || time > Duration::from_secs(365 * 24 * 3600) {
@@ -158,7 +304,14 @@ impl HubBuilder {
             ("max_message_bytes", limits.max_message_bytes),
             ("max_members_named", limits.max_members_named),
             ("outbox_messages", limits.outbox_messages),
+            ("max_peers", limits.max_peers),
             ("max_peers_per_group", limits.max_peers_per_group),
+            ("max_peers_per_address", limits.max_peers_per_address),
+            ("max_groups", limits.max_groups),
+            ("opens_per_second", limits.opens_per_second as usize),
+            ("messages_per_second", limits.messages_per_second as usize),
+            ("bytes_per_second", limits.bytes_per_second as usize),
+            ("connects_per_second", limits.connects_per_second as usize),
         ] {
             if count == 0 {
                 return wrong(field, "0".to_owned(), "at least 1");
@@ -167,6 +320,9 @@ impl HubBuilder {
         if limits.max_message_bytes > LARGEST_MESSAGE {
             return wrong("max_message_bytes", limits.max_message_bytes.to_string(), "at most 67108864");
         }
+        if (limits.bytes_per_second as usize) < limits.max_message_bytes {
+            return wrong("bytes_per_second", limits.bytes_per_second.to_string(), "at least max_message_bytes");
+        }
         // A relayed message is a little longer than what came, by the link's id.
         if limits.outbox_bytes < limits.max_message_bytes + 1024 {
             return wrong("outbox_bytes", limits.outbox_bytes.to_string(), "at least 1024 more than max_message_bytes");
@@ -174,7 +330,7 @@ impl HubBuilder {
         if !(512..=128 * 1024).contains(&limits.read_buffer_bytes) {
             return wrong("read_buffer_bytes", limits.read_buffer_bytes.to_string(), "512 to 131072");
         }
-        Ok(SignalingHub::with(self.limits))
+        Ok(SignalingHub::with(self.limits, self.guards))
     }
 }
 
@@ -188,6 +344,10 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    fn new(field: &'static str, value: String, rule: &'static str) -> Self {
+        Self { field, value, rule }
+    }
+
     /// The limit's name, which is that of its method of [`HubBuilder`].
     pub fn field(&self) -> &'static str {
         self.field
@@ -216,7 +376,16 @@ mod tests {
             (new().outbox_messages(0), "outbox_messages"),
             (new().outbox_bytes(64 * 1024 + 1023), "outbox_bytes"),
             (new().max_message_bytes(usize::MAX), "max_message_bytes"),
+            (new().max_peers(0), "max_peers"),
             (new().max_peers_per_group(0), "max_peers_per_group"),
+            (new().max_peers_per_address(0), "max_peers_per_address"),
+            (new().max_groups(0), "max_groups"),
+            (new().opens_per_second(0), "opens_per_second"),
+            (new().messages_per_second(0), "messages_per_second"),
+            (new().bytes_per_second(64 * 1024 - 1), "bytes_per_second"),
+            (new().connects_per_second(0), "connects_per_second"),
+            (new().admission_within(zero), "admission_within"),
+            (new().origins(["https://app.example", "app.example"]), "origins"),
             (new().read_buffer_bytes(511), "read_buffer_bytes"),
             (new().read_buffer_bytes(1 << 20), "read_buffer_bytes"),
         ] {

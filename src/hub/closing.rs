@@ -1,27 +1,45 @@
 //! The goodbye to a peer that the hub closes.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::time::timeout;
 
-use super::Ending;
+use super::{Ending, Guard, Shared};
 use crate::protocol::{CloseCode, Fault};
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
 
 /// What a peer is told when it is closed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Closing {
     code: CloseCode,
-    reason: String,
+    reason: Cow<'static, str>,
+    guard: Option<Guard>,
 }
 
 impl Closing {
-    pub(super) fn new(code: CloseCode, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
+    pub(super) fn new(code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, reason: reason.into(), guard: None }
+    }
+
+    /// What a guard says to a peer that does not pass it.
+    pub(super) fn by(guard: Guard, code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { guard: Some(guard), ..Self::new(code, reason) }
+    }
+
+    pub(super) fn code(&self) -> CloseCode {
+        self.code
+    }
+
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    pub(super) fn guard(&self) -> Option<Guard> {
+        self.guard
     }
 
     /// Writes what still waits and the close frame, and reads on until the peer has answered, so that no reset of the
@@ -30,9 +48,10 @@ impl Closing {
         self,
         mut transport: Pin<&mut T>,
         rest: VecDeque<Bytes>,
-        within: Duration,
+        shared: &Shared,
     ) -> Ending {
-        let Self { code, reason } = self;
+        let Self { code, reason, guard } = self;
+        shared.turned_away(guard, &reason);
         let frame = CloseFrame::new(code.code(), reason);
         let reason = frame.reason.clone();
         let goodbye = async {
@@ -54,8 +73,8 @@ impl Closing {
             transport.close().await
         };
         // In time or not, done or failed: the peer is closed, and there is nothing left to do for it.
-        let _: Result<Result<(), T::Fault>, _> = timeout(within, goodbye).await;
-        Ending::Closed { code, reason }
+        let _: Result<Result<(), T::Fault>, _> = timeout(shared.limits.close_within, goodbye).await;
+        Ending::Closed { code, reason, guard }
     }
 }
 
@@ -67,6 +86,11 @@ impl From<CloseCode> for Closing {
 
 impl From<Fault> for Closing {
     fn from(fault: Fault) -> Self {
-        Self::new(fault.close_code(), fault.to_string())
+        let guard = match fault {
+            Fault::Members { .. } => Some(Guard::MaxMembersNamed),
+            Fault::Silent => Some(Guard::MissedHeartbeats),
+            Fault::Wire(_) => None,
+        };
+        Self { guard, ..Self::new(fault.close_code(), fault.to_string()) }
     }
 }

@@ -5,15 +5,17 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::SinkExt as _;
 use tokio::time::{sleep, timeout};
 
+use super::allowance::Allowance;
 use super::closing::Closing;
 use super::deadlines::{Deadlines, Due};
 use super::outbox::Outbox;
-use super::{Ending, Limits, Seat, Shared};
+use super::{Ending, Guard, Limits, Seat, Shared};
 use crate::protocol::{CloseCode, Message, Request, Session};
 use crate::transport::{Frame, Transport, TransportError};
 
@@ -26,7 +28,8 @@ pub(super) struct Connection<'a, T> {
     transport: Pin<&'a mut T>,
     seat: &'a Seat,
     session: Session,
-    limits: &'a Limits,
+    allowance: Allowance,
+    shared: &'a Shared,
     deadlines: Deadlines<'a>,
     /// Taken from the outbox and not yet written.
     batch: &'a mut VecDeque<Bytes>,
@@ -60,7 +63,8 @@ impl<T: Transport> Connection<'_, T> {
                 transport: transport.as_mut(),
                 seat: &seat,
                 session: Session::new(limits.missed_heartbeats, limits.max_members_named),
-                limits,
+                allowance: Allowance::default(),
+                shared,
                 deadlines: Deadlines::start(sleep, limits, shared.epoch),
                 batch: &mut batch,
                 unflushed: false,
@@ -76,7 +80,7 @@ impl<T: Transport> Connection<'_, T> {
         let outbox = seat.outbox().clone();
         drop(seat);
         // Rare and large, so not part of every peer's future.
-        Box::pin(stop.carry_out(transport, batch, &outbox, limits)).await
+        Box::pin(stop.carry_out(transport, batch, &outbox, shared)).await
     }
 
     /// Does all that can be done now.
@@ -94,12 +98,12 @@ impl<T: Transport> Connection<'_, T> {
                     }
                 }
                 Poll::Ready(Due::Connect) => {
-                    let reason = format!("no connect within {:?}", self.limits.connect_within);
-                    return Err(Stop::Close(Closing::new(CloseCode::Policy, reason)));
+                    let reason = format!("no connect within {:?}", self.shared.limits.connect_within);
+                    return Err(Stop::Close(Closing::by(Guard::ConnectWithin, CloseCode::Policy, reason)));
                 }
                 Poll::Ready(Due::Write) => {
-                    let reason = format!("took nothing for {:?}", self.limits.write_within);
-                    return Err(Stop::Close(Closing::new(CloseCode::TryAgainLater, reason)));
+                    let reason = format!("took nothing for {:?}", self.shared.limits.write_within);
+                    return Err(Stop::Close(Closing::by(Guard::WriteWithin, CloseCode::TryAgainLater, reason)));
                 }
                 Poll::Pending => {
                     if more {
@@ -113,9 +117,14 @@ impl<T: Transport> Connection<'_, T> {
 
     /// Reads what has come, and says whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
+        let mut now = None;
         for _ in 0..READ_BUDGET {
             match self.transport.as_mut().poll_next(cx) {
-                Poll::Ready(Some(Ok(frame))) => self.receive(frame)?,
+                Poll::Ready(Some(Ok(frame))) => {
+                    let now = *now.get_or_insert_with(|| self.shared.clock());
+                    self.allowance.take_message(frame.payload_len(), &self.shared.limits, now)?;
+                    self.receive(frame, now)?;
+                }
                 Poll::Ready(Some(Err(error))) => return Err(Stop::Failed(error.into())),
                 Poll::Ready(None) => return Err(Stop::Left(None)),
                 Poll::Pending => return Ok(false),
@@ -124,12 +133,15 @@ impl<T: Transport> Connection<'_, T> {
         Ok(true)
     }
 
-    fn receive(&mut self, frame: Frame) -> Result<(), Stop> {
+    fn receive(&mut self, frame: Frame, now: Duration) -> Result<(), Stop> {
         match frame {
-            Frame::Binary(bytes) if bytes.len() > self.limits.max_message_bytes => Err(self.limits.too_big().into()),
+            Frame::Binary(bytes) if bytes.len() > self.shared.limits.max_message_bytes => {
+                Err(self.shared.limits.too_big().into())
+            }
             Frame::Binary(bytes) => {
                 if let Some(request) = self.session.receive(bytes)? {
                     if matches!(request, Request::Connect { .. }) {
+                        self.allowance.take_connect(&self.shared.limits, now)?;
                         self.deadlines.connected();
                     }
                     self.seat.request(request);
@@ -148,8 +160,8 @@ impl<T: Transport> Connection<'_, T> {
     /// Writes what waits: feeds all of it, then flushes once. Says whether the socket holds it up.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
         let stalled = self.feed(cx)?;
-        if stalled && let Poll::Ready(code) = self.seat.outbox().poll_closed(cx) {
-            return Err(Closing::from(code).into());
+        if stalled && let Poll::Ready(closing) = self.seat.outbox().poll_closed(cx) {
+            return Err(closing.into());
         }
         Ok(stalled)
     }
@@ -159,7 +171,7 @@ impl<T: Transport> Connection<'_, T> {
             if self.batch.is_empty() {
                 match self.seat.outbox().poll_take(self.batch, cx) {
                     Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(code)) => return Err(Closing::from(code).into()),
+                    Poll::Ready(Err(closing)) => return Err(closing.into()),
                     Poll::Pending => break,
                 }
             }
@@ -193,8 +205,9 @@ impl Stop {
         mut transport: Pin<&mut T>,
         mut rest: VecDeque<Bytes>,
         outbox: &Arc<Outbox>,
-        limits: &Limits,
+        shared: &Shared,
     ) -> Ending {
+        let limits = &shared.limits;
         let closing = match self {
             Self::Close(closing) => closing,
             Self::Failed(TransportError::TooBig(_)) => limits.too_big(),
@@ -207,13 +220,14 @@ impl Stop {
             }
         };
         outbox.drain(&mut rest);
-        closing.carry_out(transport, rest, limits.close_within).await
+        closing.carry_out(transport, rest, shared).await
     }
 }
 
 impl Limits {
     fn too_big(&self) -> Closing {
-        Closing::new(CloseCode::TooBig, format!("a message over {} bytes", self.max_message_bytes))
+        let reason = format!("a message over {} bytes", self.max_message_bytes);
+        Closing::by(Guard::MaxMessageBytes, CloseCode::TooBig, reason)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Guard;
 use crate::protocol::CloseCode;
 use crate::transport::TransportError;
 
@@ -22,6 +23,8 @@ pub enum Ending {
         code: CloseCode,
         /// The reason that the peer was sent.
         reason: String,
+        /// The limit, deadline or check that the peer did not pass, if it was one.
+        guard: Option<Guard>,
     },
     /// Its socket failed.
     Lost(TransportError),
@@ -32,7 +35,7 @@ impl fmt::Display for Ending {
         match self {
             Self::Left { code: Some(code) } => write!(f, "left with {code}"),
             Self::Left { code: None } => f.write_str("left without a code"),
-            Self::Closed { code, reason } => write!(f, "closed with {}: {reason}", code.code()),
+            Self::Closed { code, reason, .. } => write!(f, "closed with {}: {reason}", code.code()),
             Self::Lost(error) => write!(f, "lost: {error}"),
         }
     }

@@ -1,13 +1,17 @@
 //! When things happen: the tasks, timers, queues and limits around the protocol.
 
+mod allowance;
 mod builder;
 mod closing;
 mod connection;
 mod deadlines;
 mod ending;
+mod entrance;
+mod guard;
 mod link_ids;
 mod opening;
 mod outbox;
+mod rate;
 mod registry;
 mod room;
 mod seat;
@@ -18,6 +22,7 @@ use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
@@ -25,15 +30,19 @@ use crate::protocol::{CloseCode, PeerId};
 use crate::transport::Transport;
 pub(crate) use builder::Limits;
 pub use builder::{ConfigError, HubBuilder};
-use closing::Closing;
 use connection::Connection;
 pub use ending::Ending;
+#[cfg(feature = "hyper")]
+pub use entrance::ProxyHeader;
+use entrance::{Addresses, Guards, Step};
+pub use entrance::{Admission, Entrance, Pass, Refusal, Ticket, Visitor};
+pub use guard::Guard;
 use link_ids::LinkIds;
 pub use opening::Opening;
 use registry::Registry;
 use seat::Seat;
-pub use stats::Stats;
 use stats::{Count, Counters};
+pub use stats::{Stats, TurnedAway};
 
 /// Where peers with one key find each other.
 ///
@@ -66,19 +75,21 @@ pub struct SignalingHub {
 /// What all clones of a hub and all of its peers share.
 struct Shared {
     limits: Limits,
+    guards: Guards,
+    addresses: Addresses,
     registry: Registry,
     link_ids: LinkIds,
     counters: Counters,
     peers: AtomicU64,
     leaving: AtomicBool,
-    /// What heartbeats are aligned to.
+    /// When the hub began: what heartbeats are aligned to, and the zero of its clock.
     epoch: Instant,
 }
 
 impl SignalingHub {
     /// A hub with the default limits.
     pub fn new() -> Self {
-        Self::with(Limits::default())
+        Self::with(Limits::default(), Guards::default())
     }
 
     /// A hub with other limits.
@@ -95,9 +106,11 @@ impl SignalingHub {
         HubBuilder::default()
     }
 
-    fn with(limits: Limits) -> Self {
+    fn with(limits: Limits, guards: Guards) -> Self {
         let shared = Shared {
             limits,
+            guards,
+            addresses: Addresses::default(),
             registry: Registry::default(),
             link_ids: LinkIds::default(),
             counters: Counters::default(),
@@ -106,6 +119,18 @@ impl SignalingHub {
             epoch: Instant::now(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Counts a refusal that the peer was told by an HTTP status.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        self.shared.turned_away(refusal.guard(), refusal.reason());
+    }
+
+    /// Counts a connection that did not become a WebSocket in time.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn upgrade_timed_out(&self) {
+        self.shared.turned_away(Some(Guard::UpgradeWithin), "the upgrade took too long");
     }
 
     /// Counts a socket that is about to be served, for [`SignalingHub::shutdown`] to wait for.
@@ -123,26 +148,30 @@ impl SignalingHub {
     /// This is the one way in. The adapters call it; an app that has a socket of its own calls it too. It has to run
     /// within a tokio runtime that has its timer enabled.
     ///
-    /// A key that is none is answered here, by the close code of the protocol, as a browser cannot read an HTTP status.
+    /// Who is not let in is answered here, by a close code, as a browser cannot read an HTTP status; so is a key that is
+    /// none. [`SignalingHub::admit`] asks beforehand.
     ///
     /// # Cancel safety
     /// Dropping the future at any point takes the peer out of its group at once, tells those at the other ends of its
     /// links, and drops the transport without a close code.
-    pub async fn serve<T: Transport>(&self, transport: T, opening: impl Into<Opening>) -> Ending {
+    pub async fn serve<T: Transport>(&self, transport: T, entrance: impl Into<Entrance>) -> Ending {
         let shared = &self.shared;
         let _open = Count::up(&shared.counters.sockets);
         let mut transport = pin!(transport);
-        let Opening { key, favored } = opening.into();
-        let seat = match key {
-            Ok(key) => Seat::take(shared, key, favored),
-            Err(error) => Err(Closing::new(error.close_code(), error.to_string())),
+        let asked = match entrance.into().0 {
+            Step::In(ticket) => Ok(ticket),
+            Step::Out(refusal) => Err(refusal),
+            // Boxed, as it is soon over: it would be part of every peer's future.
+            Step::Ask(visitor) if shared.guards.admission.is_some() => Box::pin(shared.admit(visitor)).await,
+            Step::Ask(visitor) => shared.check(visitor).map(|(ticket, _)| ticket),
         };
+        let seat = asked.map_err(|refusal| refusal.closing).and_then(|ticket| Seat::take(shared, ticket));
         let ending = match seat {
             Ok(seat) => {
-                tracing::debug!(peer = seat.peer().0, favored, "peer opened");
+                tracing::debug!(peer = seat.peer().0, "peer opened");
                 Connection::run(seat, transport.as_mut(), shared).await
             }
-            Err(closing) => Box::pin(closing.carry_out(transport, VecDeque::new(), shared.limits.close_within)).await,
+            Err(closing) => Box::pin(closing.carry_out(transport, VecDeque::new(), shared)).await,
         };
         tracing::debug!(%ending, "peer closed");
         ending
@@ -156,6 +185,7 @@ impl SignalingHub {
             groups: registry.rooms(),
             links: link_ids.in_use(),
             relayed: registry.relayed(),
+            turned_away: counters.turned_away(),
         }
     }
 
@@ -171,7 +201,7 @@ impl SignalingHub {
         // Before the walk: a peer takes its seat and then looks at this, so one of the two sees the other.
         self.shared.leaving.store(true, Ordering::SeqCst);
         for room in self.shared.registry.snapshot() {
-            room.close_all(CloseCode::GoingAway, &self.shared.link_ids);
+            room.close_all(&Refusal::leaving().closing, &self.shared.link_ids);
         }
         // Who is left after that came later, and is on its way out.
         let _ = timeout(2 * self.shared.limits.close_within, self.shared.counters.sockets.none()).await;
@@ -179,6 +209,32 @@ impl SignalingHub {
 }
 
 impl Shared {
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
+    }
+
+    /// The time since the hub began.
+    fn clock(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.epoch)
+    }
+
+    /// Counts a peer that was refused or put out.
+    fn turned_away(&self, guard: Option<Guard>, reason: &str) {
+        if let Some(guard) = guard {
+            self.counters.turned_away[guard as usize].fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%guard, reason, "turned away");
+        }
+    }
+
+    /// Counts one more peer in all.
+    fn count_peer(&self) -> Result<Count, Refusal> {
+        let most = self.limits.max_peers;
+        Count::up_to(&self.counters.tickets, most).ok_or_else(|| {
+            let reason = format!("there are {most} peers already");
+            Refusal::by(Guard::MaxPeers, CloseCode::TryAgainLater, reason)
+        })
+    }
+
     fn next_peer(&self) -> PeerId {
         PeerId(self.peers.fetch_add(1, Ordering::Relaxed))
     }

@@ -6,7 +6,8 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use super::Limits;
+use super::closing::Closing;
+use super::{Guard, Limits};
 use crate::protocol::CloseCode;
 
 /// How many frames a queue keeps room for while it is empty: bursts are rare, and idle peers are many.
@@ -27,7 +28,7 @@ struct Queue {
     bytes: usize,
     /// What was taken and may not be written yet counts too: frames and bytes.
     taken: (usize, usize),
-    closed: Option<CloseCode>,
+    closed: Option<Box<Closing>>,
     waker: Option<Waker>,
     /// The peer's socket takes nothing, so there is no use in waking its task for one more frame.
     stalled: bool,
@@ -48,7 +49,10 @@ impl Outbox {
         if too_many || bytes > limits.outbox_bytes {
             // Some of it lost is worse than all of it: the peer comes back and starts afresh.
             queue.frames = VecDeque::new();
-            queue.closed = Some(CloseCode::TryAgainLater);
+            queue.closed = Some(Box::new(match too_many {
+                true => Closing::by(Guard::OutboxMessages, CloseCode::TryAgainLater, "too many messages wait unread"),
+                false => Closing::by(Guard::OutboxBytes, CloseCode::TryAgainLater, "too many bytes wait unread"),
+            }));
         } else {
             queue.bytes += cost;
             queue.frames.push_back(frame);
@@ -59,20 +63,20 @@ impl Outbox {
         wake(queue);
     }
 
-    /// Closes the peer. The first code counts.
-    pub(super) fn close(&self, code: CloseCode) {
+    /// Closes the peer. The first reason counts.
+    pub(super) fn close(&self, closing: Closing) {
         let mut queue = self.queue.lock().expect("nothing panics under this lock");
-        queue.closed.get_or_insert(code);
+        queue.closed.get_or_insert(Box::new(closing));
         wake(queue);
     }
 
     /// Takes all that waits, into `batch`, which is empty because the batch before was written. `Err` says that the
     /// peer is to be closed; what it should still get then is left for [`Outbox::drain`].
-    pub(super) fn poll_take(&self, batch: &mut VecDeque<Bytes>, cx: &mut Context<'_>) -> Poll<Result<(), CloseCode>> {
+    pub(super) fn poll_take(&self, batch: &mut VecDeque<Bytes>, cx: &mut Context<'_>) -> Poll<Result<(), Closing>> {
         debug_assert!(batch.is_empty(), "what was taken before is written first");
         let mut queue = self.queue.lock().expect("nothing panics under this lock");
-        if let Some(code) = queue.closed {
-            return Poll::Ready(Err(code));
+        if let Some(closing) = &queue.closed {
+            return Poll::Ready(Err(Closing::clone(closing)));
         }
         queue.taken = (queue.frames.len(), queue.bytes);
         queue.bytes = 0;
@@ -86,11 +90,11 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// Waits for the code to close the peer with, while its socket takes nothing.
-    pub(super) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<CloseCode> {
+    /// Waits for what to close the peer with, while its socket takes nothing.
+    pub(super) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<Closing> {
         let mut queue = self.queue.lock().expect("nothing panics under this lock");
         queue.wait(true, cx);
-        queue.closed.map_or(Poll::Pending, Poll::Ready)
+        queue.closed.as_deref().map_or(Poll::Pending, |closing| Poll::Ready(closing.clone()))
     }
 
     /// Adds what waits to `batch`, for the last time. After an overflow that is nothing.
@@ -101,7 +105,7 @@ impl Outbox {
 
     #[cfg(test)]
     pub(super) fn closed(&self) -> Option<CloseCode> {
-        self.queue.lock().expect("nothing panics under this lock").closed
+        self.queue.lock().expect("nothing panics under this lock").closed.as_ref().map(|closing| closing.code())
     }
 }
 
@@ -139,7 +143,8 @@ mod tests {
 
     /// Polls once. The task that is woken is a mock that counts nothing here.
     fn take(outbox: &Outbox, batch: &mut VecDeque<Bytes>) -> Poll<Result<(), CloseCode>> {
-        task::spawn(()).enter(|cx, _| outbox.poll_take(batch, cx))
+        let taken = task::spawn(()).enter(|cx, _| outbox.poll_take(batch, cx));
+        taken.map_err(|closing| closing.code())
     }
 
     #[test]
@@ -210,8 +215,8 @@ mod tests {
     fn a_close_leaves_what_waits_for_the_end_and_the_first_one_counts() {
         let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
         push(&outbox, "a");
-        outbox.close(CloseCode::BlockingMember);
-        outbox.close(CloseCode::GoingAway);
+        outbox.close(CloseCode::BlockingMember.into());
+        outbox.close(CloseCode::GoingAway.into());
         push(&outbox, "b");
         assert_eq!(take(&outbox, &mut batch), Poll::Ready(Err(CloseCode::BlockingMember)));
         outbox.drain(&mut batch);
@@ -227,12 +232,13 @@ mod tests {
         assert!(!peer.is_woken());
         push(&outbox, "d");
         assert!(peer.is_woken());
-        assert_eq!(peer.enter(|cx, _| outbox.poll_closed(cx)), Poll::Ready(CloseCode::TryAgainLater));
+        let closed = peer.enter(|cx, _| outbox.poll_closed(cx)).map(|closing| closing.guard());
+        assert_eq!(closed, Poll::Ready(Some(Guard::OutboxMessages)));
     }
 
     #[test]
     fn a_push_and_a_close_wake_the_peer() {
-        for wake in [|outbox: &Outbox| push(outbox, "a"), |outbox: &Outbox| outbox.close(CloseCode::GoingAway)] {
+        for wake in [|outbox: &Outbox| push(outbox, "a"), |outbox: &Outbox| outbox.close(CloseCode::GoingAway.into())] {
             let outbox = Outbox::default();
             let mut batch = VecDeque::new();
             let mut peer = task::spawn(());

@@ -1,13 +1,13 @@
 //! Which keys have a room.
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
+use std::collections::hash_map::{self, HashMap, RandomState};
 use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::room::Room;
+use super::stats::{Count, Gauge};
 use crate::protocol::GroupKey;
 
 /// The rooms of a hub, spread over shards so that cores do not wait for each other.
@@ -15,6 +15,8 @@ use crate::protocol::GroupKey;
 pub(super) struct Registry {
     shards: Box<[Shard]>,
     hasher: RandomState,
+    /// Rooms of all shards.
+    count: Arc<Gauge>,
 }
 
 /// A cache line or two of its own, so that counting in one shard does not slow another.
@@ -30,20 +32,27 @@ struct Entry {
     room: Arc<Room>,
     /// Seats taken or being taken. Under the shard's lock, so that no room goes while somebody enters.
     seats: usize,
+    _count: Count,
 }
 
 /// How many keys a shard keeps room for.
 const KEPT_CAPACITY: usize = 64;
 
 impl Registry {
-    /// The room of a key, made if there is none. Each call is paid back by one [`Registry::exit`].
-    pub(super) fn enter(&self, key: GroupKey) -> Arc<Room> {
-        let shard = self.hasher.hash_one(&key) as usize & (self.shards.len() - 1);
+    /// The room of a key, made if there is none and there are fewer than `most`. Each room that this gives is paid back
+    /// by one [`Registry::exit`].
+    pub(super) fn enter(&self, key: &GroupKey, most: usize) -> Option<Arc<Room>> {
+        let shard = self.hasher.hash_one(key) as usize & (self.shards.len() - 1);
         let mut rooms = self.shards[shard].rooms.lock().expect("nothing panics under this lock");
-        let made = |key: &GroupKey| Entry { room: Room::new(key.clone(), shard).into(), seats: 0 };
-        let entry = rooms.entry(key).or_insert_with_key(made);
+        let entry = match rooms.entry(key.clone()) {
+            hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            hash_map::Entry::Vacant(entry) => {
+                let count = Count::up_to(&self.count, most)?;
+                entry.insert(Entry { room: Room::new(key.clone(), shard).into(), seats: 0, _count: count })
+            }
+        };
         entry.seats += 1;
-        entry.room.clone()
+        Some(entry.room.clone())
     }
 
     /// Gives back one entry; an empty room is gone.
@@ -66,7 +75,7 @@ impl Registry {
     }
 
     pub(super) fn rooms(&self) -> usize {
-        self.shards.iter().map(|shard| shard.rooms.lock().expect("nothing panics under this lock").len()).sum()
+        self.count.now()
     }
 
     /// All rooms that there are now. Locks no two shards at a time.
@@ -82,7 +91,7 @@ impl Registry {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { shards: shards(), hasher: RandomState::new() }
+        Self { shards: shards(), hasher: RandomState::new(), count: Arc::default() }
     }
 }
 
@@ -106,8 +115,8 @@ mod tests {
     #[test]
     fn a_rush_of_keys_leaves_no_memory_behind() {
         let registry = Registry::default();
-        let rooms: Vec<_> =
-            (0..100_000).map(|n: u32| registry.enter(GroupKey::new(&n.to_string()).expect("a key"))).collect();
+        let enter = |n: u32| registry.enter(&GroupKey::new(&n.to_string()).expect("a key"), usize::MAX);
+        let rooms: Vec<_> = (0..100_000).map(|n| enter(n).expect("there is room for all")).collect();
         rooms.iter().for_each(|room| registry.exit(room));
         let capacity = |shard: &Shard| shard.rooms.lock().expect("nothing panicked").capacity();
         let kept = registry.shards.iter().map(capacity).max().expect("there are shards");

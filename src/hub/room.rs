@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustc_hash::FxBuildHasher;
 
+use super::closing::Closing;
 use super::outbox::Outbox;
 use super::{Limits, LinkIds};
 use crate::protocol::{Action, CloseCode, Event, Group, GroupKey, Message, PeerId};
@@ -85,8 +86,8 @@ impl Room {
         }
     }
 
-    pub(super) fn close_all(&self, code: CloseCode, link_ids: &LinkIds) {
-        self.lock(link_ids).close_all(code);
+    pub(super) fn close_all(&self, closing: &Closing, link_ids: &LinkIds) {
+        self.lock(link_ids).close_all(closing);
     }
 
     /// A panic under the lock is a bug in the group's rules and leaves a state that nobody can vouch for. It costs the
@@ -94,7 +95,7 @@ impl Room {
     fn lock(&self, link_ids: &LinkIds) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| {
             let mut state = poisoned.into_inner();
-            state.close_all(CloseCode::Internal);
+            state.close_all(&CloseCode::Internal.into());
             state.group.link_ids().for_each(|id| link_ids.release(id));
             *state = State::default();
             self.state.clear_poison();
@@ -113,7 +114,7 @@ impl State {
                     came |= matches!(message, Message::Content { .. });
                     self.outboxes[&to].push(message.encode(), limits);
                 }
-                Action::Close { peer, code } => self.outboxes[&peer].close(code),
+                Action::Close { peer, code } => self.outboxes[&peer].close(code.into()),
                 Action::Release(id) => link_ids.release(id),
             }
         }
@@ -121,8 +122,8 @@ impl State {
         came
     }
 
-    fn close_all(&self, code: CloseCode) {
-        self.outboxes.values().for_each(|outbox| outbox.close(code));
+    fn close_all(&self, closing: &Closing) {
+        self.outboxes.values().for_each(|outbox| outbox.close(closing.clone()));
     }
 }
 

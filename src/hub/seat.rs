@@ -1,14 +1,13 @@
 //! A peer's place in a room, for as long as it is held.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::Shared;
 use super::closing::Closing;
 use super::outbox::Outbox;
 use super::room::Room;
 use super::stats::Count;
-use crate::protocol::{CloseCode, Event, GroupKey, PeerId, Request};
+use super::{Guard, Limits, Refusal, Shared, Ticket};
+use crate::protocol::{CloseCode, Event, PeerId, Request};
 
 /// What makes a socket a peer. Dropping it is the one way out of a room: however a connection ends, by its peer, by
 /// the hub, by a cancelled future or by a panic, this leaves no ghost.
@@ -17,23 +16,29 @@ pub(super) struct Seat {
     room: Arc<Room>,
     peer: PeerId,
     outbox: Arc<Outbox>,
+    _ticket: Arc<Ticket>,
     _count: Count,
 }
 
 impl Seat {
-    /// Takes a seat in the room of `key`, or says how to close who cannot have one.
-    pub(super) fn take(shared: &Arc<Shared>, key: GroupKey, favored: bool) -> Result<Self, Closing> {
-        let room = shared.registry.enter(key);
+    /// Takes a seat in the room of the ticket's key, or says how to close who cannot have one.
+    pub(super) fn take(shared: &Arc<Shared>, ticket: Ticket) -> Result<Self, Closing> {
+        let Limits { max_groups, max_peers_per_group, .. } = shared.limits;
+        let Some(room) = shared.registry.enter(&ticket.key, max_groups) else {
+            let reason = format!("there are {max_groups} groups already");
+            return Err(Closing::by(Guard::MaxGroups, CloseCode::TryAgainLater, reason));
+        };
         let (peer, outbox) = (shared.next_peer(), Arc::default());
-        if !room.join(peer, favored, &outbox, &shared.limits, &shared.link_ids) {
+        if !room.join(peer, ticket.favored, &outbox, &shared.limits, &shared.link_ids) {
             shared.registry.exit(&room);
-            let limit = shared.limits.max_peers_per_group;
-            return Err(Closing::new(CloseCode::TryAgainLater, format!("the group has {limit} peers already")));
+            let reason = format!("the group has {max_peers_per_group} peers already");
+            return Err(Closing::by(Guard::MaxPeersPerGroup, CloseCode::TryAgainLater, reason));
         }
-        let seat = Self { shared: shared.clone(), room, peer, outbox, _count: Count::up(&shared.counters.seats) };
-        // After the seat is taken: a shutdown says so and then looks at the seats, so one of the two sees the other.
-        if shared.leaving.load(Ordering::SeqCst) {
-            return Err(CloseCode::GoingAway.into());
+        let count = Count::up(&shared.counters.seats);
+        let seat = Self { shared: shared.clone(), room, peer, outbox, _ticket: ticket.into(), _count: count };
+        // After the seat is taken: a drain says so and then looks at the seats, so one of the two sees the other.
+        if shared.is_leaving() {
+            return Err(Refusal::leaving().closing);
         }
         Ok(seat)
     }

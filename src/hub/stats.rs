@@ -1,9 +1,11 @@
 //! How many there are of what.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
+
+use super::Guard;
 
 /// A picture of a hub at one moment. Each number is exact, but they are read one after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,24 @@ pub struct Stats {
     pub links: usize,
     /// Contents that were passed on since the hub began.
     pub relayed: u64,
+    /// Peers that a limit, a deadline or a check has refused or put out since the hub began.
+    pub turned_away: TurnedAway,
+}
+
+/// How many peers each [`Guard`] has turned away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnedAway([u64; Guard::ALL.len()]);
+
+impl TurnedAway {
+    /// How many this one has.
+    pub fn by(&self, guard: Guard) -> u64 {
+        self.0[guard as usize]
+    }
+
+    /// How many all of them have.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
 }
 
 /// The numbers that go up and down.
@@ -24,8 +44,18 @@ pub struct Stats {
 pub(super) struct Counters {
     /// Peers that have a seat in a room.
     pub(super) seats: Arc<Gauge>,
+    /// Tickets: peers that are let in, whether they have a seat yet or not.
+    pub(super) tickets: Arc<Gauge>,
     /// Sockets that are being served, those that are only being closed included.
     pub(super) sockets: Arc<Gauge>,
+    /// By guard.
+    pub(super) turned_away: [AtomicU64; Guard::ALL.len()],
+}
+
+impl Counters {
+    pub(super) fn turned_away(&self) -> TurnedAway {
+        TurnedAway(self.turned_away.each_ref().map(|count| count.load(Ordering::Relaxed)))
+    }
 }
 
 /// How many of something there are, and a wait for none.
@@ -61,6 +91,12 @@ impl Count {
     pub(super) fn up(gauge: &Arc<Gauge>) -> Self {
         gauge.now.fetch_add(1, Ordering::AcqRel);
         Self(gauge.clone())
+    }
+
+    /// One more, unless there are so many already.
+    pub(super) fn up_to(gauge: &Arc<Gauge>, most: usize) -> Option<Self> {
+        let one = Self::up(gauge);
+        (gauge.now() <= most).then_some(one)
     }
 }
 

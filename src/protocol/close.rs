@@ -4,39 +4,74 @@ use std::fmt;
 
 /// Why a peer's socket was closed, as the WebSocket close code that it sees.
 ///
-/// The codes from 4741 to 4745 are those of npm's `sigver` 20.1.0; the others are RFC 6455's.
+/// The codes from 4741 to 4745 are those of npm's `sigver` 20.1.0, [`CloseCode::App`] is the app's; the others are
+/// RFC 6455's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[repr(u16)]
 pub enum CloseCode {
     /// 1001: the server goes away; come back, perhaps elsewhere.
-    GoingAway = 1001,
+    GoingAway,
     /// 1002: a frame that breaks RFC 6455.
-    ProtocolError = 1002,
+    ProtocolError,
     /// 1008: refused by a limit or a policy of this server.
-    Policy = 1008,
+    Policy,
     /// 1009: a message over the limit.
-    TooBig = 1009,
+    TooBig,
     /// 1011: a bug in the server.
-    Internal = 1011,
+    Internal,
     /// 1013: overloaded, or this peer reads too slowly; try again later.
-    TryAgainLater = 1013,
+    TryAgainLater,
     /// 4741 `ERR_KEY`: the group's key is empty or too long.
-    Key = 4741,
+    Key,
     /// 4742 `ERR_HEARTBEAT`: three heartbeats missed.
-    Heartbeat = 4742,
+    Heartbeat,
     /// 4743 `ERR_MESSAGE`: a text message, bytes that are no `Message`, or a `Message` with no known type.
-    Message = 4743,
+    Message,
     /// 4744 `ERR_BLOCKING_MEMBER`: the only member did not let a joiner in, and was replaced.
-    BlockingMember = 4744,
+    BlockingMember,
     /// 4745 `ERR_URL`: the URL cannot be read.
-    Url = 4745,
+    Url,
+    /// 4000 to 4999: what the app means by it, see [`CloseCode::app`].
+    App(AppCode),
 }
+
+/// A close code that the app has given a meaning: 4000 to 4999, as RFC 6455 section 7.4.2 leaves them to apps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AppCode(u16);
 
 impl CloseCode {
     /// The number that goes over the wire.
     pub const fn code(self) -> u16 {
-        self as u16
+        match self {
+            Self::GoingAway => 1001,
+            Self::ProtocolError => 1002,
+            Self::Policy => 1008,
+            Self::TooBig => 1009,
+            Self::Internal => 1011,
+            Self::TryAgainLater => 1013,
+            Self::Key => 4741,
+            Self::Heartbeat => 4742,
+            Self::Message => 4743,
+            Self::BlockingMember => 4744,
+            Self::Url => 4745,
+            Self::App(AppCode(code)) => code,
+        }
+    }
+
+    /// A code of the app's own. Browsers see it as the close event's `code`.
+    ///
+    /// ```
+    /// use sigver::protocol::CloseCode;
+    ///
+    /// const BANNED: CloseCode = CloseCode::app(4001);
+    /// assert_eq!(BANNED.code(), 4001);
+    /// ```
+    ///
+    /// # Panics
+    /// When it is not within 4000 to 4999, or is one of the protocol's: 4741 to 4745.
+    pub const fn app(code: u16) -> Self {
+        assert!(matches!(code, 4000..=4740 | 4746..=4999), "an app's close codes are 4000 to 4740 and 4746 to 4999");
+        Self::App(AppCode(code))
     }
 
     /// What the hub says as the close reason unless it has something more exact to say. At most 123 bytes, as
@@ -54,6 +89,7 @@ impl CloseCode {
             Self::Message => "not a binary protobuf Message of a known type",
             Self::BlockingMember => "the only member did not let a joiner in",
             Self::Url => "the key has to be percent-encoded UTF-8",
+            Self::App(_) => "closed by the app",
         }
     }
 }
@@ -82,6 +118,8 @@ mod tests {
             (CloseCode::Message, 4743),
             (CloseCode::BlockingMember, 4744),
             (CloseCode::Url, 4745),
+            (CloseCode::app(4000), 4000),
+            (CloseCode::app(4999), 4999),
         ];
         for (code, number) in table {
             assert_eq!(code.code(), number);

@@ -40,7 +40,7 @@ mod model;
 mod session;
 mod wire;
 
-pub use close::CloseCode;
+pub use close::{AppCode, CloseCode};
 pub use group::{Action, Event, Group};
 pub use id::{LinkId, MemberId, PeerId};
 pub use key::{GroupKey, KeyError, MAX_KEY_BYTES};

@@ -18,6 +18,17 @@ pub enum Frame {
     Close(Option<CloseFrame>),
 }
 
+impl Frame {
+    /// The bytes of its payload, those of a close code apart.
+    pub(crate) fn payload_len(&self) -> usize {
+        match self {
+            Self::Binary(bytes) | Self::Ping(bytes) | Self::Pong(bytes) => bytes.len(),
+            Self::Text(text) => text.len(),
+            Self::Close(frame) => frame.as_ref().map_or(0, |frame| frame.reason.len()),
+        }
+    }
+}
+
 /// Why a socket is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -9,23 +9,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::extract::ConnectInfo;
 use axum::extract::ws::WebSocketUpgrade;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper::{Request, Response, Uri};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use sigver::memory::Client;
-use sigver::{Frame, Opening, SignalingHub, Transport, TransportError};
+use sigver::{Frame, Opening, SignalingHub, Transport, TransportError, Visitor};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest as _};
 use warp::Filter as _;
-use warp::path::Tail;
+use warp::path::FullPath;
 use warp::ws::Ws;
 
 /// Pauses the clock where there is no network, and fails a test that hangs instead of hanging with it.
@@ -46,11 +49,64 @@ type AnyTransport = dyn Transport<Fault = TransportError, Error = TransportError
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
+/// A request for a peer's socket.
+#[derive(Clone, Debug)]
+pub(crate) struct Knock {
+    tail: String,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl Knock {
+    /// `tail` is what the URL has behind the mount and its slash: `KEY?favored`.
+    pub(crate) fn at(tail: impl Into<String>) -> Self {
+        Self { tail: tail.into(), headers: Vec::new() }
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// By way of a proxy on this machine, from that address.
+    pub(crate) fn from(self, address: impl Into<String>) -> Self {
+        self.header("x-forwarded-for", address)
+    }
+
+    fn request(&self, base: &str) -> Request<()> {
+        let url = format!("{base}{}", self.tail);
+        let mut request = url.into_client_request().expect("a URL");
+        for (name, value) in &self.headers {
+            request.headers_mut().append(*name, value.parse().expect("a header's value"));
+        }
+        request
+    }
+}
+
+/// How a peer was refused.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Refused {
+    Http(u16),
+    Closed(u16),
+}
+
 /// A way into a hub.
 #[async_trait]
 pub(crate) trait Door: Send + Sync {
+    /// Opens a peer's socket, or gets a status other than 101.
+    async fn knock(&self, knock: Knock) -> Result<Peer, u16>;
+
     /// Opens a peer's socket. `tail` is what the URL has behind the mount and its slash: `KEY?favored`.
-    async fn open(&self, tail: &str) -> Peer;
+    async fn open(&self, tail: &str) -> Peer {
+        self.knock(Knock::at(tail)).await.expect("a handshake")
+    }
+
+    /// Opens a socket for who is refused.
+    async fn refused(&self, knock: Knock) -> Refused {
+        match self.knock(knock).await {
+            Ok(mut peer) => Refused::Closed(peer.closed().await),
+            Err(status) => Refused::Http(status),
+        }
+    }
 
     /// A bare connection to the server, where there is one.
     async fn socket(&self) -> Box<dyn Socket>;
@@ -75,6 +131,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// How who gets this status is refused here: by this code where the handshake is not the hub's.
+    pub(crate) fn refusal(self, status: u16, code: u16) -> Refused {
+        match self {
+            Self::Hyper | Self::Axum | Self::Warp | Self::StandAlone | Self::StandAloneTls => Refused::Http(status),
+            Self::Memory | Self::AppHyper | Self::AppAxum | Self::AppWarp => Refused::Closed(code),
+        }
+    }
+
     /// A server of its own with the default limits.
     pub(crate) async fn open(self) -> Box<dyn Door> {
         match self {
@@ -94,46 +158,61 @@ impl Kind {
         match self {
             Self::Axum => {
                 let app = axum::Router::new().nest_service("/signal", sigver::axum::router(hub));
+                let app = app.into_make_service_with_connect_info::<SocketAddr>();
                 tokio::spawn(async move { axum::serve(listener, app).await });
             }
             Self::Warp => {
                 let app = warp::path("signal").and(sigver::warp::filter(hub));
                 tokio::spawn(warp::serve(app).incoming(listener).run());
             }
-            Self::Hyper => _ = tokio::spawn(serve_hyper(listener, sigver::hyper::service(hub).at("/signal"))),
+            Self::Hyper => {
+                let service = sigver::hyper::service(hub).at("/signal");
+                tokio::spawn(serve_hyper(listener, move |client| service.client(client)));
+            }
             Self::AppAxum => {
-                let app = axum::Router::new().fallback(async move |upgrade: WebSocketUpgrade, uri: Uri| {
-                    let opening = opening(&uri);
+                let signal = async move |upgrade: WebSocketUpgrade, client: ConnectInfo<SocketAddr>, head: Parts| {
+                    let visitor = visitor(client.0, head);
                     sigver::axum::configure(upgrade, &hub).on_upgrade(async move |socket| {
-                        hub.serve(sigver::axum::transport(socket), opening).await;
+                        hub.serve(sigver::axum::transport(socket), visitor).await;
                     })
-                });
+                };
+                let app = axum::Router::new().fallback(signal);
+                let app = app.into_make_service_with_connect_info::<SocketAddr>();
                 tokio::spawn(async move { axum::serve(listener, app).await });
             }
             Self::AppWarp => {
                 let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-                let request = warp::path("signal").and(warp::path::tail()).and(query).and(warp::ws());
-                let app = request.map(move |tail: Tail, query: String, upgrade: Ws| {
-                    let hub = hub.clone();
-                    let opening = Opening::from_url(tail.as_str(), Some(&query));
-                    sigver::warp::configure(upgrade, &hub).on_upgrade(async move |socket| {
-                        hub.serve(sigver::warp::transport(socket), opening).await;
-                    })
-                });
+                let head = warp::path::full().and(query).and(warp::header::headers_cloned()).and(warp::addr::remote());
+                let app = head.and(warp::ws()).map(
+                    move |path: FullPath, query: String, headers, client: Option<SocketAddr>, upgrade: Ws| {
+                        let (mut head, ()) = Request::new(()).into_parts();
+                        head.uri = format!("{}?{query}", path.as_str()).trim_end_matches('?').parse().expect("a URI");
+                        head.headers = headers;
+                        let (hub, visitor) = (hub.clone(), visitor(client.expect("over TCP"), head));
+                        sigver::warp::configure(upgrade, &hub).on_upgrade(async move |socket| {
+                            hub.serve(sigver::warp::transport(socket), visitor).await;
+                        })
+                    },
+                );
                 tokio::spawn(warp::serve(app).incoming(listener).run());
             }
             Self::AppHyper => {
-                let app = service_fn(move |request: Request<Incoming>| {
-                    let (hub, opening) = (hub.clone(), opening(request.uri()));
-                    let upgrade = hyper_tungstenite::upgrade(request, Some(sigver::hyper::websocket_config(&hub)));
-                    let (response, socket) = upgrade.expect("the contract opens WebSockets here");
-                    tokio::spawn(async move {
-                        if let Ok(socket) = socket.await {
-                            hub.serve(sigver::hyper::transport(socket), opening).await;
-                        }
-                    });
-                    ready(Ok::<_, Infallible>(response))
-                });
+                let app = move |client| {
+                    let hub = hub.clone();
+                    service_fn(move |mut request: Request<Incoming>| {
+                        let hub = hub.clone();
+                        let config = Some(sigver::hyper::websocket_config(&hub));
+                        let upgrade = hyper_tungstenite::upgrade(&mut request, config);
+                        let (response, socket) = upgrade.expect("the contract opens WebSockets here");
+                        let visitor = visitor(client, request.into_parts().0);
+                        tokio::spawn(async move {
+                            if let Ok(socket) = socket.await {
+                                hub.serve(sigver::hyper::transport(socket), visitor).await;
+                            }
+                        });
+                        ready(Ok::<_, Infallible>(response))
+                    })
+                };
                 tokio::spawn(serve_hyper(listener, app));
             }
             other => unreachable!("{other:?} mounts no hub"),
@@ -142,20 +221,21 @@ impl Kind {
     }
 }
 
-/// What a URL below the mount says.
-fn opening(uri: &Uri) -> Opening {
-    let tail = uri.path().strip_prefix("/signal").expect("the contract stays below the mount");
-    Opening::from_url(tail.strip_prefix('/').unwrap_or(tail), uri.query())
+/// Who asks for a socket of the app's own upgrading.
+fn visitor(client: SocketAddr, head: Parts) -> Visitor {
+    let tail = head.uri.path().strip_prefix("/signal").expect("the contract stays below the mount");
+    let opening = Opening::from_url(tail.strip_prefix('/').unwrap_or(tail), head.uri.query());
+    Visitor::from(opening).address(client.ip()).head(head)
 }
 
-async fn serve_hyper<S>(listener: TcpListener, service: S) -> Infallible
+async fn serve_hyper<S>(listener: TcpListener, service: impl Fn(SocketAddr) -> S) -> Infallible
 where
-    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Send + 'static,
     S::Future: Send,
 {
     loop {
-        let (socket, _) = listener.accept().await.expect("the listener works");
-        let service = service.clone();
+        let (socket, client) = listener.accept().await.expect("the listener works");
+        let service = service(client);
         tokio::spawn(async move {
             // How a peer's connection ends is for the peer's side of the test to see.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).with_upgrades().await;
@@ -167,12 +247,17 @@ struct Memory(SignalingHub);
 
 #[async_trait]
 impl Door for Memory {
-    async fn open(&self, tail: &str) -> Peer {
-        let (key, query) = tail.split_once('?').map_or((tail, None), |(key, query)| (key, Some(query)));
+    async fn knock(&self, knock: Knock) -> Result<Peer, u16> {
+        let (key, query) = knock.tail.split_once('?').map_or((&*knock.tail, None), |(key, query)| (key, Some(query)));
+        let opening = Opening::from_url(key, query);
+        // A key that is in no URL can be said in memory all the same.
+        let tail = format!("?{}", query.unwrap_or_default());
+        let head = Knock { tail, ..knock.clone() }.request("ws://localhost/").into_parts().0;
+        let visitor = Visitor::from(opening).address([127, 0, 0, 1].into()).head(head);
         let (there, here) = sigver::memory::pair(16);
-        let (hub, opening) = (self.0.clone(), Opening::from_url(key, query));
-        tokio::spawn(async move { hub.serve(there, opening).await });
-        Client::new(Box::pin(here))
+        let hub = self.0.clone();
+        tokio::spawn(async move { hub.serve(there, visitor).await });
+        Ok(Client::new(Box::pin(here)))
     }
 
     async fn socket(&self) -> Box<dyn Socket> {
@@ -190,8 +275,8 @@ struct Mounted {
 
 #[async_trait]
 impl Door for Mounted {
-    async fn open(&self, tail: &str) -> Peer {
-        websocket(self, "/signal", tail).await
+    async fn knock(&self, knock: Knock) -> Result<Peer, u16> {
+        websocket(self, "/signal", &knock).await
     }
 
     async fn socket(&self) -> Box<dyn Socket> {
@@ -235,8 +320,8 @@ impl StandAlone {
 
 #[async_trait]
 impl Door for StandAlone {
-    async fn open(&self, tail: &str) -> Peer {
-        websocket(self, "", tail).await
+    async fn knock(&self, knock: Knock) -> Result<Peer, u16> {
+        websocket(self, "", &knock).await
     }
 
     async fn socket(&self) -> Box<dyn Socket> {
@@ -286,9 +371,12 @@ async fn connect(address: SocketAddr) -> Box<dyn Socket> {
     Box::new(socket)
 }
 
-async fn websocket(door: &dyn Door, mount: &str, tail: &str) -> Peer {
-    let slash = if tail.starts_with('?') && !mount.is_empty() { "" } else { "/" };
-    let url = format!("ws://localhost{mount}{slash}{tail}");
-    let (stream, _) = tokio_tungstenite::client_async(url, door.socket().await).await.expect("a WebSocket handshake");
-    Client::new(Box::pin(sigver::hyper::transport(stream)))
+async fn websocket(door: &dyn Door, mount: &str, knock: &Knock) -> Result<Peer, u16> {
+    let slash = if knock.tail.starts_with('?') && !mount.is_empty() { "" } else { "/" };
+    let request = knock.request(&format!("ws://localhost{mount}{slash}"));
+    match tokio_tungstenite::client_async(request, door.socket().await).await {
+        Ok((stream, _)) => Ok(Client::new(Box::pin(sigver::hyper::transport(stream)))),
+        Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
+        Err(error) => panic!("a WebSocket handshake, but {error}"),
+    }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sigver::memory::Heard;
 use sigver::protocol::Message;
-use sigver::{HubBuilder, SignalingHub, Stats};
+use sigver::{Guard, HubBuilder, SignalingHub, Stats};
 
-use crate::door::Kind;
+use crate::door::{Kind, Knock};
 
 crate::over_every_mount! {
     a_peer_that_never_connects_is_1008
@@ -15,6 +15,9 @@ crate::over_every_mount! {
     a_group_over_its_limit_is_1013
     too_many_members_named_are_1008
     a_smaller_message_limit_is_kept
+    one_message_too_many_in_a_second_is_1008
+    one_byte_too_many_in_a_second_is_1008
+    one_connect_too_many_in_a_second_is_1008
     shutdown_closes_everybody_with_1001
 }
 
@@ -129,6 +132,50 @@ async fn a_smaller_message_limit_is_kept(kind: Kind) {
     assert_eq!(peer.closed().await, 1009);
 }
 
+async fn one_message_too_many_in_a_second_is_1008(kind: Kind) {
+    let hub = build(SignalingHub::builder().messages_per_second(100));
+    let door = kind.mount(hub.clone()).await;
+    let [mut flood, mut calm] = [door.open("K").await, door.open("L").await];
+    for _ in 0..1000 {
+        flood.heartbeat().await;
+    }
+    assert_eq!(flood.closed().await, 1008);
+    assert!(calm.ask(1, &[]).await);
+    assert_eq!(hub.stats().turned_away.by(Guard::MessagesPerSecond), 1);
+}
+
+async fn one_byte_too_many_in_a_second_is_1008(kind: Kind) {
+    let hub = build(SignalingHub::builder().bytes_per_second(100_000));
+    let door = kind.mount(hub.clone()).await;
+    let mut flood = door.open("K").await;
+    for _ in 0..20 {
+        flood.content(0, vec![0; 30_000]).await;
+    }
+    assert_eq!(flood.closed().await, 1008);
+    assert_eq!(hub.stats().turned_away.by(Guard::BytesPerSecond), 1);
+}
+
+async fn one_connect_too_many_in_a_second_is_1008(kind: Kind) {
+    let hub = build(SignalingHub::builder().connects_per_second(50));
+    let door = kind.mount(hub.clone()).await;
+    let mut asking = door.open("K").await;
+    let mut answers = 0;
+    loop {
+        asking.connect(1, &[]).await;
+        match asking.hear().await {
+            Heard::Message(Message::Connected(true)) => answers += 1,
+            Heard::Closed(Some(frame)) => {
+                assert_eq!(frame.code, 1008);
+                break;
+            }
+            other => panic!("expected an answer or a close, but heard {other:?}"),
+        }
+        assert!(answers < 5000, "nobody is refused");
+    }
+    assert!(answers >= 50, "{answers}");
+    assert_eq!(hub.stats().turned_away.by(Guard::ConnectsPerSecond), 1);
+}
+
 async fn shutdown_closes_everybody_with_1001(kind: Kind) {
     let hub = SignalingHub::new();
     let door = kind.mount(hub.clone()).await;
@@ -144,10 +191,11 @@ async fn shutdown_closes_everybody_with_1001(kind: Kind) {
         }
     };
     tokio::join!(hub.shutdown(), closed);
-    assert_eq!(hub.stats(), Stats::default());
-    assert_eq!(door.open("K").await.closed().await, 1001);
+    let Stats { peers, groups, links, .. } = hub.stats();
+    assert_eq!((peers, groups, links), (0, 0, 0));
+    assert_eq!(door.refused(Knock::at("K")).await, kind.refusal(503, 1001));
 }
 
-fn build(builder: HubBuilder) -> SignalingHub {
+pub(crate) fn build(builder: HubBuilder) -> SignalingHub {
     builder.build().expect("sound limits")
 }

@@ -70,6 +70,7 @@ macro_rules! over_every_socket {
 
 mod bad_input;
 mod door;
+mod entrance;
 mod frames;
 mod groups;
 mod heartbeats;

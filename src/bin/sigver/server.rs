@@ -35,7 +35,7 @@ pub(crate) async fn run(host: &str, port: u16, tls: Option<TlsAcceptor>) -> Resu
     let signal = loop {
         tokio::select! {
             (socket, peer) = accept(&listener) => {
-                tokio::spawn(connection(socket, peer, tls.clone(), service.clone()));
+                tokio::spawn(connection(socket, peer, tls.clone(), service.client(peer)));
             }
             signal = stop.asked() => break signal,
         }

@@ -1,0 +1,137 @@
+//! The way in: who wants to open a socket, and whether the hub lets it.
+
+mod addresses;
+mod admission;
+mod origins;
+#[cfg(feature = "hyper")]
+mod proxies;
+mod refusal;
+mod ticket;
+mod visitor;
+
+use std::sync::Arc;
+
+pub(super) use addresses::Addresses;
+pub use admission::{Admission, Pass};
+pub(super) use origins::Origins;
+#[cfg(feature = "hyper")]
+pub(super) use proxies::Proxies;
+#[cfg(feature = "hyper")]
+pub use proxies::ProxyHeader;
+pub use refusal::Refusal;
+pub use ticket::Ticket;
+pub use visitor::Visitor;
+
+use super::{Opening, Shared, SignalingHub};
+use crate::protocol::GroupKey;
+
+/// What [`SignalingHub::serve`] takes beside a socket: a key, an [`Opening`] or a [`Visitor`], all of which it asks the
+/// guards about; or what came of asking them before, a [`Ticket`] or a [`Refusal`].
+#[derive(Debug)]
+pub struct Entrance(pub(super) Step);
+
+#[derive(Debug)]
+pub(super) enum Step {
+    Ask(Visitor),
+    In(Ticket),
+    Out(Refusal),
+}
+
+/// What checks a peer before it is let in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Guards {
+    pub(in crate::hub) admission: Option<Arc<dyn Admission>>,
+    pub(in crate::hub) origins: Option<Origins>,
+    #[cfg(feature = "hyper")]
+    pub(in crate::hub) proxies: Proxies,
+}
+
+impl SignalingHub {
+    /// Asks the guards whether a peer may open a socket.
+    ///
+    /// [`SignalingHub::serve`] does it by itself; the adapters do it before they accept a handshake, so that a refusal
+    /// can be an HTTP status. What is not about HTTP can be refused by a close code only, as a browser cannot read the
+    /// status of a WebSocket: serve the refusal then, and the peer is told.
+    ///
+    /// In this order: a drain, the origin, the address's new peers per second and peers, the peers in all, the key, and
+    /// the app's [`Admission`].
+    ///
+    /// # Errors
+    /// The refusal.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or the ticket that it gave, leaves nothing behind.
+    pub async fn admit(&self, visitor: impl Into<Visitor>) -> Result<Ticket, Refusal> {
+        self.shared.admit(visitor.into()).await
+    }
+}
+
+impl Shared {
+    pub(super) async fn admit(self: &Arc<Self>, visitor: Visitor) -> Result<Ticket, Refusal> {
+        let (mut ticket, visitor) = self.check(visitor)?;
+        if let Some(admission) = &self.guards.admission {
+            let pass = admission::ask(&**admission, visitor, self.limits.admission_within).await?;
+            ticket.take_pass(pass);
+        }
+        Ok(ticket)
+    }
+
+    /// Every check but the app's own.
+    pub(super) fn check(self: &Arc<Self>, visitor: Visitor) -> Result<(Ticket, Visitor), Refusal> {
+        if self.is_leaving() {
+            return Err(Refusal::leaving());
+        }
+        if let Some(origins) = &self.guards.origins {
+            origins.check(visitor.page_origin())?;
+        }
+        #[cfg(feature = "hyper")]
+        let visitor = visitor.past(&self.guards.proxies);
+        let place = visitor.client_address().map(|address| Addresses::enter(self, address)).transpose()?;
+        let count = self.count_peer()?;
+        let key = visitor.key()?.clone();
+        let ticket = Ticket::new(key, &visitor, count, place);
+        Ok((ticket, visitor))
+    }
+}
+
+impl From<Visitor> for Entrance {
+    fn from(visitor: Visitor) -> Self {
+        Self(Step::Ask(visitor))
+    }
+}
+
+impl From<Opening> for Entrance {
+    fn from(opening: Opening) -> Self {
+        Visitor::from(opening).into()
+    }
+}
+
+impl From<&str> for Entrance {
+    fn from(key: &str) -> Self {
+        Opening::from(key).into()
+    }
+}
+
+impl From<GroupKey> for Entrance {
+    fn from(key: GroupKey) -> Self {
+        Opening::from(key).into()
+    }
+}
+
+impl From<Ticket> for Entrance {
+    fn from(ticket: Ticket) -> Self {
+        Self(Step::In(ticket))
+    }
+}
+
+impl From<Refusal> for Entrance {
+    fn from(refusal: Refusal) -> Self {
+        Self(Step::Out(refusal))
+    }
+}
+
+impl From<Result<Ticket, Refusal>> for Entrance {
+    fn from(asked: Result<Ticket, Refusal>) -> Self {
+        asked.map_or_else(Self::from, Self::from)
+    }
+}

@@ -1,0 +1,166 @@
+//! Where a peer comes from when there are proxies in between.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::HeaderMap;
+use http::header::{FORWARDED, HeaderName};
+use ipnet::IpNet;
+
+use super::Visitor;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The header by which proxies say whom they speak for.
+///
+/// Choose the one that the proxies themselves write: the other one comes from the peer as it is, who may say anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`, what most proxies write.
+    XForwardedFor,
+    /// `Forwarded`, RFC 7239.
+    Forwarded,
+}
+
+/// The proxies that are believed.
+#[derive(Clone, Debug, Default)]
+pub(in crate::hub) struct Proxies {
+    trusted: Vec<IpNet>,
+    header: Option<ProxyHeader>,
+}
+
+impl Proxies {
+    pub(in crate::hub) fn new(header: ProxyHeader) -> Self {
+        Self { trusted: Vec::new(), header: Some(header) }
+    }
+
+    /// Adds an address or a network, or says what it has to be.
+    pub(in crate::hub) fn trust(&mut self, text: &str) -> Result<(), &'static str> {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let network = network.map_err(|_| "an IP address or a network, such as 10.0.0.0/8")?;
+        if network.prefix_len() == 0 {
+            return Err("a network of the proxies: 0.0.0.0/0 would believe everybody");
+        }
+        self.trusted.push(network);
+        Ok(())
+    }
+
+    /// The first address, seen from here, that is none of a trusted proxy.
+    pub(super) fn client(&self, visitor: &Visitor) -> Option<IpAddr> {
+        let mut client = visitor.client_address()?.to_canonical();
+        let (Some(header), Some(head)) = (self.header, visitor.request()) else { return Some(client) };
+        let mut claims = claims(&head.headers, header);
+        while self.trusts(client) {
+            match claims.pop() {
+                Some(Some(before)) => client = before.to_canonical(),
+                // There is nobody before this one, or nobody who can be named.
+                Some(None) | None => break,
+            }
+        }
+        Some(client)
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// Whom each proxy says that it speaks for, the farthest first. `None` for what is no address: `unknown`, `_hidden`.
+fn claims(headers: &HeaderMap, header: ProxyHeader) -> Vec<Option<IpAddr>> {
+    let name = match header {
+        ProxyHeader::XForwardedFor => X_FORWARDED_FOR,
+        ProxyHeader::Forwarded => FORWARDED,
+    };
+    let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
+    match header {
+        ProxyHeader::XForwardedFor => lines.flat_map(|line| line.split(',')).map(address).collect(),
+        ProxyHeader::Forwarded => lines.flat_map(|line| split(line, ',')).map(forwarded_for).collect(),
+    }
+}
+
+/// The `for` of one element of `Forwarded`.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let mut pairs = split(element, ';').filter_map(|pair| pair.split_once('='));
+    let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    address(node.trim().trim_matches('"'))
+}
+
+/// Splits outside of quotes.
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    text.split(move |c| {
+        quoted ^= c == '"';
+        c == separator && !quoted
+    })
+}
+
+/// An address, with or without a port, one of IPv6 in brackets then.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who the client is, for a connection from `peer`, with 10.0.0.0/8 and fd00::/8 trusted.
+    fn client(header: ProxyHeader, peer: &str, lines: &[(&str, &str)]) -> String {
+        let mut proxies = Proxies::new(header);
+        ["10.0.0.0/8", "fd00::/8", "192.0.2.200"].iter().for_each(|text| proxies.trust(text).expect(text));
+        let mut request = http::Request::builder();
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).expect("a request").into_parts();
+        let visitor = Visitor::from("K").address(address(peer).expect("an address")).head(head);
+        proxies.client(&visitor).expect("it has an address").to_string()
+    }
+
+    #[test]
+    fn x_forwarded_for_is_read_from_the_right_and_only_past_trusted_proxies() {
+        let client = |peer, value| client(ProxyHeader::XForwardedFor, peer, &[("x-forwarded-for", value)]);
+        assert_eq!(client("10.0.0.1", "192.0.2.7"), "192.0.2.7");
+        assert_eq!(client("10.0.0.1", "1.1.1.1, 192.0.2.7"), "192.0.2.7", "what a client wrote itself");
+        assert_eq!(client("10.0.0.1", "192.0.2.7, 10.2.3.4, 192.0.2.200"), "192.0.2.7");
+        assert_eq!(client("192.0.2.9", "1.1.1.1"), "192.0.2.9", "who is no proxy says nothing");
+        assert_eq!(client("10.0.0.1", "10.0.0.2, 10.0.0.3"), "10.0.0.2", "trusted all the way");
+        assert_eq!(client("10.0.0.1", "192.0.2.7:1234"), "192.0.2.7");
+        assert_eq!(client("::ffff:10.0.0.1", "[2001:db8::1]:443"), "2001:db8::1");
+        for silent in ["", "unknown", "1.1.1.1, garbage", ",", "300.1.1.1"] {
+            assert_eq!(client("10.0.0.1", silent), "10.0.0.1", "{silent}");
+        }
+    }
+
+    #[test]
+    fn more_lines_are_one_list() {
+        let lines = [("x-forwarded-for", "192.0.2.7"), ("x-forwarded-for", "10.0.0.2")];
+        assert_eq!(client(ProxyHeader::XForwardedFor, "10.0.0.1", &lines), "192.0.2.7");
+    }
+
+    #[test]
+    fn forwarded_is_read_as_rfc_7239_writes_it() {
+        let client = |value| client(ProxyHeader::Forwarded, "fd00::1", &[("forwarded", value)]);
+        assert_eq!(client("for=192.0.2.60;proto=http;by=203.0.113.43"), "192.0.2.60");
+        assert_eq!(client("For=\"[2001:db8:cafe::17]:4711\""), "2001:db8:cafe::17");
+        assert_eq!(client("for=1.1.1.1, for=192.0.2.43, for=10.9.9.9;host=\"a,b;for=2.2.2.2\""), "192.0.2.43");
+        for hidden in ["for=unknown", "for=_hidden", "proto=https", "for", "\"for=1.1.1.1"] {
+            assert_eq!(client(hidden), "fd00::1", "{hidden}");
+        }
+    }
+
+    #[test]
+    fn only_the_chosen_header_is_read() {
+        let lines = [("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "2.2.2.2")];
+        assert_eq!(client(ProxyHeader::XForwardedFor, "10.0.0.1", &lines), "2.2.2.2");
+        assert_eq!(client(ProxyHeader::Forwarded, "10.0.0.1", &lines), "1.1.1.1");
+    }
+
+    #[test]
+    fn what_is_no_network_is_an_error() {
+        for wrong in ["", "proxy.example", "10.0.0.0/33", "0.0.0.0/0", "::/0"] {
+            assert!(Proxies::new(ProxyHeader::Forwarded).trust(wrong).is_err(), "{wrong}");
+        }
+    }
+}
