@@ -38,6 +38,7 @@
 //! | `axum` | `sigver::axum`: `handler` and `router` |
 //! | `warp` | `sigver::warp`: a filter |
 //! | `http2` | WebSockets over HTTP/2 in axum and hyper servers that speak it |
+//! | `signed-keys` | `SignedKeys`: keys that expire, signed with HMAC-SHA256 |
 //! | `cli` | the stand-alone server `sigver` |
 //! | `full` | all of these |
 
@@ -57,6 +58,8 @@ pub use adapter::memory;
 pub use adapter::warp;
 #[cfg(feature = "hyper")]
 pub use hub::ProxyHeader;
+#[cfg(feature = "signed-keys")]
+pub use hub::SignedKeys;
 pub use hub::{Admission, Entrance, Guard, Pass, Refusal, Ticket, Visitor};
 pub use hub::{ConfigError, Ending, HubBuilder, Opening, SignalingHub, Stats, TurnedAway};
 pub use transport::{CloseFrame, Frame, Transport, TransportError};

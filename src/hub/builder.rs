@@ -344,7 +344,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    fn new(field: &'static str, value: String, rule: &'static str) -> Self {
+    pub(super) fn new(field: &'static str, value: String, rule: &'static str) -> Self {
         Self { field, value, rule }
     }
 

@@ -34,6 +34,8 @@ use connection::Connection;
 pub use ending::Ending;
 #[cfg(feature = "hyper")]
 pub use entrance::ProxyHeader;
+#[cfg(feature = "signed-keys")]
+pub use entrance::SignedKeys;
 use entrance::{Addresses, Guards, Step};
 pub use entrance::{Admission, Entrance, Pass, Refusal, Ticket, Visitor};
 pub use guard::Guard;

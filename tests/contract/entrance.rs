@@ -1,10 +1,10 @@
 //! Who may come in, and how the others are told.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sigver::memory::Heard;
 use sigver::protocol::{CloseCode, GroupKey};
-use sigver::{Guard, Pass, ProxyHeader, Refusal, SignalingHub, Visitor};
+use sigver::{Guard, Pass, ProxyHeader, Refusal, SignalingHub, SignedKeys, Visitor};
 
 use crate::door::{Door, Kind, Knock, Refused};
 use crate::limits::build;
@@ -21,6 +21,7 @@ crate::over_every_mount! {
     a_token_in_the_query_admits
     a_token_before_the_key_admits_and_is_no_part_of_it
     a_subprotocol_admits
+    a_signed_key_admits_until_it_expires
     pages_of_other_origins_get_403
     without_an_origin_needs_the_switch
     one_peer_too_many_in_all_is_1013
@@ -194,6 +195,21 @@ async fn a_token_before_the_key_admits_and_is_no_part_of_it(kind: Kind) {
     assert!(!bob.ask(2, &[]).await);
     assert_eq!(door.refused(Knock::at("eve/K")).await, Refused::Closed(4001));
     assert_eq!(door.refused(Knock::at("alice/")).await, Refused::Closed(4741));
+}
+
+async fn a_signed_key_admits_until_it_expires(kind: Kind) {
+    let keys = SignedKeys::new([7; 32]).expect("32 bytes");
+    let sign = |expires| keys.sign(&GroupKey::new("room").expect("a key"), expires).expect("short enough");
+    let now = SystemTime::now();
+    let [good, later] = [60, 61].map(|seconds| sign(now + Duration::from_secs(seconds)));
+    let over = sign(now - Duration::from_secs(1));
+    let door = kind.mount(build(SignalingHub::builder().admission(keys.clone()))).await;
+    let [mut alice, mut bob] = [door.open(&good).await, door.open(&later).await];
+    assert!(alice.ask(1, &[]).await);
+    assert!(!bob.ask(2, &[]).await, "one group");
+    for bad in [&over, "room", &good.replace("room", "other")] {
+        assert_eq!(door.refused(Knock::at(bad)).await, Refused::Closed(1008), "{bad}");
+    }
 }
 
 async fn a_subprotocol_admits(kind: Kind) {

@@ -3,7 +3,7 @@
 //! In memory the clock is paused. Over TCP it runs, and nothing waits for it: a rule whose times can be seen is
 //! given short ones there.
 
-#![cfg(all(feature = "axum", feature = "cli", feature = "hyper", feature = "warp"))]
+#![cfg(all(feature = "axum", feature = "cli", feature = "hyper", feature = "signed-keys", feature = "warp"))]
 
 /// Makes a test of each rule for each door named.
 macro_rules! over {

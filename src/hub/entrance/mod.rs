@@ -6,6 +6,8 @@ mod origins;
 #[cfg(feature = "hyper")]
 mod proxies;
 mod refusal;
+#[cfg(feature = "signed-keys")]
+mod signed;
 mod ticket;
 mod visitor;
 
@@ -19,6 +21,8 @@ pub(super) use proxies::Proxies;
 #[cfg(feature = "hyper")]
 pub use proxies::ProxyHeader;
 pub use refusal::Refusal;
+#[cfg(feature = "signed-keys")]
+pub use signed::SignedKeys;
 pub use ticket::Ticket;
 pub use visitor::Visitor;
 
