@@ -62,6 +62,7 @@ pub use hub::ProxyHeader;
 pub use hub::SignedKeys;
 pub use hub::{Admission, Entrance, Guard, Pass, Refusal, Ticket, Visitor};
 pub use hub::{ConfigError, Ending, HubBuilder, Opening, SignalingHub, Stats, TurnedAway};
+pub use hub::{Departure, GroupSnapshot, HubEvent, PeerSnapshot};
 pub use transport::{CloseFrame, Frame, Transport, TransportError};
 
 /// The README's snippets compile.

@@ -33,12 +33,11 @@ pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, visitor
         *response.status_mut() = StatusCode::from_u16(status).expect("a refusal's status is one");
         return response;
     }
-    tokio::spawn(serve(upgrade, hub.expect_socket(), hub, asked.into()));
+    tokio::spawn(serve(upgrade, hub.expect(asked), hub));
     response
 }
 
-/// `_expected` makes a shutdown wait from before the first poll on.
-async fn serve(upgrade: OnUpgrade, _expected: impl Send, hub: SignalingHub, entrance: Entrance) {
+async fn serve(upgrade: OnUpgrade, entrance: Entrance, hub: SignalingHub) {
     match timeout(hub.limits().upgrade_within, upgrade).await {
         Ok(Ok(upgraded)) => {
             let config = Some(hub.limits().websocket_config());

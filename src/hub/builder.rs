@@ -35,6 +35,7 @@ pub(crate) struct Limits {
     pub(crate) connects_per_second: u32,
     pub(crate) admission_within: Duration,
     pub(crate) read_buffer_bytes: usize,
+    pub(crate) kept_events: usize,
 }
 
 impl Default for Limits {
@@ -60,6 +61,7 @@ impl Default for Limits {
             connects_per_second: 1000,
             admission_within: Duration::from_secs(5),
             read_buffer_bytes: 4096,
+            kept_events: 1024,
         }
     }
 }
@@ -274,6 +276,13 @@ impl HubBuilder {
         self
     }
 
+    /// How many events wait for a reader of [`SignalingHub::events`]: 1024, and 65 536 at most. They take some 128 bytes
+    /// each, once somebody reads events.
+    pub fn kept_events(mut self, count: usize) -> Self {
+        self.limits.kept_events = count;
+        self
+    }
+
     /// The hub.
     ///
     /// # Errors
@@ -329,6 +338,9 @@ impl HubBuilder {
         }
         if !(512..=128 * 1024).contains(&limits.read_buffer_bytes) {
             return wrong("read_buffer_bytes", limits.read_buffer_bytes.to_string(), "512 to 131072");
+        }
+        if !(1..=1 << 16).contains(&limits.kept_events) {
+            return wrong("kept_events", limits.kept_events.to_string(), "1 to 65536");
         }
         Ok(SignalingHub::with(self.limits, self.guards))
     }
@@ -386,6 +398,8 @@ mod tests {
             (new().connects_per_second(0), "connects_per_second"),
             (new().admission_within(zero), "admission_within"),
             (new().origins(["https://app.example", "app.example"]), "origins"),
+            (new().kept_events(0), "kept_events"),
+            (new().kept_events(65_537), "kept_events"),
             (new().read_buffer_bytes(511), "read_buffer_bytes"),
             (new().read_buffer_bytes(1 << 20), "read_buffer_bytes"),
         ] {

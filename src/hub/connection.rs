@@ -15,7 +15,7 @@ use super::allowance::Allowance;
 use super::closing::Closing;
 use super::deadlines::{Deadlines, Due};
 use super::outbox::Outbox;
-use super::{Ending, Guard, Limits, Seat, Shared};
+use super::{Departure, Ending, Guard, Limits, Seat, Shared};
 use crate::protocol::{CloseCode, Message, Request, Session};
 use crate::transport::{Frame, Transport, TransportError};
 
@@ -49,7 +49,7 @@ enum Stop {
     /// The peer has to go.
     Close(Closing),
     /// The socket failed.
-    Failed(TransportError),
+    Lost(TransportError),
 }
 
 impl<T: Transport> Connection<'_, T> {
@@ -78,7 +78,7 @@ impl<T: Transport> Connection<'_, T> {
             .await
         };
         let outbox = seat.outbox().clone();
-        drop(seat);
+        seat.leave(stop.departure());
         // Rare and large, so not part of every peer's future.
         Box::pin(stop.carry_out(transport, batch, &outbox, shared)).await
     }
@@ -125,7 +125,7 @@ impl<T: Transport> Connection<'_, T> {
                     self.allowance.take_message(frame.payload_len(), &self.shared.limits, now)?;
                     self.receive(frame, now)?;
                 }
-                Poll::Ready(Some(Err(error))) => return Err(Stop::Failed(error.into())),
+                Poll::Ready(Some(Err(error))) => return Err(Stop::failed(error, &self.shared.limits)),
                 Poll::Ready(None) => return Err(Stop::Left(None)),
                 Poll::Pending => return Ok(false),
             }
@@ -167,6 +167,7 @@ impl<T: Transport> Connection<'_, T> {
     }
 
     fn feed(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
+        let failed = |error| Stop::failed(error, &self.shared.limits);
         loop {
             if self.batch.is_empty() {
                 match self.seat.outbox().poll_take(self.batch, cx) {
@@ -176,19 +177,19 @@ impl<T: Transport> Connection<'_, T> {
                 }
             }
             while !self.batch.is_empty() {
-                if self.transport.as_mut().poll_ready(cx).map_err(Stop::failed)?.is_pending() {
+                if self.transport.as_mut().poll_ready(cx).map_err(failed)?.is_pending() {
                     return Ok(true);
                 }
                 if let Some(bytes) = self.batch.pop_front() {
                     self.heartbeat_waits &= bytes == Message::HEARTBEAT;
-                    self.transport.as_mut().start_send(Frame::Binary(bytes)).map_err(Stop::failed)?;
+                    self.transport.as_mut().start_send(Frame::Binary(bytes)).map_err(failed)?;
                     self.unflushed = true;
                     self.progress = true;
                 }
             }
         }
         if self.unflushed {
-            self.unflushed = self.transport.as_mut().poll_flush(cx).map_err(Stop::failed)?.is_pending();
+            self.unflushed = self.transport.as_mut().poll_flush(cx).map_err(failed)?.is_pending();
             self.heartbeat_waits &= self.unflushed;
         }
         Ok(self.unflushed)
@@ -196,8 +197,20 @@ impl<T: Transport> Connection<'_, T> {
 }
 
 impl Stop {
-    fn failed(error: impl Into<TransportError>) -> Self {
-        Self::Failed(error.into())
+    fn departure(&self) -> Departure {
+        match self {
+            Self::Left(code) => Departure::Left(*code),
+            Self::Lost(_) => Departure::Lost,
+            Self::Close(closing) => Departure::Closed(closing.code()),
+        }
+    }
+
+    fn failed(error: impl Into<TransportError>, limits: &Limits) -> Self {
+        match error.into() {
+            TransportError::TooBig(_) => limits.too_big().into(),
+            TransportError::Malformed(_) => Closing::from(CloseCode::ProtocolError).into(),
+            error @ TransportError::Lost(_) => Self::Lost(error),
+        }
     }
 
     async fn carry_out<T: Transport>(
@@ -210,9 +223,7 @@ impl Stop {
         let limits = &shared.limits;
         let closing = match self {
             Self::Close(closing) => closing,
-            Self::Failed(TransportError::TooBig(_)) => limits.too_big(),
-            Self::Failed(TransportError::Malformed(_)) => CloseCode::ProtocolError.into(),
-            Self::Failed(error @ TransportError::Lost(_)) => return Ending::Lost(error),
+            Self::Lost(error) => return Ending::Lost(error),
             Self::Left(code) => {
                 // The transport answers the peer's goodbye. If it cannot, the peer is gone all the same.
                 let _: Result<Result<(), T::Fault>, _> = timeout(limits.close_within, transport.close()).await;

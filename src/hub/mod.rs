@@ -5,8 +5,10 @@ mod builder;
 mod closing;
 mod connection;
 mod deadlines;
+mod departure;
 mod ending;
 mod entrance;
+mod events;
 mod guard;
 mod link_ids;
 mod opening;
@@ -15,6 +17,7 @@ mod rate;
 mod registry;
 mod room;
 mod seat;
+mod snapshot;
 mod stats;
 
 use std::collections::VecDeque;
@@ -24,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::protocol::{CloseCode, PeerId};
 use crate::transport::Transport;
@@ -38,11 +41,14 @@ pub use entrance::ProxyHeader;
 pub use entrance::SignedKeys;
 use entrance::{Addresses, Guards, Step};
 pub use entrance::{Admission, Entrance, Pass, Refusal, Ticket, Visitor};
+use events::Listeners;
+pub use events::{Departure, HubEvent};
 pub use guard::Guard;
 use link_ids::LinkIds;
 pub use opening::Opening;
 use registry::Registry;
 use seat::Seat;
+pub use snapshot::{GroupSnapshot, PeerSnapshot};
 use stats::{Count, Counters};
 pub use stats::{Stats, TurnedAway};
 
@@ -79,6 +85,7 @@ struct Shared {
     limits: Limits,
     guards: Guards,
     addresses: Addresses,
+    listeners: Listeners,
     registry: Registry,
     link_ids: LinkIds,
     counters: Counters,
@@ -113,6 +120,7 @@ impl SignalingHub {
             limits,
             guards,
             addresses: Addresses::default(),
+            listeners: Listeners::default(),
             registry: Registry::default(),
             link_ids: LinkIds::default(),
             counters: Counters::default(),
@@ -135,10 +143,10 @@ impl SignalingHub {
         self.shared.turned_away(Some(Guard::UpgradeWithin), "the upgrade took too long");
     }
 
-    /// Counts a socket that is about to be served, for [`SignalingHub::shutdown`] to wait for.
+    /// Counts a socket before it is there, for [`SignalingHub::shutdown`] to wait for.
     #[cfg(feature = "hyper")]
-    pub(crate) fn expect_socket(&self) -> impl Send + use<> {
-        Count::up(&self.shared.counters.sockets)
+    pub(crate) fn expect(&self, entrance: impl Into<Entrance>) -> Entrance {
+        Entrance { expected: Some(Count::up(&self.shared.counters.sockets)), ..entrance.into() }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -158,24 +166,22 @@ impl SignalingHub {
     /// links, and drops the transport without a close code.
     pub async fn serve<T: Transport>(&self, transport: T, entrance: impl Into<Entrance>) -> Ending {
         let shared = &self.shared;
-        let _open = Count::up(&shared.counters.sockets);
+        let Entrance { step, expected } = entrance.into();
+        let _open = expected.unwrap_or_else(|| Count::up(&shared.counters.sockets));
         let mut transport = pin!(transport);
-        let asked = match entrance.into().0 {
+        let asked = match *step {
             Step::In(ticket) => Ok(ticket),
             Step::Out(refusal) => Err(refusal),
-            // Boxed, as it is soon over: it would be part of every peer's future.
+            // Boxed as well.
             Step::Ask(visitor) if shared.guards.admission.is_some() => Box::pin(shared.admit(visitor)).await,
             Step::Ask(visitor) => shared.check(visitor).map(|(ticket, _)| ticket),
         };
         let seat = asked.map_err(|refusal| refusal.closing).and_then(|ticket| Seat::take(shared, ticket));
         let ending = match seat {
-            Ok(seat) => {
-                tracing::debug!(peer = seat.peer().0, "peer opened");
-                Connection::run(seat, transport.as_mut(), shared).await
-            }
+            Ok(seat) => Connection::run(seat, transport.as_mut(), shared).await,
             Err(closing) => Box::pin(closing.carry_out(transport, VecDeque::new(), shared)).await,
         };
-        tracing::debug!(%ending, "peer closed");
+        tracing::debug!(%ending, "socket closed");
         ending
     }
 
@@ -189,24 +195,6 @@ impl SignalingHub {
             relayed: registry.relayed(),
             turned_away: counters.turned_away(),
         }
-    }
-
-    /// Closes all peers with 1001, as well as those that come from now on, and waits until their sockets are closed.
-    ///
-    /// A peer that does not answer the close, or does not read, is dropped after [`HubBuilder::close_within`]. The wait
-    /// takes at most twice that, however many new peers come. HTTP servers' own graceful shutdown does not know of
-    /// upgraded sockets: call this beside it.
-    ///
-    /// # Cancel safety
-    /// Dropping the future does not take the closes back.
-    pub async fn shutdown(&self) {
-        // Before the walk: a peer takes its seat and then looks at this, so one of the two sees the other.
-        self.shared.leaving.store(true, Ordering::SeqCst);
-        for room in self.shared.registry.snapshot() {
-            room.close_all(&Refusal::leaving().closing, &self.shared.link_ids);
-        }
-        // Who is left after that came later, and is on its way out.
-        let _ = timeout(2 * self.shared.limits.close_within, self.shared.counters.sockets.none()).await;
     }
 }
 
@@ -225,6 +213,7 @@ impl Shared {
         if let Some(guard) = guard {
             self.counters.turned_away[guard as usize].fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%guard, reason, "turned away");
+            self.listeners.tell(|| HubEvent::TurnedAway { guard, reason: reason.into() });
         }
     }
 

@@ -103,6 +103,12 @@ impl Outbox {
         batch.append(&mut queue.frames);
     }
 
+    /// How many messages wait, and how many bytes.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let queue = self.queue.lock().expect("nothing panics under this lock");
+        (queue.frames.len(), queue.bytes)
+    }
+
     #[cfg(test)]
     pub(super) fn closed(&self) -> Option<CloseCode> {
         self.queue.lock().expect("nothing panics under this lock").closed.as_ref().map(|closing| closing.code())

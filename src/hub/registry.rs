@@ -39,10 +39,25 @@ struct Entry {
 const KEPT_CAPACITY: usize = 64;
 
 impl Registry {
+    /// The room of a key, if there is one.
+    pub(super) fn find(&self, key: &GroupKey) -> Option<Arc<Room>> {
+        let rooms = self.shards[self.shard(key)].rooms.lock().expect("nothing panics under this lock");
+        rooms.get(key).map(|entry| entry.room.clone())
+    }
+
+    /// What stands for a key in a log: the same for as long as the hub lives, and of no use to anybody else.
+    pub(super) fn hash(&self, key: &GroupKey) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    fn shard(&self, key: &GroupKey) -> usize {
+        self.hash(key) as usize & (self.shards.len() - 1)
+    }
+
     /// The room of a key, made if there is none and there are fewer than `most`. Each room that this gives is paid back
-    /// by one [`Registry::exit`].
-    pub(super) fn enter(&self, key: &GroupKey, most: usize) -> Option<Arc<Room>> {
-        let shard = self.hasher.hash_one(key) as usize & (self.shards.len() - 1);
+    /// by one [`Registry::exit`]. Says whether it is new, too.
+    pub(super) fn enter(&self, key: &GroupKey, most: usize) -> Option<(Arc<Room>, bool)> {
+        let shard = self.shard(key);
         let mut rooms = self.shards[shard].rooms.lock().expect("nothing panics under this lock");
         let entry = match rooms.entry(key.clone()) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -52,18 +67,20 @@ impl Registry {
             }
         };
         entry.seats += 1;
-        Some(entry.room.clone())
+        Some((entry.room.clone(), entry.seats == 1))
     }
 
-    /// Gives back one entry; an empty room is gone.
-    pub(super) fn exit(&self, room: &Room) {
+    /// Gives back one entry; an empty room is gone, which it says.
+    pub(super) fn exit(&self, room: &Room) -> bool {
         let mut rooms = self.shards[room.shard()].rooms.lock().expect("nothing panics under this lock");
         let entry = rooms.get_mut(room.key()).expect("a room stays for as long as somebody is in it");
         entry.seats -= 1;
-        if entry.seats == 0 {
+        let is_gone = entry.seats == 0;
+        if is_gone {
             rooms.remove(room.key());
             shrink(&mut rooms);
         }
+        is_gone
     }
 
     pub(super) fn count_relayed(&self, room: &Room) {
@@ -116,8 +133,8 @@ mod tests {
     fn a_rush_of_keys_leaves_no_memory_behind() {
         let registry = Registry::default();
         let enter = |n: u32| registry.enter(&GroupKey::new(&n.to_string()).expect("a key"), usize::MAX);
-        let rooms: Vec<_> = (0..100_000).map(|n| enter(n).expect("there is room for all")).collect();
-        rooms.iter().for_each(|room| registry.exit(room));
+        let rooms: Vec<_> = (0..100_000).map(|n| enter(n).expect("there is room for all").0).collect();
+        assert!(rooms.iter().all(|room| registry.exit(room)));
         let capacity = |shard: &Shard| shard.rooms.lock().expect("nothing panicked").capacity();
         let kept = registry.shards.iter().map(capacity).max().expect("there are shards");
         assert!(kept <= 8 * KEPT_CAPACITY, "{kept}");

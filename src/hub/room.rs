@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use rustc_hash::FxBuildHasher;
 
 use super::closing::Closing;
 use super::outbox::Outbox;
-use super::{Limits, LinkIds};
+use super::{GroupSnapshot, Limits, LinkIds, PeerSnapshot, Ticket};
 use crate::protocol::{Action, CloseCode, Event, Group, GroupKey, Message, PeerId};
 
 /// Where a group's events happen one after the other.
@@ -25,9 +26,24 @@ pub(super) struct Room {
 #[derive(Debug, Default)]
 struct State {
     group: Group,
-    outboxes: HashMap<PeerId, Arc<Outbox>, FxBuildHasher>,
+    seated: HashMap<PeerId, Seated, FxBuildHasher>,
     /// What the last event brought about: empty, and kept for its memory.
     actions: Vec<Action>,
+}
+
+/// What a room knows of a peer beside its part in the group.
+#[derive(Debug)]
+struct Seated {
+    outbox: Arc<Outbox>,
+    ticket: Arc<Ticket>,
+}
+
+/// What came of what a peer asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Nothing,
+    Relayed { bytes: usize },
+    Answered { admitted: bool },
 }
 
 /// How many actions a room keeps room for. More come only when a member with many joiners leaves.
@@ -50,44 +66,84 @@ impl Room {
     pub(super) fn join(
         &self,
         peer: PeerId,
-        favored: bool,
+        ticket: &Arc<Ticket>,
         outbox: &Arc<Outbox>,
         limits: &Limits,
         link_ids: &LinkIds,
     ) -> bool {
         let state = &mut *self.lock(link_ids);
-        if state.outboxes.len() >= limits.max_peers_per_group {
+        if state.seated.len() >= limits.max_peers_per_group {
             return false;
         }
-        state.group.handle(Event::Join { peer, favored }, &mut state.actions);
-        state.outboxes.insert(peer, outbox.clone());
+        state.group.handle(Event::Join { peer, favored: ticket.favored }, &mut state.actions);
+        state.seated.insert(peer, Seated { outbox: outbox.clone(), ticket: ticket.clone() });
         true
     }
 
-    /// Lets an event of `peer` happen, and says whether a content came of it.
-    pub(super) fn handle(&self, peer: PeerId, event: Event, limits: &Limits, link_ids: &LinkIds) -> bool {
+    /// Lets an event of `peer` happen, and says what came of it.
+    pub(super) fn handle(&self, peer: PeerId, event: Event, limits: &Limits, link_ids: &LinkIds) -> Outcome {
         let mut state = self.lock(link_ids);
-        if state.outboxes.contains_key(&peer) {
+        if state.seated.contains_key(&peer) {
             return state.handle(event, limits, link_ids);
         }
         // It was here before a panic, see `lock`, and does not know yet that it is closed.
         if let Event::Connect { fresh, .. } = event {
             link_ids.release(fresh);
         }
-        false
+        Outcome::Nothing
     }
 
     /// Lets a peer go.
     pub(super) fn leave(&self, peer: PeerId, limits: &Limits, link_ids: &LinkIds) {
         let state = &mut *self.lock(link_ids);
         // Nobody is here any more after a panic, see `lock`.
-        if state.outboxes.remove(&peer).is_some() {
+        if state.seated.remove(&peer).is_some() {
             state.handle(Event::Leave { peer }, limits, link_ids);
         }
     }
 
-    pub(super) fn close_all(&self, closing: &Closing, link_ids: &LinkIds) {
-        self.lock(link_ids).close_all(closing);
+    /// Closes all peers, and says how many they are.
+    pub(super) fn close_all(&self, closing: &Closing, link_ids: &LinkIds) -> usize {
+        let state = self.lock(link_ids);
+        state.close_all(closing);
+        state.seated.len()
+    }
+
+    /// Closes a peer, and says whether it was here.
+    pub(super) fn close(&self, peer: PeerId, closing: Closing, link_ids: &LinkIds) -> bool {
+        let state = self.lock(link_ids);
+        let seated = state.seated.get(&peer);
+        seated.inspect(|seated| seated.outbox.close(closing)).is_some()
+    }
+
+    pub(super) fn peers(&self, link_ids: &LinkIds) -> Vec<PeerId> {
+        self.lock(link_ids).seated.keys().copied().collect()
+    }
+
+    pub(super) fn group_snapshot(&self, link_ids: &LinkIds) -> GroupSnapshot {
+        let state = self.lock(link_ids);
+        let group = &state.group;
+        GroupSnapshot { key: self.key.clone(), peers: group.peers(), members: group.members(), links: group.links() }
+    }
+
+    pub(super) fn peer_snapshots(&self, now: Duration, link_ids: &LinkIds) -> Vec<PeerSnapshot> {
+        let state = self.lock(link_ids);
+        let snapshot = |(&peer, seated): (&PeerId, &Seated)| {
+            let standing = state.group.standing(peer)?;
+            let waiting = seated.outbox.waiting();
+            Some(PeerSnapshot {
+                peer,
+                identity: seated.ticket.shared_identity(),
+                address: seated.ticket.address(),
+                age: now.saturating_sub(seated.ticket.since),
+                member: standing.member,
+                is_bound: standing.bound.is_some(),
+                joiners: standing.joiners,
+                waiting_messages: waiting.0,
+                waiting_bytes: waiting.1,
+            })
+        };
+        state.seated.iter().filter_map(snapshot).collect()
     }
 
     /// A panic under the lock is a bug in the group's rules and leaves a state that nobody can vouch for. It costs the
@@ -105,25 +161,29 @@ impl Room {
 }
 
 impl State {
-    fn handle(&mut self, event: Event, limits: &Limits, link_ids: &LinkIds) -> bool {
+    fn handle(&mut self, event: Event, limits: &Limits, link_ids: &LinkIds) -> Outcome {
         self.group.handle(event, &mut self.actions);
-        let mut came = false;
+        let mut outcome = Outcome::Nothing;
         for action in self.actions.drain(..) {
             match action {
                 Action::Send { to, message } => {
-                    came |= matches!(message, Message::Content { .. });
-                    self.outboxes[&to].push(message.encode(), limits);
+                    match message {
+                        Message::Content { ref data, .. } => outcome = Outcome::Relayed { bytes: data.len() },
+                        Message::Connected(admitted) => outcome = Outcome::Answered { admitted },
+                        _ => {}
+                    }
+                    self.seated[&to].outbox.push(message.encode(), limits);
                 }
-                Action::Close { peer, code } => self.outboxes[&peer].close(code.into()),
+                Action::Close { peer, code } => self.seated[&peer].outbox.close(code.into()),
                 Action::Release(id) => link_ids.release(id),
             }
         }
         self.actions.shrink_to(KEPT_CAPACITY);
-        came
+        outcome
     }
 
     fn close_all(&self, closing: &Closing) {
-        self.outboxes.values().for_each(|outbox| outbox.close(closing.clone()));
+        self.seated.values().for_each(|seated| seated.outbox.close(closing.clone()));
     }
 }
 
@@ -137,7 +197,7 @@ mod tests {
         let (limits, link_ids) = (Limits::default(), LinkIds::default());
         let room = Room::new(GroupKey::new("key").expect("a key"), 0);
         for peer in 1..=1000 {
-            assert!(room.join(PeerId(peer), false, &Arc::default(), &limits, &link_ids));
+            assert!(room.join(PeerId(peer), &Arc::new(Ticket::of("key")), &Arc::default(), &limits, &link_ids));
             let id = MemberId(peer as u32);
             let event = Event::Connect { peer: PeerId(peer), id, members: vec![], fresh: link_ids.fresh() };
             room.handle(PeerId(peer), event, &limits, &link_ids);
@@ -154,7 +214,7 @@ mod tests {
         let room = Room::new(GroupKey::new("key").expect("a key"), 0);
         let join = |peer| {
             let outbox = Arc::new(Outbox::default());
-            assert!(room.join(PeerId(peer), false, &outbox, &limits, &link_ids));
+            assert!(room.join(PeerId(peer), &Arc::new(Ticket::of("key")), &outbox, &limits, &link_ids));
             outbox
         };
         let connect = |peer| {

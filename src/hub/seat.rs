@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::closing::Closing;
 use super::outbox::Outbox;
-use super::room::Room;
+use super::room::{Outcome, Room};
 use super::stats::Count;
-use super::{Guard, Limits, Refusal, Shared, Ticket};
+use super::{Departure, Guard, HubEvent, Limits, Refusal, Shared, Ticket};
 use crate::protocol::{CloseCode, Event, PeerId, Request};
 
 /// What makes a socket a peer. Dropping it is the one way out of a room: however a connection ends, by its peer, by
@@ -16,7 +16,9 @@ pub(super) struct Seat {
     room: Arc<Room>,
     peer: PeerId,
     outbox: Arc<Outbox>,
-    _ticket: Arc<Ticket>,
+    ticket: Arc<Ticket>,
+    /// Why it is given up.
+    departure: Departure,
     _count: Count,
 }
 
@@ -24,27 +26,46 @@ impl Seat {
     /// Takes a seat in the room of the ticket's key, or says how to close who cannot have one.
     pub(super) fn take(shared: &Arc<Shared>, ticket: Ticket) -> Result<Self, Closing> {
         let Limits { max_groups, max_peers_per_group, .. } = shared.limits;
-        let Some(room) = shared.registry.enter(&ticket.key, max_groups) else {
+        let Some((room, is_new)) = shared.registry.enter(&ticket.key, max_groups) else {
             let reason = format!("there are {max_groups} groups already");
             return Err(Closing::by(Guard::MaxGroups, CloseCode::TryAgainLater, reason));
         };
-        let (peer, outbox) = (shared.next_peer(), Arc::default());
-        if !room.join(peer, ticket.favored, &outbox, &shared.limits, &shared.link_ids) {
+        let (peer, outbox, ticket) = (shared.next_peer(), Arc::default(), Arc::new(ticket));
+        if !room.join(peer, &ticket, &outbox, &shared.limits, &shared.link_ids) {
             shared.registry.exit(&room);
             let reason = format!("the group has {max_peers_per_group} peers already");
             return Err(Closing::by(Guard::MaxPeersPerGroup, CloseCode::TryAgainLater, reason));
         }
-        let count = Count::up(&shared.counters.seats);
-        let seat = Self { shared: shared.clone(), room, peer, outbox, _ticket: ticket.into(), _count: count };
+        let (count, departure) = (Count::up(&shared.counters.seats), Departure::Dropped);
+        let mut seat = Self { shared: shared.clone(), room, peer, outbox, ticket, departure, _count: count };
+        seat.opened(is_new);
         // After the seat is taken: a drain says so and then looks at the seats, so one of the two sees the other.
         if shared.is_leaving() {
+            seat.departure = Departure::Closed(CloseCode::GoingAway);
             return Err(Refusal::leaving().closing);
         }
         Ok(seat)
     }
 
-    pub(super) fn peer(&self) -> PeerId {
-        self.peer
+    fn opened(&self, is_new: bool) {
+        let Ticket { key, .. } = &*self.ticket;
+        let listeners = &self.shared.listeners;
+        if is_new {
+            listeners.tell(|| HubEvent::GroupCreated { key: key.clone() });
+        }
+        listeners.tell(|| HubEvent::Opened {
+            peer: self.peer,
+            key: key.clone(),
+            identity: self.ticket.shared_identity(),
+            address: self.ticket.address(),
+        });
+        let (group, identity) = (self.shared.registry.hash(key), self.ticket.identity());
+        tracing::debug!(peer = self.peer.0, group, identity, favored = self.ticket.favored, "peer opened");
+    }
+
+    /// Gives the seat up.
+    pub(super) fn leave(mut self, departure: Departure) {
+        self.departure = departure;
     }
 
     pub(super) fn outbox(&self) -> &Arc<Outbox> {
@@ -58,11 +79,17 @@ impl Seat {
         match request {
             Request::Connect { id, members } => {
                 let connect = Event::Connect { peer, id, members, fresh: link_ids.fresh() };
-                self.room.handle(peer, connect, limits, link_ids);
+                if let Outcome::Answered { admitted } = self.room.handle(peer, connect, limits, link_ids) {
+                    let key = || self.ticket.key.clone();
+                    self.shared.listeners.tell(|| match admitted {
+                        true => HubEvent::Admitted { peer, key: key() },
+                        false => HubEvent::Bound { peer, key: key() },
+                    });
+                }
             }
             Request::Content { recipient, last, data } => {
                 let content = Event::Content { peer, recipient, last, data };
-                if self.room.handle(peer, content, limits, link_ids) {
+                if let Outcome::Relayed { .. } = self.room.handle(peer, content, limits, link_ids) {
                     registry.count_relayed(&self.room);
                 }
             }
@@ -72,7 +99,15 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.room.leave(self.peer, &self.shared.limits, &self.shared.link_ids);
-        self.shared.registry.exit(&self.room);
+        let Self { peer, departure, .. } = *self;
+        let Shared { listeners, limits, link_ids, registry, .. } = &*self.shared;
+        let key = &self.ticket.key;
+        self.room.leave(peer, limits, link_ids);
+        tracing::debug!(peer = peer.0, group = registry.hash(key), ?departure, "peer left");
+        let identity = || self.ticket.shared_identity();
+        listeners.tell(|| HubEvent::Left { peer, key: key.clone(), identity: identity(), departure });
+        if registry.exit(&self.room) {
+            listeners.tell(|| HubEvent::GroupGone { key: key.clone() });
+        }
     }
 }

@@ -102,6 +102,18 @@ struct Peer {
     search: Option<Box<Search>>,
 }
 
+/// How a peer stands in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// What it calls itself, when it is a member.
+    pub member: Option<MemberId>,
+    /// Its link to the member that it is bound to.
+    pub bound: Option<LinkId>,
+    /// How many joiners are bound to it.
+    pub joiners: usize,
+}
+
 #[derive(Clone, Debug)]
 struct Link {
     /// Its place among all links that were ever made.
@@ -126,6 +138,17 @@ impl Group {
     /// How many peers have joined and not left, members or not.
     pub fn peers(&self) -> usize {
         self.peers.len()
+    }
+
+    /// How many of them are members.
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// How a peer stands in the group. `None` when it has not joined or has left.
+    pub fn standing(&self, peer: PeerId) -> Option<Standing> {
+        let Peer { id, place, bound, ref joiners, .. } = *self.peers.get(&peer)?;
+        Some(Standing { member: place.map(|_| id), bound, joiners: joiners.len() })
     }
 
     /// How many links there are.

@@ -74,6 +74,10 @@ impl Members {
         self.first.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.classes.iter().map(|class| class.order.len()).sum::<usize>() + self.waiting.len()
+    }
+
     /// The member of a group that has just one.
     pub(super) fn sole(&self) -> Option<Member> {
         let alone = self.first.len() == 1 && self.waiting.is_empty();

@@ -41,7 +41,7 @@ mod session;
 mod wire;
 
 pub use close::{AppCode, CloseCode};
-pub use group::{Action, Event, Group};
+pub use group::{Action, Event, Group, Standing};
 pub use id::{LinkId, MemberId, PeerId};
 pub use key::{GroupKey, KeyError, MAX_KEY_BYTES};
 pub use session::{Fault, Request, Session};

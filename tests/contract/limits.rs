@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sigver::memory::Heard;
 use sigver::protocol::Message;
-use sigver::{Guard, HubBuilder, SignalingHub, Stats};
+use sigver::{Guard, HubBuilder, SignalingHub};
 
-use crate::door::{Kind, Knock};
+use crate::door::Kind;
 
 crate::over_every_mount! {
     a_peer_that_never_connects_is_1008
@@ -18,7 +18,6 @@ crate::over_every_mount! {
     one_message_too_many_in_a_second_is_1008
     one_byte_too_many_in_a_second_is_1008
     one_connect_too_many_in_a_second_is_1008
-    shutdown_closes_everybody_with_1001
 }
 
 async fn a_peer_that_never_connects_is_1008(kind: Kind) {
@@ -174,26 +173,6 @@ async fn one_connect_too_many_in_a_second_is_1008(kind: Kind) {
     }
     assert!(answers >= 50, "{answers}");
     assert_eq!(hub.stats().turned_away.by(Guard::ConnectsPerSecond), 1);
-}
-
-async fn shutdown_closes_everybody_with_1001(kind: Kind) {
-    let hub = SignalingHub::new();
-    let door = kind.mount(hub.clone()).await;
-    let mut peers = Vec::new();
-    for (id, key) in (1..).zip(["K", "K", "K", "another"]) {
-        let mut peer = door.open(key).await;
-        peer.ask(id, &[]).await;
-        peers.push(peer);
-    }
-    let closed = async {
-        for mut peer in peers {
-            assert_eq!(peer.closed().await, 1001);
-        }
-    };
-    tokio::join!(hub.shutdown(), closed);
-    let Stats { peers, groups, links, .. } = hub.stats();
-    assert_eq!((peers, groups, links), (0, 0, 0));
-    assert_eq!(door.refused(Knock::at("K")).await, kind.refusal(503, 1001));
 }
 
 pub(crate) fn build(builder: HubBuilder) -> SignalingHub {

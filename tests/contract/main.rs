@@ -69,6 +69,7 @@ macro_rules! over_every_socket {
 }
 
 mod bad_input;
+mod departure;
 mod door;
 mod entrance;
 mod frames;

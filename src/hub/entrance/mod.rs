@@ -26,13 +26,19 @@ pub use signed::SignedKeys;
 pub use ticket::Ticket;
 pub use visitor::Visitor;
 
+use super::stats::Count;
 use super::{Opening, Shared, SignalingHub};
 use crate::protocol::GroupKey;
 
 /// What [`SignalingHub::serve`] takes beside a socket: a key, an [`Opening`] or a [`Visitor`], all of which it asks the
 /// guards about; or what came of asking them before, a [`Ticket`] or a [`Refusal`].
 #[derive(Debug)]
-pub struct Entrance(pub(super) Step);
+pub struct Entrance {
+    /// Boxed, as it is soon over: it would be part of every peer's future.
+    pub(super) step: Box<Step>,
+    /// What a drain waits by, where it has to before the socket is there.
+    pub(super) expected: Option<Count>,
+}
 
 #[derive(Debug)]
 pub(super) enum Step {
@@ -93,14 +99,20 @@ impl Shared {
         let place = visitor.client_address().map(|address| Addresses::enter(self, address)).transpose()?;
         let count = self.count_peer()?;
         let key = visitor.key()?.clone();
-        let ticket = Ticket::new(key, &visitor, count, place);
+        let ticket = Ticket::new(key, &visitor, self.clock(), count, place);
         Ok((ticket, visitor))
+    }
+}
+
+impl From<Step> for Entrance {
+    fn from(step: Step) -> Self {
+        Self { step: Box::new(step), expected: None }
     }
 }
 
 impl From<Visitor> for Entrance {
     fn from(visitor: Visitor) -> Self {
-        Self(Step::Ask(visitor))
+        Step::Ask(visitor).into()
     }
 }
 
@@ -124,13 +136,13 @@ impl From<GroupKey> for Entrance {
 
 impl From<Ticket> for Entrance {
     fn from(ticket: Ticket) -> Self {
-        Self(Step::In(ticket))
+        Step::In(ticket).into()
     }
 }
 
 impl From<Refusal> for Entrance {
     fn from(refusal: Refusal) -> Self {
-        Self(Step::Out(refusal))
+        Step::Out(refusal).into()
     }
 }
 

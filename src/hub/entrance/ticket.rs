@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::addresses::Place;
 use super::{Pass, Visitor};
@@ -14,6 +15,8 @@ use crate::protocol::GroupKey;
 pub struct Ticket {
     pub(in crate::hub) key: GroupKey,
     pub(in crate::hub) favored: bool,
+    /// When it was given, on the hub's clock.
+    pub(in crate::hub) since: Duration,
     identity: Option<Arc<str>>,
     address: Option<IpAddr>,
     _count: Count,
@@ -21,10 +24,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    pub(super) fn new(key: GroupKey, visitor: &Visitor, count: Count, place: Option<Place>) -> Self {
+    pub(super) fn new(key: GroupKey, visitor: &Visitor, since: Duration, count: Count, place: Option<Place>) -> Self {
         Self {
             key,
             favored: visitor.is_favored(),
+            since,
             identity: None,
             address: visitor.client_address(),
             _count: count,
@@ -37,6 +41,18 @@ impl Ticket {
         self.identity = identity;
         self.key = key.unwrap_or_else(|| self.key.clone());
         self.favored = favored.unwrap_or(self.favored);
+    }
+
+    #[cfg(test)]
+    pub(in crate::hub) fn of(key: &str) -> Self {
+        let key = GroupKey::new(key).expect("a key");
+        let visitor = Visitor::from(key.clone());
+        Self::new(key, &visitor, Duration::ZERO, Count::up(&Arc::default()), None)
+    }
+
+    /// Whom the app took the peer for, to keep.
+    pub(in crate::hub) fn shared_identity(&self) -> Option<Arc<str>> {
+        self.identity.clone()
     }
 
     /// The key of the group that it is for.
