@@ -47,6 +47,8 @@ pub struct Client<T> {
 pub enum Heard {
     /// A message of the protocol.
     Message(Message),
+    /// A frame that is no message of the protocol: a text, or bytes that cannot be read. No hub sends one.
+    Foreign(Frame),
     /// The hub closes the socket, with this code and reason if it gave any.
     Closed(Option<CloseFrame>),
     /// The socket is gone without a close.
@@ -114,19 +116,18 @@ impl<T: Transport + Unpin> Client<T> {
     }
 
     /// What comes next, heartbeats included.
-    ///
-    /// # Panics
-    /// When it is no message of the protocol.
     pub async fn hear_all(&mut self) -> Heard {
         loop {
             match self.transport.next().await.map(|frame| frame.map_err(Into::<TransportError>::into)) {
-                Some(Ok(Frame::Binary(bytes))) => match Message::decode(bytes) {
-                    Ok(message) => return Heard::Message(message),
-                    Err(error) => panic!("the hub sent what is {error}"),
-                },
+                Some(Ok(Frame::Binary(bytes))) => {
+                    return match Message::decode(bytes.clone()) {
+                        Ok(message) => Heard::Message(message),
+                        Err(_) => Heard::Foreign(Frame::Binary(bytes)),
+                    };
+                }
                 Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {}
                 Some(Ok(Frame::Close(frame))) => return Heard::Closed(frame),
-                Some(Ok(Frame::Text(text))) => panic!("the hub sent a text: {text}"),
+                Some(Ok(text @ Frame::Text(_))) => return Heard::Foreign(text),
                 Some(Err(_)) | None => return Heard::Gone,
             }
         }
@@ -159,5 +160,22 @@ impl<T: Transport + Unpin> Client<T> {
         self.send(Frame::Close(None)).await;
         // A hub that is gone already is as good as one that answers.
         let _: Result<(), T::Fault> = self.transport.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_no_message_is_heard_as_it_came() {
+        for frame in [Frame::Text("text".to_owned()), Frame::Binary(Bytes::from_static(b"garbage"))] {
+            let (mut there, here) = pair(1);
+            there.send(frame.clone()).await.expect("there is room");
+            match Client::new(here).hear().await {
+                Heard::Foreign(heard) => assert_eq!(heard, frame),
+                other => panic!("heard {other:?}"),
+            }
+        }
     }
 }
