@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, Subcommand};
 
+use crate::probe;
 use crate::tls::{Files, TlsError};
 
 /// Signaling server for WebRTC, speaking the protocol of npm's sigver: ws://HOST:PORT/KEY.
 #[derive(Debug, Parser)]
 // `-h` is the host, as with npm's sigver.
 #[command(version, disable_help_flag = true)]
+// A probe has nothing to do with the options of a server.
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
     /// Select host address to bind to
     #[arg(short = 'h', long, env = "SIGVER_HOST", value_name = "IP", default_value = "0.0.0.0")]
@@ -30,6 +33,15 @@ pub(crate) struct Args {
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: (),
+    /// Without one, the server runs.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check from outside whether a server can be used, through all that is in between, and say what is wrong
+    Probe(probe::Options),
 }
 
 impl Args {
