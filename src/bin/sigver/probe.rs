@@ -78,7 +78,13 @@ async fn check(options: &Options, dial: &Dial<'_>, report: &mut Report) -> Optio
         Box::new(socket)
     };
     let member = report.check("websocket", dial.upgrade(socket, &url)).await?;
-    let second = async { dial.upgrade(dial.again(&addresses).await?, &url).await };
+    let second = async {
+        // By another address, if there is one: all of them have to lead to the same groups.
+        let addresses: Vec<_> = addresses.iter().rev().copied().collect();
+        let (socket, way) = dial.again(&addresses).await?;
+        let (peer, figures) = dial.upgrade(socket, &url).await?;
+        Ok((peer, format!("{way}; {figures}")))
+    };
     // What the hub refuses can be checked whatever becomes of the group.
     let _: Option<()> = group(options, report, member, second).await;
     refusals(options, report, dial, &addresses).await;
@@ -94,6 +100,13 @@ async fn group<T: Transport + Unpin>(
 ) -> Option<()> {
     let within = options.timeout();
     report.check("admission", admission(&mut member, &options.url, within)).await?;
+    // However long that takes, the first one is not to be found silent.
+    let second = async {
+        tokio::select! {
+            second = second => second,
+            Err(trouble) = member.rest(u32::MAX) => Err(trouble),
+        }
+    };
     let mut joiner = report.check("second peer", second).await?;
     report.check("binding", binding(&mut joiner, within)).await?;
     let mut pair = report.check("relay", Pair::meet(member, joiner, within)).await?;
@@ -112,7 +125,8 @@ async fn refusals(options: &Options, report: &mut Report, dial: &Dial<'_>, addre
     let target = &options.url;
     let text = async {
         let url = target.with_key(&fresh_key());
-        let (mut peer, _) = dial.upgrade(dial.again(addresses).await?, &url).await?;
+        let (socket, _) = dial.again(addresses).await?;
+        let (mut peer, _) = dial.upgrade(socket, &url).await?;
         peer.send(Frame::Text("text".to_owned())).await;
         closed(&mut peer, CloseCode::Message, options.timeout()).await
     };
@@ -122,7 +136,8 @@ async fn refusals(options: &Options, report: &mut Report, dial: &Dial<'_>, addre
         return report.skip("empty key", "the URL has a key of its own");
     };
     let keyless = async {
-        let (mut peer, _) = dial.upgrade(dial.again(addresses).await?, &url).await?;
+        let (socket, _) = dial.again(addresses).await?;
+        let (mut peer, _) = dial.upgrade(socket, &url).await?;
         closed(&mut peer, CloseCode::Key, options.timeout()).await
     };
     match keyless.await {

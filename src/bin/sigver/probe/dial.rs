@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, ClientConfig, ProtocolVersion, RootCertStore};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{self, handshake};
 
@@ -98,9 +98,11 @@ impl<'a> Dial<'a> {
         };
         match self.within("the TLS handshake", connector.connect(name, socket)).await? {
             Ok(socket) => {
-                let version = socket.get_ref().1.protocol_version().and_then(|version| version.as_str());
-                let took = Took(start.elapsed());
-                let figures = format!("{}, {took}", version.unwrap_or("TLS"));
+                let version = match socket.get_ref().1.protocol_version() {
+                    Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+                    _ => "TLS 1.2",
+                };
+                let figures = format!("{version}, {}", Took(start.elapsed()));
                 Ok((Box::new(socket), figures))
             }
             Err(error) => Err(Trouble::Tls { host, error, trusted: *trusted }),
@@ -108,10 +110,10 @@ impl<'a> Dial<'a> {
     }
 
     /// A connection for one more peer: as [`Dial::connect`] and [`Dial::secure`].
-    pub(super) async fn again(&self, addresses: &[SocketAddr]) -> Result<Box<dyn Socket>, Trouble> {
-        let (socket, _) = self.connect(addresses).await?;
+    pub(super) async fn again(&self, addresses: &[SocketAddr]) -> Finding<Box<dyn Socket>> {
+        let (socket, figures) = self.connect(addresses).await?;
         let (socket, _) = self.secure(socket).await?;
-        Ok(socket)
+        Ok((socket, figures))
     }
 
     /// The connection as a peer's socket.

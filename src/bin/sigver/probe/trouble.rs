@@ -61,7 +61,8 @@ pub(super) enum Trouble {
     Occupied,
     #[error(
         "the second peer with the same key was admitted to a group of its own: the two sockets ended at different \
-         servers. All peers of a key have to be sent to one process: have the load balancer choose by the URL"
+         servers. All peers of a key have to get to one process: have the load balancer choose by the URL, and the name \
+         have no address of another server"
     )]
     Apart,
     #[error("the server let it pass for {}, where a close with {expected} would be right: it is no sigver hub", Took(*within))]
