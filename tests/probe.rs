@@ -23,11 +23,12 @@ use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use sigver::memory::{self, Heard};
 use sigver::protocol::Message;
-use sigver::{CloseFrame, Frame, SignalingHub};
+use sigver::{CloseFrame, Frame, Opening, SignalingHub};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::server as handshake;
 
 /// A heartbeat as the hub sends it: one binary frame.
 const HEARTBEAT: [u8; 4] = [0x82, 2, 0x08, 1];
@@ -114,20 +115,26 @@ async fn answering(answer: String) -> SocketAddr {
     .await
 }
 
-/// A hub whose heartbeats cost no time.
+/// A hub whose heartbeats cost little time, and that does not miss those of a probe on a busy machine.
 fn quick() -> SignalingHub {
-    SignalingHub::builder().heartbeat(Duration::from_millis(200)).build().expect("sound")
+    SignalingHub::builder().heartbeat(Duration::from_millis(500)).build().expect("sound")
 }
 
 /// What is left of a frame on its way.
 type Change = fn(Frame) -> Option<Frame>;
 
-/// One peer of the group `K`, with something in between that may change or drop what goes to it and to the hub.
+/// One peer of the hub, with something in between that may change or drop what goes to it and to the hub.
 async fn bridge(socket: TcpStream, hub: SignalingHub, to_peer: Change, to_hub: Change) {
-    let Ok(socket) = tokio_tungstenite::accept_async(socket).await else { return };
+    let mut opening = Opening::new("");
+    #[expect(clippy::result_large_err, reason = "tungstenite's own type")]
+    let read = |request: &handshake::Request, response: handshake::Response| {
+        opening = Opening::from_url(&request.uri().path()[1..], None);
+        Ok(response)
+    };
+    let Ok(socket) = tokio_tungstenite::accept_hdr_async(socket, read).await else { return };
     let mut peer = sigver::hyper::transport(socket);
     let (there, mut here) = memory::pair(16);
-    tokio::spawn(async move { hub.serve(there, "K").await });
+    tokio::spawn(async move { hub.serve(there, opening).await });
     loop {
         let sent = tokio::select! {
             Some(Ok(frame)) = peer.next() => match to_hub(frame) {
@@ -270,7 +277,7 @@ async fn a_key_of_the_urls_own_is_used_and_a_group_in_use_is_left_alone() {
 async fn idle_sockets_are_watched_for_as_long_as_is_asked() {
     let url = format!("ws://{}", http(sigver::hyper::service(quick())).await);
     let said = passes(&[&url, "--idle", "1"], &["tls"]).await;
-    assert!(said.contains("nothing but heartbeats for 1.0 s"), "{said}");
+    assert!(said.contains("nothing but heartbeats for 1."), "{said}");
 }
 
 #[tokio::test]
@@ -478,7 +485,6 @@ async fn what_a_hub_refuses_is_looked_at_too() {
         // Longer than the hub waits for the answer to a close.
         let said = fails(&[&format!("ws://{address}/"), "--timeout", "3"], "text message", &words).await;
         assert!(said.contains("leaving       ok"), "the group was checked all the same: {said}");
-        assert!(said.lines().any(|line| line.starts_with("empty key     FAILED")), "every key is K here: {said}");
     }
 }
 
@@ -487,8 +493,12 @@ async fn a_server_that_takes_every_key_for_one_is_said() {
     let hub = SignalingHub::new();
     let mut member = memory::open(&hub, "K");
     assert!(member.ask(1, &[]).await);
-    let address = listen(move |socket| bridge(socket, hub.clone(), Some, Some)).await;
-    fails(&[&format!("ws://{address}/")], "admission", &["a fresh group was not admitted", "Is the path right?"]).await;
+    let service = service_fn(move |request| ready(Ok(sigver::hyper::upgrade_as(request, &hub, "K"))));
+    let url = format!("ws://{}/", http(service).await);
+    let words = ["a fresh group was not admitted", "Is the path right?"];
+    let said = fails(&[&url, "--timeout", "3"], "admission", &words).await;
+    let refused = "empty key     FAILED   the server let it pass for 3.0 s, where a close with 4741 would be right";
+    assert!(said.contains(refused), "{said}");
 }
 
 #[tokio::test]
@@ -526,7 +536,7 @@ async fn a_server_of_another_protocol_is_said() {
 async fn a_proxy_that_cuts_quiet_sockets_is_said() {
     let (_process, hub) = start(&[]).await;
     let hub = hub.parse().expect("an address");
-    let address = listen(move |socket| proxy(socket, hub, Duration::from_secs(1), |_| false)).await;
+    let address = listen(move |socket| proxy(socket, hub, Duration::from_secs(2), |_| false)).await;
     let words = ["cut without a close", "cuts quiet sockets", "proxy_read_timeout"];
     fails(&[&format!("ws://{address}/")], "heartbeat", &words).await;
 }
@@ -543,7 +553,7 @@ async fn a_proxy_that_ends_long_lived_sockets_is_said() {
         })
     })
     .await;
-    let words = ["cut without a close", "not for silence", "how long any socket may live"];
+    let words = ["cut without a close", "bore as much before", "how long any socket may live"];
     fails(&[&format!("ws://{address}/"), "--idle", "60"], "idle", &words).await;
 }
 

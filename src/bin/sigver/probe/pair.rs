@@ -62,9 +62,11 @@ impl<T: Transport + Unpin> Pair<T> {
 
     /// The same for as long as the operator wants to know.
     pub(super) async fn idle(&mut self, time: Duration) -> Finding<()> {
+        let start = Instant::now();
         tokio::try_join!(self.member.idle(time), self.joiner.idle(time))?;
+        let idle = Took(start.elapsed());
         self.round_trip().await?;
-        Ok(((), format!("nothing but heartbeats for {}, open for {}", Took(time), Took(self.member.age()))))
+        Ok(((), format!("nothing but heartbeats for {idle}, open for {}", Took(self.member.age()))))
     }
 
     /// When one end of a link closes its socket, the other is told so.

@@ -225,21 +225,22 @@ fn closed(frame: Option<&CloseFrame>) -> String {
         }
         4744 => "ERR_BLOCKING_MEMBER: another peer took this one's place, so somebody else uses the key",
         4745 => "ERR_URL: the hub cannot read the key: it has to be percent-encoded UTF-8",
-        _ => "none of the protocol's codes: is it another server, or a proxy of its own mind?",
+        _ => "none of the protocol's codes: is it another server, or does a proxy in between close by itself?",
     };
     let reason = if reason.is_empty() { String::new() } else { format!(" ({reason:?})") };
     format!("closed with {code}{reason}: {meaning}")
 }
 
-/// A socket that bore a longer silence was not cut for this one.
+/// A socket that bore as long a silence before was not cut for this one. Heartbeats are not to the millisecond.
 fn cut(age: Duration, quiet: Duration, bore: Duration) -> String {
-    let cause = if quiet >= SHORTEST_LIMIT && quiet > bore {
+    let cause = if quiet >= SHORTEST_LIMIT && quiet > bore.mul_f64(1.1) {
         "something in between cuts quiet sockets, sooner than there is a heartbeat: give it a limit well over 5 s, \
          60 s for instance (nginx: proxy_read_timeout and proxy_send_timeout; HAProxy: timeout tunnel; the idle \
          timeout of a load balancer)"
     } else if age >= HEARTBEAT {
-        "it was not for silence, so something in between limits how long any socket may live (the request or backend \
-         timeout of a load balancer), or the server or a proxy was restarted or died"
+        "it bore as much before, so something in between limits how long any socket may live (the request or backend \
+         timeout of a load balancer), or the server or a proxy was restarted or died; unless a limit on silence is \
+         just the time between two heartbeats"
     } else {
         "the server or a proxy in between died, or carries the handshake but no messages"
     };
@@ -287,9 +288,12 @@ mod tests {
 
     #[test]
     fn silence_is_blamed_only_for_a_cut_after_the_longest_one() {
-        let [long, short, none] = [3000, 1000, 0].map(Duration::from_millis);
+        let [none, short, long, longer] = [0, 1000, 3000, 3001].map(Duration::from_millis);
+        let age = Duration::from_secs(30);
         assert!(cut(long, long, none).contains("cuts quiet sockets"));
-        assert!(cut(Duration::from_secs(30), short, long).contains("not for silence"));
+        assert!(cut(age, long, short).contains("cuts quiet sockets"));
+        assert!(cut(age, short, long).contains("bore as much before"));
+        assert!(cut(age, longer, long).contains("bore as much before"));
         assert!(cut(short, none, none).contains("no messages"));
     }
 }
