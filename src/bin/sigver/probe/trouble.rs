@@ -102,7 +102,7 @@ fn unanswered(what: &str) -> &'static str {
         "the name service" => "Does this machine have one?",
         _ => {
             "The socket was opened, but what is sent does not get through: is it a sigver hub, and does a proxy in \
-              between hold messages back?"
+             between hold messages back?"
         }
     }
 }
@@ -137,7 +137,9 @@ fn tls(host: &str, error: &io::Error, trusted: usize) -> String {
             _ => "a browser would not take it either: have another one issued",
         },
         rustls::Error::InvalidMessage(_) => "what answers there is no TLS: ws:// would be right, or another port",
-        rustls::Error::AlertReceived(_) => "the server refuses: does it have a certificate for this host?",
+        rustls::Error::AlertReceived(_) => {
+            "the server refuses: does it have a certificate for this host, and speak HTTP/1.1?"
+        }
         rustls::Error::PeerIncompatible(_) => "the server has to speak TLS 1.2 or 1.3",
         _ => "a browser would not get in either",
     };
