@@ -226,7 +226,11 @@ async fn a_tls_server_passes_with_its_ca() {
 #[tokio::test]
 async fn the_key_goes_where_the_url_says() {
     let hub = quick();
-    let address = http(service_fn(move |request| ready(Ok(sigver::hyper::upgrade(request, &hub))))).await;
+    let address = http(service_fn(move |request| {
+        let hub = hub.clone();
+        async move { Ok(sigver::hyper::upgrade(request, &hub).await) }
+    }))
+    .await;
     let said = passes(&[&format!("ws://{address}/signal?key={{key}}")], &["tls", "idle"]).await;
     assert!(said.contains("{key} is a fresh key"), "{said}");
     fails(&[&format!("ws://{address}/signal")], "admission", &["closed with 4741", "ERR_KEY", "{key}"]).await;
@@ -241,7 +245,7 @@ async fn a_route_that_has_no_url_without_a_key_is_no_fault() {
         }
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::NOT_FOUND;
-        ready(Ok(response))
+        Box::pin(ready(Ok(response)))
     });
     passes(&[&format!("ws://{}/signal/", http(route).await)], &["tls", "idle", "empty key"]).await;
 }
@@ -289,7 +293,7 @@ async fn an_origin_is_sent_if_asked() {
         }
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::FORBIDDEN;
-        ready(Ok(response))
+        Box::pin(ready(Ok(response)))
     }))
     .await;
     let url = format!("ws://{address}");
@@ -493,7 +497,10 @@ async fn a_server_that_takes_every_key_for_one_is_said() {
     let hub = SignalingHub::new();
     let mut member = memory::open(&hub, "K");
     assert!(member.ask(1, &[]).await);
-    let service = service_fn(move |request| ready(Ok(sigver::hyper::upgrade_as(request, &hub, "K"))));
+    let service = service_fn(move |request| {
+        let answer = sigver::hyper::upgrade_as(request, &hub, "K");
+        async { Ok(answer.await) }
+    });
     let url = format!("ws://{}/", http(service).await);
     let words = ["a fresh group was not admitted", "Is the path right?"];
     let said = fails(&[&url, "--timeout", "3"], "admission", &words).await;
