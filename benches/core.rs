@@ -17,7 +17,7 @@ fn link(id: u32) -> LinkId {
 
 fn connect(peer: u64, members: &[u32], fresh: u32) -> Event {
     let members = members.iter().copied().map(MemberId).collect();
-    Event::Connect { peer: PeerId(peer), id: MemberId(peer as u32), members, fresh: link(fresh) }
+    Event::Connect { peer: PeerId(peer), id: MemberId(peer as u32), members, fresh: link(fresh), now: Duration::ZERO }
 }
 
 /// So many members, ids 1 and up, and peer 0, which has joined and nothing more.

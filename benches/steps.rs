@@ -3,6 +3,7 @@
 //! `steps relay|connect|leave PEERS TIMES`
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sigver::protocol::{Event, Group, LinkId, MemberId, PeerId};
@@ -12,7 +13,13 @@ const JOINER: PeerId = PeerId(0);
 
 fn connect(peer: PeerId, members: &[u32], fresh: u32) -> Event {
     let members = members.iter().copied().map(MemberId).collect();
-    Event::Connect { peer, id: MemberId(peer.0 as u32), members, fresh: LinkId::new(fresh).expect("within range") }
+    Event::Connect {
+        peer,
+        id: MemberId(peer.0 as u32),
+        members,
+        fresh: LinkId::new(fresh).expect("within range"),
+        now: Duration::ZERO,
+    }
 }
 
 fn main() {

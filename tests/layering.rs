@@ -38,7 +38,7 @@ const FRAMEWORKS: [(&str, &[&str]); 7] = [
 ];
 
 /// What the protocol has no use for: the clock, locks and tasks.
-const IMPURE: [&str; 5] = ["std::time", "std::thread", "Mutex", "Atomic", "async"];
+const IMPURE: [&str; 6] = ["Instant", "SystemTime", "std::thread", "Mutex", "Atomic", "async"];
 
 /// A test, which explores on all cores.
 const MODEL: &str = "protocol/model.rs";

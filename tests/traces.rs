@@ -3,6 +3,7 @@
 //! The first lines of `tests/reference/traces.txt` say what its lines mean.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use sigver::protocol::{Action, Event, Group, LinkId, MemberId, Message, PeerId};
 
@@ -72,6 +73,7 @@ impl Replay {
                     members: members.map(number).map(MemberId).collect(),
                     // Out of the way of the small numbers that the scripts use.
                     fresh: link(1 << 30 | self.fresh),
+                    now: Duration::ZERO,
                 }
             }
             ["content", to, last @ ("more" | "last"), data] => {

@@ -34,6 +34,7 @@ pub(crate) struct Limits {
     pub(crate) bytes_per_second: u32,
     pub(crate) connects_per_second: u32,
     pub(crate) admission_within: Duration,
+    pub(crate) min_stay: Duration,
     pub(crate) read_buffer_bytes: usize,
     pub(crate) kept_events: usize,
 }
@@ -60,6 +61,7 @@ impl Default for Limits {
             bytes_per_second: 32 * 1024 * 1024,
             connects_per_second: 1000,
             admission_within: Duration::from_secs(5),
+            min_stay: Duration::ZERO,
             read_buffer_bytes: 4096,
             kept_events: 1024,
         }
@@ -266,6 +268,16 @@ impl HubBuilder {
     /// How many peers one key may have, members or not: 10 000. One more is closed with 1013.
     pub fn max_peers_per_group(mut self, count: usize) -> Self {
         self.limits.max_peers_per_group = count;
+        self
+    }
+
+    /// How long the only member of a group has to have been one before it can be put out for blocking, with 4744: 0, as
+    /// the protocol has no such rule. Who asks before that is bound to it again.
+    ///
+    /// Any joiner can put the only member out by asking twice. With a stay of some seconds nobody takes a group over
+    /// that has just begun; but who joins a group whose member went silent waits for so long, too.
+    pub fn min_stay(mut self, time: Duration) -> Self {
+        self.limits.min_stay = time;
         self
     }
 

@@ -144,7 +144,7 @@ impl<T: Transport> Connection<'_, T> {
                         self.allowance.take_connect(&self.shared.limits, now)?;
                         self.deadlines.connected();
                     }
-                    self.seat.request(request);
+                    self.seat.request(request, now);
                 }
                 Ok(())
             }

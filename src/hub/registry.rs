@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::Limits;
 use super::room::Room;
 use super::stats::{Count, Gauge};
 use crate::protocol::GroupKey;
@@ -54,16 +55,20 @@ impl Registry {
         self.hash(key) as usize & (self.shards.len() - 1)
     }
 
-    /// The room of a key, made if there is none and there are fewer than `most`. Each room that this gives is paid back
+    /// The room of a key, made if there is none and there may be one more. Each room that this gives is paid back
     /// by one [`Registry::exit`]. Says whether it is new, too.
-    pub(super) fn enter(&self, key: &GroupKey, most: usize) -> Option<(Arc<Room>, bool)> {
+    pub(super) fn enter(&self, key: &GroupKey, limits: &Limits) -> Option<(Arc<Room>, bool)> {
         let shard = self.shard(key);
         let mut rooms = self.shards[shard].rooms.lock().expect("nothing panics under this lock");
         let entry = match rooms.entry(key.clone()) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
             hash_map::Entry::Vacant(entry) => {
-                let count = Count::up_to(&self.count, most)?;
-                entry.insert(Entry { room: Room::new(key.clone(), shard).into(), seats: 0, _count: count })
+                let count = Count::up_to(&self.count, limits.max_groups)?;
+                entry.insert(Entry {
+                    room: Room::new(key.clone(), shard, limits.min_stay).into(),
+                    seats: 0,
+                    _count: count,
+                })
             }
         };
         entry.seats += 1;
@@ -131,8 +136,8 @@ mod tests {
 
     #[test]
     fn a_rush_of_keys_leaves_no_memory_behind() {
-        let registry = Registry::default();
-        let enter = |n: u32| registry.enter(&GroupKey::new(&n.to_string()).expect("a key"), usize::MAX);
+        let (registry, limits) = (Registry::default(), Limits { max_groups: usize::MAX, ..Limits::default() });
+        let enter = |n: u32| registry.enter(&GroupKey::new(&n.to_string()).expect("a key"), &limits);
         let rooms: Vec<_> = (0..100_000).map(|n| enter(n).expect("there is room for all").0).collect();
         assert!(rooms.iter().all(|room| registry.exit(room)));
         let capacity = |shard: &Shard| shard.rooms.lock().expect("nothing panicked").capacity();

@@ -50,8 +50,9 @@ pub(super) enum Outcome {
 const KEPT_CAPACITY: usize = 8;
 
 impl Room {
-    pub(super) fn new(key: GroupKey, shard: usize) -> Self {
-        Self { key, shard, state: Mutex::default() }
+    pub(super) fn new(key: GroupKey, shard: usize, min_stay: Duration) -> Self {
+        let state = State { group: Group::with_min_stay(min_stay), ..State::default() };
+        Self { key, shard, state: state.into() }
     }
 
     pub(super) fn key(&self) -> &GroupKey {
@@ -153,7 +154,8 @@ impl Room {
             let mut state = poisoned.into_inner();
             state.close_all(&CloseCode::Internal.into());
             state.group.link_ids().for_each(|id| link_ids.release(id));
-            *state = State::default();
+            let group = Group::with_min_stay(state.group.min_stay());
+            *state = State { group, ..State::default() };
             self.state.clear_poison();
             state
         })
@@ -195,11 +197,17 @@ mod tests {
     #[test]
     fn a_leave_of_a_member_with_many_joiners_leaves_no_memory_behind() {
         let (limits, link_ids) = (Limits::default(), LinkIds::default());
-        let room = Room::new(GroupKey::new("key").expect("a key"), 0);
+        let room = Room::new(GroupKey::new("key").expect("a key"), 0, Duration::ZERO);
         for peer in 1..=1000 {
             assert!(room.join(PeerId(peer), &Arc::new(Ticket::of("key")), &Arc::default(), &limits, &link_ids));
             let id = MemberId(peer as u32);
-            let event = Event::Connect { peer: PeerId(peer), id, members: vec![], fresh: link_ids.fresh() };
+            let event = Event::Connect {
+                peer: PeerId(peer),
+                id,
+                members: vec![],
+                fresh: link_ids.fresh(),
+                now: Duration::ZERO,
+            };
             room.handle(PeerId(peer), event, &limits, &link_ids);
         }
         room.leave(PeerId(1), &limits, &link_ids);
@@ -211,7 +219,7 @@ mod tests {
     #[test]
     fn a_panic_in_one_group_closes_its_peers_and_leaves_the_room_usable() {
         let (limits, link_ids) = (Limits::default(), LinkIds::default());
-        let room = Room::new(GroupKey::new("key").expect("a key"), 0);
+        let room = Room::new(GroupKey::new("key").expect("a key"), 0, Duration::ZERO);
         let join = |peer| {
             let outbox = Arc::new(Outbox::default());
             assert!(room.join(PeerId(peer), &Arc::new(Ticket::of("key")), &outbox, &limits, &link_ids));
@@ -219,7 +227,13 @@ mod tests {
         };
         let connect = |peer| {
             let id = MemberId(peer as u32);
-            let event = Event::Connect { peer: PeerId(peer), id, members: vec![], fresh: link_ids.fresh() };
+            let event = Event::Connect {
+                peer: PeerId(peer),
+                id,
+                members: vec![],
+                fresh: link_ids.fresh(),
+                now: Duration::ZERO,
+            };
             room.handle(PeerId(peer), event, &limits, &link_ids);
         };
         let before = [join(1), join(2)];

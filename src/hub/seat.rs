@@ -1,6 +1,7 @@
 //! A peer's place in a room, for as long as it is held.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::closing::Closing;
 use super::outbox::Outbox;
@@ -26,7 +27,7 @@ impl Seat {
     /// Takes a seat in the room of the ticket's key, or says how to close who cannot have one.
     pub(super) fn take(shared: &Arc<Shared>, ticket: Ticket) -> Result<Self, Closing> {
         let Limits { max_groups, max_peers_per_group, .. } = shared.limits;
-        let Some((room, is_new)) = shared.registry.enter(&ticket.key, max_groups) else {
+        let Some((room, is_new)) = shared.registry.enter(&ticket.key, &shared.limits) else {
             let reason = format!("there are {max_groups} groups already");
             return Err(Closing::by(Guard::MaxGroups, CloseCode::TryAgainLater, reason));
         };
@@ -73,12 +74,12 @@ impl Seat {
     }
 
     /// Brings what the peer asks before its group.
-    pub(super) fn request(&self, request: Request) {
+    pub(super) fn request(&self, request: Request, now: Duration) {
         let Shared { limits, link_ids, registry, .. } = &*self.shared;
         let peer = self.peer;
         match request {
             Request::Connect { id, members } => {
-                let connect = Event::Connect { peer, id, members, fresh: link_ids.fresh() };
+                let connect = Event::Connect { peer, id, members, fresh: link_ids.fresh(), now };
                 if let Outcome::Answered { admitted } = self.room.handle(peer, connect, limits, link_ids) {
                     let key = || self.ticket.key.clone();
                     self.shared.listeners.tell(|| match admitted {

@@ -1,6 +1,7 @@
 //! One group: events in, actions out.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustc_hash::FxBuildHasher;
@@ -30,6 +31,8 @@ pub enum Event {
         /// The id of the link that this may make: random, and no other link's. One that is not used comes back
         /// by [`Action::Release`] at once.
         fresh: LinkId,
+        /// When, on a clock of the caller's that goes forward. Only [`Group::with_min_stay`] looks at it.
+        now: Duration,
     },
     /// A peer sends data along a link.
     Content {
@@ -83,6 +86,8 @@ pub struct Group {
     links: HashMap<LinkId, Link, FxBuildHasher>,
     /// How many links were ever made.
     linked: u64,
+    /// How long a member has to have been one before it can be put out for blocking.
+    min_stay: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -92,6 +97,8 @@ struct Peer {
     id: MemberId,
     /// Its place among the members, while it is one.
     place: Option<Place>,
+    /// When it became a member.
+    since: Duration,
     /// It was told to close: it asks for nothing any more.
     closed: bool,
     /// Its link as a joiner.
@@ -135,6 +142,18 @@ impl Group {
         Self::default()
     }
 
+    /// A group whose only member is not put out for blocking before it has been a member for so long: who asks before
+    /// that is bound to it again. The reference has no such rule; with it nobody can take a group over by asking twice
+    /// while its member has had no time to answer.
+    pub fn with_min_stay(min_stay: Duration) -> Self {
+        Self { min_stay, ..Self::default() }
+    }
+
+    /// See [`Group::with_min_stay`].
+    pub fn min_stay(&self) -> Duration {
+        self.min_stay
+    }
+
     /// How many peers have joined and not left, members or not.
     pub fn peers(&self) -> usize {
         self.peers.len()
@@ -169,7 +188,7 @@ impl Group {
     pub fn handle(&mut self, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::Join { peer, favored } => self.join(peer, favored),
-            Event::Connect { peer, id, members, fresh } => self.connect(peer, id, &members, fresh, out),
+            Event::Connect { peer, id, members, fresh, now } => self.connect(peer, id, &members, fresh, now, out),
             Event::Content { peer, recipient, last, data } => self.content(peer, recipient, last, data, out),
             Event::Leave { peer } => self.leave(peer, out),
         }
@@ -180,6 +199,7 @@ impl Group {
             favored,
             id: MemberId(0),
             place: None,
+            since: Duration::ZERO,
             closed: false,
             bound: None,
             joiners: BTreeSet::new(),
@@ -189,7 +209,15 @@ impl Group {
         assert!(earlier.is_none(), "{peer:?} joined twice");
     }
 
-    fn connect(&mut self, peer: PeerId, id: MemberId, named: &[MemberId], fresh: LinkId, out: &mut Vec<Action>) {
+    fn connect(
+        &mut self,
+        peer: PeerId,
+        id: MemberId,
+        named: &[MemberId],
+        fresh: LinkId,
+        now: Duration,
+        out: &mut Vec<Action>,
+    ) {
         let asking = self.peer(peer);
         if asking.closed {
             out.push(Action::Release(fresh));
@@ -199,11 +227,11 @@ impl Group {
         let offered = if sole.is_some_and(|sole| sole.peer == peer) {
             None
         } else if self.members.is_empty() || self.members.include_any(named) {
-            self.admit(peer, id);
+            self.admit(peer, id, now);
             None
-        } else if let Some(sole) = sole.filter(|sole| asking.tried(sole.id)) {
+        } else if let Some(sole) = sole.filter(|sole| asking.tried(sole.id) && self.has_stayed(sole.peer, now)) {
             self.evict(sole.peer, out);
-            self.admit(peer, id);
+            self.admit(peer, id, now);
             None
         } else {
             Some(self.offer(peer))
@@ -216,14 +244,22 @@ impl Group {
     }
 
     /// Makes a peer a member, or gives a member its new id.
-    fn admit(&mut self, peer: PeerId, id: MemberId) {
+    fn admit(&mut self, peer: PeerId, id: MemberId, now: Duration) {
         let entry = self.peers.get_mut(&peer).expect("who is admitted has joined");
         entry.search = None;
         let old = std::mem::replace(&mut entry.id, id);
         match entry.place {
             Some(place) => self.members.rename(place, old, id),
-            None => entry.place = Some(self.members.admit(Member { peer, id }, entry.favored)),
+            None => {
+                entry.place = Some(self.members.admit(Member { peer, id }, entry.favored));
+                entry.since = now;
+            }
         }
+    }
+
+    /// Whether a member has been one for long enough to be put out.
+    fn has_stayed(&self, peer: PeerId, now: Duration) -> bool {
+        now.saturating_sub(self.peer(peer).since) >= self.min_stay
     }
 
     /// Puts the blocking member out.

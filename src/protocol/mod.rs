@@ -17,7 +17,7 @@
 //! for (peer, id, link) in [(alice, 10, 1), (bob, 20, 2)] {
 //!     group.handle(Event::Join { peer, favored: false }, &mut actions);
 //!     let fresh = LinkId::new(link).expect("31 bits, not 0");
-//!     group.handle(Event::Connect { peer, id: MemberId(id), members: vec![], fresh }, &mut actions);
+//!     group.handle(Event::Connect { peer, id: MemberId(id), members: vec![], fresh, now: std::time::Duration::ZERO }, &mut actions);
 //! }
 //!
 //! let answers: Vec<_> = actions

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::thread;
+use std::time::Duration;
 
 use super::{Action, CloseCode, Event, Group, LinkId, MemberId, Message, PeerId};
 
@@ -35,7 +36,7 @@ impl State {
             events.push(Event::Leave { peer });
             for &id in ids.iter().filter(|&&id| borrowed_ids || id == own(peer)) {
                 let named = ids.iter().map(|&id| vec![id]).chain([vec![]]);
-                events.extend(named.map(|members| Event::Connect { peer, id, members, fresh }));
+                events.extend(named.map(|members| Event::Connect { peer, id, members, fresh, now: Duration::ZERO }));
             }
             let links = used.iter().map(|link| link.value());
             for recipient in ids.iter().map(|id| id.0).chain(links).chain([0]) {

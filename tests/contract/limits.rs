@@ -15,6 +15,7 @@ crate::over_every_mount! {
     a_group_over_its_limit_is_1013
     too_many_members_named_are_1008
     a_smaller_message_limit_is_kept
+    a_member_is_not_put_out_before_its_minimum_stay
     one_message_too_many_in_a_second_is_1008
     one_byte_too_many_in_a_second_is_1008
     one_connect_too_many_in_a_second_is_1008
@@ -129,6 +130,19 @@ async fn a_smaller_message_limit_is_kept(kind: Kind) {
     assert!(peer.ask(1, &[]).await);
     peer.content(0, vec![0; 101]).await;
     assert_eq!(peer.closed().await, 1009);
+}
+
+async fn a_member_is_not_put_out_before_its_minimum_stay(kind: Kind) {
+    for (stay, answer) in [(Duration::from_secs(3600), false), (Duration::from_nanos(1), true)] {
+        let door = kind.mount(build(SignalingHub::builder().min_stay(stay))).await;
+        let [mut member, mut joiner] = [door.open("K").await, door.open("K").await];
+        assert!(member.ask(1, &[]).await);
+        assert!(!joiner.ask(2, &[]).await);
+        if kind == Kind::Memory {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(joiner.ask(2, &[]).await, answer, "after {stay:?}");
+    }
 }
 
 async fn one_message_too_many_in_a_second_is_1008(kind: Kind) {

@@ -7,6 +7,7 @@ use super::*;
 struct Scene {
     group: Group,
     links: u32,
+    now: Duration,
 }
 
 impl Scene {
@@ -38,7 +39,7 @@ impl Scene {
         self.links += 1;
         let members = members.iter().copied().map(MemberId).collect();
         let fresh = LinkId::new(1000 + self.links).expect("few links");
-        self.handle(Event::Connect { peer: PeerId(peer), id: MemberId(id), members, fresh })
+        self.handle(Event::Connect { peer: PeerId(peer), id: MemberId(id), members, fresh, now: self.now })
     }
 
     fn say(&mut self, peer: u64, recipient: u32, last: bool) -> Vec<Action> {
@@ -131,6 +132,24 @@ fn rule_3_comes_before_rule_4() {
     let (mut scene, link) = pair();
     assert_eq!(scene.connect(2, &[1]), [answer(2, true)]);
     assert_eq!(scene.say(2, 0, false), [to_member(1, link, "data")]);
+}
+
+#[test]
+fn with_a_minimum_stay_a_member_blocks_only_after_it_and_who_asks_before_is_bound_again() {
+    let mut scene = Scene { group: Group::with_min_stay(Duration::from_secs(10)), ..Scene::default() };
+    (1..=2).for_each(|peer| scene.join(peer, false));
+    scene.now = Duration::from_secs(100);
+    assert_eq!(scene.connect(1, &[]), [answer(1, true)]);
+    scene.now += Duration::from_secs(5);
+    assert_eq!(scene.connect(1, &[]), [answer(1, true)], "asking again does not make its stay shorter");
+    for _ in 0..3 {
+        scene.now += Duration::from_secs(1);
+        assert_eq!(scene.connect(2, &[]), [answer(2, false)]);
+        assert_eq!(scene.say(2, 0, false).len(), 1, "its link works");
+    }
+    scene.now = Duration::from_secs(110);
+    let evicted = Action::Close { peer: PeerId(1), code: CloseCode::BlockingMember };
+    assert_eq!(scene.connect(2, &[]), [evicted, answer(2, true)]);
 }
 
 #[test]
@@ -330,7 +349,13 @@ fn a_fresh_link_id_is_released_when_it_is_not_used_and_when_its_link_is_over() {
         out
     };
     let [one, two] = [1, 2].map(|id| LinkId::new(id).expect("31 bits"));
-    let ask = |peer, fresh| Event::Connect { peer: PeerId(peer), id: MemberId(peer as u32), members: vec![], fresh };
+    let ask = |peer, fresh| Event::Connect {
+        peer: PeerId(peer),
+        id: MemberId(peer as u32),
+        members: vec![],
+        fresh,
+        now: Duration::ZERO,
+    };
     run(Event::Join { peer: PeerId(1), favored: false });
     run(Event::Join { peer: PeerId(2), favored: false });
     assert_eq!(run(ask(1, one)), [Action::Release(one)]);
