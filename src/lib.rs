@@ -38,6 +38,7 @@
 //! | `axum` | `sigver::axum`: `handler` and `router` |
 //! | `warp` | `sigver::warp`: a filter |
 //! | `http2` | WebSockets over HTTP/2 in axum and hyper servers that speak it |
+//! | `metrics` | what happens, for the `metrics` facade |
 //! | `signed-keys` | `SignedKeys`: keys that expire, signed with HMAC-SHA256 |
 //! | `cli` | the stand-alone server `sigver` |
 //! | `full` | all of these |

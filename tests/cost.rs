@@ -144,5 +144,5 @@ async fn a_join_costs_the_same_however_large_the_group() {
 async fn a_peers_future_stays_small() {
     let hub = SignalingHub::new();
     let size = size_of_val(&hub.serve(Socket::default(), "K"));
-    assert!(size <= 640, "{size} bytes");
+    assert!(size <= 560, "{size} bytes");
 }

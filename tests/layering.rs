@@ -27,10 +27,11 @@ const PARTS: [(&str, &[&str], &[&str]); 4] = [
 ];
 
 /// Who else may know a crate, by file.
-const FRAMEWORKS: [(&str, &[&str]); 7] = [
+const FRAMEWORKS: [(&str, &[&str]); 8] = [
     ("axum", &["adapter/axum.rs"]),
     ("warp", &["adapter/warp.rs"]),
     ("hyper", &["adapter/hyper.rs", "adapter/upgrade.rs", "adapter/warp.rs"]),
+    ("metrics", &["hub/meters.rs"]),
     ("http", &["hub/entrance/proxies.rs", "hub/entrance/visitor.rs"]),
     ("hyper_util", &["adapter/upgrade.rs"]),
     ("hyper_tungstenite", &["adapter/hyper.rs", "adapter/upgrade.rs", "adapter/websocket.rs"]),

@@ -52,6 +52,7 @@ impl Closing {
     ) -> Ending {
         let Self { code, reason, guard } = self;
         shared.turned_away(guard, &reason);
+        shared.meters.closed(code);
         let frame = CloseFrame::new(code.code(), reason);
         let reason = frame.reason.clone();
         let goodbye = async {

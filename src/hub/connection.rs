@@ -54,7 +54,7 @@ enum Stop {
 
 impl<T: Transport> Connection<'_, T> {
     /// Runs until the peer is gone or has to go. The seat is given up before the goodbye, which may take a while.
-    pub(super) async fn run(seat: Seat, mut transport: Pin<&mut T>, shared: &Shared) -> Ending {
+    pub(super) async fn run(mut seat: Box<Seat>, mut transport: Pin<&mut T>, shared: &Shared) -> Ending {
         let limits = &shared.limits;
         let mut batch = VecDeque::new();
         let stop = {
@@ -71,14 +71,16 @@ impl<T: Transport> Connection<'_, T> {
                 progress: false,
                 heartbeat_waits: false,
             };
-            poll_fn(|cx| match connection.advance(cx) {
+            // The span is entered here and not by `Instrument`, which would make each peer's future larger by 100 bytes.
+            poll_fn(|cx| match seat.span().in_scope(|| connection.advance(cx)) {
                 Ok(()) => Poll::Pending,
                 Err(stop) => Poll::Ready(stop),
             })
             .await
         };
         let outbox = seat.outbox().clone();
-        seat.leave(stop.departure());
+        seat.departs(stop.departure());
+        drop(seat);
         // Rare and large, so not part of every peer's future.
         Box::pin(stop.carry_out(transport, batch, &outbox, shared)).await
     }
@@ -93,6 +95,7 @@ impl<T: Transport> Connection<'_, T> {
             match self.deadlines.poll(cx) {
                 Poll::Ready(Due::Heartbeat) => {
                     self.session.tick()?;
+                    self.shared.meters.waits(self.batch.len() + self.seat.outbox().waiting().0);
                     if !std::mem::replace(&mut self.heartbeat_waits, true) {
                         self.batch.push_back(Message::HEARTBEAT);
                     }
@@ -139,6 +142,9 @@ impl<T: Transport> Connection<'_, T> {
                 Err(self.shared.limits.too_big().into())
             }
             Frame::Binary(bytes) => {
+                if bytes == Message::HEARTBEAT {
+                    self.shared.meters.heartbeat(self.deadlines.since_heartbeat());
+                }
                 if let Some(request) = self.session.receive(bytes)? {
                     if matches!(request, Request::Connect { .. }) {
                         self.allowance.take_connect(&self.shared.limits, now)?;

@@ -40,6 +40,11 @@ impl<'a> Deadlines<'a> {
         Self { sleep, limits, heartbeat: opened + limits.heartbeat, connect, write: None }
     }
 
+    /// How long ago the last heartbeat was due.
+    pub(super) fn since_heartbeat(&self) -> Duration {
+        self.limits.heartbeat.saturating_sub(self.heartbeat.saturating_duration_since(Instant::now()))
+    }
+
     /// The peer has asked `connect`.
     pub(super) fn connected(&mut self) {
         self.connect = None;

@@ -17,6 +17,9 @@ pub(super) struct LinkIds {
     in_use: AtomicUsize,
 }
 
+/// For how many ids a shard keeps room.
+const KEPT_CAPACITY: usize = 256;
+
 impl LinkIds {
     pub(super) fn fresh(&self) -> LinkId {
         loop {
@@ -30,8 +33,14 @@ impl LinkIds {
     }
 
     pub(super) fn release(&self, id: LinkId) {
-        let known = self.shard(id).lock().expect("nothing panics under this lock").remove(&id);
+        let mut ids = self.shard(id).lock().expect("nothing panics under this lock");
+        let known = ids.remove(&id);
         debug_assert!(known, "{id:?} was not given out");
+        if ids.capacity() > 4 * ids.len().max(KEPT_CAPACITY) {
+            let kept = 2 * ids.len();
+            ids.shrink_to(kept);
+        }
+        drop(ids);
         self.in_use.fetch_sub(1, Ordering::Relaxed);
     }
 

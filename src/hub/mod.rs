@@ -11,6 +11,7 @@ mod entrance;
 mod events;
 mod guard;
 mod link_ids;
+mod meters;
 mod opening;
 mod outbox;
 mod rate;
@@ -45,6 +46,7 @@ use events::Listeners;
 pub use events::{Departure, HubEvent};
 pub use guard::Guard;
 use link_ids::LinkIds;
+use meters::Meters;
 pub use opening::Opening;
 use registry::Registry;
 use seat::Seat;
@@ -89,6 +91,7 @@ struct Shared {
     registry: Registry,
     link_ids: LinkIds,
     counters: Counters,
+    meters: Meters,
     peers: AtomicU64,
     leaving: AtomicBool,
     /// When the hub began: what heartbeats are aligned to, and the zero of its clock.
@@ -124,6 +127,7 @@ impl SignalingHub {
             registry: Registry::default(),
             link_ids: LinkIds::default(),
             counters: Counters::default(),
+            meters: Meters::default(),
             peers: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
             epoch: Instant::now(),
@@ -211,6 +215,7 @@ impl Shared {
     /// Counts a peer that was refused or put out.
     fn turned_away(&self, guard: Option<Guard>, reason: &str) {
         if let Some(guard) = guard {
+            self.meters.turned_away(guard);
             self.counters.turned_away[guard as usize].fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%guard, reason, "turned away");
             self.listeners.tell(|| HubEvent::TurnedAway { guard, reason: reason.into() });

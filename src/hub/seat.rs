@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Span;
+
 use super::closing::Closing;
 use super::outbox::Outbox;
 use super::room::{Outcome, Room};
@@ -18,6 +20,8 @@ pub(super) struct Seat {
     peer: PeerId,
     outbox: Arc<Outbox>,
     ticket: Arc<Ticket>,
+    /// Has no key, which may be all that protects a group.
+    span: Span,
     /// Why it is given up.
     departure: Departure,
     _count: Count,
@@ -25,7 +29,9 @@ pub(super) struct Seat {
 
 impl Seat {
     /// Takes a seat in the room of the ticket's key, or says how to close who cannot have one.
-    pub(super) fn take(shared: &Arc<Shared>, ticket: Ticket) -> Result<Self, Closing> {
+    ///
+    /// Boxed, as it is handed on: each hand would keep room for it in every peer's future.
+    pub(super) fn take(shared: &Arc<Shared>, ticket: Ticket) -> Result<Box<Self>, Closing> {
         let Limits { max_groups, max_peers_per_group, .. } = shared.limits;
         let Some((room, is_new)) = shared.registry.enter(&ticket.key, &shared.limits) else {
             let reason = format!("there are {max_groups} groups already");
@@ -38,7 +44,10 @@ impl Seat {
             return Err(Closing::by(Guard::MaxPeersPerGroup, CloseCode::TryAgainLater, reason));
         }
         let (count, departure) = (Count::up(&shared.counters.seats), Departure::Dropped);
-        let mut seat = Self { shared: shared.clone(), room, peer, outbox, ticket, departure, _count: count };
+        let group = shared.registry.hash(&ticket.key);
+        let span = tracing::debug_span!("peer", peer = peer.0, group, identity = ticket.identity());
+        let mut seat =
+            Box::new(Self { shared: shared.clone(), room, peer, outbox, ticket, span, departure, _count: count });
         seat.opened(is_new);
         // After the seat is taken: a drain says so and then looks at the seats, so one of the two sees the other.
         if shared.is_leaving() {
@@ -60,12 +69,17 @@ impl Seat {
             identity: self.ticket.shared_identity(),
             address: self.ticket.address(),
         });
-        let (group, identity) = (self.shared.registry.hash(key), self.ticket.identity());
-        tracing::debug!(peer = self.peer.0, group, identity, favored = self.ticket.favored, "peer opened");
+        self.shared.meters.opened(is_new);
+        self.span.in_scope(|| tracing::debug!("opened"));
     }
 
-    /// Gives the seat up.
-    pub(super) fn leave(mut self, departure: Departure) {
+    /// What every log line of this peer says of it.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Says why it is given up.
+    pub(super) fn departs(&mut self, departure: Departure) {
         self.departure = departure;
     }
 
@@ -75,12 +89,17 @@ impl Seat {
 
     /// Brings what the peer asks before its group.
     pub(super) fn request(&self, request: Request, now: Duration) {
-        let Shared { limits, link_ids, registry, .. } = &*self.shared;
+        let Shared { limits, link_ids, meters, registry, .. } = &*self.shared;
         let peer = self.peer;
         match request {
             Request::Connect { id, members } => {
                 let connect = Event::Connect { peer, id, members, fresh: link_ids.fresh(), now };
-                if let Outcome::Answered { admitted } = self.room.handle(peer, connect, limits, link_ids) {
+                let watch = meters.reducer_starts();
+                let outcome = self.room.handle(peer, connect, limits, link_ids);
+                meters.reducer_ends(watch, link_ids.in_use());
+                if let Outcome::Answered { admitted } = outcome {
+                    meters.answered(admitted);
+                    tracing::debug!(admitted, "asked");
                     let key = || self.ticket.key.clone();
                     self.shared.listeners.tell(|| match admitted {
                         true => HubEvent::Admitted { peer, key: key() },
@@ -90,7 +109,8 @@ impl Seat {
             }
             Request::Content { recipient, last, data } => {
                 let content = Event::Content { peer, recipient, last, data };
-                if let Outcome::Relayed { .. } = self.room.handle(peer, content, limits, link_ids) {
+                if let Outcome::Relayed { bytes } = self.room.handle(peer, content, limits, link_ids) {
+                    meters.relayed(bytes);
                     registry.count_relayed(&self.room);
                 }
             }
@@ -101,13 +121,17 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let Self { peer, departure, .. } = *self;
-        let Shared { listeners, limits, link_ids, registry, .. } = &*self.shared;
+        let Shared { listeners, limits, link_ids, meters, registry, .. } = &*self.shared;
         let key = &self.ticket.key;
+        let watch = meters.reducer_starts();
         self.room.leave(peer, limits, link_ids);
-        tracing::debug!(peer = peer.0, group = registry.hash(key), ?departure, "peer left");
+        meters.reducer_ends(watch, link_ids.in_use());
+        self.span.in_scope(|| tracing::debug!(?departure, "left"));
         let identity = || self.ticket.shared_identity();
         listeners.tell(|| HubEvent::Left { peer, key: key.clone(), identity: identity(), departure });
-        if registry.exit(&self.room) {
+        let is_gone = registry.exit(&self.room);
+        meters.left(is_gone);
+        if is_gone {
             listeners.tell(|| HubEvent::GroupGone { key: key.clone() });
         }
     }

@@ -1,0 +1,69 @@
+//! What a hub reports to the `metrics` facade.
+
+#![cfg(feature = "metrics")]
+
+use std::collections::BTreeMap;
+
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use sigver::protocol::{CloseCode, GroupKey};
+use sigver::{SignalingHub, memory};
+use tokio::runtime::Builder;
+
+/// What was recorded while a test ran: names with their labels, and values; of a histogram how many it got.
+fn recorded(test: impl AsyncFnOnce()) -> BTreeMap<String, f64> {
+    let recorder = DebuggingRecorder::new();
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    metrics::with_local_recorder(&recorder, || runtime.block_on(test()));
+    let named = |key: &metrics::Key| {
+        let labels = key.labels().map(|label| format!(" {}={}", label.key(), label.value()));
+        format!("{}{}", key.name(), labels.collect::<String>())
+    };
+    let values = recorder.snapshotter().snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
+        let value = match value {
+            DebugValue::Counter(count) => count as f64,
+            DebugValue::Gauge(now) => now.0,
+            DebugValue::Histogram(all) => all.len() as f64,
+        };
+        (named(key.key()), value)
+    });
+    values.collect()
+}
+
+#[test]
+fn peers_joins_relays_closes_and_refusals_are_reported() {
+    let seen = recorded(async || {
+        let hub = SignalingHub::builder().max_peers(2).build().expect("sound limits");
+        let [mut member, mut joiner] = [memory::open(&hub, "K"), memory::open(&hub, "K")];
+        assert!(member.ask(1, &[]).await);
+        assert!(!joiner.ask(2, &[]).await);
+        joiner.content(0, "offer").await;
+        member.receive_content().await;
+        assert_eq!(memory::open(&hub, "K").closed().await, 1013);
+        // Over two heartbeats, of which one is answered.
+        member.hear_all().await;
+        member.heartbeat().await;
+        member.hear_all().await;
+        member.close().await;
+        joiner.receive_content().await;
+        hub.close_group(&GroupKey::new("K").expect("a key"), CloseCode::app(4001));
+        joiner.closed().await;
+    });
+    for (name, expected) in [
+        ("sigver_peers", 0.0),
+        ("sigver_groups", 0.0),
+        ("sigver_links", 0.0),
+        ("sigver_joins_total answer=admitted", 1.0),
+        ("sigver_joins_total answer=bound", 1.0),
+        ("sigver_relayed_messages_total", 1.0),
+        ("sigver_relayed_bytes_total", 5.0),
+        ("sigver_closes_total code=1013", 1.0),
+        ("sigver_closes_total code=4001", 1.0),
+        ("sigver_turned_away_total guard=max_peers", 1.0),
+        ("sigver_heartbeat_seconds", 1.0),
+        // Two connects and two leaves.
+        ("sigver_reducer_seconds", 4.0),
+    ] {
+        assert_eq!(seen.get(name), Some(&expected), "{name} in {seen:#?}");
+    }
+    assert!(seen["sigver_outbox_messages"] >= 4.0, "{seen:#?}");
+}
