@@ -1,0 +1,21 @@
+//! Bytes are a message or an error, and a message survives the way to bytes and back.
+
+use bytes::Bytes;
+use sigver::protocol::Message;
+
+/// A field that no message has.
+const UNKNOWN: [u8; 2] = [0x78, 5];
+
+pub(crate) fn wire(bytes: &[u8]) {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let Ok(message) = Message::decode(bytes.clone()) else { return };
+    if let Message::Content { data, .. } = &message
+        && !data.is_empty()
+    {
+        let (whole, part) = (bytes.as_ptr_range(), data.as_ptr_range());
+        assert!(whole.start <= part.start && part.end <= whole.end, "a payload is not copied");
+    }
+    assert_eq!(Message::decode(message.clone().encode()).as_ref(), Ok(&message));
+    let longer = [&bytes[..], &UNKNOWN].concat();
+    assert_eq!(Message::decode(longer.into()), Ok(message), "an unknown field is skipped");
+}
