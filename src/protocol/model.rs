@@ -1,4 +1,4 @@
-//! Explores every history of a few peers: each event in each state, until no new state turns up.
+//! Explores the histories of a few peers: each event in each state, until no new state turns up, or at random.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -6,6 +6,8 @@ use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
+
+use proptest::prelude::*;
 
 use super::{Action, CloseCode, Event, Group, LinkId, MemberId, Message, PeerId};
 
@@ -169,6 +171,20 @@ impl Model {
 /// Stands for the state: with 64 bits and millions of states two alike are out of the question.
 fn hash(state: &State) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(state.group.fingerprint())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// More peers than can be explored. `tests/properties.rs` sees the same from outside.
+    #[test]
+    fn any_history_of_six_peers_is_sound(choices in prop::collection::vec(any::<prop::sample::Index>(), 0..100)) {
+        let model = Model { peers: 6, borrowed_ids: true, favored: 3 };
+        choices.iter().fold(State::default(), |state, choice| {
+            let events = state.events(model);
+            state.after(choice.get(&events))
+        });
+    }
 }
 
 #[test]
