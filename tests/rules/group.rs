@@ -39,7 +39,7 @@ impl Step {
 }
 
 /// Reads steps until there are none, and then everybody leaves.
-pub(crate) fn group(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let mut bytes = bytes.iter().copied();
     let mut history = History::default();
     while let Some(step) = Step::read(&mut bytes) {

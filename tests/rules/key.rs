@@ -2,7 +2,7 @@
 
 use sigver::protocol::{GroupKey, KeyError, MAX_KEY_BYTES};
 
-pub(crate) fn key(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match GroupKey::from_escaped(text) {
         Ok(key) => {

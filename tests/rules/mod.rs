@@ -1,14 +1,8 @@
-//! What holds whatever comes in. `properties.rs`, `corpus.rs` and the targets of `fuzz` all ask this.
+//! What holds whatever comes in: `properties.rs`, `corpus.rs` and the targets of `fuzz` ask for it by bytes.
 
-mod group;
-mod key;
+pub(crate) mod group;
+pub(crate) mod key;
 mod model;
-mod session;
-mod url;
-mod wire;
-
-pub(crate) use group::{History, Step, group};
-pub(crate) use key::{escaped, key};
-pub(crate) use session::session;
-pub(crate) use url::url;
-pub(crate) use wire::wire;
+pub(crate) mod session;
+pub(crate) mod url;
+pub(crate) mod wire;

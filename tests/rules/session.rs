@@ -7,7 +7,7 @@ use sigver::protocol::{CloseCode, Fault, Message, Request, Session};
 const TICK: u8 = 0xff;
 
 /// Reads how many heartbeats may be missed, how many members may be named, and then messages, each behind its length.
-pub(crate) fn session(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let &[missed_limit, members_limit, ref messages @ ..] = bytes else { return };
     let (missed_limit, members_limit) = (missed_limit.into(), members_limit.into());
     let mut session = Session::new(missed_limit, members_limit);

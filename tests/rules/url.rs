@@ -6,7 +6,7 @@ use sigver::protocol::GroupKey;
 use super::key::{escaped, unescaped};
 
 /// Reads what a URL has behind the mount: the rest of the path, and the query behind the first `?`.
-pub(crate) fn url(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (tail, query) = text.split_once('?').map_or((text, None), |(tail, query)| (tail, Some(query)));
     let opening = Opening::from_url(tail, query);

@@ -6,7 +6,7 @@ use sigver::protocol::Message;
 /// A field that no message has.
 const UNKNOWN: [u8; 2] = [0x78, 5];
 
-pub(crate) fn wire(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     let Ok(message) = Message::decode(bytes.clone()) else { return };
     if let Message::Content { data, .. } = &message

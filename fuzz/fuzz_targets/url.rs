@@ -1,0 +1,5 @@
+//! What a URL has behind the mount. `cargo +nightly fuzz run url`
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sigver_fuzz::url(bytes));
