@@ -10,6 +10,8 @@ mod ending;
 mod entrance;
 mod events;
 mod guard;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 mod link_ids;
 mod meters;
 mod opening;
@@ -20,12 +22,13 @@ mod room;
 mod seat;
 mod snapshot;
 mod stats;
+mod sync;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -53,6 +56,7 @@ use seat::Seat;
 pub use snapshot::{GroupSnapshot, PeerSnapshot};
 use stats::{Count, Counters};
 pub use stats::{Stats, TurnedAway};
+use sync::AtomicBool;
 
 /// Where peers with one key find each other.
 ///

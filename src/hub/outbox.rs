@@ -1,12 +1,12 @@
 //! What waits to be written to one peer.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
 use super::closing::Closing;
+use super::sync::{Mutex, MutexGuard};
 use super::{Guard, Limits};
 use crate::protocol::CloseCode;
 
@@ -126,7 +126,7 @@ impl Queue {
 }
 
 /// Wakes the peer's task after the lock is gone: a waker is somebody else's code.
-fn wake(mut queue: std::sync::MutexGuard<'_, Queue>) {
+fn wake(mut queue: MutexGuard<'_, Queue>) {
     let waker = queue.waker.take();
     drop(queue);
     if let Some(waker) = waker {

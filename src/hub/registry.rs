@@ -3,12 +3,13 @@
 use std::collections::hash_map::{self, HashMap, RandomState};
 use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use super::Limits;
 use super::room::Room;
 use super::stats::{Count, Gauge};
+use super::sync::Mutex;
 use crate::protocol::GroupKey;
 
 /// The rooms of a hub, spread over shards so that cores do not wait for each other.

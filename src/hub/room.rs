@@ -1,13 +1,14 @@
 //! One group and the outboxes of its peers, behind one lock.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustc_hash::FxBuildHasher;
 
 use super::closing::Closing;
 use super::outbox::Outbox;
+use super::sync::{Mutex, MutexGuard};
 use super::{GroupSnapshot, Limits, LinkIds, PeerSnapshot, Ticket};
 use crate::protocol::{Action, CloseCode, Event, Group, GroupKey, Message, PeerId};
 
@@ -52,7 +53,7 @@ const KEPT_CAPACITY: usize = 8;
 impl Room {
     pub(super) fn new(key: GroupKey, shard: usize, min_stay: Duration) -> Self {
         let state = State { group: Group::with_min_stay(min_stay), ..State::default() };
-        Self { key, shard, state: state.into() }
+        Self { key, shard, state: Mutex::new(state) }
     }
 
     pub(super) fn key(&self) -> &GroupKey {
