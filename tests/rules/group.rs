@@ -70,6 +70,7 @@ impl History {
                 members: members.into_iter().map(member).collect(),
                 // The ids of links are given out again as soon as they may be, and are those of members too.
                 fresh: (1..).filter_map(LinkId::new).find(|id| !self.given.contains(id)).expect("few links"),
+                now: std::time::Duration::ZERO,
             },
             Step::Content { peer, recipient, last } => {
                 self.contents += 1;

@@ -52,7 +52,7 @@ impl Model {
                 self.peers.push(Peer { peer, favored, id: MemberId(0), closed: false, tried: Vec::new() });
                 Vec::new()
             }
-            Event::Connect { peer, id, members, fresh } => self.connect(peer, id, &members, fresh),
+            Event::Connect { peer, id, members, fresh, .. } => self.connect(peer, id, &members, fresh),
             Event::Content { peer, recipient, last, data } => self.content(peer, recipient, last, data),
             Event::Leave { peer } => self.leave(peer),
             other => panic!("{other:?} is nothing that the protocol knows"),
