@@ -122,10 +122,10 @@ impl Room {
         self.lock(link_ids).seated.keys().copied().collect()
     }
 
-    pub(super) fn group_snapshot(&self, link_ids: &LinkIds) -> GroupSnapshot {
+    pub(super) fn group_snapshot(&self, hash: u64, link_ids: &LinkIds) -> GroupSnapshot {
         let state = self.lock(link_ids);
-        let group = &state.group;
-        GroupSnapshot { key: self.key.clone(), peers: group.peers(), members: group.members(), links: group.links() }
+        let (peers, members, links) = (state.group.peers(), state.group.members(), state.group.links());
+        GroupSnapshot { key: self.key.clone(), hash, peers, members, links }
     }
 
     pub(super) fn peer_snapshots(&self, now: Duration, link_ids: &LinkIds) -> Vec<PeerSnapshot> {

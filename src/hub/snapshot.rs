@@ -13,6 +13,8 @@ use crate::protocol::{GroupKey, MemberId, PeerId};
 pub struct GroupSnapshot {
     /// What names it.
     pub key: GroupKey,
+    /// What stands for the key in logs: the same for as long as the hub lives, and of no use to anybody else.
+    pub hash: u64,
     /// Peers with that key, members or not.
     pub peers: usize,
     /// Those of them that are members.
@@ -49,7 +51,8 @@ impl SignalingHub {
     /// All groups, in no order. It locks one at a time, so they are not all of the same moment.
     pub fn groups(&self) -> Vec<GroupSnapshot> {
         let rooms = self.shared.registry.snapshot();
-        let groups = rooms.iter().map(|room| room.group_snapshot(&self.shared.link_ids));
+        let groups =
+            rooms.iter().map(|room| room.group_snapshot(self.shared.registry.hash(room.key()), &self.shared.link_ids));
         // The last one may have left on the way.
         groups.filter(|group| group.peers > 0).collect()
     }
