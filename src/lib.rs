@@ -50,6 +50,10 @@ mod hub;
 pub mod protocol;
 mod transport;
 
+/// Running a hub in public.
+#[cfg(all(doc, feature = "full"))]
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 #[cfg(feature = "axum")]
 pub use adapter::axum;
 #[cfg(feature = "hyper")]
