@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -12,23 +13,45 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use sigver::SignalingHub;
 use tokio::net::TcpListener;
+use tokio::signal::ctrl_c;
+
+/// A little less than whoever stops the server waits before it kills it.
+const DRAIN: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".into());
-    let signal = sigver::hyper::service(SignalingHub::new()).at("/signal");
+    let hub = SignalingHub::new();
+    let signal = sigver::hyper::service(hub.clone()).at("/signal");
 
     let listener = TcpListener::bind(&address).await?;
     println!("Listening on http://{}", listener.local_addr()?);
+    let stop = async {
+        ctrl_c().await?;
+        // Newcomers get 503 meanwhile.
+        let left = hub.drain(DRAIN).await;
+        println!("{left} peers did not say goodbye in time");
+        Ok(())
+    };
+    tokio::select! {
+        failed = serve(listener, signal) => failed,
+        stopped = stop => stopped,
+    }
+}
+
+async fn serve(listener: TcpListener, signal: sigver::hyper::Service) -> std::io::Result<()> {
     loop {
-        let (socket, _) = listener.accept().await?;
-        let signal = signal.clone();
+        let (socket, client) = listener.accept().await?;
+        // With the addresses of peers, so that the hub's limits count by them.
+        let signal = signal.client(client);
         let service = service_fn(move |request| answer(request, signal.clone()));
         tokio::spawn(async move {
-            let served = http1::Builder::new().serve_connection(TokioIo::new(socket), service).with_upgrades();
+            // With a timer hyper gives nobody more than 30 s for the head of a request.
+            let mut http = http1::Builder::new();
+            let served = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service).with_upgrades();
             if let Err(error) = served.await {
                 eprintln!("{error}");
             }

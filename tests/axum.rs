@@ -1,10 +1,11 @@
-//! What is axum's own: where the key is in a route, and HTTP/2.
+//! What is axum's own: where the key is in a route, middleware, graceful shutdown, HTTP/2.
 
 #![cfg(all(feature = "axum", feature = "http2"))]
 
 mod common;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -18,7 +19,7 @@ use hyper::ext::Protocol;
 use hyper::{Method, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sigver::memory::Client;
-use sigver::{Frame, SignalingHub};
+use sigver::{Frame, Pass, Refusal, SignalingHub, Visitor};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -146,4 +147,62 @@ async fn websockets_over_http2_share_one_connection() {
     joiner.send(Frame::Text("x".into())).await;
     assert_eq!(joiner.closed().await, 4743);
     assert_eq!(member.receive_content().await, (link, "".into()));
+}
+
+#[tokio::test]
+async fn what_the_apps_middleware_found_out_is_seen_by_the_admission() {
+    #[derive(Clone)]
+    struct User(&'static str);
+    let builder = SignalingHub::builder().admission(|visitor: Visitor| async move {
+        let user = visitor.request().and_then(|head| head.extensions.get::<User>());
+        user.map(|User(name)| Pass::new().identity(*name)).ok_or(Refusal::http(401, "log in first"))
+    });
+    let hub = builder.build().expect("sound limits");
+    let log_in = map_request(|mut request: Request| async {
+        if request.headers().contains_key("x-alice") {
+            request.extensions_mut().insert(User("alice"));
+        }
+        request
+    });
+    let signal = sigver::axum::router::<()>(hub.clone()).layer(log_in);
+    let address = serve(Router::new().nest_service("/signal", signal)).await;
+    let request = |alice| {
+        let request = Request::get("/signal/K").header("host", "localhost").header("connection", "upgrade");
+        let request = request.header("upgrade", "websocket").header("sec-websocket-version", "13");
+        let request = request.header("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA==");
+        let request = if alice { request.header("x-alice", "1") } else { request };
+        request.body(Empty::<Bytes>::new()).expect("a request")
+    };
+    for (alice, status) in [(false, StatusCode::UNAUTHORIZED), (true, StatusCode::SWITCHING_PROTOCOLS)] {
+        let socket = TokioIo::new(TcpStream::connect(address).await.expect("the server listens"));
+        let (mut client, connection) = hyper::client::conn::http1::handshake(socket).await.expect("HTTP");
+        tokio::spawn(connection.with_upgrades());
+        assert_eq!(client.send_request(request(alice)).await.expect("an answer").status(), status);
+    }
+}
+
+#[tokio::test]
+async fn a_drain_beside_axums_graceful_shutdown_says_goodbye_to_peers_and_ends_the_server() {
+    let hub = SignalingHub::new();
+    let app = Router::new().nest_service("/signal", sigver::axum::router(hub.clone()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let stop_hub = hub.clone();
+    let server = axum::serve(listener, app).with_graceful_shutdown(async move {
+        stopped.await.expect("the test says when");
+        assert_eq!(stop_hub.drain(Duration::from_millis(1200)).await, 0);
+    });
+    let server = tokio::spawn(server.into_future());
+    let mut peers = [open(address, "/signal/K").await, open(address, "/signal/L").await];
+    for peer in &mut peers {
+        assert!(peer.ask(1, &[]).await);
+    }
+    stop.send(()).expect("the server waits");
+    for peer in &mut peers {
+        assert_eq!(peer.closed().await, 1001);
+    }
+    drop(peers);
+    server.await.expect("it does not panic").expect("it ends well");
+    TcpStream::connect(address).await.expect_err("nobody listens any more");
 }
