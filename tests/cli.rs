@@ -3,13 +3,15 @@
 #![cfg(all(feature = "cli", unix))]
 
 mod common;
+#[path = "common/process.rs"]
+mod process;
 
-use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::open;
+use process::{address, run, sigver, start, text, write};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use sigver::Frame;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -20,15 +22,10 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-fn sigver(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sigver"));
-    command.args(args).kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// Runs a server that ends by itself.
-async fn run(args: &[&str]) -> Output {
-    tokio::time::timeout(Duration::from_secs(60), sigver(args).output()).await.expect("it ends").expect("it starts")
+/// Sends it a signal.
+async fn kill(signal: &str, process: &Child) {
+    let pid = process.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().await.expect("there is a kill").success());
 }
 
 /// One clear line and a code that is not 0.
@@ -41,28 +38,6 @@ async fn refuses(args: &[&str], words: &[&str]) {
     for word in words {
         assert!(stderr.contains(word), "{stderr:?} does not say {word:?}");
     }
-}
-
-/// Starts a server and returns it with the line that it says.
-async fn start(command: &mut Command) -> (Child, String) {
-    let mut process = command.spawn().expect("it starts");
-    let output = process.stdout.take().expect("its output is piped");
-    let line = BufReader::new(output).lines().next_line().await.expect("it can be read").expect("it says a line");
-    (process, line)
-}
-
-fn address(line: &str) -> &str {
-    line.strip_prefix("Signaling server is listening on ").expect("it says where it listens")
-}
-
-fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
-    let path = folder.join(name);
-    std::fs::write(&path, text).expect("a file");
-    path
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a folder with a plain name")
 }
 
 #[tokio::test]
@@ -199,8 +174,7 @@ async fn sigint_and_sigterm_close_all_peers_with_1001() {
         for peer in &mut peers {
             assert!(peer.ask(1, &[]).await);
         }
-        let pid = process.id().expect("it runs").to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().await.expect("there is a kill").success());
+        kill(signal, &process).await;
         for mut peer in peers {
             assert_eq!(peer.closed().await, 1001);
         }
@@ -274,8 +248,7 @@ async fn a_payload_and_a_key_are_never_logged() {
     joiner.send(Frame::Text("the-text".into())).await;
     assert_eq!(joiner.closed().await, 4743);
 
-    let pid = process.id().expect("it runs").to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.expect("there is a kill").success());
+    kill("-TERM", &process).await;
     let mut log = String::new();
     process.stderr.take().expect("it is piped").read_to_string(&mut log).await.expect("it can be read");
     assert!(log.contains("peer opened") && log.contains("closed with 4743"), "{log}");

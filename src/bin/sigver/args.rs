@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::probe;
-use crate::tls::{Files, TlsError};
+use crate::config::ConfigError;
+use crate::settings::Settings;
+use crate::{file, probe, secrets};
 
 /// Signaling server for WebRTC, speaking the protocol of npm's sigver: ws://HOST:PORT/KEY.
 #[derive(Debug, Parser)]
@@ -14,22 +15,17 @@ use crate::tls::{Files, TlsError};
 // A probe has nothing to do with the options of a server.
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
-    /// Select host address to bind to
-    #[arg(short = 'h', long, env = "SIGVER_HOST", value_name = "IP", default_value = "0.0.0.0")]
-    pub(crate) host: String,
-    /// Select port to use, 0 for any that is free
-    #[arg(short, long, env = "SIGVER_PORT", value_name = "NUMBER", default_value_t = 8000)]
-    pub(crate) port: u16,
-    /// Private key for the certificate (PEM)
-    #[arg(short, long, env = "SIGVER_KEY", value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// The server certificate (PEM); with it and its key the server speaks TLS only
-    #[arg(short, long, env = "SIGVER_CERT", value_name = "FILE")]
-    cert: Option<PathBuf>,
-    /// The additional intermediate certificate or certificates that web browsers will need in order to validate the
-    /// server certificate (PEM)
-    #[arg(short = 'a', long, env = "SIGVER_CA", value_name = "FILE")]
-    ca: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+    /// Read what is set by neither a flag nor a variable from this file (TOML)
+    #[arg(long, env = "SIGVER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print all settings as such a file, and exit
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Check all settings and the files that they name, and exit
+    #[arg(long, conflicts_with = "print_config")]
+    pub(crate) check_config: bool,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: (),
@@ -45,16 +41,20 @@ pub(crate) enum Command {
 }
 
 impl Args {
-    /// The files for TLS, if any is given. Half of them is an error: a server that its operator takes for encrypted
-    /// must not fall back to plain.
-    pub(crate) fn tls(&self) -> Result<Option<Files<'_>>, TlsError> {
-        match (&self.key, &self.cert, &self.ca) {
-            (None, None, None) => Ok(None),
-            (Some(key), Some(cert), ca) => Ok(Some(Files { key, cert, ca: ca.as_deref() })),
-            (Some(_), None, _) => Err(TlsError::Half { given: "--key", missing: "--cert" }),
-            (None, Some(_), _) => Err(TlsError::Half { given: "--cert", missing: "--key" }),
-            (None, None, Some(_)) => Err(TlsError::Half { given: "--ca", missing: "--key and --cert" }),
+    /// Reads the command line; where it cannot be read, or asks for help only, that is said and the process exits.
+    pub(crate) fn read() -> Self {
+        let matches = Settings::complete(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// What is set: by a flag, or else in the environment, or else in the file.
+    pub(crate) fn settings(self) -> Result<Settings, ConfigError> {
+        let Some(path) = &self.config else { return Ok(self.settings) };
+        let mut file = file::read(path)?;
+        if secrets::in_environment() {
+            file.signed_keys_secret_files = None;
         }
+        Ok(self.settings.or(file))
     }
 }
 
@@ -64,6 +64,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        <Args as clap::CommandFactory>::command().debug_assert();
+        Settings::complete(Args::command()).debug_assert();
     }
 }

@@ -1,21 +1,30 @@
 //! The stand-alone signaling server, with the command line of npm's `sigver`.
 
 mod args;
+mod config;
+mod file;
+mod limits;
 mod probe;
+mod secrets;
 mod server;
+mod settings;
 mod tls;
+mod units;
 
+use std::error::Error;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
 use args::{Args, Command};
+use config::Config;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read();
     let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let well = match &args.command {
         Some(Command::Probe(options)) => run_probe(options),
         None => run(args).map(|()| true),
@@ -31,16 +40,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> Result<(), server::Error> {
-    let tls = args.tls()?.map(|files| files.load()).transpose()?;
-    let runtime = tokio::runtime::Runtime::new().map_err(server::Error::Runtime)?;
-    runtime.block_on(server::run(&args.host, args.port, tls))
+fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let Args { print_config, check_config, .. } = args;
+    let settings = args.settings()?;
+    if print_config {
+        return Ok(io::stdout().write_all(config::print(settings).as_bytes())?);
+    }
+    let config = Config::check(settings)?;
+    if check_config {
+        return Ok(writeln!(io::stdout(), "The configuration is sound")?);
+    }
+    Ok(runtime()?.block_on(server::run(config))?)
 }
 
-fn run_probe(options: &probe::Options) -> Result<bool, server::Error> {
-    let runtime = tokio::runtime::Runtime::new().map_err(server::Error::Runtime)?;
+fn run_probe(options: &probe::Options) -> Result<bool, Box<dyn Error>> {
+    let runtime = runtime()?;
     let well = runtime.block_on(probe::run(options));
     // A name that is still being resolved would be waited for.
     runtime.shutdown_background();
     Ok(well?)
+}
+
+fn runtime() -> Result<Runtime, server::Error> {
+    Runtime::new().map_err(server::Error::Runtime)
 }

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sigver::SignalingHub;
 use sigver::hyper::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::tls::TlsError;
+use crate::config::Config;
 
 /// How long a connection has for its TLS handshake, and again for the head of its HTTP request.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -23,14 +22,14 @@ const MAX_REQUEST_HEAD_BYTES: usize = 32 * 1024;
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Serves until a signal says to stop, and then closes all peers with 1001.
-pub(crate) async fn run(host: &str, port: u16, tls: Option<TlsAcceptor>) -> Result<(), Error> {
+pub(crate) async fn run(config: Config) -> Result<(), Error> {
+    let Config { host, port, tls, drain, hub } = config;
     let mut stop = Stop::listen().map_err(Error::Signals)?;
-    let bound = async { TcpListener::bind((host, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
-    let (address, listener) = bound.await.map_err(|error| Error::Bind { host: host.to_owned(), port, error })?;
+    let bound = async { TcpListener::bind((&*host, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
+    let (address, listener) = bound.await.map_err(|error| Error::Bind { host, port, error })?;
     // Whoever started the server may have closed its output and still want it to run.
     let _ = writeln!(io::stdout(), "Signaling server is listening on {address}");
 
-    let hub = SignalingHub::new();
     let service = sigver::hyper::service(hub.clone());
     let signal = loop {
         tokio::select! {
@@ -42,6 +41,10 @@ pub(crate) async fn run(host: &str, port: u16, tls: Option<TlsAcceptor>) -> Resu
     };
     drop(listener);
     tracing::info!(signal, peers = hub.stats().peers, "closing all peers");
+    if signal == "SIGTERM" {
+        let left = hub.drain(drain).await;
+        tracing::info!(left, "drained");
+    }
     hub.shutdown().await;
     Ok(())
 }
@@ -126,8 +129,6 @@ impl Stop {
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error(transparent)]
-    Tls(#[from] TlsError),
     #[error("cannot listen on {host}:{port}: {error}")]
     Bind { host: String, port: u16, error: io::Error },
     #[error("cannot start the runtime: {0}")]

@@ -11,20 +11,36 @@ use tokio_rustls::rustls::{self, ServerConfig};
 
 /// Where key and certificates are, as PEM.
 #[derive(Debug)]
-pub(crate) struct Files<'a> {
-    pub(crate) key: &'a Path,
-    pub(crate) cert: &'a Path,
-    pub(crate) ca: Option<&'a Path>,
+pub(crate) struct Files {
+    key: PathBuf,
+    cert: PathBuf,
+    ca: Option<PathBuf>,
 }
 
-impl Files<'_> {
+impl Files {
+    /// The files, if any is given. Half of them is an error: a server that its operator takes for encrypted must not
+    /// fall back to plain.
+    pub(crate) fn given(
+        key: Option<PathBuf>,
+        cert: Option<PathBuf>,
+        ca: Option<PathBuf>,
+    ) -> Result<Option<Self>, TlsError> {
+        match (key, cert, ca) {
+            (None, None, None) => Ok(None),
+            (Some(key), Some(cert), ca) => Ok(Some(Self { key, cert, ca })),
+            (Some(_), None, _) => Err(TlsError::Half { given: "--key", missing: "--cert" }),
+            (None, Some(_), _) => Err(TlsError::Half { given: "--cert", missing: "--key" }),
+            (None, None, Some(_)) => Err(TlsError::Half { given: "--ca", missing: "--key and --cert" }),
+        }
+    }
+
     /// Reads all of them, and checks that they belong together.
     pub(crate) fn load(&self) -> Result<TlsAcceptor, TlsError> {
-        let mut chain = certificates("--cert", self.cert)?;
-        if let Some(ca) = self.ca {
+        let mut chain = certificates("--cert", &self.cert)?;
+        if let Some(ca) = &self.ca {
             chain.extend(certificates("--ca", ca)?);
         }
-        let key = PrivateKeyDer::from_pem_file(self.key).map_err(unreadable("--key", self.key))?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(unreadable("--key", &self.key))?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))

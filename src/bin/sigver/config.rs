@@ -1,0 +1,105 @@
+//! What the server runs with: settings that have been checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sigver::{HubBuilder, SignalingHub};
+use tokio_rustls::TlsAcceptor;
+
+use crate::secrets;
+use crate::settings::Settings;
+use crate::tls::{Files, TlsError};
+use crate::units::Time;
+
+/// A drain that takes longer is a mistake of the unit.
+const LONGEST_DRAIN: Duration = Duration::from_secs(24 * 3600);
+
+pub(crate) struct Config {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) drain: Duration,
+    pub(crate) hub: SignalingHub,
+}
+
+impl Config {
+    /// Reads every file that the settings name, and builds the hub: whatever is wrong with them is found here.
+    pub(crate) fn check(settings: Settings) -> Result<Self, ConfigError> {
+        let settings = settings.or(Settings::defaults());
+        let builder = guards(&settings, SignalingHub::builder())?;
+        let hub = settings.limits.apply(builder).build()?;
+        let Time(drain) = settings.drain.expect("it has a default");
+        if drain > LONGEST_DRAIN {
+            return Err(ConfigError::Drain(Time(drain)));
+        }
+        let files = Files::given(settings.key, settings.cert, settings.ca)?;
+        Ok(Self {
+            host: settings.host.expect("it has a default"),
+            port: settings.port.expect("it has a default"),
+            tls: files.map(|files| files.load()).transpose()?,
+            drain,
+            hub,
+        })
+    }
+}
+
+/// All settings as a file that gives the same server, but for the secrets.
+pub(crate) fn print(settings: Settings) -> String {
+    let settings = settings.or(Settings::defaults());
+    let secret = if settings.signed_keys_secret_files.is_none() && secrets::in_environment() {
+        "# The secrets of signed keys are in the environment.\n"
+    } else {
+        ""
+    };
+    format!("{secret}{}", toml::to_string(&settings).expect("all settings have a form in TOML"))
+}
+
+/// Who may come in.
+fn guards(settings: &Settings, mut builder: HubBuilder) -> Result<HubBuilder, ConfigError> {
+    let without = settings.without_origin.unwrap_or(false);
+    match &settings.origins {
+        Some(origins) if origins.is_empty() && !without => return Err(ConfigError::NoOrigins),
+        Some(origins) => builder = builder.origins(origins).without_origin(without),
+        None if without => return Err(ConfigError::Half { given: "--without-origin", missing: "--origin" }),
+        None => {}
+    }
+    match (settings.trusted_proxies.as_deref().unwrap_or_default(), settings.proxy_header) {
+        ([], None) => {}
+        ([], Some(_)) => return Err(ConfigError::Half { given: "--proxy-header", missing: "--trusted-proxy" }),
+        (_, None) => return Err(ConfigError::NoProxyHeader),
+        (proxies, Some(header)) => builder = builder.trusted_proxies(header.into(), proxies),
+    }
+    Ok(match secrets::signed_keys(settings.signed_keys_secret_files.as_deref())? {
+        Some(keys) => builder.admission(keys),
+        None => builder,
+    })
+}
+
+/// Why the server cannot run with these settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read {what} {}: {error}", path.display())]
+    Unreadable { what: &'static str, path: PathBuf, error: String },
+    // Of several lines, with a blank one at the end.
+    #[error("{}: {}", path.display(), error.to_string().trim_end())]
+    File { path: PathBuf, error: toml::de::Error },
+    #[error("{given} is given without {missing}")]
+    Half { given: &'static str, missing: &'static str },
+    #[error("origins is empty, so nobody could come in; without it pages of all origins can")]
+    NoOrigins,
+    #[error(
+        "--trusted-proxy is given without --proxy-header; it has to be x-forwarded-for or forwarded, the one that the \
+        proxies write"
+    )]
+    NoProxyHeader,
+    #[error("signed_keys_secret_files has {0} files; it has to be one, or two while one secret replaces the other")]
+    SecretCount(usize),
+    #[error("cannot use the secret in {origin}: {error}")]
+    Secret { origin: String, error: sigver::ConfigError },
+    #[error("drain is {0}; it has to be at most a day")]
+    Drain(Time),
+    #[error(transparent)]
+    Limit(#[from] sigver::ConfigError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}

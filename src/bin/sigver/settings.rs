@@ -1,0 +1,139 @@
+//! What an operator can set: each a flag, a variable and a key of the file, of one name.
+
+use std::path::PathBuf;
+
+use clap::{Args as _, Command, ValueEnum};
+use serde::{Deserialize, Serialize};
+use sigver::ProxyHeader;
+
+use crate::limits::Limits;
+use crate::units::Time;
+
+/// What somebody has set; the rest is `None`.
+#[derive(Clone, Debug, Default, clap::Args, Deserialize, Serialize)]
+pub(crate) struct Settings {
+    /// Select host address to bind to
+    #[arg(short = 'h', long, value_name = "IP")]
+    pub(crate) host: Option<String>,
+    /// Select port to use, 0 for any that is free
+    #[arg(short, long, value_name = "NUMBER")]
+    pub(crate) port: Option<u16>,
+    /// Private key for the certificate (PEM)
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// The server certificate (PEM); with it and its key the server speaks TLS only
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The additional intermediate certificate or certificates that web browsers will need in order to validate the
+    /// server certificate (PEM)
+    #[arg(short = 'a', long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// How long SIGTERM takes to close all peers, one after the other
+    #[arg(long, value_name = "TIME")]
+    pub(crate) drain: Option<Time>,
+
+    /// Let in pages of this origin only: https://HOST, or https://*.HOST for all names below; may be repeated
+    #[arg(long = "origin", value_name = "ORIGIN", value_delimiter = ',', help_heading = GUARDS)]
+    pub(crate) origins: Option<Vec<String>>,
+    /// Beside pages of those origins, let in requests without an Origin
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = GUARDS,
+    )]
+    pub(crate) without_origin: Option<bool>,
+    /// Believe this proxy, or network of proxies, where a peer comes from; may be repeated
+    #[arg(long = "trusted-proxy", value_name = "NET", value_delimiter = ',', help_heading = GUARDS)]
+    pub(crate) trusted_proxies: Option<Vec<String>>,
+    /// The header in which the trusted proxies say it
+    #[arg(long, value_name = "HEADER", help_heading = GUARDS)]
+    pub(crate) proxy_header: Option<Header>,
+    /// Let in signed keys only, by the secret in this file; by that in a second one too if the flag is repeated
+    #[arg(long = "signed-keys-secret-file", value_name = "FILE", value_delimiter = ',', help_heading = GUARDS)]
+    pub(crate) signed_keys_secret_files: Option<Vec<PathBuf>>,
+
+    #[command(flatten)]
+    // The file is read for each part by itself: a flattened part would not know its lines.
+    #[serde(flatten, skip_deserializing)]
+    pub(crate) limits: Limits,
+}
+
+const GUARDS: &str = "Who may come in";
+
+/// [`ProxyHeader`], with its name.
+#[derive(Clone, Copy, Debug, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Header {
+    XForwardedFor,
+    Forwarded,
+}
+
+impl Settings {
+    /// What holds where nothing is set.
+    pub(crate) fn defaults() -> Self {
+        Self {
+            host: Some("0.0.0.0".to_owned()),
+            port: Some(8000),
+            drain: Some(Time::seconds(5)),
+            limits: Limits::defaults(),
+            ..Self::default()
+        }
+    }
+
+    /// These, and the others' where there is none.
+    pub(crate) fn or(self, others: Self) -> Self {
+        Self {
+            host: self.host.or(others.host),
+            port: self.port.or(others.port),
+            key: self.key.or(others.key),
+            cert: self.cert.or(others.cert),
+            ca: self.ca.or(others.ca),
+            drain: self.drain.or(others.drain),
+            origins: self.origins.or(others.origins),
+            without_origin: self.without_origin.or(others.without_origin),
+            trusted_proxies: self.trusted_proxies.or(others.trusted_proxies),
+            proxy_header: self.proxy_header.or(others.proxy_header),
+            signed_keys_secret_files: self.signed_keys_secret_files.or(others.signed_keys_secret_files),
+            limits: self.limits.or(others.limits),
+        }
+    }
+
+    /// The names of all, as the file has them.
+    pub(crate) fn names() -> Vec<String> {
+        let command = Self::augment_args(Command::new("names"));
+        command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
+    }
+
+    /// Gives each flag its variable, and tells in its help what holds without it.
+    pub(crate) fn complete(command: Command) -> Command {
+        let defaults = toml::Table::try_from(Self::defaults()).expect("all settings have a form in TOML");
+        Self::names().into_iter().fold(command, |command, name| {
+            let default = defaults.get(&name).map(|value| match value {
+                toml::Value::String(text) => text.clone(),
+                value => value.to_string(),
+            });
+            command.mut_arg(&name, |arg| {
+                let arg = arg.env(format!("SIGVER_{}", name.to_uppercase()));
+                match (arg.get_help(), default) {
+                    (Some(help), Some(default)) => {
+                        let help = format!("{help} [default: {default}]");
+                        arg.help(help)
+                    }
+                    _ => arg,
+                }
+            })
+        })
+    }
+}
+
+impl From<Header> for ProxyHeader {
+    fn from(header: Header) -> Self {
+        match header {
+            Header::XForwardedFor => Self::XForwardedFor,
+            Header::Forwarded => Self::Forwarded,
+        }
+    }
+}

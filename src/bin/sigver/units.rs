@@ -1,0 +1,211 @@
+//! Times and sizes as an operator writes them.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A time with its unit: `200ms`, `5s`, `1m 30s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time(pub(crate) Duration);
+
+/// A number of bytes, with or without a unit: `65536`, `64KiB`, `1MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bytes<T>(T);
+
+/// What stands in the help in place of a number.
+pub(crate) trait Unit {
+    const NAME: &'static str;
+}
+
+impl Unit for usize {
+    const NAME: &'static str = "COUNT";
+}
+
+impl Unit for u32 {
+    const NAME: &'static str = "COUNT";
+}
+
+impl Unit for Time {
+    const NAME: &'static str = "TIME";
+}
+
+impl<T> Unit for Bytes<T> {
+    const NAME: &'static str = "BYTES";
+}
+
+impl From<Time> for Duration {
+    fn from(Time(time): Time) -> Self {
+        time
+    }
+}
+
+impl From<Bytes<Self>> for usize {
+    fn from(Bytes(count): Bytes<Self>) -> Self {
+        count
+    }
+}
+
+impl From<Bytes<Self>> for u32 {
+    fn from(Bytes(count): Bytes<Self>) -> Self {
+        count
+    }
+}
+
+impl Time {
+    pub(crate) const fn seconds(count: u64) -> Self {
+        Self(Duration::from_secs(count))
+    }
+}
+
+impl<T> Bytes<T> {
+    pub(crate) const fn new(count: T) -> Self {
+        Self(count)
+    }
+}
+
+impl FromStr for Time {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        Ok(Self(humantime::parse_duration(text)?))
+    }
+}
+
+impl<T: TryFrom<u64>> FromStr for Bytes<T> {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let factor: u64 = match unit.trim_start() {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(UnitError::Size),
+        };
+        if digits.is_empty() {
+            return Err(UnitError::Size);
+        }
+        let count = digits.parse().ok().and_then(|count: u64| count.checked_mul(factor));
+        count.and_then(|count| T::try_from(count).ok()).map(Self).ok_or(UnitError::TooLarge)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl<T: Copy + TryInto<u64>> Bytes<T> {
+    /// In the largest unit that leaves no rest.
+    fn parts(self) -> (u64, &'static str) {
+        // A number of bytes that is not in 64 bits cannot be counted.
+        let count = self.0.try_into().unwrap_or(u64::MAX);
+        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+        let whole = units.into_iter().find(|(bits, _)| count != 0 && count.trailing_zeros() >= *bits);
+        whole.map_or((count, ""), |(bits, unit)| (count >> bits, unit))
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<T: Copy + TryInto<u64>> Serialize for Bytes<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.parts() {
+            (count, "") => serializer.serialize_u64(count),
+            (count, unit) => serializer.collect_str(&format_args!("{count}{unit}")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+
+        impl Visitor<'_> for Written {
+            type Value = Time;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time with its unit, such as \"5s\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Time, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Written)
+    }
+}
+
+impl<'de, T: TryFrom<u64>> Deserialize<'de> for Bytes<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written<T>(PhantomData<T>);
+
+        impl<T: TryFrom<u64>> Visitor<'_> for Written<T> {
+            type Value = Bytes<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of bytes, such as 65536 or \"64KiB\"")
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Bytes<T>, E> {
+                let count = u64::try_from(number).ok().and_then(|count| T::try_from(count).ok());
+                count.map(Bytes).ok_or_else(|| E::invalid_value(Unexpected::Signed(number), &self))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Bytes<T>, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(Written(PhantomData))
+    }
+}
+
+/// Why a text is no time or no size.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnitError {
+    #[error("{0}; a time is written as 200ms, 5s or 1m 30s")]
+    Time(#[from] humantime::DurationError),
+    #[error("a number of bytes is written as 65536, 64KiB or 1MiB")]
+    Size,
+    #[error("that is more than can be counted")]
+    TooLarge,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_may_have_a_unit() {
+        for (text, count) in [("0", 0), ("65537", 65_537), ("12B", 12), ("64KiB", 65_536), ("1 MiB", 1 << 20)] {
+            assert_eq!(text.parse::<Bytes<u32>>().expect(text), Bytes(count));
+        }
+        for wrong in ["", "KiB", "-1", "1.5MiB", "64kb", "0x10", "4GiB", "99999999999999999999"] {
+            assert!(wrong.parse::<Bytes<u32>>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_read_back() {
+        for count in [0, 1, 1023, 4096, 65_537, 32 << 20, 1 << 30] {
+            let (number, unit) = Bytes::<u32>(count).parts();
+            assert_eq!(format!("{number}{unit}").parse::<Bytes<u32>>().expect("a size"), Bytes(count));
+        }
+        for millis in [1, 200, 1500, 60_000, 90_000] {
+            let time = Time(Duration::from_millis(millis));
+            assert_eq!(time.to_string().parse::<Time>().expect("a time"), time);
+        }
+    }
+}
