@@ -8,12 +8,13 @@ mod process;
 
 use std::process::{Output, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::open;
 use process::{address, run, sigver, start, text, write};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use sigver::Frame;
+use sigver::memory::Client;
+use sigver::{Frame, Transport};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -21,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_tungstenite::tungstenite;
 
 /// Sends it a signal.
 async fn kill(signal: &str, process: &Child) {
@@ -181,6 +183,82 @@ async fn sigint_and_sigterm_close_all_peers_with_1001() {
         let status = tokio::time::timeout(Duration::from_secs(60), process.wait()).await.expect("it ends");
         assert_eq!(status.expect("it can be waited for").code(), Some(0), "{signal}");
     }
+}
+
+/// A server with two members, whose log is piped.
+async fn with_two_peers(args: &[&str]) -> (Child, String, Vec<Client<impl Transport + Unpin + use<>>>) {
+    let args: Vec<_> = ["-h", "127.0.0.1", "-p", "0"].iter().chain(args).copied().collect();
+    let (process, line) = start(&mut sigver(&args)).await;
+    let mut peers = Vec::new();
+    for path in ["/K", "/another"] {
+        let mut peer = open(address(&line).to_owned(), path).await;
+        assert!(peer.ask(1, &[]).await);
+        peers.push(peer);
+    }
+    (process, line, peers)
+}
+
+/// Waits until the hub closes one of two peers with 1001, and returns the other.
+async fn first_closed<T: Transport + Unpin>(peers: Vec<Client<T>>) -> Client<T> {
+    let [mut one, mut other] = <[_; 2]>::try_from(peers).ok().expect("two peers");
+    tokio::select! {
+        code = one.closed() => assert_eq!(code, 1001),
+        code = other.closed() => {
+            assert_eq!(code, 1001);
+            return one;
+        }
+    }
+    other
+}
+
+/// The server exits well; what it has logged.
+async fn ends(mut process: Child) -> String {
+    let mut log = String::new();
+    process.stderr.take().expect("it is piped").read_to_string(&mut log).await.expect("it can be read");
+    let status = tokio::time::timeout(Duration::from_secs(60), process.wait()).await.expect("it ends");
+    assert_eq!(status.expect("it can be waited for").code(), Some(0), "{log}");
+    log
+}
+
+#[tokio::test]
+async fn sigterm_closes_peers_spread_over_the_drain_and_newcomers_get_503() {
+    let (process, line, peers) = with_two_peers(&["--drain", "5s", "--close-within", "1s"]).await;
+    let asked = Instant::now();
+    kill("-TERM", &process).await;
+    let mut other = first_closed(peers).await;
+    let socket = TcpStream::connect(address(&line)).await.expect("the server still listens");
+    match tokio_tungstenite::client_async("ws://localhost/K", socket).await {
+        Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), 503),
+        handshake => panic!("{handshake:?}"),
+    }
+    assert_eq!(other.closed().await, 1001);
+    // The first one at once, the second after half of the four seconds that are there for closing.
+    assert!(asked.elapsed() > Duration::from_millis(1900), "{:?}", asked.elapsed());
+    let log = ends(process).await;
+    assert!(log.contains("the drain is over left=0"), "{log}");
+}
+
+#[tokio::test]
+async fn a_second_signal_cuts_the_drain_short() {
+    for signal in ["-INT", "-TERM"] {
+        let (process, _, peers) = with_two_peers(&["--drain", "1h"]).await;
+        kill("-TERM", &process).await;
+        let mut other = first_closed(peers).await;
+        kill(signal, &process).await;
+        assert_eq!(other.closed().await, 1001);
+        let log = ends(process).await;
+        assert!(log.contains("the drain is cut short") && log.contains(" left=1"), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn sigint_drains_nothing() {
+    let (process, _, peers) = with_two_peers(&["--drain", "1h"]).await;
+    kill("-INT", &process).await;
+    for mut peer in peers {
+        assert_eq!(peer.closed().await, 1001);
+    }
+    assert!(!ends(process).await.contains("drain"));
 }
 
 /// Whether the server hangs up on a peer that sends this much and no more.

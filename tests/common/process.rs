@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 
 pub(crate) fn sigver(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sigver"));
-    command.args(args).kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(args).env("NO_COLOR", "1").kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 

@@ -8,6 +8,7 @@ mod probe;
 mod secrets;
 mod server;
 mod settings;
+mod signals;
 mod tls;
 mod units;
 

@@ -1,11 +1,13 @@
 //! The listener and its connections.
 
+use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sigver::SignalingHub;
 use sigver::hyper::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
+use crate::signals::{Stop, Stops};
 
 /// How long a connection has for its TLS handshake, and again for the head of its HTTP request.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -24,29 +27,41 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Serves until a signal says to stop, and then closes all peers with 1001.
 pub(crate) async fn run(config: Config) -> Result<(), Error> {
     let Config { host, port, tls, drain, hub } = config;
-    let mut stop = Stop::listen().map_err(Error::Signals)?;
+    let mut stops = Stops::listen().map_err(Error::Signals)?;
     let bound = async { TcpListener::bind((&*host, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
     let (address, listener) = bound.await.map_err(|error| Error::Bind { host, port, error })?;
     // Whoever started the server may have closed its output and still want it to run.
     let _ = writeln!(io::stdout(), "Signaling server is listening on {address}");
 
     let service = sigver::hyper::service(hub.clone());
-    let signal = loop {
-        tokio::select! {
-            (socket, peer) = accept(&listener) => {
-                tokio::spawn(connection(socket, peer, tls.clone(), service.client(peer)));
-            }
-            signal = stop.asked() => break signal,
-        }
-    };
-    drop(listener);
-    tracing::info!(signal, peers = hub.stats().peers, "closing all peers");
-    if signal == "SIGTERM" {
-        let left = hub.drain(drain).await;
-        tracing::info!(left, "drained");
+    // Each part runs until the last one is over: who comes while the server leaves is told so.
+    tokio::select! {
+        never = serve_all(&listener, &service, tls) => match never {},
+        () = leave(&hub, drain, &mut stops) => Ok(()),
     }
+}
+
+/// Waits for a signal and closes all peers: with SIGTERM spread over this time, unless a second signal comes.
+async fn leave(hub: &SignalingHub, within: Duration, stops: &mut Stops) {
+    let stop = stops.next().await;
+    tracing::info!(signal = %stop, peers = hub.stats().peers, "closing all peers");
+    if stop == Stop::Terminate {
+        tokio::select! {
+            left = hub.drain(within) => tracing::info!(left, "the drain is over"),
+            stop = stops.next() => {
+                tracing::info!(signal = %stop, left = hub.stats().peers, "the drain is cut short");
+            }
+        }
+    }
+    // After a drain too: who is left may still say goodbye.
     hub.shutdown().await;
-    Ok(())
+}
+
+async fn serve_all(listener: &TcpListener, service: &Service, tls: Option<TlsAcceptor>) -> Infallible {
+    loop {
+        let (socket, peer) = accept(listener).await;
+        tokio::spawn(connection(socket, peer, tls.clone(), service.client(peer)));
+    }
 }
 
 /// The next connection, however long it takes until there are files for one.
@@ -83,46 +98,6 @@ async fn serve(socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, pee
         .with_upgrades();
     if let Err(error) = served.await {
         tracing::debug!(%peer, %error, "no HTTP");
-    }
-}
-
-/// The signals that ask a server to stop.
-struct Stop {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Stop {
-    fn listen() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn asked(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
-    }
-}
-
-#[cfg(not(unix))]
-impl Stop {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    async fn asked(&mut self) -> &'static str {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => "Ctrl-C",
-            Err(error) => {
-                tracing::warn!(%error, "cannot listen for Ctrl-C");
-                std::future::pending().await
-            }
-        }
     }
 }
 
