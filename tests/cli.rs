@@ -12,15 +12,17 @@ use std::time::{Duration, Instant};
 
 use common::open;
 use process::{address, run, sigver, start, text, write};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, CertifiedKey, DnType, IsCa, KeyPair};
 use sigver::memory::Client;
 use sigver::{Frame, Transport};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_tungstenite::tungstenite;
 
@@ -85,6 +87,20 @@ async fn a_file_that_is_no_key_or_certificate_is_refused() {
     refuses(&["--key", key, "--cert", other], &["the key and the certificate cannot be used"]).await;
 }
 
+/// A TLS client that trusts these.
+fn trusting<'a>(certificates: impl IntoIterator<Item = &'a CertificateDer<'static>>) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate.clone()).expect("a root");
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
 #[tokio::test]
 async fn the_intermediate_certificates_are_sent_too() {
     let authority = |name: &str| {
@@ -108,20 +124,133 @@ async fn the_intermediate_certificates_are_sent_too() {
     let half = ["-h", "127.0.0.1", "-p", "0", "-k", text(&key), "-c", text(&cert)];
     let whole: Vec<_> = half.into_iter().chain(["-a", text(&ca)]).collect();
 
-    let mut roots = RootCertStore::empty();
-    roots.add(root.der().clone()).expect("a root");
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let tls = TlsConnector::from(Arc::new(config));
+    let tls = trusting([root.der()]);
     for (args, trusted) in [(&half[..], false), (&whole, true)] {
         let (_process, line) = start(&mut sigver(args)).await;
         let socket = TcpStream::connect(address(&line)).await.expect("the server listens");
         let name = ServerName::try_from("localhost").expect("a name");
         assert_eq!(tls.connect(name, socket).await.is_ok(), trusted);
     }
+}
+
+/// A TLS server whose certificate is about to change.
+struct Renewal {
+    pairs: [CertifiedKey<KeyPair>; 2],
+    folder: TempDir,
+    process: Child,
+    log: Lines<BufReader<ChildStderr>>,
+    line: String,
+}
+
+impl Renewal {
+    /// Starts the server with the first of two certificates.
+    async fn start() -> Self {
+        let pairs = [0, 1].map(|_| rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = write(folder.path(), "key.pem", &pairs[0].signing_key.serialize_pem());
+        let cert = write(folder.path(), "cert.pem", &pairs[0].cert.pem());
+        let args = ["-h", "127.0.0.1", "-p", "0", "-k", text(&key), "-c", text(&cert)];
+        let (mut process, line) = start(&mut sigver(&args)).await;
+        let log = BufReader::new(process.stderr.take().expect("it is piped")).lines();
+        Self { pairs, folder, process, log, line }
+    }
+
+    /// Puts the second certificate in the place of the first.
+    fn replace(&self) {
+        self.put("key.pem", &self.pairs[1].signing_key.serialize_pem());
+        self.put("cert.pem", &self.pairs[1].cert.pem());
+    }
+
+    /// Replaces a file at once: the server may look at it at any moment.
+    fn put(&self, name: &str, text: &str) {
+        let new = write(self.folder.path(), "new", text);
+        std::fs::rename(new, self.folder.path().join(name)).expect("it is there");
+    }
+
+    async fn connect(&self) -> TlsStream<TcpStream> {
+        let socket = TcpStream::connect(address(&self.line)).await.expect("the server listens");
+        let tls = trusting(self.pairs.iter().map(|pair| pair.cert.der()));
+        let name = ServerName::try_from("localhost").expect("a name");
+        tls.connect(name, socket).await.expect("a TLS handshake")
+    }
+
+    /// Which of the two certificates a new handshake gets.
+    async fn which(&self) -> usize {
+        let socket = self.connect().await;
+        let [certificate] = socket.get_ref().1.peer_certificates().expect("there is one") else { panic!("only one") };
+        self.pairs.iter().position(|pair| pair.cert.der() == certificate).expect("one of the two")
+    }
+
+    /// Waits until the log says this, and returns the line.
+    async fn says(&mut self, words: &str) -> String {
+        let found = async {
+            loop {
+                let line = self.log.next_line().await.expect("it can be read").expect("it goes on");
+                if line.contains(words) {
+                    return line;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), found).await.expect(words)
+    }
+}
+
+#[tokio::test]
+async fn sighup_has_new_handshakes_get_the_new_certificate_and_open_sockets_stay() {
+    let mut server = Renewal::start().await;
+    let (stream, _) = tokio_tungstenite::client_async("wss://localhost/K", server.connect().await).await.expect("one");
+    let mut held = Client::new(sigver::hyper::transport(stream));
+
+    kill("-HUP", &server.process).await;
+    server.says("the certificate was read again").await;
+    assert_eq!(server.which().await, 0, "nothing has changed");
+
+    server.replace();
+    kill("-HUP", &server.process).await;
+    server.says("the certificate was read again").await;
+    assert_eq!(server.which().await, 1);
+    assert!(held.ask(1, &[]).await);
+}
+
+#[tokio::test]
+async fn a_certificate_whose_files_change_is_read_again_without_a_signal() {
+    let mut server = Renewal::start().await;
+    assert_eq!(server.which().await, 0);
+    server.replace();
+    server.says("the certificate was read again").await;
+    assert_eq!(server.which().await, 1);
+}
+
+#[tokio::test]
+async fn a_broken_new_certificate_keeps_the_old_one_and_is_warned_of() {
+    let mut server = Renewal::start().await;
+    server.put("cert.pem", "broken");
+    let line = server.says("WARN").await;
+    assert!(line.contains("the old one stays") && line.contains("cannot read --cert"), "{line}");
+    assert_eq!(server.which().await, 0);
+
+    // The key is still that of the old one.
+    server.put("cert.pem", &server.pairs[1].cert.pem());
+    let line = server.says("").await;
+    assert!(
+        line.contains("the old one stays") && line.contains("the key and the certificate cannot be used"),
+        "{line}"
+    );
+    assert_eq!(server.which().await, 0);
+
+    server.replace();
+    server.says("the certificate was read again").await;
+    assert_eq!(server.which().await, 1);
+}
+
+#[tokio::test]
+async fn sighup_to_a_server_without_a_certificate_is_harmless() {
+    let (mut process, line) = start(&mut sigver(&["-h", "127.0.0.1", "-p", "0"])).await;
+    kill("-HUP", &process).await;
+    let mut log = BufReader::new(process.stderr.take().expect("it is piped")).lines();
+    let said = log.next_line().await.expect("it can be read").expect("it goes on");
+    assert!(said.contains("there is no certificate to read again"), "{said}");
+    assert!(open(address(&line), "/K").await.ask(1, &[]).await);
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sigver::{HubBuilder, SignalingHub};
-use tokio_rustls::TlsAcceptor;
 
+use crate::certificate::Certificate;
 use crate::secrets;
 use crate::settings::Settings;
 use crate::tls::{Files, TlsError};
@@ -17,7 +17,7 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct Config {
     pub(crate) host: String,
     pub(crate) port: u16,
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) certificate: Option<Certificate>,
     pub(crate) drain: Duration,
     pub(crate) hub: SignalingHub,
 }
@@ -36,7 +36,7 @@ impl Config {
         Ok(Self {
             host: settings.host.expect("it has a default"),
             port: settings.port.expect("it has a default"),
-            tls: files.map(|files| files.load()).transpose()?,
+            certificate: files.map(Certificate::load).transpose()?,
             drain,
             hub,
         })

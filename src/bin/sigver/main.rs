@@ -1,6 +1,7 @@
 //! The stand-alone signaling server, with the command line of npm's `sigver`.
 
 mod args;
+mod certificate;
 mod config;
 mod file;
 mod limits;

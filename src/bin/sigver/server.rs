@@ -11,11 +11,13 @@ use sigver::SignalingHub;
 use sigver::hyper::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use crate::certificate::Certificate;
 use crate::config::Config;
-use crate::signals::{Stop, Stops};
+use crate::signals::{HangUps, Stop, Stops};
 
 /// How long a connection has for its TLS handshake, and again for the head of its HTTP request.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -26,17 +28,20 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Serves until a signal says to stop, and then closes all peers with 1001.
 pub(crate) async fn run(config: Config) -> Result<(), Error> {
-    let Config { host, port, tls, drain, hub } = config;
+    let Config { host, port, certificate, drain, hub } = config;
     let mut stops = Stops::listen().map_err(Error::Signals)?;
+    let hang_ups = HangUps::listen().map_err(Error::Signals)?;
     let bound = async { TcpListener::bind((&*host, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
     let (address, listener) = bound.await.map_err(|error| Error::Bind { host, port, error })?;
     // Whoever started the server may have closed its output and still want it to run.
     let _ = writeln!(io::stdout(), "Signaling server is listening on {address}");
 
     let service = sigver::hyper::service(hub.clone());
+    let tls = certificate.as_ref().map(Certificate::acceptor);
     // Each part runs until the last one is over: who comes while the server leaves is told so.
     tokio::select! {
         never = serve_all(&listener, &service, tls) => match never {},
+        never = renew(certificate, hang_ups) => match never {},
         () = leave(&hub, drain, &mut stops) => Ok(()),
     }
 }
@@ -57,10 +62,21 @@ async fn leave(hub: &SignalingHub, within: Duration, stops: &mut Stops) {
     hub.shutdown().await;
 }
 
-async fn serve_all(listener: &TcpListener, service: &Service, tls: Option<TlsAcceptor>) -> Infallible {
+async fn serve_all(listener: &TcpListener, service: &Service, tls: Option<watch::Receiver<TlsAcceptor>>) -> Infallible {
     loop {
         let (socket, peer) = accept(listener).await;
-        tokio::spawn(connection(socket, peer, tls.clone(), service.client(peer)));
+        let tls = tls.as_ref().map(|tls| tls.borrow().clone());
+        tokio::spawn(connection(socket, peer, tls, service.client(peer)));
+    }
+}
+
+async fn renew(certificate: Option<Certificate>, mut hang_ups: HangUps) -> Infallible {
+    if let Some(mut certificate) = certificate {
+        return certificate.renew(&mut hang_ups).await;
+    }
+    loop {
+        hang_ups.next().await;
+        tracing::info!("there is no certificate to read again");
     }
 }
 

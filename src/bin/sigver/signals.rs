@@ -63,3 +63,33 @@ impl Stops {
         }
     }
 }
+
+/// SIGHUP, from now on: without that it would end the process.
+pub(crate) struct HangUps {
+    #[cfg(unix)]
+    hang_up: Signal,
+}
+
+#[cfg(unix)]
+impl HangUps {
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self { hang_up: signal(SignalKind::hangup())? })
+    }
+
+    pub(crate) async fn next(&mut self) {
+        if self.hang_up.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl HangUps {
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    pub(crate) async fn next(&mut self) {
+        std::future::pending().await
+    }
+}

@@ -1,5 +1,6 @@
 //! The server's side of TLS.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,11 +11,19 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
 /// Where key and certificates are, as PEM.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Files {
     key: PathBuf,
     cert: PathBuf,
     ca: Option<PathBuf>,
+}
+
+/// What is in those files. It has the private key, so it has no `Debug`.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Pem {
+    key: Vec<u8>,
+    cert: Vec<u8>,
+    ca: Option<Vec<u8>>,
 }
 
 impl Files {
@@ -34,13 +43,21 @@ impl Files {
         }
     }
 
-    /// Reads all of them, and checks that they belong together.
-    pub(crate) fn load(&self) -> Result<TlsAcceptor, TlsError> {
-        let mut chain = certificates("--cert", &self.cert)?;
-        if let Some(ca) = &self.ca {
-            chain.extend(certificates("--ca", ca)?);
+    pub(crate) fn read(&self) -> Result<Pem, TlsError> {
+        Ok(Pem {
+            key: read("--key", &self.key)?,
+            cert: read("--cert", &self.cert)?,
+            ca: self.ca.as_ref().map(|ca| read("--ca", ca)).transpose()?,
+        })
+    }
+
+    /// Makes of what was read what the server needs, and checks that it belongs together.
+    pub(crate) fn acceptor(&self, pem: &Pem) -> Result<TlsAcceptor, TlsError> {
+        let mut chain = parse("--cert", &self.cert, &pem.cert)?;
+        if let (Some(path), Some(ca)) = (&self.ca, &pem.ca) {
+            chain.extend(parse("--ca", path, ca)?);
         }
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(unreadable("--key", &self.key))?;
+        let key = PrivateKeyDer::from_pem_slice(&pem.key).map_err(unreadable("--key", &self.key))?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
@@ -52,21 +69,28 @@ impl Files {
 
 /// All certificates of a file, at least one.
 pub(crate) fn certificates(option: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<_, _>>)
-        .map_err(unreadable(option, path))?;
+    parse(option, path, &read(option, path)?)
+}
+
+fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(unreadable(option, path))
+}
+
+fn parse(option: &'static str, path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().map_err(unreadable(option, path))?;
     if certificates.is_empty() {
         return Err(unreadable(option, path)(pem::Error::NoItemsFound));
     }
     Ok(certificates)
 }
 
-fn unreadable(option: &'static str, path: &Path) -> impl FnOnce(pem::Error) -> TlsError {
+fn unreadable<E: Display>(option: &'static str, path: &Path) -> impl FnOnce(E) -> TlsError {
     move |error| TlsError::Unreadable { option, path: path.to_owned(), error: error.to_string() }
 }
 
 /// Why there is no TLS.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum TlsError {
     #[error("{given} is given without {missing}; TLS needs both a key and a certificate")]
     Half { given: &'static str, missing: &'static str },
