@@ -12,11 +12,12 @@ use std::time::{Duration, SystemTime};
 
 use common::open;
 use process::{address, run, sigver, start, text, write};
-use sigver::SignedKeys;
+use sigver::memory::Client;
 use sigver::protocol::GroupKey;
+use sigver::{SignedKeys, Transport};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::{self, http};
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest as _};
 
 const ANYWHERE: [&str; 4] = ["-h", "127.0.0.1", "-p", "0"];
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -81,16 +82,18 @@ async fn refuses(args: &[&str], words: &[&str]) {
     }
 }
 
-/// The status that a handshake with this header gets: 101 if it is accepted.
-async fn status(address: &str, path: &str, header: Option<(&'static str, &str)>) -> u16 {
+/// Opens a socket with a header, or says the status that the handshake gets instead.
+async fn open_with(
+    address: &str,
+    name: &'static str,
+    value: &str,
+) -> Result<Client<impl Transport + Unpin + use<>>, u16> {
     let socket = TcpStream::connect(address).await.expect("the server listens");
-    let mut request = format!("ws://localhost{path}").into_client_request().expect("a URL");
-    if let Some((name, value)) = header {
-        request.headers_mut().insert(name, http::HeaderValue::from_str(value).expect("a header"));
-    }
+    let mut request = "ws://localhost/K".into_client_request().expect("a URL");
+    request.headers_mut().insert(name, HeaderValue::from_str(value).expect("a header"));
     match tokio_tungstenite::client_async(request, socket).await {
-        Ok(_) => 101,
-        Err(tungstenite::Error::Http(response)) => response.status().as_u16(),
+        Ok((stream, _)) => Ok(Client::new(sigver::hyper::transport(stream))),
+        Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
         Err(error) => panic!("{error}"),
     }
 }
@@ -243,13 +246,13 @@ async fn pages_of_other_origins_get_403() {
     let args: Vec<_> = ANYWHERE.into_iter().chain(["--origin", "https://app.example"]).collect();
     let (_process, line) = start(&mut sigver(&args)).await;
     let address = address(&line);
-    assert_eq!(status(address, "/K", Some(("origin", "https://app.example"))).await, 101);
-    assert_eq!(status(address, "/K", Some(("origin", "https://evil.example"))).await, 403);
-    assert_eq!(status(address, "/K", None).await, 403);
+    assert!(open_with(address, "origin", "https://app.example").await.is_ok());
+    assert_eq!(open_with(address, "origin", "https://evil.example").await.err(), Some(403));
+    assert_eq!(open_with(address, "x-no-origin", "").await.err(), Some(403));
 
     let args: Vec<_> = args.into_iter().chain(["--without-origin"]).collect();
     let (_process, line) = start(&mut sigver(&args)).await;
-    assert_eq!(status(process::address(&line), "/K", None).await, 101);
+    assert!(open_with(process::address(&line), "x-no-origin", "").await.is_ok());
 }
 
 #[tokio::test]
@@ -261,7 +264,10 @@ async fn peers_behind_a_trusted_proxy_count_for_their_own_addresses() {
     let mut here = open(address(&line), "/K").await;
     assert!(here.ask(1, &[]).await, "a peer from the proxy itself");
     assert_eq!(open(address(&line), "/K").await.closed().await, 1013);
-    assert_eq!(status(address(&line), "/K", Some(("x-forwarded-for", "192.0.2.1"))).await, 101);
+    let mut elsewhere = open_with(address(&line), "x-forwarded-for", "192.0.2.1").await.expect("it counts for another");
+    assert!(!elsewhere.ask(2, &[]).await, "it is bound to the first");
+    let mut same = open_with(address(&line), "x-forwarded-for", "192.0.2.1").await.expect("a handshake");
+    assert_eq!(same.closed().await, 1013);
 }
 
 #[tokio::test]
