@@ -2,6 +2,8 @@
 
 #![cfg(all(feature = "cli", unix))]
 
+#[path = "cli/admin.rs"]
+mod admin;
 mod common;
 #[path = "common/process.rs"]
 mod process;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sigver::{HubBuilder, SignalingHub};
 
+use crate::admin::{self, Admin};
 use crate::certificate::Certificate;
 use crate::secrets;
 use crate::settings::Settings;
@@ -20,6 +21,7 @@ pub(crate) struct Config {
     pub(crate) certificate: Option<Certificate>,
     pub(crate) drain: Duration,
     pub(crate) hub: SignalingHub,
+    pub(crate) admin: Option<(String, Admin)>,
 }
 
 impl Config {
@@ -27,7 +29,10 @@ impl Config {
     pub(crate) fn check(settings: Settings) -> Result<Self, ConfigError> {
         let settings = settings.or(Settings::defaults());
         let builder = guards(&settings, SignalingHub::builder())?;
+        // Before there is a hub, as it takes its counters from the recorder.
+        let metrics = settings.admin.is_some().then(admin::record_metrics);
         let hub = settings.limits.apply(builder).build()?;
+        let admin = settings.admin.zip(metrics).map(|(address, metrics)| (address, Admin::new(hub.clone(), metrics)));
         let Time(drain) = settings.drain.expect("it has a default");
         if drain > LONGEST_DRAIN {
             return Err(ConfigError::Drain(Time(drain)));
@@ -39,6 +44,7 @@ impl Config {
             certificate: files.map(Certificate::load).transpose()?,
             drain,
             hub,
+            admin,
         })
     }
 }

@@ -68,6 +68,8 @@ limits! {
     upgrade_within: Time = Time::seconds(10);
     /// How long the check of a signed key may take
     admission_within: Time = Time::seconds(5);
+    /// How long the only member of a group has to have been one before it can be put out for blocking
+    min_stay: Time = Time::seconds(0);
     /// The longest message of a peer
     max_message_bytes: Bytes<usize> = Bytes::new(64 << 10);
     /// Members that one `connect` may name

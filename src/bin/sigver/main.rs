@@ -1,5 +1,6 @@
 //! The stand-alone signaling server, with the command line of npm's `sigver`.
 
+mod admin;
 mod args;
 mod certificate;
 mod config;

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use crate::admin::Admin;
 use crate::certificate::Certificate;
 use crate::config::Config;
 use crate::signals::{HangUps, Stop, Stops};
@@ -28,7 +29,7 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Serves until a signal says to stop, and then closes all peers with 1001.
 pub(crate) async fn run(config: Config) -> Result<(), Error> {
-    let Config { host, port, certificate, drain, hub } = config;
+    let Config { host, port, certificate, drain, hub, admin } = config;
     let mut stops = Stops::listen().map_err(Error::Signals)?;
     let hang_ups = HangUps::listen().map_err(Error::Signals)?;
     let bound = async { TcpListener::bind((&*host, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
@@ -36,11 +37,16 @@ pub(crate) async fn run(config: Config) -> Result<(), Error> {
     // Whoever started the server may have closed its output and still want it to run.
     let _ = writeln!(io::stdout(), "Signaling server is listening on {address}");
 
+    let admin = match admin {
+        Some((address, admin)) => Some((bind_admin(&address).await?, admin)),
+        None => None,
+    };
     let service = sigver::hyper::service(hub.clone());
     let tls = certificate.as_ref().map(Certificate::acceptor);
     // Each part runs until the last one is over: who comes while the server leaves is told so.
     tokio::select! {
         never = serve_all(&listener, &service, tls) => match never {},
+        never = serve_admin(admin) => match never {},
         never = renew(certificate, hang_ups) => match never {},
         () = leave(&hub, drain, &mut stops) => Ok(()),
     }
@@ -62,6 +68,20 @@ async fn leave(hub: &SignalingHub, within: Duration, stops: &mut Stops) {
     hub.shutdown().await;
 }
 
+async fn bind_admin(address: &str) -> Result<TcpListener, Error> {
+    let bound = async { TcpListener::bind(address).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
+    let (bound, listener) = bound.await.map_err(|error| Error::BindAdmin { address: address.to_owned(), error })?;
+    let _ = writeln!(io::stdout(), "Admin server is listening on {bound}");
+    Ok(listener)
+}
+
+async fn serve_admin(admin: Option<(TcpListener, Admin)>) -> Infallible {
+    match admin {
+        Some((listener, admin)) => admin.serve(listener).await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn serve_all(listener: &TcpListener, service: &Service, tls: Option<watch::Receiver<TlsAcceptor>>) -> Infallible {
     loop {
         let (socket, peer) = accept(listener).await;
@@ -81,7 +101,7 @@ async fn renew(certificate: Option<Certificate>, mut hang_ups: HangUps) -> Infal
 }
 
 /// The next connection, however long it takes until there are files for one.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
@@ -122,6 +142,8 @@ async fn serve(socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, pee
 pub(crate) enum Error {
     #[error("cannot listen on {host}:{port}: {error}")]
     Bind { host: String, port: u16, error: io::Error },
+    #[error("cannot listen on {address}, as --admin says: {error}")]
+    BindAdmin { address: String, error: io::Error },
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),
     #[error("cannot listen for signals: {0}")]

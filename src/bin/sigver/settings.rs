@@ -31,6 +31,9 @@ pub(crate) struct Settings {
     /// How long SIGTERM takes to close all peers, one after the other
     #[arg(long, value_name = "TIME")]
     pub(crate) drain: Option<Time>,
+    /// Also serve metrics, health and a page for the operator there, without TLS or login: keep it to yourself
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) admin: Option<String>,
 
     /// Let in pages of this origin only: https://HOST, or https://*.HOST for all names below; may be repeated
     #[arg(long = "origin", value_name = "ORIGIN", value_delimiter = ',', help_heading = GUARDS)]
@@ -92,6 +95,7 @@ impl Settings {
             cert: self.cert.or(others.cert),
             ca: self.ca.or(others.ca),
             drain: self.drain.or(others.drain),
+            admin: self.admin.or(others.admin),
             origins: self.origins.or(others.origins),
             without_origin: self.without_origin.or(others.without_origin),
             trusted_proxies: self.trusted_proxies.or(others.trusted_proxies),

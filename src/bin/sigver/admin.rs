@@ -1,0 +1,202 @@
+//! The operator's own listener: whether the server is well, its metrics, and a page that shows it live.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde::Serialize;
+use sigver::protocol::GroupKey;
+use sigver::{Guard, PeerSnapshot, SignalingHub};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+const PAGE: &str = include_str!("admin/page.html");
+/// The page has its own script and style, and talks to where it comes from.
+const PAGE_POLICY: &str =
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:";
+/// How many groups the page is told of: the largest ones.
+const GROUPS_SHOWN: usize = 200;
+/// How many peers of a group.
+const PEERS_SHOWN: usize = 500;
+/// How long a connection may take for the head of a request, and for all of its requests.
+const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
+/// How often the exporter sorts in what was recorded since.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What the operator's listener tells of.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    hub: SignalingHub,
+    metrics: PrometheusHandle,
+}
+
+/// Has what the hubs of this process report kept for [`Admin`]. Once, and before there is a hub.
+pub(crate) fn record_metrics() -> PrometheusHandle {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).expect("nobody else records in this process");
+    handle
+}
+
+impl Admin {
+    pub(crate) fn new(hub: SignalingHub, metrics: PrometheusHandle) -> Self {
+        Self { hub, metrics }
+    }
+
+    /// Serves until it is dropped.
+    pub(crate) async fn serve(self, listener: TcpListener) -> Infallible {
+        let mut upkeep = interval(UPKEEP);
+        upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                (socket, client) = crate::server::accept(&listener) => {
+                    tokio::spawn(self.clone().connection(socket, client));
+                }
+                _ = upkeep.tick() => self.metrics.run_upkeep(),
+            }
+        }
+    }
+
+    async fn connection(self, socket: TcpStream, client: SocketAddr) {
+        let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(self.answer(&request))));
+        let mut http = http1::Builder::new();
+        let served = http.timer(TokioTimer::new()).header_read_timeout(CONNECTION_WITHIN);
+        let served = served.serve_connection(TokioIo::new(socket), service);
+        // Whoever wants more after that time connects again.
+        if let Ok(Err(error)) = timeout(CONNECTION_WITHIN, served).await {
+            tracing::debug!(%client, %error, "no HTTP on the admin listener");
+        }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Only GET.\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            "/" => {
+                let mut response = content("text/html; charset=utf-8", PAGE);
+                response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+                response
+            }
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.hub.is_leaving() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            "/readyz" => text(StatusCode::OK, "ready\n"),
+            "/metrics" => content("text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
+            "/status" => json(&Status::of(&self.hub)),
+            path => match path.strip_prefix("/groups/").and_then(|hash| self.key_of(hash)) {
+                Some(key) => json(&self.hub.group(&key).iter().take(PEERS_SHOWN).map(Peer::of).collect::<Vec<_>>()),
+                None => {
+                    text(StatusCode::NOT_FOUND, "There is /, /status, /groups/HASH, /healthz, /readyz, /metrics.\n")
+                }
+            },
+        }
+    }
+
+    fn key_of(&self, hash: &str) -> Option<GroupKey> {
+        let hash = u64::from_str_radix(hash, 16).ok()?;
+        self.hub.groups().into_iter().find(|group| group.hash == hash).map(|group| group.key)
+    }
+}
+
+/// What the page shows. Keys may be all that protects their groups, so it has hashes of them, as the log does.
+#[derive(Serialize)]
+struct Status {
+    version: &'static str,
+    leaving: bool,
+    peers: usize,
+    groups: usize,
+    links: usize,
+    relayed: u64,
+    turned_away: Vec<(&'static str, u64)>,
+    largest: Vec<GroupStatus>,
+}
+
+#[derive(Serialize)]
+struct GroupStatus {
+    hash: String,
+    peers: usize,
+    members: usize,
+    links: usize,
+}
+
+#[derive(Serialize)]
+struct Peer {
+    peer: u64,
+    identity: Option<String>,
+    address: Option<String>,
+    seconds: u64,
+    member: Option<u32>,
+    is_bound: bool,
+    joiners: usize,
+    waiting_messages: usize,
+    waiting_bytes: usize,
+}
+
+impl Status {
+    fn of(hub: &SignalingHub) -> Self {
+        let stats = hub.stats();
+        let mut groups = hub.groups();
+        groups.sort_unstable_by_key(|group| (std::cmp::Reverse(group.peers), group.hash));
+        groups.truncate(GROUPS_SHOWN);
+        let turned_away = Guard::ALL.iter().map(|&guard| (guard.name(), stats.turned_away.by(guard)));
+        let group = |group: &sigver::GroupSnapshot| GroupStatus {
+            hash: format!("{:016x}", group.hash),
+            peers: group.peers,
+            members: group.members,
+            links: group.links,
+        };
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            leaving: hub.is_leaving(),
+            peers: stats.peers,
+            groups: stats.groups,
+            links: stats.links,
+            relayed: stats.relayed,
+            turned_away: turned_away.filter(|(_, count)| *count > 0).collect(),
+            largest: groups.iter().map(group).collect(),
+        }
+    }
+}
+
+impl Peer {
+    fn of(peer: &PeerSnapshot) -> Self {
+        Self {
+            peer: peer.peer.0,
+            identity: peer.identity.as_deref().map(str::to_owned),
+            address: peer.address.map(|address| address.to_string()),
+            seconds: peer.age.as_secs(),
+            member: peer.member.map(|id| id.0),
+            is_bound: peer.is_bound,
+            joiners: peer.joiners,
+            waiting_messages: peer.waiting_messages,
+            waiting_bytes: peer.waiting_bytes,
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
+    content("application/json", serde_json::to_string(value).expect("numbers and text become JSON"))
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = content("text/plain; charset=utf-8", text);
+    *response.status_mut() = status;
+    response
+}
+
+fn content(kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
