@@ -6,6 +6,8 @@ mod common;
 #[path = "common/process.rs"]
 mod process;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, SystemTime};
@@ -150,7 +152,8 @@ async fn what_is_printed_is_read_back() {
     let secret = write(folder.path(), "secret", SECRET);
     let args: Vec<_> = "-h ::1 -p 9 -k a.key -c b.cert -a c.ca --drain 1m30s --origin https://a.example --origin \
         https://*.b.example --without-origin --trusted-proxy 10.0.0.0/8 --proxy-header forwarded --heartbeat 1500ms \
-        --max-message-bytes 1000 --outbox-bytes 3MiB --signed-keys-secret-file"
+        --max-message-bytes 1000 --outbox-bytes 18446744073709551615 --bytes-per-second 3MiB \
+        --signed-keys-secret-file"
         .split_whitespace()
         .chain([text(&secret)])
         .collect();
@@ -162,6 +165,16 @@ async fn what_is_printed_is_read_back() {
     let file = write(folder.path(), "sigver.toml", &first);
     assert_eq!(printed(&["--config", text(&file)], &[]).await, first);
     assert!(checked(&["--config", text(&file)], &[]).await.expect_err("there are no files").contains("b.cert"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_printed_is_an_error() {
+    let mut command = sigver(&["--print-config", "--key"]);
+    let command = command.arg(OsStr::from_bytes(b"no UTF-8: \xff"));
+    let Output { status, stderr, .. } = command.output().await.expect("it starts");
+    let error = String::from_utf8(stderr).expect("text");
+    assert_eq!(status.code(), Some(1), "{error}");
+    assert!(error.starts_with("sigver: the settings cannot be printed: "), "{error}");
 }
 
 #[tokio::test]

@@ -50,14 +50,14 @@ impl Config {
 }
 
 /// All settings as a file that gives the same server, but for the secrets.
-pub(crate) fn print(settings: Settings) -> String {
+pub(crate) fn print(settings: Settings) -> Result<String, ConfigError> {
     let settings = settings.or(Settings::defaults());
     let secret = if settings.signed_keys_secret_files.is_none() && secrets::in_environment() {
         "# The secrets of signed keys are in the environment.\n"
     } else {
         ""
     };
-    format!("{secret}{}", toml::to_string(&settings).expect("all settings have a form in TOML"))
+    Ok(format!("{secret}{}", toml::to_string(&settings)?))
 }
 
 /// Who may come in.
@@ -89,6 +89,9 @@ pub(crate) enum ConfigError {
     // Of several lines, with a blank one at the end.
     #[error("{}: {}", path.display(), error.to_string().trim_end())]
     File { path: PathBuf, error: toml::de::Error },
+    /// TOML has no path that is not UTF-8.
+    #[error("the settings cannot be printed: {0}")]
+    Unprintable(#[from] toml::ser::Error),
     #[error("{given} is given without {missing}")]
     Half { given: &'static str, missing: &'static str },
     #[error("origins is empty, so nobody could come in; without it pages of all origins can")]

@@ -47,7 +47,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let Args { print_config, check_config, .. } = args;
     let settings = args.settings()?;
     if print_config {
-        return Ok(io::stdout().write_all(config::print(settings).as_bytes())?);
+        return Ok(io::stdout().write_all(config::print(settings)?.as_bytes())?);
     }
     let config = Config::check(settings)?;
     if check_config {

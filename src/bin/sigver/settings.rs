@@ -54,7 +54,8 @@ pub(crate) struct Settings {
     /// The header in which the trusted proxies say it
     #[arg(long, value_name = "HEADER", help_heading = GUARDS)]
     pub(crate) proxy_header: Option<Header>,
-    /// Let in signed keys only, by the secret in this file; by that in a second one too if the flag is repeated
+    /// Let in signed keys only, by the secret in this file, or by that in SIGVER_SIGNED_KEYS_SECRET; may be repeated
+    /// once, for a secret that is taken too
     #[arg(long = "signed-keys-secret-file", value_name = "FILE", value_delimiter = ',', help_heading = GUARDS)]
     pub(crate) signed_keys_secret_files: Option<Vec<PathBuf>>,
 
@@ -113,7 +114,7 @@ impl Settings {
 
     /// Gives each flag its variable, and tells in its help what holds without it.
     pub(crate) fn complete(command: Command) -> Command {
-        let defaults = toml::Table::try_from(Self::defaults()).expect("all settings have a form in TOML");
+        let defaults = toml::Table::try_from(Self::defaults()).expect("all defaults have a form in TOML");
         Self::names().into_iter().fold(command, |command, name| {
             let default = defaults.get(&name).map(|value| match value {
                 toml::Value::String(text) => text.clone(),

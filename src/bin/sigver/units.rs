@@ -159,8 +159,15 @@ impl<'de, T: TryFrom<u64>> Deserialize<'de> for Bytes<T> {
             }
 
             fn visit_i64<E: Error>(self, number: i64) -> Result<Bytes<T>, E> {
-                let count = u64::try_from(number).ok().and_then(|count| T::try_from(count).ok());
-                count.map(Bytes).ok_or_else(|| E::invalid_value(Unexpected::Signed(number), &self))
+                match u64::try_from(number) {
+                    Ok(count) => self.visit_u64(count),
+                    Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
+                }
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Bytes<T>, E> {
+                let count = T::try_from(number);
+                count.map(Bytes).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Bytes<T>, E> {
