@@ -53,7 +53,11 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     if check_config {
         return Ok(writeln!(io::stdout(), "The configuration is sound")?);
     }
-    Ok(runtime()?.block_on(server::run(config))?)
+    let runtime = runtime()?;
+    let served = runtime.block_on(server::run(config));
+    // A certificate on a disk that does not answer would be waited for.
+    runtime.shutdown_background();
+    Ok(served?)
 }
 
 fn run_probe(options: &probe::Options) -> Result<bool, Box<dyn Error>> {
