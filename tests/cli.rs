@@ -460,7 +460,7 @@ async fn a_payload_and_a_key_are_never_logged() {
     kill("-TERM", &process).await;
     let mut log = String::new();
     process.stderr.take().expect("it is piped").read_to_string(&mut log).await.expect("it can be read");
-    assert!(log.contains("peer opened") && log.contains("closed with 4743"), "{log}");
+    assert!(log.contains("peer{peer=0 group=") && log.contains("opened") && log.contains("closed with 4743"), "{log}");
     // tungstenite would write hexadecimal digits: those of "the-".
     for secret in ["the-key", "the-payload", "the-text", "7468652d"] {
         assert!(!log.contains(secret), "{log}");

@@ -45,7 +45,8 @@ impl Seat {
         }
         let (count, departure) = (Count::up(&shared.counters.seats), Departure::Dropped);
         let group = shared.registry.hash(&ticket.key);
-        let span = tracing::debug_span!("peer", peer = peer.0, group, identity = ticket.identity());
+        let group = format_args!("{group:016x}");
+        let span = tracing::debug_span!("peer", peer = peer.0, %group, identity = ticket.identity());
         let mut seat =
             Box::new(Self { shared: shared.clone(), room, peer, outbox, ticket, span, departure, _count: count });
         seat.opened(is_new);
