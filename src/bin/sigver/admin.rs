@@ -94,7 +94,11 @@ impl Admin {
             "/metrics" => content("text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
             "/status" => json(&Status::of(&self.hub)),
             path => match path.strip_prefix("/groups/").and_then(|hash| self.key_of(hash)) {
-                Some(key) => json(&self.hub.group(&key).iter().take(PEERS_SHOWN).map(Peer::of).collect::<Vec<_>>()),
+                Some(key) => {
+                    let mut peers = self.hub.group(&key);
+                    peers.sort_unstable_by_key(|peer| peer.peer);
+                    json(&peers.iter().take(PEERS_SHOWN).map(Peer::of).collect::<Vec<_>>())
+                }
                 None => {
                     text(StatusCode::NOT_FOUND, "There is /, /status, /groups/HASH, /healthz, /readyz, /metrics.\n")
                 }
