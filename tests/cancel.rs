@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
 use sigver::memory::{ChannelTransport, Client};
 use sigver::protocol::Message;
-use sigver::{Frame, Opening, SignalingHub, Stats, TransportError, memory};
+use sigver::{Frame, Opening, Pass, SignalingHub, Stats, TransportError, Visitor, memory};
 use tokio_test::task;
 
 /// A transport that is never ready at the first time of asking, so that each thing that a connection waits for is a
@@ -66,13 +66,19 @@ impl Sink<Frame> for Hesitant {
 /// It is a member's joiner, and as the favored member another joiner's member, so that it has everything that can be
 /// left behind.
 async fn dropped_after(polls: usize, last: &[Frame]) -> bool {
-    let hub = SignalingHub::new();
+    let admission = |_| async {
+        tokio::task::yield_now().await;
+        Ok(Pass::new())
+    };
+    let builder = SignalingHub::builder().admission(admission).max_peers(3).max_peers_per_address(1);
+    let hub = builder.build().expect("sound limits");
     let mut member = memory::open(&hub, "K");
     assert!(member.ask(1, &[]).await);
 
+    let visitor = Visitor::from(Opening::new("K").favored(true)).address([192, 0, 2, 7].into());
     let (there, mut here) = memory::pair(16);
     let transport = Hesitant { inner: there, hesitated: [false; 4] };
-    let mut serve = task::spawn(hub.serve(transport, Opening::new("K").favored(true)));
+    let mut serve = task::spawn(hub.serve(transport, visitor.clone()));
     let mut joiner = None;
     let script = [Message::connect(2, &[]), Message::content(0, "offer"), Message::connect(2, &[1])];
     let script = script.map(|message| Frame::Binary(message.encode()));
@@ -102,6 +108,8 @@ async fn dropped_after(polls: usize, last: &[Frame]) -> bool {
     assert_eq!(hub.stats().peers, others, "after {polls} polls");
     drop((member, joiner));
     gone(&hub).await;
+    // Its place among those that the limits count is free as well.
+    hub.admit(visitor).await.expect("there is nobody else");
     over
 }
 

@@ -72,7 +72,7 @@ impl Guard {
         Self::MissedHeartbeats,
     ];
 
-    /// Its name in [`HubBuilder`](crate::HubBuilder), in metrics and in close reasons.
+    /// Its name in [`HubBuilder`](crate::HubBuilder), in metrics and in logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Admission => "admission",

@@ -6,12 +6,15 @@ use sigver::memory::Heard;
 use sigver::protocol::Message;
 use sigver::{Guard, HubBuilder, SignalingHub};
 
+use tokio::time::Instant;
+
 use crate::door::Kind;
 
 crate::over_every_mount! {
     a_peer_that_never_connects_is_1008
     a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it
     a_socket_that_takes_nothing_is_closed
+    a_closed_peer_that_does_not_answer_is_dropped
     a_group_over_its_limit_is_1013
     too_many_members_named_are_1008
     a_smaller_message_limit_is_kept
@@ -45,35 +48,42 @@ async fn a_peer_that_never_connects_is_1008(kind: Kind) {
 }
 
 async fn a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it(kind: Kind) {
-    let builder = SignalingHub::builder().outbox_messages(16).write_within(Duration::from_secs(3600));
-    let door = kind.mount(build(builder)).await;
-    let [mut member, mut deaf] = [door.open("K").await, door.open("K").await];
-    assert!(member.ask(1, &[]).await);
-    assert!(!deaf.ask(2, &[]).await);
-    deaf.content(0, "offer").await;
-    let (link, _) = member.receive_content().await;
-    // As much as it takes to fill the buffers on the way to a peer that reads nothing.
-    let payload = vec![0; 60_000];
-    for sent in 0.. {
-        assert!(sent < 1000, "60 MB are waiting for a peer that reads nothing");
-        member.content(link, payload.clone()).await;
-        // The answer tells that the hub has got so far; before it may come the end of the link.
-        member.connect(1, &[]).await;
-        match member.hear().await {
-            Heard::Message(Message::Connected(true)) => {}
-            Heard::Message(Message::Content { data, .. }) => {
-                assert_eq!(data, "");
-                break;
+    let builder = || SignalingHub::builder().write_within(Duration::from_secs(3600));
+    for (builder, guard) in [
+        (builder().outbox_messages(16), Guard::OutboxMessages),
+        (builder().outbox_messages(10_000).outbox_bytes(1_000_000), Guard::OutboxBytes),
+    ] {
+        let hub = build(builder);
+        let door = kind.mount(hub.clone()).await;
+        let [mut member, mut deaf] = [door.open("K").await, door.open("K").await];
+        assert!(member.ask(1, &[]).await);
+        assert!(!deaf.ask(2, &[]).await);
+        deaf.content(0, "offer").await;
+        let (link, _) = member.receive_content().await;
+        // As much as it takes to fill the buffers on the way to a peer that reads nothing.
+        let payload = vec![0; 60_000];
+        for sent in 0.. {
+            assert!(sent < 1000, "60 MB are waiting for a peer that reads nothing");
+            member.content(link, payload.clone()).await;
+            // The answer tells that the hub has got so far; before it may come the end of the link.
+            member.connect(1, &[]).await;
+            match member.hear().await {
+                Heard::Message(Message::Connected(true)) => {}
+                Heard::Message(Message::Content { data, .. }) => {
+                    assert_eq!(data, "");
+                    break;
+                }
+                other => panic!("expected an answer or the end of the link, but heard {other:?}"),
             }
-            other => panic!("expected an answer or the end of the link, but heard {other:?}"),
         }
-    }
-    if kind == Kind::Memory {
-        let mut heard = 0;
-        while let Heard::Message(_) = deaf.hear().await {
-            heard += 1;
+        assert_eq!(hub.stats().turned_away.by(guard), 1);
+        if kind == Kind::Memory {
+            let mut heard = 0;
+            while let Heard::Message(_) = deaf.hear().await {
+                heard += 1;
+            }
+            assert!(heard >= 16, "{heard}: what was accepted before the overflow comes first");
         }
-        assert!(heard >= 16, "{heard}: what was accepted before the overflow comes first");
     }
 }
 
@@ -93,6 +103,17 @@ async fn a_socket_that_takes_nothing_is_closed(kind: Kind) {
     }
     assert_eq!(member.receive_content().await, (link, "".into()));
     assert_eq!(hub.stats().peers, 1);
+}
+
+async fn a_closed_peer_that_does_not_answer_is_dropped(kind: Kind) {
+    let hub = build(SignalingHub::builder().close_within(Duration::from_millis(100)));
+    let door = kind.mount(hub.clone()).await;
+    // It never reads, so it never answers the close.
+    let mut deaf = door.open("K").await;
+    assert!(deaf.ask(1, &[]).await);
+    let start = Instant::now();
+    assert_eq!(hub.drain(Duration::from_secs(50)).await, 0);
+    assert!(kind != Kind::Memory || start.elapsed() < Duration::from_millis(150), "{:?}", start.elapsed());
 }
 
 async fn a_group_over_its_limit_is_1013(kind: Kind) {
