@@ -24,10 +24,13 @@
 //!
 //! - [`SignalingHub`] is when things happen: groups by key, one future for each peer, bounded queues, heartbeats. It is
 //!   a cheap clone, and owns no listener, runtime or task. [`HubBuilder`] has the limits.
+//! - [`Admission`] and [`Visitor`] are who may come in; [`Guard`] is what turned a peer away.
+//! - [`HubEvent`], [`GroupSnapshot`] and [`Stats`] are what the owner of a hub sees.
 //! - [`Transport`] is what it needs of a socket: a stream and a sink of [`Frame`]s. Any is good.
 //! - [`protocol`] is what the protocol decides, without I/O: a group is a function from events to actions.
 //! - [`memory`] has peers without a network, for tests.
 //! - `sigver::axum`, `sigver::hyper` and `sigver::warp` mount the hub, each behind the feature of its name.
+//! - `sigver::guide`, in the documentation of all features, is what to know before a hub is run in public.
 //!
 //! # Features
 //!

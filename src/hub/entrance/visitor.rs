@@ -29,7 +29,7 @@ pub struct Visitor {
 
 impl Visitor {
     /// The other end of the connection: the peer's address, or that of a proxy in front of the server, see
-    /// [`HubBuilder::trusted_proxies`](crate::HubBuilder::trusted_proxies).
+    /// `HubBuilder::trusted_proxies`.
     #[must_use]
     pub fn address(mut self, address: IpAddr) -> Self {
         self.address = Some(address);
