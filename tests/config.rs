@@ -164,7 +164,7 @@ async fn what_is_printed_is_read_back() {
     }
     let file = write(folder.path(), "sigver.toml", &first);
     assert_eq!(printed(&["--config", text(&file)], &[]).await, first);
-    assert!(checked(&["--config", text(&file)], &[]).await.expect_err("there are no files").contains("b.cert"));
+    assert!(checked(&["--config", text(&file)], &[]).await.expect_err("there are no files").contains("a.key"));
 }
 
 #[tokio::test]

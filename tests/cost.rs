@@ -136,7 +136,7 @@ async fn a_join_costs_the_same_however_large_the_group() {
     let (few, many) = (join(10).await, join(5_000).await);
     for (few, many) in few.into_iter().zip(many).skip(1) {
         assert!(many <= few + 4, "{few} allocations among 10, {many} among 5000");
-        assert!(few <= 12, "{few} allocations");
+        assert!(few <= 14, "{few} allocations");
     }
 }
 
