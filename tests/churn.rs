@@ -30,7 +30,7 @@ fn what_came_and_went_leaves_nothing() {
 }
 
 #[test]
-#[ignore = "a minute, in release"]
+#[ignore = "ten seconds, in release"]
 fn a_million_that_came_and_went_leave_nothing() {
     nothing_is_left_of(1_000_000);
 }

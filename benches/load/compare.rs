@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::client::Speaks;
 use crate::process::Server;
 use crate::relay::{self, Load};
-use crate::server::Kind;
+use crate::server::{Kind, Settings};
 use crate::table::{self, Aim, Row};
 use crate::{idle, joins, micros};
 
@@ -83,14 +83,14 @@ pub(crate) async fn run(args: &Args) {
             }
             for what in steps() {
                 for (who, kind) in both {
-                    let server = Server::start(kind, None).await;
+                    let server = Server::start(kind, &Settings::default()).await;
                     measure(args, &server, who, what, &mut measured).await;
                 }
                 eprintln!("\rround {round} of {}: {name}, {what:?}", args.rounds);
             }
         }
         for (who, kind, what) in [(Who::Echo, Kind::Echo, What::Idle), (Who::Beating, Kind::BareBeating, What::Beats)] {
-            measure(args, &Server::start(kind, None).await, who, what, &mut measured).await;
+            measure(args, &Server::start(kind, &Settings::default()).await, who, what, &mut measured).await;
         }
         if let Some(script) = &args.reference {
             for what in steps() {

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::client::{Socket, Speaks, frame};
 use crate::process::Server;
-use crate::server::Kind;
+use crate::server::{Kind, Settings};
 
 const LIMIT_KIB: f64 = 10.0;
 /// What is needed once, however many peers there are, is there after so many.
@@ -19,9 +19,10 @@ const FIRST: u32 = 100;
 /// Prints what each adapter needs.
 pub(crate) async fn run(peers: u32, read_buffer: Option<usize>) -> ExitCode {
     println!("resident memory of each of {peers} idle peers, in groups of two, admitted:");
+    let settings = Settings { read_buffer, ..Settings::default() };
     let mut fits = true;
     for kind in [Kind::Hyper, Kind::Axum, Kind::Warp] {
-        let each = memory(&Server::start(kind, read_buffer).await, peers).await;
+        let each = memory(&Server::start(kind, &settings).await, peers).await;
         println!("{:>8} {each:6.2} KiB", format!("{kind:?}").to_lowercase());
         fits &= each <= LIMIT_KIB;
     }
@@ -33,8 +34,8 @@ pub(crate) async fn beats(peers: u32) {
     println!("part of a core that {peers} idle peers keep busy:");
     for _ in 0..5 {
         let time = Duration::from_secs(10);
-        let ours = busy(&Server::start(Kind::Axum, None).await, peers, time).await;
-        let timers = busy(&Server::start(Kind::BareBeating, None).await, peers, time).await;
+        let ours = busy(&Server::start(Kind::Axum, &Settings::default()).await, peers, time).await;
+        let timers = busy(&Server::start(Kind::BareBeating, &Settings::default()).await, peers, time).await;
         println!("    axum {ours:.4}  a timer for each socket {timers:.4}  ratio {:.2}", ours / timers);
     }
 }

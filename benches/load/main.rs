@@ -4,6 +4,8 @@
 //! cargo bench --features full --bench load -- compare --reference tests/reference/node_modules/sigver/dist/server.js
 //! cargo bench --features full --bench load -- relay ws://127.0.0.1:8000/signal --outstanding 16
 //! cargo bench --features full --bench load -- idle
+//! cargo bench --features full --bench load -- hostile
+//! cargo bench --features full --bench load -- soak --minutes 10
 //! ```
 //!
 //! Server and load run in processes of their own. Figures of the server are read from Linux's `/proc`.
@@ -11,15 +13,19 @@
 #![allow(clippy::print_stdout, reason = "it prints tables")]
 #![allow(clippy::print_stderr, reason = "it says how far it is")]
 
+mod attack;
 mod bare;
 mod client;
 mod compare;
 mod cores;
+mod good;
+mod hostile;
 mod idle;
 mod joins;
 mod process;
 mod relay;
 mod server;
+mod soak;
 mod table;
 
 use std::process::ExitCode;
@@ -29,7 +35,7 @@ use clap::{Parser, Subcommand};
 
 use client::Target;
 use relay::Load;
-use server::Kind;
+use server::{Kind, Settings};
 
 #[derive(Parser)]
 #[command(about)]
@@ -73,13 +79,23 @@ enum Command {
         #[arg(long, default_value_t = 1000)]
         groups: usize,
     },
+    /// Measures what good peers notice of hostile ones
+    Hostile(hostile::Args),
+    /// Lets good peers and hostile ones at a server for long, and says whether it bore it
+    Soak(soak::Args),
+    /// Attacks a server, and prints how it ended each attack
+    Attack {
+        /// Where signaling is mounted: ws://HOST:PORT/PATH
+        url: String,
+        #[command(flatten)]
+        force: attack::Force,
+    },
     /// Serves, and prints its address
     Serve {
         /// What
         kind: Kind,
-        /// The read buffer of each socket of this crate's adapters, in bytes
-        #[arg(long)]
-        read_buffer: Option<usize>,
+        #[command(flatten)]
+        settings: Settings,
     },
 }
 
@@ -95,7 +111,10 @@ async fn main() -> ExitCode {
         Command::Idle { peers, read_buffer } => return idle::run(peers, read_buffer).await,
         Command::Beats { peers } => idle::beats(peers).await,
         Command::Cores { groups } => cores::run(groups),
-        Command::Serve { kind, read_buffer } => match server::serve(kind, read_buffer).await {},
+        Command::Hostile(args) => return hostile::run(&args).await,
+        Command::Soak(args) => return soak::run(&args).await,
+        Command::Attack { url, force } => println!("{}", attack::run(&Target::parse(&url), &force).await),
+        Command::Serve { kind, settings } => match server::serve(kind, &settings).await {},
     }
     ExitCode::SUCCESS
 }

@@ -1,14 +1,16 @@
 //! A server in a process of its own, and what the system says of it.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 
 use crate::client::{Speaks, Target};
-use crate::server::Kind;
+use crate::server::{Kind, Settings};
 
 /// Clock ticks in a second, in which Linux counts a process's time.
 const TICKS: f64 = 100.0;
@@ -17,16 +19,16 @@ const TICKS: f64 = 100.0;
 pub(crate) struct Server {
     process: Child,
     pub(crate) target: Target,
+    /// The last line that it said.
+    said: watch::Receiver<String>,
 }
 
 impl Server {
     /// One of this program's own.
-    pub(crate) async fn start(kind: Kind, read_buffer: Option<usize>) -> Self {
-        let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    pub(crate) async fn start(kind: Kind, settings: &Settings) -> Self {
+        let mut command = Command::new(this_program());
         command.arg("serve").arg(clap::ValueEnum::to_possible_value(&kind).expect("it has a name").get_name());
-        if let Some(bytes) = read_buffer {
-            command.args(["--read-buffer", &bytes.to_string()]);
-        }
+        command.args(settings.args());
         Self::spawn(command, "/signal", kind.speaks()).await
     }
 
@@ -48,9 +50,21 @@ impl Server {
                 break address.trim().parse().expect("HOST:PORT");
             }
         };
-        // What else it says goes nowhere, and does not hold it up.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { process, target: Target { address, mount: mount.to_owned(), speaks } }
+        // What else it says does not hold it up.
+        let (saying, said) = watch::channel(String::new());
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                saying.send_replace(line);
+            }
+        });
+        Self { process, target: Target { address, mount: mount.to_owned(), speaks }, said }
+    }
+
+    /// What its hub counts, at most a second ago, by name; none unless it was told to say so.
+    pub(crate) fn stats(&self) -> BTreeMap<String, u64> {
+        let line = self.said.borrow();
+        let pairs = line.strip_prefix("stats ").unwrap_or_default().split(' ').filter_map(|pair| pair.split_once('='));
+        pairs.map(|(name, count)| (name.to_owned(), count.parse().expect("a number"))).collect()
     }
 
     fn proc(&self, file: &str) -> String {
@@ -73,4 +87,9 @@ impl Server {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of KiB")
     }
+}
+
+/// To be started again, as another part of it.
+pub(crate) fn this_program() -> PathBuf {
+    std::env::current_exe().expect("this program has a path")
 }

@@ -123,13 +123,13 @@ pub(crate) async fn run(target: &Target, load: &Load, server: Option<&Server>) -
 }
 
 /// Two peers that have met.
-struct Pair {
-    member: Peer,
-    joiner: Peer,
+pub(crate) struct Pair {
+    pub(crate) member: Peer,
+    pub(crate) joiner: Peer,
 }
 
 impl Pair {
-    async fn meet(target: &Target, key: &str, bytes: usize) -> Self {
+    pub(crate) async fn meet(target: &Target, key: &str, bytes: usize) -> Self {
         let mut member = Socket::open(target, key).await;
         if target.speaks == Speaks::Sigver {
             assert!(member.ask(1, &[]).await, "the first one is admitted");
@@ -155,12 +155,12 @@ impl Pair {
 }
 
 /// One of the two.
-struct Peer {
-    socket: Socket,
+pub(crate) struct Peer {
+    pub(crate) socket: Socket,
     /// A message to the other one, ready to be sent.
-    frame: Vec<u8>,
+    pub(crate) frame: Vec<u8>,
     /// The length of its payload.
-    bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Peer {
@@ -227,7 +227,7 @@ impl Peer {
 }
 
 /// The last bytes of a payload: when it was due, in nanoseconds.
-const STAMP: usize = 8;
+pub(crate) const STAMP: usize = 8;
 
 /// When to send.
 struct Schedule {

@@ -1,12 +1,15 @@
 //! The servers that this program can be.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use sigver::SignalingHub;
+use sigver::{Guard, SignalingHub};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::interval;
 use warp::Filter as _;
 
 use crate::bare;
@@ -37,15 +40,81 @@ impl Kind {
     }
 }
 
+/// What a server of this crate's adapters is told.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Settings {
+    /// The read buffer of each socket, in bytes
+    #[arg(long)]
+    pub(crate) read_buffer: Option<usize>,
+    /// Lets any number of peers come from one address
+    #[arg(long)]
+    pub(crate) one_address: bool,
+    /// How many seconds a peer has for its first connect
+    #[arg(long)]
+    pub(crate) connect_within: Option<u64>,
+    /// How many seconds a socket may take nothing
+    #[arg(long)]
+    pub(crate) write_within: Option<u64>,
+    /// Says every second how many there are of what
+    #[arg(long)]
+    pub(crate) stats: bool,
+}
+
+impl Settings {
+    /// As arguments.
+    pub(crate) fn args(&self) -> Vec<String> {
+        let mut args = Vec::new();
+        args.extend(self.read_buffer.map(|bytes| format!("--read-buffer={bytes}")));
+        args.extend(self.one_address.then(|| "--one-address".to_owned()));
+        args.extend(self.connect_within.map(|seconds| format!("--connect-within={seconds}")));
+        args.extend(self.write_within.map(|seconds| format!("--write-within={seconds}")));
+        args.extend(self.stats.then(|| "--stats".to_owned()));
+        args
+    }
+
+    fn hub(&self) -> SignalingHub {
+        let mut builder = SignalingHub::builder();
+        if let Some(bytes) = self.read_buffer {
+            builder = builder.read_buffer_bytes(bytes);
+        }
+        if self.one_address {
+            builder = builder.max_peers_per_address(usize::MAX).opens_per_second(u32::MAX);
+        }
+        if let Some(seconds) = self.connect_within {
+            builder = builder.connect_within(Duration::from_secs(seconds));
+        }
+        if let Some(seconds) = self.write_within {
+            builder = builder.write_within(Duration::from_secs(seconds));
+        }
+        builder.build().expect("sound settings")
+    }
+}
+
+/// Prints a line every second: `stats`, and then names with their numbers.
+async fn say_stats(hub: SignalingHub) -> Infallible {
+    let mut every = interval(Duration::from_secs(1));
+    loop {
+        every.tick().await;
+        let stats = hub.stats();
+        let mut line = format!("stats peers={} groups={} links={}", stats.peers, stats.groups, stats.links);
+        for &guard in Guard::ALL {
+            match stats.turned_away.by(guard) {
+                0 => {}
+                count => write!(line, " {guard}={count}").expect("a string takes all"),
+            }
+        }
+        println!("{line}");
+    }
+}
+
 /// Serves at a free port, and says at which.
-pub(crate) async fn serve(kind: Kind, read_buffer: Option<usize>) -> Infallible {
+pub(crate) async fn serve(kind: Kind, settings: &Settings) -> Infallible {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     println!("listening on {}", listener.local_addr().expect("a bound socket has an address"));
-    let builder = SignalingHub::builder();
-    let hub = match read_buffer {
-        Some(bytes) => builder.read_buffer_bytes(bytes).build().expect("a sound size"),
-        None => builder.build().expect("the defaults are sound"),
-    };
+    let hub = settings.hub();
+    if settings.stats {
+        tokio::spawn(say_stats(hub.clone()));
+    }
     match kind {
         Kind::Axum => {
             let app = axum::Router::new().nest_service("/signal", sigver::axum::router(hub));

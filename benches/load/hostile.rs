@@ -1,0 +1,170 @@
+//! What good peers notice of hostile ones: measured before, during and after an attack on one server.
+
+use std::collections::BTreeMap;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::{Instant, interval, sleep};
+
+use crate::good::{Outcome, Pairs};
+use crate::process::{Server, this_program};
+use crate::server::{Kind, Settings};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many connections attack at a time
+    #[arg(long, default_value_t = 1000)]
+    hostile: usize,
+    /// How many good peers, in pairs
+    #[arg(long, default_value_t = 1000)]
+    good: usize,
+    /// How many messages each pair sends there and back in a second
+    #[arg(long, default_value_t = 10.0)]
+    rate: f64,
+    /// For how long each of the three times is measured
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// How often, each time with a server of its own
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
+    /// Which server
+    #[arg(long, default_value = "axum")]
+    server: Kind,
+    /// How many seconds a peer has for its first connect, if not as many as by default
+    #[arg(long)]
+    connect_within: Option<u64>,
+    /// How many seconds a socket may take nothing, if not as many as by default
+    #[arg(long)]
+    write_within: Option<u64>,
+}
+
+/// Until those who attacked are gone.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
+
+/// One of the three times.
+struct Figures {
+    p50: f64,
+    p99: f64,
+    longest: f64,
+    /// Of the server, in MiB: at the end, and the most.
+    resident: f64,
+    peak: f64,
+    /// Of the server, in cores.
+    busy: f64,
+}
+
+/// What a row of the table is called, and where its figure is.
+type Row = (&'static str, fn(&Figures) -> f64);
+
+const ROWS: [Row; 6] = [
+    ("p50 round trip, us", |figures| figures.p50),
+    ("p99 round trip, us", |figures| figures.p99),
+    ("longest round trip, us", |figures| figures.longest),
+    ("server's memory at the end, MiB", |figures| figures.resident),
+    ("server's memory at most, MiB", |figures| figures.peak),
+    ("server's CPU, cores", |figures| figures.busy),
+];
+
+/// Prints a table. That a good peer was closed or lost a message is a failure.
+pub(crate) async fn run(args: &Args) -> ExitCode {
+    let mut rounds = Vec::new();
+    let mut unharmed = true;
+    for round in 1..=args.rounds {
+        let (figures, outcome) = attacked(args).await;
+        println!("round {round}: {}", good(&outcome));
+        unharmed &= outcome.lost == 0 && outcome.over.is_empty();
+        rounds.push(figures);
+    }
+    println!("{:<34} {:>24} {:>24} {:>24}", "median (least to most)", "before", "during", "after");
+    for (name, figure) in ROWS {
+        print!("{name:<34}");
+        for time in 0..3 {
+            let mut figures: Vec<f64> = rounds.iter().map(|round| figure(&round[time])).collect();
+            figures.sort_by(f64::total_cmp);
+            let [least, median, most] = [0, figures.len() / 2, figures.len() - 1].map(|nth| figures[nth]);
+            let digits = if most < 100.0 { 2 } else { 0 };
+            print!(" {:>24}", format!("{median:.digits$} ({least:.digits$} to {most:.digits$})"));
+        }
+        println!();
+    }
+    if unharmed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What became of the good ones, as text.
+pub(crate) fn good(outcome: &Outcome) -> String {
+    let Outcome { sent, lost, over } = outcome;
+    match &**over {
+        [] => format!("no good peer was closed, {lost} of {sent} messages lost"),
+        over => format!("{} good peers were closed ({}), {lost} of {sent} messages lost", over.len(), over[0]),
+    }
+}
+
+async fn attacked(args: &Args) -> ([Figures; 3], Outcome) {
+    let settings = Settings {
+        one_address: true,
+        connect_within: args.connect_within,
+        write_within: args.write_within,
+        stats: true,
+        ..Settings::default()
+    };
+    let server = Server::start(args.server, &settings).await;
+    let pairs = Pairs::start(&server.target, args.good / 2, args.rate).await;
+    sleep(Duration::from_secs(1)).await;
+
+    let time = Duration::from_secs(args.seconds);
+    pairs.begin_phase();
+    let before = watch(&server, time).await;
+    pairs.begin_phase();
+    let attack = attack(&server, args.hostile, time);
+    let during = watch(&server, time).await;
+    println!("{}", attack.await);
+    pairs.begin_phase();
+    sleep(SETTLED_AFTER).await;
+    println!("turned away: {}", turned_away(&server.stats()));
+    pairs.begin_phase();
+    let after = watch(&server, time).await;
+    let trips = [0, 1, 3].map(|phase| pairs.trips(phase));
+    let outcome = pairs.stop().await;
+
+    let mut watched = [before, during, after].into_iter().zip(trips);
+    let figures = [(); 3].map(|()| {
+        let ((resident, peak, busy), trips) = watched.next().expect("three times");
+        let micros = |quantile| trips.value_at_quantile(quantile) as f64 / 1000.0;
+        Figures { p50: micros(0.5), p99: micros(0.99), longest: micros(1.0), resident, peak, busy }
+    });
+    (figures, outcome)
+}
+
+/// Attacks from a process that yields to the others, as attackers bring machines of their own. Returns what it prints.
+pub(crate) fn attack(server: &Server, count: usize, time: Duration) -> impl Future<Output = String> + use<> {
+    let target = &server.target;
+    let mut command = Command::new("nice");
+    command.arg(this_program()).arg("attack").arg(format!("ws://{}{}", target.address, target.mount));
+    command.args(["--count", &count.to_string(), "--seconds", &time.as_secs_f64().to_string()]);
+    let process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
+    async {
+        let output = process.wait_with_output().await.expect("it ends");
+        assert!(output.status.success(), "the attack failed: {}", output.status);
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+}
+
+/// The server's memory at the end of so long, its most, in MiB, and the cores that it kept busy.
+async fn watch(server: &Server, time: Duration) -> (f64, f64, f64) {
+    let (since, before) = (Instant::now(), server.busy());
+    let mut looks = interval(Duration::from_millis(200));
+    let mut peak: f64 = 0.0;
+    while since.elapsed() < time {
+        looks.tick().await;
+        peak = peak.max(server.resident() / 1024.0);
+    }
+    let busy = (server.busy() - before).div_duration_f64(since.elapsed());
+    (server.resident() / 1024.0, peak, busy)
+}
+
+/// How many each guard turned away, as text.
+pub(crate) fn turned_away(stats: &BTreeMap<String, u64>) -> String {
+    let guards = stats.iter().filter(|(name, _)| !["peers", "groups", "links"].contains(&name.as_str()));
+    guards.map(|(guard, count)| format!("{guard} {count}")).collect::<Vec<_>>().join(", ")
+}
