@@ -239,7 +239,7 @@ async fn starve(target: &Target, key: &str, nth: usize, sips: bool) -> Result<()
         }
     }
     // What was written to it before the close frame has to go through its small buffer.
-    Err(timeout(PATIENCE, starved.end()).await.unwrap_or(Over::HungUp))
+    until_ended(starved).await
 }
 
 /// Sends a byte a second until the server has enough.
@@ -270,7 +270,12 @@ async fn flood(socket: Socket, frame: &[u8]) -> Result<(), Over> {
 async fn flood_once(mut socket: Socket, bytes: &[u8]) -> Result<(), Over> {
     // Who is cut off in the middle may have been told why before.
     let _: Result<(), Over> = socket.send(bytes).await;
-    Err(timeout(PATIENCE, socket.end()).await.unwrap_or(Over::HungUp))
+    until_ended(socket).await
+}
+
+/// Looks for a code, and goes if the server does not end it.
+async fn until_ended(mut socket: Socket) -> Result<(), Over> {
+    timeout(PATIENCE, socket.end()).await.map_or(Ok(()), Err)
 }
 
 /// A message of a mebibyte, one that is a little too long, or one that never ends.
@@ -299,11 +304,11 @@ fn oversized(nth: usize) -> Vec<u8> {
 /// One of six faults.
 fn malformed(nth: usize) -> Vec<u8> {
     match nth % 6 {
-        0 => vec![0x82, 1, 0],                           // not masked
-        1 => vec![0x8f, 0x80, 0, 0, 0, 0],               // a kind that there is not
-        2 => vec![0xf2, 0x80, 0, 0, 0, 0],               // reserved bits
-        3 => vec![0x89, 0x80 | 126, 0, 200, 0, 0, 0, 0], // a ping that is too long
-        4 => vec![0x81, 0x81, 0, 0, 0, 0, b'x'],         // a text
-        _ => frame(b"\xff\xff\xff\xff\xff\xff\xff"),     // no message
+        0 => vec![0x82, 1, 0],                                      // not masked
+        1 => vec![0x8f, 0x80, 0, 0, 0, 0],                          // a kind that there is not
+        2 => vec![0xf2, 0x80, 0, 0, 0, 0],                          // reserved bits
+        3 => [&[0x89, 0x80 | 126, 0, 200][..], &[0; 204]].concat(), // a ping that is too long
+        4 => vec![0x81, 0x81, 0, 0, 0, 0, b'x'],                    // a text
+        _ => frame(b"\xff\xff\xff\xff\xff\xff\xff"),                // no message
     }
 }
