@@ -9,7 +9,7 @@ use fastrand::Rng;
 use futures::FutureExt as _;
 use sigver::memory::{self, ChannelTransport, Client, Heard};
 use sigver::protocol::Message;
-use sigver::{Ending, Frame, Guard, Opening, SignalingHub, Visitor};
+use sigver::{Ending, Frame, GroupSnapshot, Guard, Opening, SignalingHub, Visitor};
 use tokio::runtime::Builder;
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::advance;
@@ -114,6 +114,9 @@ async fn live(hub: &SignalingHub, rng: &mut Rng, lives: usize, most: usize, seen
         while let Some(ended) = serving.try_join_next() {
             note(ended, seen);
         }
+        if rng.u8(..64) == 0 {
+            assert_no_ghosts(hub);
+        }
     }
     for peer in crowd {
         peer.go(rng).await;
@@ -123,6 +126,15 @@ async fn live(hub: &SignalingHub, rng: &mut Rng, lives: usize, most: usize, seen
     }
     let stats = hub.stats();
     assert_eq!((stats.peers, stats.groups, stats.links), (0, 0, 0));
+}
+
+/// The groups have no peers but those that are there. Who is being closed has left its group already.
+fn assert_no_ghosts(hub: &SignalingHub) {
+    let (stats, groups) = (hub.stats(), hub.groups());
+    let [peers, links] = [|group: &GroupSnapshot| group.peers, |group: &GroupSnapshot| group.links]
+        .map(|count| groups.iter().map(count).sum::<usize>());
+    assert_eq!(links, stats.links);
+    assert!(peers <= stats.peers, "{peers} in groups of {} that are there", stats.peers);
 }
 
 fn note(ended: Result<Ending, tokio::task::JoinError>, seen: &mut Seen) {
