@@ -102,7 +102,6 @@ pub(crate) fn good(outcome: &Outcome) -> String {
 
 async fn attacked(args: &Args) -> ([Figures; 3], Outcome) {
     let settings = Settings {
-        one_address: true,
         connect_within: args.connect_within,
         write_within: args.write_within,
         stats: true,

@@ -46,9 +46,6 @@ pub(crate) struct Settings {
     /// The read buffer of each socket, in bytes
     #[arg(long)]
     pub(crate) read_buffer: Option<usize>,
-    /// Lets any number of peers come from one address
-    #[arg(long)]
-    pub(crate) one_address: bool,
     /// How many seconds a peer has for its first connect
     #[arg(long)]
     pub(crate) connect_within: Option<u64>,
@@ -65,7 +62,6 @@ impl Settings {
     pub(crate) fn args(&self) -> Vec<String> {
         let mut args = Vec::new();
         args.extend(self.read_buffer.map(|bytes| format!("--read-buffer={bytes}")));
-        args.extend(self.one_address.then(|| "--one-address".to_owned()));
         args.extend(self.connect_within.map(|seconds| format!("--connect-within={seconds}")));
         args.extend(self.write_within.map(|seconds| format!("--write-within={seconds}")));
         args.extend(self.stats.then(|| "--stats".to_owned()));
@@ -73,12 +69,10 @@ impl Settings {
     }
 
     fn hub(&self) -> SignalingHub {
-        let mut builder = SignalingHub::builder();
+        // All of a load comes from this machine, in the thousands: more than one address may.
+        let mut builder = SignalingHub::builder().max_peers_per_address(usize::MAX).opens_per_second(u32::MAX);
         if let Some(bytes) = self.read_buffer {
             builder = builder.read_buffer_bytes(bytes);
-        }
-        if self.one_address {
-            builder = builder.max_peers_per_address(usize::MAX).opens_per_second(u32::MAX);
         }
         if let Some(seconds) = self.connect_within {
             builder = builder.connect_within(Duration::from_secs(seconds));

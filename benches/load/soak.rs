@@ -39,7 +39,7 @@ const GONE_AFTER: Duration = Duration::from_secs(5);
 
 /// Prints a line now and then, and what to think of it.
 pub(crate) async fn run(args: &Args) -> ExitCode {
-    let settings = Settings { one_address: true, stats: true, ..Settings::default() };
+    let settings = Settings { stats: true, ..Settings::default() };
     let server = Server::start(args.server, &settings).await;
     let pairs = Pairs::start(&server.target, args.good / 2, args.rate).await;
     let attack = attack(&server, args.hostile, Duration::from_secs_f64(args.minutes * 60.0));
