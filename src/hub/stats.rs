@@ -95,8 +95,8 @@ impl Count {
 
     /// One more, unless there are so many already.
     pub(super) fn up_to(gauge: &Arc<Gauge>, most: usize) -> Option<Self> {
-        let one = Self::up(gauge);
-        (gauge.now() <= most).then_some(one)
+        let one_more = |now| (now < most).then_some(now + 1);
+        gauge.now.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok().map(|_| Self(gauge.clone()))
     }
 }
 
@@ -105,5 +105,26 @@ impl Drop for Count {
         if self.0.now.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.none.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_is_refused_was_never_counted() {
+        let gauge = Arc::default();
+        let come_and_go = || {
+            (0..1_000_000).all(|_| {
+                let _one = Count::up_to(&gauge, 1);
+                gauge.now() <= 1
+            })
+        };
+        let kept = thread::scope(|scope| [(); 2].map(|()| scope.spawn(come_and_go)).map(|thread| thread.join()));
+        assert!(kept.into_iter().all(|kept| kept.expect("it does not panic")), "more than there may be");
+        assert_eq!(gauge.now(), 0);
     }
 }
