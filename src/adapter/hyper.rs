@@ -162,6 +162,9 @@ pub fn websocket_config(hub: &SignalingHub) -> WebSocketConfig {
 }
 
 /// A WebSocket that the app upgraded itself, best with [`websocket_config`], for [`SignalingHub::serve`].
+///
+/// The hub counts its messages, and not the fragments that tungstenite puts them together of. In public prefer
+/// [`upgrade_as`], which counts those too.
 pub fn transport<S: AsyncRead + AsyncWrite + Unpin + Send>(
     socket: WebSocketStream<S>,
 ) -> impl Transport<Fault = TransportError> + Unpin {

@@ -8,6 +8,8 @@ pub mod axum;
 pub mod hyper;
 pub mod memory;
 #[cfg(feature = "hyper")]
+mod metered;
+#[cfg(feature = "hyper")]
 mod upgrade;
 #[cfg(feature = "warp")]
 pub mod warp;

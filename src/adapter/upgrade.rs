@@ -13,6 +13,7 @@ use hyper_tungstenite::{WebSocketStream, is_upgrade_request};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
+use super::metered::Metered;
 use super::websocket::WebSocket;
 use crate::{Entrance, SignalingHub, Visitor};
 
@@ -41,9 +42,10 @@ async fn serve(upgrade: OnUpgrade, entrance: Entrance, hub: SignalingHub) {
     match timeout(hub.limits().upgrade_within, upgrade).await {
         Ok(Ok(upgraded)) => {
             let config = Some(hub.limits().websocket_config());
-            let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, config).await;
+            let socket = Metered::new(TokioIo::new(upgraded), hub.limits().messages_per_second);
+            let stream = WebSocketStream::from_raw_socket(socket, Role::Server, config).await;
             // The hub has logged how it ended.
-            let _ = hub.serve(WebSocket::new(stream), entrance).await;
+            let _ = hub.serve(WebSocket::metered(stream), entrance).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "the peer went before its upgrade"),
         Err(_) => hub.upgrade_timed_out(),

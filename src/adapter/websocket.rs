@@ -9,6 +9,7 @@ use hyper_tungstenite::tungstenite::protocol::{CloseFrame as WsCloseFrame, Messa
 use hyper_tungstenite::{WebSocketStream, tungstenite};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::metered::Metered;
 use crate::hub::Limits;
 use crate::transport::{CloseFrame, Frame, TransportError};
 
@@ -35,13 +36,21 @@ impl Limits {
 /// The server's end of a WebSocket.
 pub(super) struct WebSocket<S> {
     stream: WebSocketStream<S>,
-    /// The peer broke the framing, so that nothing more can be read as frames.
+    /// The peer broke the framing or sent too much, so that nothing more is read as frames.
     broken: bool,
+    is_flooded: fn(&S) -> bool,
 }
 
 impl<S> WebSocket<S> {
     pub(super) fn new(stream: WebSocketStream<S>) -> Self {
-        Self { stream, broken: false }
+        Self { stream, broken: false, is_flooded: |_| false }
+    }
+}
+
+impl<S> WebSocket<Metered<S>> {
+    /// One whose frames are counted.
+    pub(super) fn metered(stream: WebSocketStream<Metered<S>>) -> Self {
+        Self { stream, broken: false, is_flooded: Metered::is_flooded }
     }
 }
 
@@ -70,7 +79,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
         if self.broken {
             return self.poll_drain(cx).map(|()| None);
         }
-        match ready!(self.stream.poll_next_unpin(cx)) {
+        let read = self.stream.poll_next_unpin(cx);
+        if (self.is_flooded)(self.stream.get_ref()) {
+            self.broken = true;
+            return Poll::Ready(Some(Err(TransportError::Flooded)));
+        }
+        match ready!(read) {
             Some(Ok(message)) => Poll::Ready(Some(Ok(message.into()))),
             Some(Err(error)) => {
                 let error = classify(error);

@@ -78,6 +78,7 @@ impl Default for Limits {
 pub struct HubBuilder {
     limits: Limits,
     guards: Guards,
+    without_origin: Option<bool>,
     /// The first wrong thing that was said of the guards.
     wrong: Option<ConfigError>,
 }
@@ -121,12 +122,13 @@ impl HubBuilder {
     /// Whether requests that say no origin may come too, when [`HubBuilder::origins`] are set: false. Native clients,
     /// Node and tests send none, and neither does who wants to be taken for them.
     pub fn without_origin(mut self, allowed: bool) -> Self {
-        self.guards.origins.get_or_insert_default().without = allowed;
+        self.without_origin = Some(allowed);
         self
     }
 
     /// Whose word to take for where a peer comes from, and which of their headers: nobody's. Addresses and networks of
-    /// the proxies between the peers and this server. Without them every peer behind a proxy counts as one address.
+    /// the proxies between the peers and this server. Without them every peer behind a proxy counts as one address. The
+    /// last call counts.
     ///
     /// ```
     /// use sigver::{ProxyHeader, SignalingHub};
@@ -303,6 +305,18 @@ impl HubBuilder {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
+        let mut guards = self.guards;
+        match (&mut guards.origins, self.without_origin) {
+            (Some(origins), without) => origins.without = without.unwrap_or(false),
+            (None, None) => {}
+            (None, Some(without)) => {
+                let rule = "set beside origins, of which there are none";
+                return Err(ConfigError::new("without_origin", without.to_string(), rule));
+            }
+        }
+        if guards.origins.as_ref().is_some_and(|origins| origins.is_empty() && !origins.without) {
+            return Err(ConfigError::new("origins", "empty".to_owned(), "at least one: else nobody could come in"));
+        }
         let limits = &self.limits;
         let wrong = |field, value, rule| Err(ConfigError::new(field, value, rule));
         if limits.heartbeat.is_zero() || limits.heartbeat > SLOWEST_HEARTBEAT {
@@ -319,6 +333,9 @@ impl HubBuilder {
             if time.is_zero() || time > Duration::from_secs(365 * 24 * 3600) {
                 return wrong(field, format!("{time:?}"), "more than 0 and at most a year");
             }
+        }
+        if limits.min_stay > Duration::from_secs(365 * 24 * 3600) {
+            return wrong("min_stay", format!("{:?}", limits.min_stay), "at most a year");
         }
         for (field, count) in [
             ("missed_heartbeats", limits.missed_heartbeats as usize),
@@ -354,7 +371,7 @@ impl HubBuilder {
         if !(1..=1 << 16).contains(&limits.kept_events) {
             return wrong("kept_events", limits.kept_events.to_string(), "1 to 65536");
         }
-        Ok(SignalingHub::with(self.limits, self.guards))
+        Ok(SignalingHub::with(self.limits, guards))
     }
 }
 
@@ -410,6 +427,9 @@ mod tests {
             (new().connects_per_second(0), "connects_per_second"),
             (new().admission_within(zero), "admission_within"),
             (new().origins(["https://app.example", "app.example"]), "origins"),
+            (new().origins([""; 0]), "origins"),
+            (new().without_origin(true), "without_origin"),
+            (new().min_stay(Duration::MAX), "min_stay"),
             (new().kept_events(0), "kept_events"),
             (new().kept_events(65_537), "kept_events"),
             (new().read_buffer_bytes(511), "read_buffer_bytes"),

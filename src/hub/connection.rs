@@ -214,6 +214,7 @@ impl Stop {
     fn failed(error: impl Into<TransportError>, limits: &Limits) -> Self {
         match error.into() {
             TransportError::TooBig(_) => limits.too_big().into(),
+            TransportError::Flooded => Allowance::too_many_messages(limits).into(),
             TransportError::Malformed(_) => Closing::from(CloseCode::ProtocolError).into(),
             error @ TransportError::Lost(_) => Self::Lost(error),
         }

@@ -14,6 +14,8 @@ use crate::protocol::{CloseCode, GroupKey, PeerId};
 /// How close in time two closes of a drain have to be to go together.
 const TOGETHER: Duration = Duration::from_millis(10);
 
+const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
+
 impl SignalingHub {
     /// Closes a peer, and says whether there is one of this number. Finding it takes a look at every group.
     ///
@@ -58,6 +60,8 @@ impl SignalingHub {
     pub async fn drain(&self, within: Duration) -> usize {
         let peers = self.refuse_all_from_now();
         let start = Instant::now();
+        // A longer time could not be added to a clock.
+        let within = within.min(LONGEST_DRAIN);
         // The last one needs time to answer.
         let spread = within.saturating_sub(self.shared.limits.close_within);
         let drain = async {
@@ -69,11 +73,11 @@ impl SignalingHub {
                 }
                 room.close(peer, Refusal::leaving().closing, &self.shared.link_ids);
             }
-            self.shared.counters.sockets.none().await;
+            self.all_gone().await;
         };
         // Who is left then is counted below.
         let _ = timeout(within, drain).await;
-        self.shared.counters.sockets.now()
+        self.shared.counters.sockets.now().max(self.shared.counters.tickets.now())
     }
 
     /// Whether the hub refuses new peers because of a [`SignalingHub::drain`] or [`SignalingHub::shutdown`]: for a
@@ -96,7 +100,13 @@ impl SignalingHub {
             room.close(peer, Refusal::leaving().closing, &self.shared.link_ids);
         }
         // Who is left after that came later, and is on its way out.
-        let _ = timeout(2 * self.shared.limits.close_within, self.shared.counters.sockets.none()).await;
+        let _ = timeout(2 * self.shared.limits.close_within, self.all_gone()).await;
+    }
+
+    /// Waits for those that are still asked about, too: they hold a ticket and no socket yet.
+    async fn all_gone(&self) {
+        self.shared.counters.tickets.none().await;
+        self.shared.counters.sockets.none().await;
     }
 
     /// All peers that there will be, in an order that no group and no age has a part in.

@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustc_hash::FxBuildHasher;
 
+use super::meters::LinkMeter;
 use super::registry::shards;
 use crate::protocol::LinkId;
 
 /// Gives out random ids that no other link of the hub has.
-#[derive(Debug)]
 pub(super) struct LinkIds {
     /// An id is in the shard that its lowest bits name.
     shards: Box<[Mutex<HashSet<LinkId, FxBuildHasher>>]>,
     in_use: AtomicUsize,
+    meter: LinkMeter,
 }
 
 /// For how many ids a shard keeps room.
@@ -27,6 +28,7 @@ impl LinkIds {
             let Some(id) = LinkId::new(fastrand::u32(..) >> 1) else { continue };
             if self.shard(id).lock().expect("nothing panics under this lock").insert(id) {
                 self.in_use.fetch_add(1, Ordering::Relaxed);
+                self.meter.up();
                 return id;
             }
         }
@@ -42,6 +44,7 @@ impl LinkIds {
         }
         drop(ids);
         self.in_use.fetch_sub(1, Ordering::Relaxed);
+        self.meter.down();
     }
 
     pub(super) fn in_use(&self) -> usize {
@@ -55,7 +58,7 @@ impl LinkIds {
 
 impl Default for LinkIds {
     fn default() -> Self {
-        Self { shards: shards(), in_use: AtomicUsize::new(0) }
+        Self { shards: shards(), in_use: AtomicUsize::new(0), meter: LinkMeter::default() }
     }
 }
 

@@ -1,9 +1,9 @@
 //! What a hub reports to the `metrics` facade, and nothing at all without the feature of that name.
 
 #[cfg(feature = "metrics")]
-pub(super) use reporting::Meters;
+pub(super) use reporting::{LinkMeter, Meters};
 #[cfg(not(feature = "metrics"))]
-pub(super) use silent::Meters;
+pub(super) use silent::{LinkMeter, Meters};
 
 #[cfg(feature = "metrics")]
 mod reporting {
@@ -20,7 +20,6 @@ mod reporting {
     pub(in crate::hub) struct Meters {
         peers: Gauge,
         groups: Gauge,
-        links: Gauge,
         admitted: Counter,
         bound: Counter,
         relayed_messages: Counter,
@@ -28,6 +27,25 @@ mod reporting {
         outbox: Histogram,
         heartbeat: Histogram,
         reducer: Histogram,
+    }
+
+    /// How many links there are, counted where their ids are given out.
+    pub(in crate::hub) struct LinkMeter(Gauge);
+
+    impl Default for LinkMeter {
+        fn default() -> Self {
+            Self(gauge!("sigver_links"))
+        }
+    }
+
+    impl LinkMeter {
+        pub(in crate::hub) fn up(&self) {
+            self.0.increment(1);
+        }
+
+        pub(in crate::hub) fn down(&self) {
+            self.0.decrement(1);
+        }
     }
 
     /// For how long the reducer has worked when this is handed back.
@@ -57,7 +75,6 @@ mod reporting {
             Self {
                 peers: gauge!("sigver_peers"),
                 groups: gauge!("sigver_groups"),
-                links: gauge!("sigver_links"),
                 admitted: counter!("sigver_joins_total", "answer" => "admitted"),
                 bound: counter!("sigver_joins_total", "answer" => "bound"),
                 relayed_messages: counter!("sigver_relayed_messages_total"),
@@ -70,18 +87,20 @@ mod reporting {
     }
 
     impl Meters {
-        pub(in crate::hub) fn opened(&self, is_new: bool) {
+        pub(in crate::hub) fn opened(&self) {
             self.peers.increment(1);
-            if is_new {
-                self.groups.increment(1);
-            }
         }
 
-        pub(in crate::hub) fn left(&self, is_gone: bool) {
+        pub(in crate::hub) fn left(&self) {
             self.peers.decrement(1);
-            if is_gone {
-                self.groups.decrement(1);
-            }
+        }
+
+        pub(in crate::hub) fn group_created(&self) {
+            self.groups.increment(1);
+        }
+
+        pub(in crate::hub) fn group_gone(&self) {
+            self.groups.decrement(1);
         }
 
         pub(in crate::hub) fn answered(&self, admitted: bool) {
@@ -98,9 +117,8 @@ mod reporting {
             Stopwatch(Instant::now())
         }
 
-        pub(in crate::hub) fn reducer_ends(&self, Stopwatch(start): Stopwatch, links: usize) {
+        pub(in crate::hub) fn reducer_ends(&self, Stopwatch(start): Stopwatch) {
             self.reducer.record(start.elapsed());
-            self.links.set(links as f64);
         }
 
         pub(in crate::hub) fn waits(&self, messages: usize) {
@@ -135,16 +153,26 @@ mod silent {
 
     pub(in crate::hub) struct Stopwatch;
 
+    #[derive(Default)]
+    pub(in crate::hub) struct LinkMeter {}
+
+    impl LinkMeter {
+        pub(in crate::hub) fn up(&self) {}
+        pub(in crate::hub) fn down(&self) {}
+    }
+
     impl Meters {
-        pub(in crate::hub) fn opened(&self, _is_new: bool) {}
-        pub(in crate::hub) fn left(&self, _is_gone: bool) {}
+        pub(in crate::hub) fn opened(&self) {}
+        pub(in crate::hub) fn left(&self) {}
+        pub(in crate::hub) fn group_created(&self) {}
+        pub(in crate::hub) fn group_gone(&self) {}
         pub(in crate::hub) fn answered(&self, _admitted: bool) {}
         pub(in crate::hub) fn relayed(&self, _bytes: usize) {}
         pub(in crate::hub) fn reducer_starts(&self) -> Stopwatch {
             Stopwatch
         }
 
-        pub(in crate::hub) fn reducer_ends(&self, _: Stopwatch, _links: usize) {}
+        pub(in crate::hub) fn reducer_ends(&self, _: Stopwatch) {}
         pub(in crate::hub) fn waits(&self, _messages: usize) {}
         pub(in crate::hub) fn heartbeat(&self, _after: Duration) {}
         pub(in crate::hub) fn closed(&self, _code: CloseCode) {}

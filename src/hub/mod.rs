@@ -51,6 +51,8 @@ pub use guard::Guard;
 use link_ids::LinkIds;
 use meters::Meters;
 pub use opening::Opening;
+#[cfg(feature = "hyper")]
+pub(crate) use rate::Bucket;
 use registry::Registry;
 use seat::Seat;
 pub use snapshot::{GroupSnapshot, PeerSnapshot};

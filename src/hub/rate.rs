@@ -7,7 +7,7 @@ use std::time::Duration;
 /// It is the generic cell rate algorithm: one number says when the bucket will be empty again, so nothing has to run
 /// in between, and an idle bucket is worth nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     /// On the hub's clock, in nanoseconds.
     empty_at: u64,
 }
@@ -16,7 +16,7 @@ const SECOND: u64 = 1_000_000_000;
 
 impl Bucket {
     /// Takes so many, or nothing and false when that would be over `per_second`. The clock goes forward only.
-    pub(super) fn take(&mut self, count: usize, per_second: u32, now: Duration) -> bool {
+    pub(crate) fn take(&mut self, count: usize, per_second: u32, now: Duration) -> bool {
         let now = nanoseconds(now);
         // A message has at most 2^26 bytes, so nothing overflows.
         let until = self.empty_at.max(now) + count as u64 * SECOND / u64::from(per_second);

@@ -6,11 +6,12 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Limits;
+use super::closing::Closing;
 use super::room::Room;
 use super::stats::{Count, Gauge};
 use super::sync::Mutex;
-use crate::protocol::GroupKey;
+use super::{Guard, Limits};
+use crate::protocol::{CloseCode, GroupKey};
 
 /// The rooms of a hub, spread over shards so that cores do not wait for each other.
 #[derive(Debug)]
@@ -57,14 +58,20 @@ impl Registry {
     }
 
     /// The room of a key, made if there is none and there may be one more. Each room that this gives is paid back
-    /// by one [`Registry::exit`]. Says whether it is new, too.
-    pub(super) fn enter(&self, key: &GroupKey, limits: &Limits) -> Option<(Arc<Room>, bool)> {
+    /// by one [`Registry::exit`].
+    ///
+    /// `created` and `gone` are called under the shard's lock, so that who hears of both hears of them in their order.
+    pub(super) fn enter(&self, key: &GroupKey, limits: &Limits, created: impl FnOnce()) -> Result<Arc<Room>, Closing> {
         let shard = self.shard(key);
         let mut rooms = self.shards[shard].rooms.lock().expect("nothing panics under this lock");
         let entry = match rooms.entry(key.clone()) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
             hash_map::Entry::Vacant(entry) => {
-                let count = Count::up_to(&self.count, limits.max_groups)?;
+                let Some(count) = Count::up_to(&self.count, limits.max_groups) else {
+                    let reason = format!("there are {} groups already", limits.max_groups);
+                    return Err(Closing::by(Guard::MaxGroups, CloseCode::TryAgainLater, reason));
+                };
+                created();
                 entry.insert(Entry {
                     room: Room::new(key.clone(), shard, limits.min_stay).into(),
                     seats: 0,
@@ -72,21 +79,24 @@ impl Registry {
                 })
             }
         };
+        if entry.seats >= limits.max_peers_per_group {
+            let reason = format!("the group has {} peers already", limits.max_peers_per_group);
+            return Err(Closing::by(Guard::MaxPeersPerGroup, CloseCode::TryAgainLater, reason));
+        }
         entry.seats += 1;
-        Some((entry.room.clone(), entry.seats == 1))
+        Ok(entry.room.clone())
     }
 
-    /// Gives back one entry; an empty room is gone, which it says.
-    pub(super) fn exit(&self, room: &Room) -> bool {
+    /// Gives back one entry; an empty room is gone.
+    pub(super) fn exit(&self, room: &Room, gone: impl FnOnce()) {
         let mut rooms = self.shards[room.shard()].rooms.lock().expect("nothing panics under this lock");
         let entry = rooms.get_mut(room.key()).expect("a room stays for as long as somebody is in it");
         entry.seats -= 1;
-        let is_gone = entry.seats == 0;
-        if is_gone {
+        if entry.seats == 0 {
+            gone();
             rooms.remove(room.key());
             shrink(&mut rooms);
         }
-        is_gone
     }
 
     pub(super) fn count_relayed(&self, room: &Room) {
@@ -138,9 +148,11 @@ mod tests {
     #[test]
     fn a_rush_of_keys_leaves_no_memory_behind() {
         let (registry, limits) = (Registry::default(), Limits { max_groups: usize::MAX, ..Limits::default() });
-        let enter = |n: u32| registry.enter(&GroupKey::new(&n.to_string()).expect("a key"), &limits);
-        let rooms: Vec<_> = (0..100_000).map(|n| enter(n).expect("there is room for all").0).collect();
-        assert!(rooms.iter().all(|room| registry.exit(room)));
+        let enter = |n: u32| registry.enter(&GroupKey::new(&n.to_string()).expect("a key"), &limits, || {});
+        let rooms: Vec<_> = (0..100_000).map(|n| enter(n).expect("there is room for all")).collect();
+        let mut gone = 0;
+        rooms.iter().for_each(|room| registry.exit(room, || gone += 1));
+        assert_eq!(gone, 100_000);
         let capacity = |shard: &Shard| shard.rooms.lock().expect("nothing panicked").capacity();
         let kept = registry.shards.iter().map(capacity).max().expect("there are shards");
         assert!(kept <= 8 * KEPT_CAPACITY, "{kept}");

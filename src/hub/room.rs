@@ -64,22 +64,11 @@ impl Room {
         self.shard
     }
 
-    /// Takes a peer in, unless the room is full.
-    pub(super) fn join(
-        &self,
-        peer: PeerId,
-        ticket: &Arc<Ticket>,
-        outbox: &Arc<Outbox>,
-        limits: &Limits,
-        link_ids: &LinkIds,
-    ) -> bool {
+    /// Takes a peer in.
+    pub(super) fn join(&self, peer: PeerId, ticket: &Arc<Ticket>, outbox: &Arc<Outbox>, link_ids: &LinkIds) {
         let state = &mut *self.lock(link_ids);
-        if state.seated.len() >= limits.max_peers_per_group {
-            return false;
-        }
         state.group.handle(Event::Join { peer, favored: ticket.favored }, &mut state.actions);
         state.seated.insert(peer, Seated { outbox: outbox.clone(), ticket: ticket.clone() });
-        true
     }
 
     /// Lets an event of `peer` happen, and says what came of it.
@@ -200,7 +189,7 @@ mod tests {
         let (limits, link_ids) = (Limits::default(), LinkIds::default());
         let room = Room::new(GroupKey::new("key").expect("a key"), 0, Duration::ZERO);
         for peer in 1..=1000 {
-            assert!(room.join(PeerId(peer), &Arc::new(Ticket::of("key")), &Arc::default(), &limits, &link_ids));
+            room.join(PeerId(peer), &Arc::new(Ticket::of("key")), &Arc::default(), &link_ids);
             let id = MemberId(peer as u32);
             let event = Event::Connect {
                 peer: PeerId(peer),
@@ -223,7 +212,7 @@ mod tests {
         let room = Room::new(GroupKey::new("key").expect("a key"), 0, Duration::ZERO);
         let join = |peer| {
             let outbox = Arc::new(Outbox::default());
-            assert!(room.join(PeerId(peer), &Arc::new(Ticket::of("key")), &outbox, &limits, &link_ids));
+            room.join(PeerId(peer), &Arc::new(Ticket::of("key")), &outbox, &link_ids);
             outbox
         };
         let connect = |peer| {

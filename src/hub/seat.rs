@@ -9,7 +9,7 @@ use super::closing::Closing;
 use super::outbox::Outbox;
 use super::room::{Outcome, Room};
 use super::stats::Count;
-use super::{Departure, Guard, HubEvent, Limits, Refusal, Shared, Ticket};
+use super::{Departure, HubEvent, Refusal, Shared, Ticket};
 use crate::protocol::{CloseCode, Event, PeerId, Request};
 
 /// What makes a socket a peer. Dropping it is the one way out of a room: however a connection ends, by its peer, by
@@ -32,24 +32,20 @@ impl Seat {
     ///
     /// Boxed, as it is handed on: each hand would keep room for it in every peer's future.
     pub(super) fn take(shared: &Arc<Shared>, ticket: Ticket) -> Result<Box<Self>, Closing> {
-        let Limits { max_groups, max_peers_per_group, .. } = shared.limits;
-        let Some((room, is_new)) = shared.registry.enter(&ticket.key, &shared.limits) else {
-            let reason = format!("there are {max_groups} groups already");
-            return Err(Closing::by(Guard::MaxGroups, CloseCode::TryAgainLater, reason));
-        };
+        let key = &ticket.key;
+        let room = shared.registry.enter(key, &shared.limits, || {
+            shared.meters.group_created();
+            shared.listeners.tell(|| HubEvent::GroupCreated { key: key.clone() });
+        })?;
         let (peer, outbox, ticket) = (shared.next_peer(), Arc::default(), Arc::new(ticket));
-        if !room.join(peer, &ticket, &outbox, &shared.limits, &shared.link_ids) {
-            shared.registry.exit(&room);
-            let reason = format!("the group has {max_peers_per_group} peers already");
-            return Err(Closing::by(Guard::MaxPeersPerGroup, CloseCode::TryAgainLater, reason));
-        }
+        room.join(peer, &ticket, &outbox, &shared.link_ids);
         let (count, departure) = (Count::up(&shared.counters.seats), Departure::Dropped);
         let group = shared.registry.hash(&ticket.key);
         let group = format_args!("{group:016x}");
         let span = tracing::debug_span!("peer", peer = peer.0, %group, identity = ticket.identity());
         let mut seat =
             Box::new(Self { shared: shared.clone(), room, peer, outbox, ticket, span, departure, _count: count });
-        seat.opened(is_new);
+        seat.opened();
         // After the seat is taken: a drain says so and then looks at the seats, so one of the two sees the other.
         if shared.is_leaving() {
             seat.departure = Departure::Closed(CloseCode::GoingAway);
@@ -58,19 +54,16 @@ impl Seat {
         Ok(seat)
     }
 
-    fn opened(&self, is_new: bool) {
+    fn opened(&self) {
         let Ticket { key, .. } = &*self.ticket;
         let listeners = &self.shared.listeners;
-        if is_new {
-            listeners.tell(|| HubEvent::GroupCreated { key: key.clone() });
-        }
         listeners.tell(|| HubEvent::Opened {
             peer: self.peer,
             key: key.clone(),
             identity: self.ticket.shared_identity(),
             address: self.ticket.address(),
         });
-        self.shared.meters.opened(is_new);
+        self.shared.meters.opened();
         self.span.in_scope(|| tracing::debug!("opened"));
     }
 
@@ -97,7 +90,7 @@ impl Seat {
                 let connect = Event::Connect { peer, id, members, fresh: link_ids.fresh(), now };
                 let watch = meters.reducer_starts();
                 let outcome = self.room.handle(peer, connect, limits, link_ids);
-                meters.reducer_ends(watch, link_ids.in_use());
+                meters.reducer_ends(watch);
                 if let Outcome::Answered { admitted } = outcome {
                     meters.answered(admitted);
                     tracing::debug!(admitted, "asked");
@@ -126,14 +119,14 @@ impl Drop for Seat {
         let key = &self.ticket.key;
         let watch = meters.reducer_starts();
         self.room.leave(peer, limits, link_ids);
-        meters.reducer_ends(watch, link_ids.in_use());
+        meters.reducer_ends(watch);
         self.span.in_scope(|| tracing::debug!(?departure, "left"));
         let identity = || self.ticket.shared_identity();
         listeners.tell(|| HubEvent::Left { peer, key: key.clone(), identity: identity(), departure });
-        let is_gone = registry.exit(&self.room);
-        meters.left(is_gone);
-        if is_gone {
+        meters.left();
+        registry.exit(&self.room, || {
+            meters.group_gone();
             listeners.tell(|| HubEvent::GroupGone { key: key.clone() });
-        }
+        });
     }
 }

@@ -14,6 +14,9 @@ pub enum TransportError {
     /// The peer broke the framing, RFC 6455's for a WebSocket. It is closed with 1002.
     #[error("a frame that breaks the framing")]
     Malformed(#[source] Box<dyn Error + Send + Sync>),
+    /// The peer sent more than anybody has to read. It is closed with 1008.
+    #[error("more frames than a peer may send")]
+    Flooded,
     /// The socket is gone: there is nobody to send a close code to.
     #[error("the socket is gone")]
     Lost(#[source] Box<dyn Error + Send + Sync>),

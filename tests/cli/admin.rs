@@ -25,8 +25,12 @@ async fn started(more: &[&str]) -> (Child, String, String) {
 
 /// Asks the admin listener and returns status and body.
 async fn ask(admin: &str, method: &str, path: &str) -> (u16, String) {
+    ask_as(admin, "localhost", method, path).await
+}
+
+async fn ask_as(admin: &str, host: &str, method: &str, path: &str) -> (u16, String) {
     let mut socket = TcpStream::connect(admin).await.expect("it listens");
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.expect("it reads");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.expect("it answers");
@@ -136,6 +140,24 @@ async fn what_is_no_question_is_answered_with_what_would_be_one() {
     }
     for method in ["POST", "DELETE", "PUT"] {
         assert_eq!(ask(&admin, method, "/status").await.0, 405, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_has_its_own_name_mean_this_address_learns_nothing() {
+    let (_process, _, admin) = started(&[]).await;
+    for (host, status) in [
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("", 421),
+        (&*admin, 200),
+        ("localhost:1234", 200),
+        ("[::1]:9000", 200),
+    ] {
+        for path in ["/", "/status"] {
+            assert_eq!(ask_as(&admin, host, "GET", path).await.0, status, "{path} of {host:?}");
+        }
+        assert_eq!(ask_as(&admin, host, "GET", "/metrics").await.0, 200, "those who scrape ask by name");
     }
 }
 

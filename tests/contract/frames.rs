@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use sigver::SignalingHub;
+use sigver::{Guard, SignalingHub};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::door::{Door, Kind};
 use crate::http::{HANDSHAKE, KEY, VERSION};
+use crate::limits::build;
 
 crate::over_every_websocket! {
     a_ping_is_answered
@@ -18,6 +19,12 @@ crate::over_every_websocket! {
 crate::over! {
     [hyper: Hyper, axum: Axum, warp: Warp, app_hyper: AppHyper]
     after_a_broken_frame_the_peer_sees_the_end_and_need_not_wait
+}
+
+// Where the hub's own adapter reads the socket.
+crate::over! {
+    [hyper: Hyper, axum: Axum, warp: Warp]
+    fragments_are_counted_too_and_too_many_are_1008
 }
 
 crate::over_every_socket! {
@@ -85,4 +92,20 @@ async fn what_follows_an_oversized_header_is_swallowed_so_that_no_reset_eats_the
     // `frames` fails when the server does not take all of it.
     let answer = frames(&*door, &message).await;
     assert_eq!((answer[0], &answer[2..4]), (0x88, &1009_u16.to_be_bytes()[..]), "{answer:?}");
+}
+
+async fn fragments_are_counted_too_and_too_many_are_1008(kind: Kind) {
+    let hub = build(SignalingHub::builder().messages_per_second(1000));
+    let door = kind.mount(hub.clone()).await;
+    // The first fragment of a message, and continuations without a byte or an end.
+    let mut flood = vec![0x02, 0x80, 0, 0, 0, 0];
+    flood.extend([0x00, 0x80, 0, 0, 0, 0].repeat(20_000));
+    let answer = frames(&*door, &flood).await;
+    assert_eq!((answer[0], &answer[2..4]), (0x88, &1008_u16.to_be_bytes()[..]), "{answer:?}");
+    assert_eq!(hub.stats().turned_away.by(Guard::MessagesPerSecond), 1);
+    // As many as may be are one message.
+    let mut fair = vec![0x02, 0x80, 0, 0, 0, 0];
+    fair.extend([0x00, 0x80, 0, 0, 0, 0].repeat(900));
+    fair.extend([0x80, 0x82, 0, 0, 0, 0, 0x08, 1, 0x88, 0x80, 0, 0, 0, 0]);
+    assert_eq!(frames(&*door, &fair).await, [0x88, 0], "a heartbeat in 902 fragments, and a close");
 }

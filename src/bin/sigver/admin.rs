@@ -1,12 +1,14 @@
 //! The operator's own listener: whether the server is well, its metrics, and a page that shows it live.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -20,8 +22,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 const PAGE: &str = include_str!("admin/page.html");
 /// The page has its own script and style, and talks to where it comes from.
-const PAGE_POLICY: &str =
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:";
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
+    frame-ancestors 'none'";
 /// How many groups the page is told of: the largest ones.
 const GROUPS_SHOWN: usize = 200;
 /// How many peers of a group.
@@ -36,6 +38,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 pub(crate) struct Admin {
     hub: SignalingHub,
     metrics: PrometheusHandle,
+    /// The host in `--admin`.
+    name: String,
 }
 
 /// Has what the hubs of this process report kept for [`Admin`]. Once, and before there is a hub.
@@ -47,8 +51,10 @@ pub(crate) fn record_metrics() -> PrometheusHandle {
 }
 
 impl Admin {
-    pub(crate) fn new(hub: SignalingHub, metrics: PrometheusHandle) -> Self {
-        Self { hub, metrics }
+    /// At this host and port.
+    pub(crate) fn new(address: &str, hub: SignalingHub, metrics: PrometheusHandle) -> Self {
+        let name = address.rsplit_once(':').map_or(address, |(name, _)| name).to_owned();
+        Self { hub, metrics, name }
     }
 
     /// Serves until it is dropped.
@@ -82,7 +88,18 @@ impl Admin {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
-        match request.uri().path() {
+        let path = request.uri().path();
+        if matches!(path, "/" | "/status") || path.starts_with("/groups/") {
+            // Another page could have its own name mean this address, and read along in the operator's browser.
+            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            if !self.is_called(host) {
+                return text(
+                    StatusCode::MISDIRECTED_REQUEST,
+                    "Ask by an IP address, localhost, or the name in --admin.\n",
+                );
+            }
+        }
+        match path {
             "/" => {
                 let mut response = content("text/html; charset=utf-8", PAGE);
                 response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
@@ -104,6 +121,17 @@ impl Admin {
                 }
             },
         }
+    }
+
+    /// Whether a page at this host and port may be this server's own.
+    fn is_called(&self, host: &str) -> bool {
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => name,
+            _ => host,
+        };
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        let known = ["localhost", &*self.name].iter().any(|known| name.eq_ignore_ascii_case(known));
+        known || bare.parse::<IpAddr>().is_ok()
     }
 
     fn key_of(&self, hash: &str) -> Option<GroupKey> {
@@ -202,5 +230,6 @@ fn content(kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> 
     let mut response = Response::new(Full::new(body.into()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -32,7 +32,10 @@ impl Config {
         // Before there is a hub, as it takes its counters from the recorder.
         let metrics = settings.admin.is_some().then(admin::record_metrics);
         let hub = settings.limits.apply(builder).build()?;
-        let admin = settings.admin.zip(metrics).map(|(address, metrics)| (address, Admin::new(hub.clone(), metrics)));
+        let admin = settings.admin.zip(metrics).map(|(address, metrics)| {
+            let admin = Admin::new(&address, hub.clone(), metrics);
+            (address, admin)
+        });
         let Time(drain) = settings.drain.expect("it has a default");
         if drain > LONGEST_DRAIN {
             return Err(ConfigError::Drain(Time(drain)));

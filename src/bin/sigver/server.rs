@@ -22,6 +22,8 @@ use crate::signals::{HangUps, Stop, Stops};
 
 /// How long a connection has for its TLS handshake, and again for the head of its HTTP request.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// How long a connection may go on without becoming a WebSocket.
+const HTTP_WITHIN: Duration = Duration::from_secs(60);
 /// More than a key of 512 bytes, all of it escaped, and a browser's cookies.
 const MAX_REQUEST_HEAD_BYTES: usize = 32 * 1024;
 /// How long to wait when a connection cannot be accepted, which mostly means that there are no files left.
@@ -132,8 +134,11 @@ async fn serve(socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, pee
         .max_buf_size(MAX_REQUEST_HEAD_BYTES)
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
-    if let Err(error) = served.await {
-        tracing::debug!(%peer, %error, "no HTTP");
+    // It is over once the connection is a WebSocket. Who never reads its answers would else stay for ever.
+    match timeout(HTTP_WITHIN, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no HTTP"),
+        Err(_) => tracing::debug!(%peer, "no WebSocket in time"),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::protocol::{CloseCode, GroupKey};
 
 /// The app's own say in who comes in, for [`HubBuilder::admission`](crate::HubBuilder::admission).
 ///
-/// It is asked after the hub's other checks and before anything is kept for the peer, at most for
+/// It is asked after the hub's other checks, those of the group's size apart, and before anything is kept for the peer, at most for
 /// [`HubBuilder::admission_within`](crate::HubBuilder::admission_within). A panic in it refuses that one peer, with
 /// 1011. It may be asked for many peers at a time.
 ///

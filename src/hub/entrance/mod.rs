@@ -81,6 +81,10 @@ impl Shared {
         let (mut ticket, visitor) = self.check(visitor)?;
         if let Some(admission) = &self.guards.admission {
             let pass = admission::ask(&**admission, visitor, self.limits.admission_within).await?;
+            // It may have taken its time.
+            if self.is_leaving() {
+                return Err(Refusal::leaving());
+            }
             ticket.take_pass(pass);
         }
         Ok(ticket)

@@ -61,6 +61,10 @@ impl Origins {
         Ok(())
     }
 
+    pub(in crate::hub) fn is_empty(&self) -> bool {
+        self.allowed.is_empty()
+    }
+
     pub(super) fn check(&self, origin: Option<&str>) -> Result<(), Refusal> {
         match origin {
             None if self.without => Ok(()),

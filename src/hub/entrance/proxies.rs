@@ -37,7 +37,10 @@ impl Proxies {
     /// Adds an address or a network, or says what it has to be.
     pub(in crate::hub) fn trust(&mut self, text: &str) -> Result<(), &'static str> {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        let network = network.map_err(|_| "an IP address or a network, such as 10.0.0.0/8")?;
+        let network: IpNet = network.map_err(|_| "an IP address or a network, such as 10.0.0.0/8")?;
+        if matches!(network.addr(), IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
+            return Err("an address of IPv4 as such, without ::ffff:");
+        }
         if network.prefix_len() == 0 {
             return Err("a network of the proxies: 0.0.0.0/0 would believe everybody");
         }
@@ -71,11 +74,17 @@ fn claims(headers: &HeaderMap, header: ProxyHeader) -> Vec<Option<IpAddr>> {
         ProxyHeader::XForwardedFor => X_FORWARDED_FOR,
         ProxyHeader::Forwarded => FORWARDED,
     };
-    let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
-    match header {
-        ProxyHeader::XForwardedFor => lines.flat_map(|line| line.split(',')).map(address).collect(),
-        ProxyHeader::Forwarded => lines.flat_map(|line| split(line, ',')).map(forwarded_for).collect(),
+    // A proxy may write behind what the peer wrote, which need not be text.
+    let lines = headers.get_all(name).iter().rev().map(|line| String::from_utf8_lossy(line.as_bytes()));
+    let mut claims = Vec::new();
+    for line in lines {
+        match header {
+            ProxyHeader::XForwardedFor => claims.extend(line.rsplit(',').map(address)),
+            ProxyHeader::Forwarded => claims.extend(split(&line, ',').map(forwarded_for)),
+        }
     }
+    claims.reverse();
+    claims
 }
 
 /// The `for` of one element of `Forwarded`.
@@ -85,11 +94,14 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     address(node.trim().trim_matches('"'))
 }
 
-/// Splits outside of quotes.
+/// Splits outside of quotes, and begins at the end, which a trusted proxy wrote: what is before that may leave a quote
+/// open.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    text.split(move |c| {
-        quoted ^= c == '"';
+    let (mut quoted, mut at) = (false, text.len());
+    text.rsplit(move |c: char| {
+        at -= c.len_utf8();
+        let escapes = || text[..at].bytes().rev().take_while(|&byte| byte == b'\\').count();
+        quoted ^= c == '"' && escapes() % 2 == 0;
         c == separator && !quoted
     })
 }
@@ -151,6 +163,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_peer_wrote_does_not_hide_what_a_proxy_wrote_behind_it() {
+        fn forwarded(value: &str) -> String {
+            client(ProxyHeader::Forwarded, "10.0.0.1", &[("forwarded", value)])
+        }
+        for before in ["for=1.1.1.1;x=\"", "for=\"", "for=1.1.1.1;host=\"a\\\"", "\\\"", "\\\\\""] {
+            let value = format!("{before}, for=192.0.2.7");
+            assert_eq!(forwarded(&value), "192.0.2.7", "{before}");
+        }
+        assert_eq!(forwarded("for=192.0.2.7;host=\"a\\\", for=1.1.1.1;x=\\\"\""), "192.0.2.7");
+
+        let mut proxies = Proxies::new(ProxyHeader::XForwardedFor);
+        proxies.trust("10.0.0.1").expect("an address");
+        let value = http::HeaderValue::from_bytes(b"\xe9, 192.0.2.7").expect("a header's value");
+        let (head, ()) =
+            http::Request::builder().header("x-forwarded-for", value).body(()).expect("sound").into_parts();
+        let visitor = Visitor::from("K").address([10, 0, 0, 1].into()).head(head);
+        assert_eq!(proxies.client(&visitor), Some([192, 0, 2, 7].into()));
+    }
+
+    #[test]
     fn only_the_chosen_header_is_read() {
         let lines = [("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "2.2.2.2")];
         assert_eq!(client(ProxyHeader::XForwardedFor, "10.0.0.1", &lines), "2.2.2.2");
@@ -159,7 +191,7 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_an_error() {
-        for wrong in ["", "proxy.example", "10.0.0.0/33", "0.0.0.0/0", "::/0"] {
+        for wrong in ["", "proxy.example", "10.0.0.0/33", "0.0.0.0/0", "::/0", "::ffff:10.0.0.1"] {
             assert!(Proxies::new(ProxyHeader::Forwarded).trust(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,5 +1,6 @@
 //! Who wants to open a socket.
 
+use std::fmt;
 use std::net::IpAddr;
 #[cfg(feature = "hyper")]
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::protocol::{GroupKey, KeyError};
 /// let visitor = Visitor::from(Opening::new("a key")).address([192, 0, 2, 7].into()).origin("https://app.example");
 /// assert_eq!(visitor.key().unwrap().as_str(), "a key");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Visitor {
     opening: Opening,
     address: Option<IpAddr>,
@@ -93,6 +94,15 @@ impl Visitor {
     #[cfg(feature = "hyper")]
     pub fn request(&self) -> Option<&http::request::Parts> {
         self.head.as_deref()
+    }
+}
+
+/// Without the head, which has keys, tokens and cookies.
+impl fmt::Debug for Visitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Visitor");
+        shown.field("opening", &self.opening).field("address", &self.address).field("origin", &self.origin);
+        shown.finish_non_exhaustive()
     }
 }
 
