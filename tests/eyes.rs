@@ -163,3 +163,57 @@ async fn events_end_with_the_hub() {
     drop(hub);
     assert_eq!(events.next().await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_a_group_full_makes_no_event_of_the_group() {
+    let hub = SignalingHub::builder().max_peers_per_group(1).build().expect("sound limits");
+    let mut events = hub.events();
+    let mut first = memory::open(&hub, "K");
+    assert!(first.ask(1, &[]).await);
+    assert_eq!(memory::open(&hub, "K").closed().await, 1013);
+    first.close().await;
+    let mut about_groups = Vec::new();
+    while !matches!(about_groups.last(), Some(HubEvent::GroupGone { .. })) {
+        match next(&mut events).await {
+            event @ (HubEvent::GroupCreated { .. } | HubEvent::GroupGone { .. }) => about_groups.push(event),
+            _ => {}
+        }
+    }
+    assert_eq!(about_groups.len(), 2, "{about_groups:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_who_is_still_asked_about() {
+    let slow = |_| async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(Pass::new())
+    };
+    let hub = SignalingHub::builder().admission(slow).build().expect("sound limits");
+    let mut late = memory::open(&hub, "K");
+    tokio::task::yield_now().await;
+    let start = tokio::time::Instant::now();
+    let closed = async {
+        assert_eq!(late.closed().await, 1001);
+        late.close().await;
+    };
+    let (left, ()) = tokio::join!(hub.drain(Duration::from_secs(60)), closed);
+    assert_eq!((left, start.elapsed().as_secs()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_may_have_all_the_time_there_is() {
+    let hub = SignalingHub::new();
+    let _peers = [memory::open(&hub, "K"), memory::open(&hub, "K")];
+    tokio::task::yield_now().await;
+    assert_eq!(hub.stats().peers, 2);
+    assert_eq!(hub.drain(Duration::MAX).await, 0);
+}
+
+#[test]
+#[cfg(feature = "hyper")]
+fn a_visitor_does_not_show_its_token_in_a_log() {
+    let request = http::Request::get("/signal/the-key?token=the-token").header("cookie", "the-cookie");
+    let (head, ()) = request.body(()).expect("a request").into_parts();
+    let shown = format!("{:?}", Visitor::from("the-key").head(head));
+    assert!(!shown.contains("the-"), "{shown}");
+}

@@ -67,3 +67,19 @@ fn peers_joins_relays_closes_and_refusals_are_reported() {
     }
     assert!(seen["sigver_outbox_messages"] >= 4.0, "{seen:#?}");
 }
+
+#[test]
+fn a_link_that_ends_in_both_directions_is_none() {
+    let seen = recorded(async || {
+        let hub = SignalingHub::new();
+        let [mut member, mut joiner] = [memory::open(&hub, "K"), memory::open(&hub, "K")];
+        assert!(member.ask(1, &[]).await);
+        assert!(!joiner.ask(2, &[]).await);
+        joiner.last_content(0, "offer").await;
+        let (link, _) = member.receive_content().await;
+        member.last_content(link, "answer").await;
+        joiner.receive_content().await;
+        assert_eq!(hub.stats().links, 0);
+    });
+    assert_eq!(seen["sigver_links"], 0.0);
+}
