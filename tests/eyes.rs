@@ -174,9 +174,9 @@ async fn who_finds_a_group_full_makes_no_event_of_the_group() {
     first.close().await;
     let mut about_groups = Vec::new();
     while !matches!(about_groups.last(), Some(HubEvent::GroupGone { .. })) {
-        match next(&mut events).await {
-            event @ (HubEvent::GroupCreated { .. } | HubEvent::GroupGone { .. }) => about_groups.push(event),
-            _ => {}
+        let event = next(&mut events).await;
+        if matches!(event, HubEvent::GroupCreated { .. } | HubEvent::GroupGone { .. }) {
+            about_groups.push(event);
         }
     }
     assert_eq!(about_groups.len(), 2, "{about_groups:?}");
