@@ -96,9 +96,7 @@ impl SignalingHub {
     /// # Cancel safety
     /// Dropping the future does not take the closes back.
     pub async fn shutdown(&self) {
-        for (room, peer) in self.refuse_all_from_now() {
-            room.close(peer, Refusal::leaving().closing, &self.shared.link_ids);
-        }
+        self.close_all();
         // Who is left after that came later, and is on its way out.
         let _ = timeout(2 * self.shared.limits.close_within, self.all_gone()).await;
     }
@@ -107,6 +105,12 @@ impl SignalingHub {
     async fn all_gone(&self) {
         self.shared.counters.tickets.none().await;
         self.shared.counters.sockets.none().await;
+    }
+
+    pub(super) fn close_all(&self) {
+        for (room, peer) in self.refuse_all_from_now() {
+            room.close(peer, Refusal::leaving().closing, &self.shared.link_ids);
+        }
     }
 
     /// All peers that there will be, in an order that no group and no age has a part in.
