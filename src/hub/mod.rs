@@ -182,7 +182,7 @@ impl SignalingHub {
         let asked = match *step {
             Step::In(ticket) => Ok(ticket),
             Step::Out(refusal) => Err(refusal),
-            // Boxed as well.
+            // Boxed, as it is soon over: it would be part of every peer's future.
             Step::Ask(visitor) if shared.guards.admission.is_some() => Box::pin(shared.admit(visitor)).await,
             Step::Ask(visitor) => shared.check(visitor).map(|(ticket, _)| ticket),
         };
