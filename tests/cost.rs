@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use allocation_counter::measure;
-use futures::{Sink, Stream};
+use futures::{Sink, SinkExt as _, Stream};
 use sigver::protocol::Message;
 use sigver::{Frame, SignalingHub, TransportError, memory};
 use tokio_test::task;
@@ -140,9 +140,29 @@ async fn a_join_costs_the_same_however_large_the_group() {
     }
 }
 
-#[tokio::test]
-async fn a_peers_future_stays_small() {
+#[tokio::test(start_paused = true)]
+async fn an_idle_peer_keeps_little_and_its_transport_once() {
     let hub = SignalingHub::new();
-    let size = size_of_val(&hub.serve(Socket::default(), "K"));
-    assert!(size <= 560, "{size} bytes");
+    let socket = Socket::default();
+    let future = size_of_val(&hub.serve(socket.clone(), "K"));
+    assert!(future <= 496, "{future} bytes");
+    // A larger transport that is otherwise the same.
+    assert_eq!(size_of_val(&hub.serve(socket.clone().buffer(1), "K")), future);
+
+    const PEERS: u32 = 1000;
+    socket.send(Message::connect(0, &[0]), 1);
+    let mut first = task::spawn(hub.serve(socket.clone(), "K"));
+    assert!(first.poll().is_pending());
+    let mut peers = Vec::with_capacity(PEERS as usize);
+    let cost = measure(|| {
+        for id in 1..=PEERS {
+            socket.send(Message::connect(id, &[0]), 1);
+            let mut peer = task::spawn(hub.serve(socket.clone(), "K"));
+            assert!(peer.poll().is_pending());
+            peers.push(peer);
+        }
+    });
+    assert_eq!(hub.stats().peers, peers.len() + 1);
+    // Future, seat, queue, and its part of the tables.
+    assert!(cost.bytes_current / i64::from(PEERS) <= 1400, "{cost:?}");
 }

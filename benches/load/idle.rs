@@ -12,7 +12,7 @@ use crate::client::{Socket, Speaks, frame};
 use crate::process::Server;
 use crate::server::{Kind, Settings};
 
-const LIMIT_KIB: f64 = 10.0;
+const LIMIT_KIB: f64 = 8.0;
 /// What is needed once, however many peers there are, is there after so many.
 const FIRST: u32 = 100;
 

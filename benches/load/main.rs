@@ -58,7 +58,7 @@ enum Command {
     },
     /// Measures this crate beside bare relays and the reference server, and prints ratios
     Compare(compare::Args),
-    /// Measures the resident memory of idle peers; more than 10 KiB for each is a failure
+    /// Measures the resident memory of idle peers; more than 8 KiB for each is a failure
     Idle {
         /// How many
         #[arg(long, default_value_t = 5000)]

@@ -90,29 +90,42 @@ impl Frames {
                 bytes = &bytes[skipped as usize..];
                 continue;
             }
-            self.header[self.len] = bytes[0];
-            self.len += 1;
-            bytes = &bytes[1..];
-            if let Some(payload) = self.payload_len() {
-                (self.payload, self.len) = (payload, 0);
+            let taken = bytes.len().min(self.header_len() - self.len);
+            self.header[self.len..][..taken].copy_from_slice(&bytes[..taken]);
+            self.len += taken;
+            bytes = &bytes[taken..];
+            if self.len == self.header_len() {
+                (self.payload, self.len) = (self.payload_len(), 0);
                 frames += 1;
             }
         }
         frames
     }
 
-    /// The payload's length, once the header is whole.
-    fn payload_len(&self) -> Option<u64> {
-        let [_, second, ..] = self.header[..self.len] else { return None };
-        let (long, short) = (self.len, u64::from(second & 0x7f));
-        let mask = if second & 0x80 == 0 { 0 } else { 4 };
-        let (bytes, extended) = match short {
-            126 => (2, &self.header[2..4]),
-            127 => (8, &self.header[2..10]),
-            _ => (0, &[][..]),
-        };
-        let length = extended.iter().fold(0, |length, &byte| length << 8 | u64::from(byte));
-        (long == 2 + bytes + mask).then_some(if bytes == 0 { short } else { length })
+    /// How long the header is, as far as can be said yet.
+    fn header_len(&self) -> usize {
+        if self.len < 2 {
+            return 2;
+        }
+        let mask = if self.header[1] & 0x80 == 0 { 0 } else { 4 };
+        2 + self.extended().len() + mask
+    }
+
+    /// The payload's length, of a whole header.
+    fn payload_len(&self) -> u64 {
+        match self.extended() {
+            [] => u64::from(self.header[1] & 0x7f),
+            longer => longer.iter().fold(0, |length, &byte| length << 8 | u64::from(byte)),
+        }
+    }
+
+    /// Where a length stands that is too long for seven bits.
+    fn extended(&self) -> &[u8] {
+        match self.header[1] & 0x7f {
+            126 => &self.header[2..4],
+            127 => &self.header[2..10],
+            _ => &[],
+        }
     }
 }
 

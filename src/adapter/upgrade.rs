@@ -43,7 +43,8 @@ async fn serve(upgrade: OnUpgrade, entrance: Entrance, hub: SignalingHub) {
         Ok(Ok(upgraded)) => {
             let config = Some(hub.limits().websocket_config());
             let socket = Metered::new(TokioIo::new(upgraded), hub.limits().messages_per_second);
-            let stream = WebSocketStream::from_raw_socket(socket, Role::Server, config).await;
+            // Boxed, as it is over at once: its future is larger than all that comes after it.
+            let stream = Box::pin(WebSocketStream::from_raw_socket(socket, Role::Server, config)).await;
             // The hub has logged how it ended.
             let _ = hub.serve(WebSocket::metered(stream), entrance).await;
         }

@@ -26,7 +26,6 @@ mod sync;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -43,7 +42,7 @@ pub use ending::Ending;
 pub use entrance::ProxyHeader;
 #[cfg(feature = "signed-keys")]
 pub use entrance::SignedKeys;
-use entrance::{Addresses, Guards, Step};
+use entrance::{Addresses, Guards};
 pub use entrance::{Admission, Entrance, Pass, Refusal, Ticket, Visitor};
 use events::Listeners;
 pub use events::{Departure, HubEvent};
@@ -174,25 +173,24 @@ impl SignalingHub {
     /// # Cancel safety
     /// Dropping the future at any point takes the peer out of its group at once, tells those at the other ends of its
     /// links, and drops the transport without a close code.
-    pub async fn serve<T: Transport>(&self, transport: T, entrance: impl Into<Entrance>) -> Ending {
-        let shared = &self.shared;
-        let Entrance { step, expected } = entrance.into();
-        let _open = expected.unwrap_or_else(|| Count::up(&shared.counters.sockets));
-        let mut transport = pin!(transport);
-        let asked = match *step {
-            Step::In(ticket) => Ok(ticket),
-            Step::Out(refusal) => Err(refusal),
-            // Boxed, as it is soon over: it would be part of every peer's future.
-            Step::Ask(visitor) if shared.guards.admission.is_some() => Box::pin(shared.admit(visitor)).await,
-            Step::Ask(visitor) => shared.check(visitor).map(|(ticket, _)| ticket),
-        };
-        let seat = asked.map_err(|refusal| refusal.closing).and_then(|ticket| Seat::take(shared, ticket));
-        let ending = match seat {
-            Ok(seat) => Connection::run(seat, transport.as_mut(), shared).await,
-            Err(closing) => Box::pin(closing.carry_out(transport, VecDeque::new(), shared)).await,
-        };
-        tracing::debug!(%ending, "socket closed");
-        ending
+    pub fn serve<T: Transport>(&self, transport: T, entrance: impl Into<Entrance>) -> impl Future<Output = Ending> {
+        // Boxed, as a future keeps room for what it is given and once more for what it pins.
+        let (transport, entrance) = (Box::pin(transport), entrance.into());
+        async move {
+            let shared = &self.shared;
+            let Entrance { step, expected } = entrance;
+            let _open = expected.unwrap_or_else(|| Count::up(&shared.counters.sockets));
+            // Goes before the count does, also when all of this is dropped.
+            let mut transport = transport;
+            let seat = step.ask(shared).await.map_err(|refusal| refusal.closing);
+            let seat = seat.and_then(|ticket| Seat::take(shared, ticket));
+            let ending = match seat {
+                Ok(seat) => Connection::run(seat, transport.as_mut(), shared).await,
+                Err(closing) => Box::pin(closing.carry_out(transport.as_mut(), VecDeque::new(), shared)).await,
+            };
+            tracing::debug!(%ending, "socket closed");
+            ending
+        }
     }
 
     /// How many there are of what, now.

@@ -47,6 +47,19 @@ pub(super) enum Step {
     Out(Refusal),
 }
 
+impl Step {
+    /// What comes of it.
+    pub(super) async fn ask(self: Box<Self>, shared: &Arc<Shared>) -> Result<Ticket, Refusal> {
+        match *self {
+            Self::In(ticket) => Ok(ticket),
+            Self::Out(refusal) => Err(refusal),
+            // Boxed, as it is soon over: it would be part of every peer's future.
+            Self::Ask(visitor) if shared.guards.admission.is_some() => Box::pin(shared.admit(visitor)).await,
+            Self::Ask(visitor) => shared.check(visitor).map(|(ticket, _)| ticket),
+        }
+    }
+}
+
 /// What checks a peer before it is let in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Guards {
