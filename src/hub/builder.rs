@@ -1,72 +1,10 @@
-//! The limits of a hub: safe when left alone, each a number.
+//! Makes a hub.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::entrance::Guards;
-use super::{Admission, SignalingHub};
-
-/// The slowest heartbeat that the published clients bear: Netflux gives up after about 15 s without one.
-const SLOWEST_HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// More than that in one message is no signaling.
-const LARGEST_MESSAGE: usize = 64 << 20;
-
-/// Every number that bounds what peers can ask of a hub.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    pub(crate) heartbeat: Duration,
-    pub(crate) missed_heartbeats: u32,
-    pub(crate) connect_within: Duration,
-    pub(crate) write_within: Duration,
-    pub(crate) close_within: Duration,
-    pub(crate) upgrade_within: Duration,
-    pub(crate) max_message_bytes: usize,
-    pub(crate) max_members_named: usize,
-    pub(crate) outbox_messages: usize,
-    pub(crate) outbox_bytes: usize,
-    pub(crate) max_peers: usize,
-    pub(crate) max_peers_per_group: usize,
-    pub(crate) max_peers_per_address: usize,
-    pub(crate) max_groups: usize,
-    pub(crate) opens_per_second: u32,
-    pub(crate) messages_per_second: u32,
-    pub(crate) bytes_per_second: u32,
-    pub(crate) connects_per_second: u32,
-    pub(crate) admission_within: Duration,
-    pub(crate) min_stay: Duration,
-    pub(crate) read_buffer_bytes: usize,
-    pub(crate) kept_events: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            heartbeat: SLOWEST_HEARTBEAT,
-            missed_heartbeats: 3,
-            connect_within: Duration::from_secs(60),
-            write_within: Duration::from_secs(10),
-            close_within: Duration::from_secs(1),
-            upgrade_within: Duration::from_secs(10),
-            max_message_bytes: 64 * 1024,
-            max_members_named: 4096,
-            outbox_messages: 256,
-            outbox_bytes: 1024 * 1024,
-            max_peers: 100_000,
-            max_peers_per_group: 10_000,
-            max_peers_per_address: 1000,
-            max_groups: 100_000,
-            opens_per_second: 200,
-            messages_per_second: 20_000,
-            bytes_per_second: 32 * 1024 * 1024,
-            connects_per_second: 1000,
-            admission_within: Duration::from_secs(5),
-            min_stay: Duration::ZERO,
-            read_buffer_bytes: 4096,
-            kept_events: 1024,
-        }
-    }
-}
+use super::{Admission, ConfigError, Limits, SignalingHub};
 
 /// Makes a [`SignalingHub`] with other limits than the default ones, which each method names, and with checks of who may
 /// come in.
@@ -317,81 +255,8 @@ impl HubBuilder {
         if guards.origins.as_ref().is_some_and(|origins| origins.is_empty() && !origins.without) {
             return Err(ConfigError::new("origins", "empty".to_owned(), "at least one: else nobody could come in"));
         }
-        let limits = &self.limits;
-        let wrong = |field, value, rule| Err(ConfigError::new(field, value, rule));
-        if limits.heartbeat.is_zero() || limits.heartbeat > SLOWEST_HEARTBEAT {
-            return wrong("heartbeat", format!("{:?}", limits.heartbeat), "more than 0 and at most 5s");
-        }
-        for (field, time) in [
-            ("connect_within", limits.connect_within),
-            ("write_within", limits.write_within),
-            ("close_within", limits.close_within),
-            ("upgrade_within", limits.upgrade_within),
-            ("admission_within", limits.admission_within),
-        ] {
-            // A longer one could not be added to a clock.
-            if time.is_zero() || time > Duration::from_secs(365 * 24 * 3600) {
-                return wrong(field, format!("{time:?}"), "more than 0 and at most a year");
-            }
-        }
-        if limits.min_stay > Duration::from_secs(365 * 24 * 3600) {
-            return wrong("min_stay", format!("{:?}", limits.min_stay), "at most a year");
-        }
-        for (field, count) in [
-            ("missed_heartbeats", limits.missed_heartbeats as usize),
-            ("max_message_bytes", limits.max_message_bytes),
-            ("max_members_named", limits.max_members_named),
-            ("outbox_messages", limits.outbox_messages),
-            ("max_peers", limits.max_peers),
-            ("max_peers_per_group", limits.max_peers_per_group),
-            ("max_peers_per_address", limits.max_peers_per_address),
-            ("max_groups", limits.max_groups),
-            ("opens_per_second", limits.opens_per_second as usize),
-            ("messages_per_second", limits.messages_per_second as usize),
-            ("bytes_per_second", limits.bytes_per_second as usize),
-            ("connects_per_second", limits.connects_per_second as usize),
-        ] {
-            if count == 0 {
-                return wrong(field, "0".to_owned(), "at least 1");
-            }
-        }
-        if limits.max_message_bytes > LARGEST_MESSAGE {
-            return wrong("max_message_bytes", limits.max_message_bytes.to_string(), "at most 67108864");
-        }
-        if (limits.bytes_per_second as usize) < limits.max_message_bytes {
-            return wrong("bytes_per_second", limits.bytes_per_second.to_string(), "at least max_message_bytes");
-        }
-        // A relayed message is a little longer than what came, by the link's id.
-        if limits.outbox_bytes < limits.max_message_bytes + 1024 {
-            return wrong("outbox_bytes", limits.outbox_bytes.to_string(), "at least 1024 more than max_message_bytes");
-        }
-        if !(512..=128 * 1024).contains(&limits.read_buffer_bytes) {
-            return wrong("read_buffer_bytes", limits.read_buffer_bytes.to_string(), "512 to 131072");
-        }
-        if !(1..=1 << 16).contains(&limits.kept_events) {
-            return wrong("kept_events", limits.kept_events.to_string(), "1 to 65536");
-        }
+        self.limits.check()?;
         Ok(SignalingHub::with(self.limits, guards))
-    }
-}
-
-/// A limit that makes no sense.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}; it has to be {rule}")]
-pub struct ConfigError {
-    field: &'static str,
-    value: String,
-    rule: &'static str,
-}
-
-impl ConfigError {
-    pub(super) fn new(field: &'static str, value: String, rule: &'static str) -> Self {
-        Self { field, value, rule }
-    }
-
-    /// The limit's name, which is that of its method of [`HubBuilder`].
-    pub fn field(&self) -> &'static str {
-        self.field
     }
 }
 

@@ -3,6 +3,7 @@
 mod allowance;
 mod builder;
 mod closing;
+mod config_error;
 mod connection;
 mod deadlines;
 mod departure;
@@ -12,6 +13,7 @@ mod events;
 mod guard;
 #[cfg(all(test, shuttle))]
 mod interleavings;
+mod limits;
 mod link_ids;
 mod meters;
 mod opening;
@@ -34,8 +36,8 @@ use tokio::time::Instant;
 
 use crate::protocol::{CloseCode, PeerId};
 use crate::transport::Transport;
-pub(crate) use builder::Limits;
-pub use builder::{ConfigError, HubBuilder};
+pub use builder::HubBuilder;
+pub use config_error::ConfigError;
 use connection::Connection;
 pub use ending::Ending;
 #[cfg(feature = "hyper")]
@@ -47,6 +49,7 @@ pub use entrance::{Admission, Entrance, Pass, Refusal, Ticket, Visitor};
 use events::Listeners;
 pub use events::{Departure, HubEvent};
 pub use guard::Guard;
+pub(crate) use limits::Limits;
 use link_ids::LinkIds;
 use meters::Meters;
 pub use opening::Opening;

@@ -184,61 +184,66 @@ mod tests {
     use super::*;
     use crate::protocol::MemberId;
 
+    /// A room, and what it is handed with every event.
+    struct Scene {
+        room: Room,
+        limits: Limits,
+        link_ids: LinkIds,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let room = Room::new(GroupKey::new("key").expect("a key"), 0, Duration::ZERO);
+            Self { room, limits: Limits::default(), link_ids: LinkIds::default() }
+        }
+
+        fn join(&self, peer: u64) -> Arc<Outbox> {
+            let outbox = Arc::default();
+            self.room.join(PeerId(peer), &Arc::new(Ticket::of("key")), &outbox, &self.link_ids);
+            outbox
+        }
+
+        fn connect(&self, peer: u64) {
+            let (id, fresh) = (MemberId(peer as u32), self.link_ids.fresh());
+            let connect = Event::Connect { peer: PeerId(peer), id, members: vec![], fresh, now: Duration::ZERO };
+            self.room.handle(PeerId(peer), connect, &self.limits, &self.link_ids);
+        }
+
+        fn leave(&self, peer: u64) {
+            self.room.leave(PeerId(peer), &self.limits, &self.link_ids);
+        }
+    }
+
     #[test]
     fn a_leave_of_a_member_with_many_joiners_leaves_no_memory_behind() {
-        let (limits, link_ids) = (Limits::default(), LinkIds::default());
-        let room = Room::new(GroupKey::new("key").expect("a key"), 0, Duration::ZERO);
+        let scene = Scene::new();
         for peer in 1..=1000 {
-            room.join(PeerId(peer), &Arc::new(Ticket::of("key")), &Arc::default(), &link_ids);
-            let id = MemberId(peer as u32);
-            let event = Event::Connect {
-                peer: PeerId(peer),
-                id,
-                members: vec![],
-                fresh: link_ids.fresh(),
-                now: Duration::ZERO,
-            };
-            room.handle(PeerId(peer), event, &limits, &link_ids);
+            scene.join(peer);
+            scene.connect(peer);
         }
-        room.leave(PeerId(1), &limits, &link_ids);
-        assert_eq!(link_ids.in_use(), 0);
-        let kept = room.lock(&link_ids).actions.capacity();
+        scene.leave(1);
+        assert_eq!(scene.link_ids.in_use(), 0);
+        let kept = scene.room.lock(&scene.link_ids).actions.capacity();
         assert!(kept <= 2 * KEPT_CAPACITY, "{kept}");
     }
 
     #[test]
     fn a_panic_in_one_group_closes_its_peers_and_leaves_the_room_usable() {
-        let (limits, link_ids) = (Limits::default(), LinkIds::default());
-        let room = Room::new(GroupKey::new("key").expect("a key"), 0, Duration::ZERO);
-        let join = |peer| {
-            let outbox = Arc::new(Outbox::default());
-            room.join(PeerId(peer), &Arc::new(Ticket::of("key")), &outbox, &link_ids);
-            outbox
-        };
-        let connect = |peer| {
-            let id = MemberId(peer as u32);
-            let event = Event::Connect {
-                peer: PeerId(peer),
-                id,
-                members: vec![],
-                fresh: link_ids.fresh(),
-                now: Duration::ZERO,
-            };
-            room.handle(PeerId(peer), event, &limits, &link_ids);
-        };
-        let before = [join(1), join(2)];
-        connect(1);
-        connect(2);
-        assert_eq!(link_ids.in_use(), 1);
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| join(1))).expect_err("a bug: it joined twice");
+        let scene = Scene::new();
+        let before = [scene.join(1), scene.join(2)];
+        scene.connect(1);
+        scene.connect(2);
+        assert_eq!(scene.link_ids.in_use(), 1);
+        let bug = || scene.join(1);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(bug)).expect_err("a bug: it joined twice");
 
-        let after = join(3);
+        let after = scene.join(3);
         assert_eq!(before.map(|outbox| outbox.closed()), [Some(CloseCode::Internal); 2]);
-        assert_eq!(link_ids.in_use(), 0);
+        assert_eq!(scene.link_ids.in_use(), 0);
         // Those that were here still say something, and then go.
-        connect(1);
-        room.leave(PeerId(1), &limits, &link_ids);
-        connect(3);
-        assert_eq!((after.closed(), link_ids.in_use()), (None, 0));
+        scene.connect(1);
+        scene.leave(1);
+        scene.connect(3);
+        assert_eq!((after.closed(), scene.link_ids.in_use()), (None, 0));
     }
 }

@@ -8,7 +8,7 @@ use sigver::{Guard, HubBuilder, SignalingHub};
 
 use tokio::time::Instant;
 
-use crate::door::Kind;
+use crate::door::{Door, Kind, Peer};
 
 crate::over_every_mount! {
     a_peer_that_never_connects_is_1008
@@ -22,6 +22,16 @@ crate::over_every_mount! {
     one_message_too_many_in_a_second_is_1008
     one_byte_too_many_in_a_second_is_1008
     one_connect_too_many_in_a_second_is_1008
+}
+
+/// A member, a joiner bound to it, and the link between them.
+async fn linked(door: &dyn Door) -> (Peer, Peer, u32) {
+    let [mut member, mut joiner] = [door.open("K").await, door.open("K").await];
+    assert!(member.ask(1, &[]).await);
+    assert!(!joiner.ask(2, &[]).await);
+    joiner.content(0, "offer").await;
+    let (link, _) = member.receive_content().await;
+    (member, joiner, link)
 }
 
 async fn a_peer_that_never_connects_is_1008(kind: Kind) {
@@ -55,11 +65,7 @@ async fn a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it(kind: Kind)
     ] {
         let hub = build(builder);
         let door = kind.mount(hub.clone()).await;
-        let [mut member, mut deaf] = [door.open("K").await, door.open("K").await];
-        assert!(member.ask(1, &[]).await);
-        assert!(!deaf.ask(2, &[]).await);
-        deaf.content(0, "offer").await;
-        let (link, _) = member.receive_content().await;
+        let (mut member, mut deaf, link) = linked(&*door).await;
         // As much as it takes to fill the buffers on the way to a peer that reads nothing.
         let payload = vec![0; 60_000];
         for sent in 0.. {
@@ -92,11 +98,7 @@ async fn a_socket_that_takes_nothing_is_closed(kind: Kind) {
     let builder = SignalingHub::builder().outbox_messages(10_000).outbox_bytes(1 << 30).write_within(limit);
     let hub = build(builder);
     let door = kind.mount(hub.clone()).await;
-    let [mut member, mut deaf] = [door.open("K").await, door.open("K").await];
-    assert!(member.ask(1, &[]).await);
-    assert!(!deaf.ask(2, &[]).await);
-    deaf.content(0, "offer").await;
-    let (link, _) = member.receive_content().await;
+    let (mut member, _deaf, link) = linked(&*door).await;
     // More than the buffers on the way take, and less than the outbox.
     for _ in 0..500 {
         member.content(link, vec![0; 60_000]).await;

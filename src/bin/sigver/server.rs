@@ -154,3 +154,24 @@ pub(crate) enum Error {
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt as _, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_become_a_websocket_is_over_in_time() {
+        let (mut client, server) = duplex(1024);
+        let start = Instant::now();
+        let service = sigver::hyper::service(SignalingHub::new());
+        let served = tokio::spawn(serve(server, SocketAddr::from(([192, 0, 2, 1], 1)), service));
+        // It asks again and again, as fast as it is read, and reads no answer.
+        let asks = async { while client.write_all(b"GET /key HTTP/1.1\r\nHost: hub.example\r\n\r\n").await.is_ok() {} };
+        timeout(2 * HTTP_WITHIN, asks).await.expect("it is hung up on");
+        served.await.expect("it does not panic");
+        assert_eq!(start.elapsed().as_secs(), HTTP_WITHIN.as_secs());
+    }
+}
