@@ -71,6 +71,24 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A file with some of the settings, and with values that are seldom theirs.
+#[cfg(feature = "cli")]
+fn almost_a_file() -> impl Strategy<Value = String> {
+    let text = prop_oneof!["[0-9]{1,20} ?(B|KiB|MiB|GiB|kb)", "([0-9]{1,20}(ms|s|m|h|d|y) ?){1,3}", "\\PC{0,12}"];
+    let text = prop_oneof![text, "https?://(\\*\\.)?[a-z.]{1,9}(:[0-9]{1,6})?", "[0-9a-f:.]{1,15}(/[0-9]{1,3})?"];
+    let value = prop_oneof![
+        2 => any::<i64>().prop_map(|number| number.to_string()),
+        2 => (0..100_000_u32).prop_map(|number| number.to_string()),
+        1 => any::<bool>().prop_map(|truth| truth.to_string()),
+        5 => text.clone().prop_map(|text| format!("{text:?}")),
+        1 => vec(text, 0..3).prop_map(|texts| format!("{texts:?}")),
+        1 => "\\PC{0,9}",
+    ];
+    let line = (prop::sample::select(rules::config::settings::Settings::names()), value)
+        .prop_map(|(name, value)| format!("{name} = {value}\n"));
+    vec(line, 0..4).prop_map(|lines| lines.concat())
+}
+
 proptest! {
     // A failure is shown by its smallest input, which belongs into a test with a name.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -136,5 +154,11 @@ proptest! {
     fn what_is_almost_an_url_is_read_or_refused(tail in almost_a_key(), query in query()) {
         rules::url::check(format!("{tail}?{query}").as_bytes());
         rules::url::check(format!("?{query}").as_bytes());
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn what_is_almost_a_configuration_is_read_or_refused(file in almost_a_file()) {
+        rules::config::check(file.as_bytes());
     }
 }

@@ -13,4 +13,4 @@ macro_rules! targets {
     };
 }
 
-targets! { wire session group key url }
+targets! { wire session group key url config }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::config::ConfigError;
+use crate::config::{self, ConfigError};
 use crate::settings::Settings;
-use crate::{file, probe, secrets};
+use crate::{probe, secrets};
 
 /// Signaling server for WebRTC, speaking the protocol of npm's sigver: ws://HOST:PORT/KEY.
 #[derive(Debug, Parser)]
@@ -50,7 +50,7 @@ impl Args {
     /// What is set: by a flag, or else in the environment, or else in the file.
     pub(crate) fn settings(self) -> Result<Settings, ConfigError> {
         let Some(path) = &self.config else { return Ok(self.settings) };
-        let mut file = file::read(path)?;
+        let mut file = config::read(path)?;
         if secrets::in_environment() {
             file.signed_keys_secret_files = None;
         }

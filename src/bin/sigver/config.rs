@@ -1,6 +1,6 @@
 //! What the server runs with: settings that have been checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sigver::{HubBuilder, SignalingHub};
@@ -8,9 +8,8 @@ use sigver::{HubBuilder, SignalingHub};
 use crate::admin::{self, Admin};
 use crate::certificate::Certificate;
 use crate::secrets;
-use crate::settings::Settings;
+use crate::settings::{self, Settings, Time};
 use crate::tls::{Files, TlsError};
-use crate::units::Time;
 
 /// A drain that takes longer is a mistake of the unit.
 const LONGEST_DRAIN: Duration = Duration::from_secs(24 * 3600);
@@ -50,6 +49,16 @@ impl Config {
             admin,
         })
     }
+}
+
+/// Reads the settings of a file.
+pub(crate) fn read(path: &Path) -> Result<Settings, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+        what: "--config",
+        path: path.to_owned(),
+        error: error.to_string(),
+    })?;
+    settings::parse(&text).map_err(|error| ConfigError::File { path: path.to_owned(), error })
 }
 
 /// All settings as a file that gives the same server, but for the secrets.

@@ -4,15 +4,12 @@ mod admin;
 mod args;
 mod certificate;
 mod config;
-mod file;
-mod limits;
 mod probe;
 mod secrets;
 mod server;
 mod settings;
 mod signals;
 mod tls;
-mod units;
 
 use std::error::Error;
 use std::io::{self, Write as _};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sigver::HubBuilder;
 
-use crate::units::{Bytes, Time, Unit};
+use super::units::{Bytes, Time, Unit};
 
 macro_rules! limits {
     ($($(#[doc = $help:literal])+ $name:ident: $kind:ty = $default:expr;)+) => {

@@ -1,13 +1,18 @@
 //! What an operator can set: each a flag, a variable and a key of the file, of one name.
 
+mod file;
+mod limits;
+mod units;
+
 use std::path::PathBuf;
 
 use clap::{Args as _, Command, ValueEnum};
 use serde::{Deserialize, Serialize};
 use sigver::ProxyHeader;
 
-use crate::limits::Limits;
-use crate::units::Time;
+pub(crate) use file::parse;
+pub(crate) use limits::Limits;
+pub(crate) use units::Time;
 
 /// What somebody has set; the rest is `None`.
 #[derive(Clone, Debug, Default, clap::Args, Deserialize, Serialize)]

@@ -1,30 +1,18 @@
-//! The configuration file.
+//! Settings as a file has them.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
 use serde::de::{Error, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::config::ConfigError;
-use crate::limits::Limits;
-use crate::settings::Settings;
+use super::{Limits, Settings};
 
 /// How alike a name has to be to what was written to be meant by it: what clap asks of its flags.
 const ALIKE: f64 = 0.7;
 
-/// Reads the settings of a file, all of whose names have to be known.
-pub(crate) fn read(path: &Path) -> Result<Settings, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
-        what: "--config",
-        path: path.to_owned(),
-        error: error.to_string(),
-    })?;
-    parse(&text).map_err(|error| ConfigError::File { path: path.to_owned(), error })
-}
-
-fn parse(text: &str) -> Result<Settings, toml::de::Error> {
+/// Reads settings as TOML, all of whose names have to be known.
+pub(crate) fn parse(text: &str) -> Result<Settings, toml::de::Error> {
     toml::from_str::<BTreeMap<Name, IgnoredAny>>(text)?;
     let limits: Limits = toml::from_str(text)?;
     Ok(Settings { limits, ..toml::from_str(text)? })

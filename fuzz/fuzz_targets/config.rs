@@ -1,0 +1,5 @@
+//! The configuration file of the stand-alone server. `cargo +nightly fuzz run config`
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sigver_fuzz::config(bytes));
