@@ -17,7 +17,7 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { launch, PERMISSIONS } from "./chromium.mjs";
+import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
 import { Report } from "./report.mjs";
 import { example, REFERENCE, signalingOnly } from "./servers.mjs";
 
@@ -32,7 +32,6 @@ const { values: args } = parseArgs({
   },
 });
 
-const SOON = 15_000; // a loaded machine takes its time
 const LATER = 30_000; // what has to be noticed by silence
 const MUCH_LATER = 90_000; // what waits for that, and then for back-off
 
@@ -115,8 +114,6 @@ async function openInTurn(key, count) {
 }
 
 const idOf = (tab) => tab.evaluate(() => group.id);
-const until = (tab, condition, argument, timeout = SOON) =>
-  tab.waitForFunction(condition, argument, { timeout, polling: 50 });
 
 /** Each of them is joined, and sees all the others and nobody else. */
 async function meshed(tabs, timeout = SOON, state = "joined") {
@@ -170,26 +167,15 @@ const scenarios = {
   },
 
   async "the server carries first contacts only, and each comes to its end"(key) {
-    const contents = async (direction) => {
-      const { decode } = await import("./sigver.js");
-      return frames[direction].map((data) => decode(new Uint8Array(data))?.content).filter(Boolean);
+    const contents = (direction) => {
+      const contents = frames[direction].map((data) => decode(new Uint8Array(data))?.content).filter(Boolean);
+      return contents.map(({ data, ...rest }) => ({ ...rest, data: new TextDecoder().decode(data) }));
     };
     const tabs = await openInTurn(key, 3);
-    const carried = async () => {
-      const counts = tabs.slice(1).map(async (tab) => (await tab.evaluate(contents, "received")).length);
-      return Promise.all(counts);
-    };
+    for (const tab of tabs) await tab.evaluate(async () => (globalThis.decode = (await import("./sigver.js")).decode));
+    const carried = () => Promise.all(tabs.slice(1).map((tab) => tab.evaluate(contents, "received")));
     // Their own first contacts are over when the member's side, too, has ended.
-    const ended = async () => {
-      const { decode } = await import("./sigver.js");
-      return (
-        frames.received
-          .map((data) => decode(new Uint8Array(data))?.content)
-          .filter(Boolean)
-          .at(-1).data.length === 0
-      );
-    };
-    for (const tab of tabs.slice(1)) await until(tab, ended);
+    for (const tab of tabs.slice(1)) await until(tab, `(${contents})("received").at(-1).data === ""`);
     const before = await carried();
     tabs.push(await open(key));
     await meshed(tabs);

@@ -15,7 +15,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
-import { launch, PERMISSIONS } from "./chromium.mjs";
+import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
 import { Report } from "./report.mjs";
 import { example, REFERENCE, serveFiles, signalingOnly } from "./servers.mjs";
 
@@ -27,7 +27,6 @@ const { values: args } = parseArgs({
   },
 });
 
-const SOON = 20_000; // a loaded machine takes its time
 const LATER = 60_000; // what Netflux needs several of its own time limits for
 const MUCH_LATER = 120_000; // many at once
 
@@ -90,8 +89,6 @@ async function open() {
 
 const join = (tab, key) => tab.evaluate((key) => group.join(key), key);
 const idOf = (tab) => tab.evaluate(() => group.myId);
-const until = (tab, condition, argument, timeout = SOON) =>
-  tab.waitForFunction(condition, argument, { timeout, polling: 50 });
 const close = (tabs) => Promise.all(tabs.map((tab) => tab.close()));
 
 async function openInTurn(key, count) {
