@@ -1,4 +1,5 @@
-//! Random input keeps the rules. `PROPTEST_CASES=100000 cargo test --test properties` looks longer than CI does.
+//! Random input keeps the rules. `PROPTEST_CASES=100000 cargo test --features full --test properties` looks
+//! longer than CI does.
 
 use bytes::Bytes;
 use proptest::collection::vec;

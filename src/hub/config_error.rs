@@ -1,6 +1,6 @@
-//! Why there is no hub.
+//! What is wrong with a setting.
 
-/// A limit that makes no sense.
+/// A setting that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} is {value}; it has to be {rule}")]
 pub struct ConfigError {
@@ -14,7 +14,7 @@ impl ConfigError {
         Self { field, value, rule }
     }
 
-    /// The limit's name, which is that of its method of [`HubBuilder`].
+    /// The setting's name: that of its method of [`HubBuilder`](super::HubBuilder), or `secret` for one of signed keys.
     pub fn field(&self) -> &'static str {
         self.field
     }

@@ -7,7 +7,7 @@ use super::ConfigError;
 /// The slowest heartbeat that the published clients bear: Netflux gives up after about 15 s without one.
 const SLOWEST_HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// A longer time could not be added to a clock.
+/// Longer than anybody means, and far from what could not be added to a clock.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// More than that in one message is no signaling.

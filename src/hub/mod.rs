@@ -183,7 +183,7 @@ impl SignalingHub {
             let shared = &self.shared;
             let Entrance { step, expected } = entrance;
             let _open = expected.unwrap_or_else(|| Count::up(&shared.counters.sockets));
-            // Goes before the count does, also when all of this is dropped.
+            // Goes before the count does, also when this is dropped on the way.
             let mut transport = transport;
             let seat = step.ask(shared).await.map_err(|refusal| refusal.closing);
             let seat = seat.and_then(|ticket| Seat::take(shared, ticket));

@@ -1,4 +1,4 @@
-/** Debian's Chromium, set up so that WebRTC works on a machine with nothing but a loopback. */
+/** Debian's Chromium, set up so that WebRTC works on a machine with nothing but a loopback; and a wait for its tabs. */
 
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";

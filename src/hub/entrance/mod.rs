@@ -48,7 +48,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    /// What comes of it.
+    /// Asks the guards, unless that was done before.
     pub(super) async fn ask(self: Box<Self>, shared: &Arc<Shared>) -> Result<Ticket, Refusal> {
         match *self {
             Self::In(ticket) => Ok(ticket),

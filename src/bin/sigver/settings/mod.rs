@@ -1,5 +1,7 @@
 //! What an operator can set: each a flag, a variable and a key of the file, of one name.
 
+// `tests/rules/config.rs` takes in this folder by itself, so it names nothing of the rest of the server.
+
 mod file;
 mod limits;
 mod units;

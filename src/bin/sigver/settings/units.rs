@@ -16,6 +16,10 @@ pub(crate) struct Time(pub(crate) Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bytes<T>(T);
 
+/// What is longer may add up to more than 2^64 seconds, for which humantime panics.
+const MAX_TIME_LEN: usize = 100;
+const MAX_DIGITS: usize = 9;
+
 /// What stands in the help in place of a number.
 pub(crate) trait Unit {
     const NAME: &'static str;
@@ -71,6 +75,12 @@ impl FromStr for Time {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
+        let numbers = text.split(|c: char| !c.is_ascii_digit());
+        if text.len() > MAX_TIME_LEN
+            || numbers.max_by_key(|digits| digits.len()).is_some_and(|it| it.len() > MAX_DIGITS)
+        {
+            return Err(UnitError::TooLarge);
+        }
         Ok(Self(humantime::parse_duration(text)?))
     }
 }
@@ -201,6 +211,17 @@ mod tests {
         }
         for wrong in ["", "KiB", "-1", "1.5MiB", "64kb", "0x10", "4GiB", "99999999999999999999"] {
             assert!(wrong.parse::<Bytes<u32>>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_have_a_unit_and_an_end() {
+        for (text, millis) in [("200ms", 200), ("5s", 5000), ("1m 30s", 90_000), ("999999999ms", 999_999_999)] {
+            assert_eq!(text.parse::<Time>().expect(text), Time(Duration::from_millis(millis)));
+        }
+        let many = "999999999y ".repeat(600);
+        for wrong in ["", "5", "s", "-5s", "1.5.5s", "1000000000s", "18446744073709551615s 999ms 1ms", &many] {
+            assert!(wrong.parse::<Time>().is_err(), "{wrong}");
         }
     }
 
