@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use sigver::protocol::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -22,11 +23,14 @@ pub(crate) struct Force {
     /// For how long
     #[arg(long, default_value_t = 20.0)]
     pub(crate) seconds: f64,
+    /// In which ways, if not in all
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) only: Vec<Attack>,
 }
 
 /// How a server is attacked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Attack {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Attack {
     /// Reads nothing while its partner sends to it.
     Deaf,
     /// The same, and reads a byte a second.
@@ -48,19 +52,6 @@ enum Attack {
     /// Opens, connects and resets its connection.
     Storm,
 }
-
-const ATTACKS: [Attack; 10] = [
-    Attack::Deaf,
-    Attack::Sipping,
-    Attack::Slowloris,
-    Attack::Mute,
-    Attack::Silent,
-    Attack::Messages,
-    Attack::Pings,
-    Attack::Oversized,
-    Attack::Malformed,
-    Attack::Storm,
-];
 
 /// More than a peer may send in a second.
 const FLOOD: usize = 25_000;
@@ -98,12 +89,13 @@ impl fmt::Display for Ends {
     }
 }
 
-/// Attacks in every way with the same number of connections.
+/// Attacks in each way with the same number of connections.
 pub(crate) async fn run(target: &Target, force: &Force) -> Ends {
     let ends = Arc::new(Mutex::new(Ends::default()));
     let mut attacking = JoinSet::new();
-    let each = force.count.div_ceil(ATTACKS.len());
-    for attack in ATTACKS {
+    let attacks = if force.only.is_empty() { Attack::value_variants() } else { &force.only };
+    let each = force.count.div_ceil(attacks.len());
+    for &attack in attacks {
         for nth in 0..each / attack.connections() {
             attacking.spawn(again(attack, nth, target.clone(), ends.clone()));
         }

@@ -1,12 +1,16 @@
-//! What good peers notice of hostile ones: measured before, during and after an attack on one server.
+//! What good peers notice of hostile ones: measured before, during and after an attack on their server. The attackers
+//! need the machine's cores too, so before that they attack another server: what the good ones notice of that is the
+//! machine's, and the rest is the server's.
 
 use std::collections::BTreeMap;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use tokio::process::Command;
 use tokio::time::{Instant, interval, sleep};
 
+use crate::attack::Attack;
 use crate::good::{Outcome, Pairs};
 use crate::process::{Server, this_program};
 use crate::server::{Kind, Settings};
@@ -16,13 +20,16 @@ pub(crate) struct Args {
     /// How many connections attack at a time
     #[arg(long, default_value_t = 1000)]
     hostile: usize,
+    /// In which ways they attack, if not in all
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Attack>,
     /// How many good peers, in pairs
     #[arg(long, default_value_t = 1000)]
     good: usize,
     /// How many messages each pair sends there and back in a second
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
-    /// For how long each of the three times is measured
+    /// For how long each of the four times is measured
     #[arg(long, default_value_t = 20)]
     seconds: u64,
     /// How often, each time with a server of its own
@@ -37,12 +44,18 @@ pub(crate) struct Args {
     /// How many seconds a socket may take nothing, if not as many as by default
     #[arg(long)]
     write_within: Option<u64>,
+    /// How many messages a peer may send in a second, if not as many as by default
+    #[arg(long)]
+    messages_per_second: Option<u32>,
 }
 
 /// Until those who attacked are gone.
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
-/// One of the three times.
+/// When is measured; attacked is another server, or this one.
+const TIMES: [&str; 4] = ["before", "attack elsewhere", "attack", "after"];
+
+/// One of the four times.
 struct Figures {
     p50: f64,
     p99: f64,
@@ -76,10 +89,12 @@ pub(crate) async fn run(args: &Args) -> ExitCode {
         unharmed &= outcome.lost == 0 && outcome.over.is_empty();
         rounds.push(figures);
     }
-    println!("{:<34} {:>24} {:>24} {:>24}", "median (least to most)", "before", "during", "after");
+    print!("{:<34}", "median (least to most)");
+    TIMES.iter().for_each(|time| print!(" {time:>24}"));
+    println!();
     for (name, figure) in ROWS {
         print!("{name:<34}");
-        for time in 0..3 {
+        for time in 0..TIMES.len() {
             let mut figures: Vec<f64> = rounds.iter().map(|round| figure(&round[time])).collect();
             figures.sort_by(f64::total_cmp);
             let [least, median, most] = [0, figures.len() / 2, figures.len() - 1].map(|nth| figures[nth]);
@@ -100,35 +115,39 @@ pub(crate) fn good(outcome: &Outcome) -> String {
     }
 }
 
-async fn attacked(args: &Args) -> ([Figures; 3], Outcome) {
+async fn attacked(args: &Args) -> ([Figures; TIMES.len()], Outcome) {
     let settings = Settings {
         connect_within: args.connect_within,
         write_within: args.write_within,
+        messages_per_second: args.messages_per_second,
         stats: true,
         ..Settings::default()
     };
-    let server = Server::start(args.server, &settings).await;
+    let (server, elsewhere) =
+        (Server::start(args.server, &settings).await, Server::start(args.server, &settings).await);
     let pairs = Pairs::start(&server.target, args.good / 2, args.rate).await;
     sleep(Duration::from_secs(1)).await;
 
     let time = Duration::from_secs(args.seconds);
-    pairs.begin_phase();
-    let before = watch(&server, time).await;
-    pairs.begin_phase();
-    let attack = attack(&server, args.hostile, time);
-    let during = watch(&server, time).await;
-    println!("{}", attack.await);
-    pairs.begin_phase();
-    sleep(SETTLED_AFTER).await;
+    let mut times = Vec::new();
+    for attack_on in [None, Some(&elsewhere), Some(&server), None] {
+        pairs.begin_phase();
+        let attack = attack_on.map(|server| attack(server, args.hostile, &args.only, time));
+        times.push(watch(&server, time).await);
+        // Not part of any of the times, until the attackers are gone.
+        pairs.begin_phase();
+        if let Some(attack) = attack {
+            println!("{}", attack.await);
+            sleep(SETTLED_AFTER).await;
+        }
+    }
     println!("turned away: {}", turned_away(&server.stats()));
-    pairs.begin_phase();
-    let after = watch(&server, time).await;
-    let trips = [0, 1, 3].map(|phase| pairs.trips(phase));
+    let trips = [0, 2, 4, 6].map(|phase| pairs.trips(phase));
     let outcome = pairs.stop().await;
 
-    let mut watched = [before, during, after].into_iter().zip(trips);
-    let figures = [(); 3].map(|()| {
-        let ((resident, peak, busy), trips) = watched.next().expect("three times");
+    let mut watched = times.into_iter().zip(trips);
+    let figures = TIMES.map(|_| {
+        let ((resident, peak, busy), trips) = watched.next().expect("as many as times");
         let micros = |quantile| trips.value_at_quantile(quantile) as f64 / 1000.0;
         Figures { p50: micros(0.5), p99: micros(0.99), longest: micros(1.0), resident, peak, busy }
     });
@@ -136,11 +155,19 @@ async fn attacked(args: &Args) -> ([Figures; 3], Outcome) {
 }
 
 /// Attacks from a process that yields to the others, as attackers bring machines of their own. Returns what it prints.
-pub(crate) fn attack(server: &Server, count: usize, time: Duration) -> impl Future<Output = String> + use<> {
+pub(crate) fn attack(
+    server: &Server,
+    count: usize,
+    only: &[Attack],
+    time: Duration,
+) -> impl Future<Output = String> + use<> {
     let target = &server.target;
     let mut command = Command::new("nice");
     command.arg(this_program()).arg("attack").arg(format!("ws://{}{}", target.address, target.mount));
     command.args(["--count", &count.to_string(), "--seconds", &time.as_secs_f64().to_string()]);
+    command.args(
+        only.iter().filter_map(ValueEnum::to_possible_value).map(|attack| format!("--only={}", attack.get_name())),
+    );
     let process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
     async {
         let output = process.wait_with_output().await.expect("it ends");

@@ -52,6 +52,9 @@ pub(crate) struct Settings {
     /// How many seconds a socket may take nothing
     #[arg(long)]
     pub(crate) write_within: Option<u64>,
+    /// How many messages a peer may send in a second
+    #[arg(long)]
+    pub(crate) messages_per_second: Option<u32>,
     /// Says every second how many there are of what
     #[arg(long)]
     pub(crate) stats: bool,
@@ -64,6 +67,7 @@ impl Settings {
         args.extend(self.read_buffer.map(|bytes| format!("--read-buffer={bytes}")));
         args.extend(self.connect_within.map(|seconds| format!("--connect-within={seconds}")));
         args.extend(self.write_within.map(|seconds| format!("--write-within={seconds}")));
+        args.extend(self.messages_per_second.map(|rate| format!("--messages-per-second={rate}")));
         args.extend(self.stats.then(|| "--stats".to_owned()));
         args
     }
@@ -76,6 +80,9 @@ impl Settings {
         }
         if let Some(seconds) = self.connect_within {
             builder = builder.connect_within(Duration::from_secs(seconds));
+        }
+        if let Some(rate) = self.messages_per_second {
+            builder = builder.messages_per_second(rate);
         }
         if let Some(seconds) = self.write_within {
             builder = builder.write_within(Duration::from_secs(seconds));

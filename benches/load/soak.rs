@@ -42,7 +42,7 @@ pub(crate) async fn run(args: &Args) -> ExitCode {
     let settings = Settings { stats: true, ..Settings::default() };
     let server = Server::start(args.server, &settings).await;
     let pairs = Pairs::start(&server.target, args.good / 2, args.rate).await;
-    let attack = attack(&server, args.hostile, Duration::from_secs_f64(args.minutes * 60.0));
+    let attack = attack(&server, args.hostile, &[], Duration::from_secs_f64(args.minutes * 60.0));
     let every = Duration::from_secs(args.every);
     let (start, mut lines) = (Instant::now(), interval_at(Instant::now() + every, every));
     pairs.begin_phase();
