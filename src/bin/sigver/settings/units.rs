@@ -75,11 +75,9 @@ impl FromStr for Time {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let numbers = text.split(|c: char| !c.is_ascii_digit());
-        if text.len() > MAX_TIME_LEN
-            || numbers.max_by_key(|digits| digits.len()).is_some_and(|it| it.len() > MAX_DIGITS)
-        {
-            return Err(UnitError::TooLarge);
+        let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+        if text.len() > MAX_TIME_LEN || numbers.any(|digits| digits.len() > MAX_DIGITS) {
+            return Err(UnitError::LongTime);
         }
         Ok(Self(humantime::parse_duration(text)?))
     }
@@ -194,6 +192,8 @@ impl<'de, T: TryFrom<u64>> Deserialize<'de> for Bytes<T> {
 pub(crate) enum UnitError {
     #[error("{0}; a time is written as 200ms, 5s or 1m 30s")]
     Time(#[from] humantime::DurationError),
+    #[error("a time has at most {MAX_DIGITS} digits in a row, and {MAX_TIME_LEN} characters in all; use a larger unit")]
+    LongTime,
     #[error("a number of bytes is written as 65536, 64KiB or 1MiB")]
     Size,
     #[error("that is more than can be counted")]
