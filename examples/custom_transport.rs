@@ -38,7 +38,7 @@ async fn main() -> io::Result<()> {
 }
 
 /// Frames over a byte stream. Whatever is a stream and a sink of [`Frame`]s is a transport.
-fn framed(socket: TcpStream) -> impl Transport<Fault = TransportError> + Unpin {
+fn framed(socket: TcpStream) -> impl Transport<Err = TransportError> + Unpin {
     let codec = LengthDelimitedCodec::builder().max_frame_length(64 * 1024).new_codec();
     let received = Framed::new(socket, codec).map(|bytes| decode(bytes?.freeze()));
     SinkExt::<Bytes>::sink_map_err(received, TransportError::from).with(|frame| std::future::ready(encode(frame)))

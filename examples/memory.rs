@@ -9,8 +9,8 @@ use sigver::{SignalingHub, memory};
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let hub = SignalingHub::new();
-    let mut alice = memory::open(&hub, "a key that both know");
-    let mut bob = memory::open(&hub, "a key that both know");
+    let mut alice = memory::join(&hub, "a key that both know");
+    let mut bob = memory::join(&hub, "a key that both know");
 
     // Each peer says what it calls itself and which members it sees.
     assert!(alice.ask(1, &[]).await, "the first peer is a member at once");

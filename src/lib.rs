@@ -9,8 +9,8 @@
 //! use sigver::{SignalingHub, memory};
 //!
 //! let hub = SignalingHub::new();
-//! let mut alice = memory::open(&hub, "a key that both know");
-//! let mut bob = memory::open(&hub, "a key that both know");
+//! let mut alice = memory::join(&hub, "a key that both know");
+//! let mut bob = memory::join(&hub, "a key that both know");
 //!
 //! assert!(alice.ask(1, &[]).await); // Alice is the first member.
 //! assert!(!bob.ask(2, &[]).await); // Bob is bound to her, and signals:
@@ -24,8 +24,8 @@
 //!
 //! - [`SignalingHub`] is when things happen: groups by key, one future for each peer, bounded queues, heartbeats. It is
 //!   a cheap clone, and owns no listener, runtime or task. [`HubBuilder`] has the limits.
-//! - [`Admission`] and [`Visitor`] are who may come in; [`Guard`] is what turned a peer away.
-//! - [`HubEvent`], [`GroupSnapshot`] and [`Stats`] are what the owner of a hub sees.
+//! - [`Admission`] and [`JoinRequest`] are who may come in; [`Cause`] is what turned a peer away.
+//! - [`HubEvent`], [`GroupSnapshot`] and [`HubStats`] are what the owner of a hub sees.
 //! - [`Transport`] is what it needs of a socket: a stream and a sink of [`Frame`]s. Any is good.
 //! - [`protocol`] is what the protocol decides, without I/O: a group is a function from events to actions.
 //! - [`memory`] has peers without a network, for tests.
@@ -65,12 +65,14 @@ pub use adapter::memory;
 #[cfg(feature = "warp")]
 pub use adapter::warp;
 #[cfg(feature = "hyper")]
-pub use hub::ProxyHeader;
+pub use hub::ClientIpHeader;
 #[cfg(feature = "signed-keys")]
 pub use hub::SignedKeys;
-pub use hub::{Admission, Entrance, Guard, Pass, Refusal, Ticket, Visitor};
-pub use hub::{ConfigError, Ending, HubBuilder, Opening, SignalingHub, Stats, TurnedAway};
-pub use hub::{Departure, GroupSnapshot, HubEvent, PeerSnapshot};
+pub use hub::{Admission, JoinRequest, PeerInfo, Permit, Rejection};
+pub use hub::{Cause, CauseCounts, HubStats};
+pub use hub::{ConfigError, HubBuilder, SignalingHub};
+pub use hub::{DisconnectReason, GroupSnapshot, HubEvent, PeerSnapshot};
+pub use protocol::{CloseCode, GroupKey};
 pub use transport::{CloseFrame, Frame, Transport, TransportError};
 
 /// The README's snippets compile.

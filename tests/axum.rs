@@ -19,7 +19,7 @@ use hyper::ext::Protocol;
 use hyper::{Method, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sigver::memory::Client;
-use sigver::{Frame, Pass, Refusal, SignalingHub, Visitor};
+use sigver::{Frame, PeerInfo, Rejection, SignalingHub, JoinRequest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -153,9 +153,9 @@ async fn websockets_over_http2_share_one_connection() {
 async fn what_the_apps_middleware_found_out_is_seen_by_the_admission() {
     #[derive(Clone)]
     struct User(&'static str);
-    let builder = SignalingHub::builder().admission(|visitor: Visitor| async move {
-        let user = visitor.request().and_then(|head| head.extensions.get::<User>());
-        user.map(|User(name)| Pass::new().identity(*name)).ok_or(Refusal::http(401, "log in first"))
+    let builder = SignalingHub::builder().admission(|request: JoinRequest| async move {
+        let user = request.request().and_then(|head| head.extensions.get::<User>());
+        user.map(|User(name)| PeerInfo::new().identity(*name)).ok_or(Rejection::http(401, "log in first"))
     });
     let hub = builder.build().expect("sound limits");
     let log_in = map_request(|mut request: Request| async {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
 use sigver::memory::{ChannelTransport, Client};
 use sigver::protocol::Message;
-use sigver::{Frame, Opening, Pass, SignalingHub, Stats, TransportError, Visitor, memory};
+use sigver::{Frame, JoinRequest, PeerInfo, SignalingHub, HubStats, TransportError, JoinRequest, memory};
 use tokio_test::task;
 
 /// A transport that is never ready at the first time of asking, so that each thing that a connection waits for is a
@@ -68,17 +68,17 @@ impl Sink<Frame> for Hesitant {
 async fn dropped_after(polls: usize, last: &[Frame]) -> bool {
     let admission = |_| async {
         tokio::task::yield_now().await;
-        Ok(Pass::new())
+        Ok(PeerInfo::new())
     };
-    let builder = SignalingHub::builder().admission(admission).max_peers(3).max_peers_per_address(1);
+    let builder = SignalingHub::builder().admission(admission).max_peers(3).max_peers_per_ip(1);
     let hub = builder.build().expect("sound limits");
-    let mut member = memory::open(&hub, "K");
+    let mut member = memory::join(&hub, "K");
     assert!(member.ask(1, &[]).await);
 
-    let visitor = Visitor::from(Opening::new("K").favored(true)).address([192, 0, 2, 7].into());
+    let request = JoinRequest::from(JoinRequest::new("K").favored(true)).address([192, 0, 2, 7].into());
     let (there, mut here) = memory::pair(16);
     let transport = Hesitant { inner: there, hesitated: [false; 4] };
-    let mut serve = task::spawn(hub.serve(transport, visitor.clone()));
+    let mut serve = task::spawn(hub.serve(transport, request.clone()));
     let mut joiner = None;
     let script = [Message::connect(2, &[]), Message::content(0, "offer"), Message::connect(2, &[1])];
     let script = script.map(|message| Frame::Binary(message.encode()));
@@ -96,7 +96,7 @@ async fn dropped_after(polls: usize, last: &[Frame]) -> bool {
             break;
         }
         if poll == 8 * 3 - 2 {
-            let mut peer = memory::open(&hub, "K");
+            let mut peer = memory::join(&hub, "K");
             assert!(!peer.ask(3, &[]).await);
             joiner = Some(peer);
         }
@@ -109,7 +109,7 @@ async fn dropped_after(polls: usize, last: &[Frame]) -> bool {
     drop((member, joiner));
     gone(&hub).await;
     // Its place among those that the limits count is free as well.
-    hub.admit(visitor).await.expect("there is nobody else");
+    hub.admit(request).await.expect("there is nobody else");
     over
 }
 
@@ -139,7 +139,7 @@ async fn a_future_dropped_at_any_point_leaves_no_ghost() {
 #[tokio::test(start_paused = true)]
 async fn an_aborted_task_tells_the_other_end() {
     let hub = SignalingHub::new();
-    let mut member = memory::open(&hub, "K");
+    let mut member = memory::join(&hub, "K");
     assert!(member.ask(1, &[]).await);
     let (there, here) = memory::pair(16);
     let task = tokio::spawn({
@@ -192,5 +192,5 @@ async fn a_panicking_transport_leaves_no_ghost() {
         async move { hub.serve(Broken, "K").await }
     });
     assert!(task.await.expect_err("it panics").is_panic());
-    assert_eq!(hub.stats(), Stats::default());
+    assert_eq!(hub.stats(), HubStats::default());
 }

@@ -9,7 +9,7 @@ use fastrand::Rng;
 use futures::FutureExt as _;
 use sigver::memory::{self, ChannelTransport, Client, Heard};
 use sigver::protocol::Message;
-use sigver::{Ending, Frame, GroupSnapshot, Guard, Opening, SignalingHub, Visitor};
+use sigver::{Ending, Frame, GroupSnapshot, Cause, JoinRequest, SignalingHub, JoinRequest};
 use tokio::runtime::Builder;
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::advance;
@@ -41,7 +41,7 @@ fn a_million_that_came_and_went_leave_nothing() {
 /// The first tenth lets everything grow that is kept; the rest may add nothing.
 fn nothing_is_left_of(lives: usize) {
     // So low that some of those that come go over them.
-    let builder = SignalingHub::builder().outbox_messages(4).missed_heartbeats(2).max_peers_per_address(MOST_OF_ONE);
+    let builder = SignalingHub::builder().max_outbox_messages(4).max_missed_heartbeats(2).max_peers_per_ip(MOST_OF_ONE);
     let hub = builder.build().expect("sound limits");
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     let mut rng = Rng::with_seed(20);
@@ -50,9 +50,9 @@ fn nothing_is_left_of(lives: usize) {
     live(lives / 10, FIRST_CROWD);
     let AllocationInfo { count_current, bytes_current, .. } = live(lives - lives / 10, CROWD);
     seen.assert_all();
-    assert!(hub.stats().turned_away.by(Guard::OutboxMessages) > 0, "nobody was too slow");
-    assert!(hub.stats().turned_away.by(Guard::MissedHeartbeats) > 0, "nobody was silent for too long");
-    assert_eq!(hub.stats().turned_away.by(Guard::MaxPeersPerAddress), 0, "who went still counts for its address");
+    assert!(hub.stats().turned_away.by(Cause::MaxOutboxMessages) > 0, "nobody was too slow");
+    assert!(hub.stats().turned_away.by(Cause::MaxMissedHeartbeats) > 0, "nobody was silent for too long");
+    assert_eq!(hub.stats().turned_away.by(Cause::MaxPeersPerIp), 0, "who went still counts for its address");
     assert!(count_current.abs() <= 8, "{count_current} allocations are left of what came after the first tenth");
     assert!(bytes_current.abs() <= SLACK, "{bytes_current} bytes are left of what came after the first tenth");
 }
@@ -163,11 +163,11 @@ impl Peer {
             true => rng.u32(..MEETING_PLACES),
             false => rng.u32(..),
         };
-        let opening = Opening::new(&key.to_string()).favored(rng.u8(..8) == 0);
-        let visitor = Visitor::from(opening).address(Ipv4Addr::from(rng.u32(..ADDRESSES)).into());
+        let opening = JoinRequest::new(&key.to_string()).favored(rng.u8(..8) == 0);
+        let request = JoinRequest::from(opening).address(Ipv4Addr::from(rng.u32(..ADDRESSES)).into());
         let (there, here) = memory::pair(rng.usize(1..16));
         let hub = hub.clone();
-        let task = serving.spawn(async move { hub.serve(there, visitor).await });
+        let task = serving.spawn(async move { hub.serve(there, request).await });
         Self { client: Client::new(here), task, id: rng.u32(1..), recipient: 0 }
     }
 

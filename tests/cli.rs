@@ -353,7 +353,7 @@ async fn ends(mut process: Child) -> String {
 
 #[tokio::test]
 async fn sigterm_closes_peers_spread_over_the_drain_and_newcomers_get_503() {
-    let (process, line, peers) = with_two_peers(&["--drain", "5s", "--close-within", "1s"]).await;
+    let (process, line, peers) = with_two_peers(&["--drain", "5s", "--close-timeout", "1s"]).await;
     let asked = Instant::now();
     kill("-TERM", &process).await;
     let mut other = first_closed(peers).await;

@@ -151,8 +151,8 @@ async fn what_is_printed_is_read_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let secret = write(folder.path(), "secret", SECRET);
     let args: Vec<_> = "-h ::1 -p 9 -k a.key -c b.cert -a c.ca --drain 1m30s --origin https://a.example --origin \
-        https://*.b.example --without-origin --trusted-proxy 10.0.0.0/8 --proxy-header forwarded --heartbeat 1500ms \
-        --max-message-bytes 1000 --outbox-bytes 18446744073709551615 --bytes-per-second 3MiB \
+        https://*.b.example --allow-missing-origin --trusted-proxy 10.0.0.0/8 --client-ip-header forwarded --heartbeat 1500ms \
+        --max-message-bytes 1000 --max-outbox-bytes 18446744073709551615 --bytes-per-second 3MiB \
         --signed-keys-secret-file"
         .split_whitespace()
         .chain([text(&secret)])
@@ -192,17 +192,17 @@ async fn a_value_of_the_wrong_type_is_an_error_that_says_where_and_what_would_be
     refuses_file("max_groups = -1\n", &["line 1, column 14", "max_groups", "`-1`"]).await;
     refuses_file("heartbeat = 5\n", &["line 1, column 13", "a time with its unit, such as \"5s\""]).await;
     refuses_file("drain = \"5\"\n", &["line 1, column 9", "drain", "time unit needed", "1m 30s"]).await;
-    refuses_file("outbox_bytes = \"1MB\"\n", &["line 1, column 16", "outbox_bytes", "65536, 64KiB or 1MiB"]).await;
+    refuses_file("max_outbox_bytes = \"1MB\"\n", &["line 1, column 16", "max_outbox_bytes", "65536, 64KiB or 1MiB"]).await;
     refuses_file("bytes_per_second = 4294967296\n", &["bytes_per_second", "`4294967296`"]).await;
-    refuses_file("proxy_header = \"via\"\n", &["proxy_header", "`x-forwarded-for` or `forwarded`"]).await;
-    refuses_file("origins = \"https://app.example\"\n", &["line 1, column 11", "origins", "expected a sequence"]).await;
+    refuses_file("client_ip_header = \"via\"\n", &["client_ip_header", "`x-forwarded-for` or `forwarded`"]).await;
+    refuses_file("origins = \"https://app.example\"\n", &["line 1, column 11", "allowed_origins", "expected a sequence"]).await;
     refuses_file("port = \n", &["line 1"]).await;
 
     for (args, words) in [
         (["--max-peers", "many"], ["--max-peers", "many"]),
         (["--heartbeat", "5"], ["--heartbeat", "time unit needed"]),
-        (["--outbox-bytes", "1MB"], ["--outbox-bytes", "64KiB"]),
-        (["--proxy-header", "via"], ["--proxy-header", "x-forwarded-for"]),
+        (["--max-outbox-bytes", "1MB"], ["--max-outbox-bytes", "64KiB"]),
+        (["--client-ip-header", "via"], ["--client-ip-header", "x-forwarded-for"]),
     ] {
         let Output { status, stderr, .. } = run(&args).await;
         let error = String::from_utf8(stderr).expect("text");
@@ -227,13 +227,13 @@ async fn a_check_says_the_first_thing_that_is_wrong() {
     refuses(&["-k", missing, "-c", cert], &["cannot read --key", missing]).await;
     refuses(&["-k", cert, "-c", cert], &["cannot read --key", cert]).await;
     refuses(&["--max-peers", "0"], &["max_peers is 0; it has to be at least 1"]).await;
-    refuses(&["--heartbeat", "9s"], &["heartbeat is 9s; it has to be more than 0 and at most 5s"]).await;
+    refuses(&["--heartbeat", "9s"], &["heartbeat_interval is 9s; it has to be more than 0 and at most 5s"]).await;
     refuses(&["--drain", "2days"], &["drain is 2days; it has to be at most a day"]).await;
     refuses(&["--origin", "app.example"], &["origins is \"app.example\"", "https://app.example"]).await;
-    refuses(&["--without-origin"], &["--without-origin is given without --origin"]).await;
-    refuses(&["--trusted-proxy", "10.0.0.0/8"], &["--proxy-header", "x-forwarded-for or forwarded"]).await;
-    refuses(&["--proxy-header", "forwarded"], &["--proxy-header is given without --trusted-proxy"]).await;
-    refuses(&["--trusted-proxy", "ten", "--proxy-header", "forwarded"], &["trusted_proxies is \"ten\""]).await;
+    refuses(&["--allow-missing-origin"], &["--allow-missing-origin is given without --origin"]).await;
+    refuses(&["--trusted-proxy", "10.0.0.0/8"], &["--client-ip-header", "x-forwarded-for or forwarded"]).await;
+    refuses(&["--client-ip-header", "forwarded"], &["--client-ip-header is given without --trusted-proxy"]).await;
+    refuses(&["--trusted-proxy", "ten", "--client-ip-header", "forwarded"], &["trusted_proxies is \"ten\""]).await;
 
     let nobody = write(folder.path(), "nobody.toml", "origins = []");
     refuses(&["--config", text(&nobody)], &["origins is empty"]).await;
@@ -263,7 +263,7 @@ async fn pages_of_other_origins_get_403() {
     assert_eq!(open_with(address, "origin", "https://evil.example").await.err(), Some(403));
     assert_eq!(open_with(address, "x-no-origin", "").await.err(), Some(403));
 
-    let args: Vec<_> = args.into_iter().chain(["--without-origin"]).collect();
+    let args: Vec<_> = args.into_iter().chain(["--allow-missing-origin"]).collect();
     let (_process, line) = start(&mut sigver(&args)).await;
     assert!(open_with(process::address(&line), "x-no-origin", "").await.is_ok());
 }
@@ -271,7 +271,7 @@ async fn pages_of_other_origins_get_403() {
 #[tokio::test]
 async fn peers_behind_a_trusted_proxy_count_for_their_own_addresses() {
     let one_each =
-        ["--max-peers-per-address", "1", "--trusted-proxy", "127.0.0.1", "--proxy-header", "x-forwarded-for"];
+        ["--max-peers-per-ip", "1", "--trusted-proxy", "127.0.0.1", "--client-ip-header", "x-forwarded-for"];
     let args: Vec<_> = ANYWHERE.into_iter().chain(one_each).collect();
     let (_process, line) = start(&mut sigver(&args)).await;
     let mut here = open(address(&line), "/K").await;

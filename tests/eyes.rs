@@ -6,15 +6,15 @@ use std::time::Duration;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use sigver::memory::{self, Client};
 use sigver::protocol::{CloseCode, GroupKey, MemberId};
-use sigver::{Departure, Guard, HubEvent, Pass, SignalingHub, Visitor};
+use sigver::{Departure, Cause, HubEvent, PeerInfo, SignalingHub, JoinRequest};
 
 const ADDRESS: [u8; 4] = [192, 0, 2, 7];
 
 /// Takes every peer for the user that its key ends with.
 fn hub() -> SignalingHub {
-    let named = |visitor: Visitor| async move {
-        let identity = visitor.key()?.as_str().rsplit('/').next().unwrap_or_default().to_owned();
-        Ok(Pass::new().identity(identity))
+    let named = |request: JoinRequest| async move {
+        let identity = request.key()?.as_str().rsplit('/').next().unwrap_or_default().to_owned();
+        Ok(PeerInfo::new().identity(identity))
     };
     SignalingHub::builder().admission(named).build().expect("sound limits")
 }
@@ -32,17 +32,17 @@ async fn snapshots_show_groups_and_peers() {
     let hub = hub();
     assert!(hub.groups().is_empty());
     let (there, here) = memory::pair(16);
-    let visitor = Visitor::from("room/alice").address(ADDRESS.into());
+    let request = JoinRequest::from("room/alice").address(ADDRESS.into());
     tokio::spawn({
         let hub = hub.clone();
-        async move { hub.serve(there, visitor).await }
+        async move { hub.serve(there, request).await }
     });
     let mut alice = Client::new(here);
     assert!(alice.ask(7, &[]).await);
     tokio::time::advance(Duration::from_secs(3)).await;
-    let mut bob = memory::open(&hub, "room/alice");
+    let mut bob = memory::join(&hub, "room/alice");
     assert!(!bob.ask(8, &[]).await);
-    let _lurker = memory::open(&hub, "other");
+    let _lurker = memory::join(&hub, "other");
     tokio::task::yield_now().await;
 
     let mut groups = hub.groups();
@@ -64,7 +64,7 @@ async fn snapshots_show_groups_and_peers() {
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_shows_what_waits_for_a_peer_that_does_not_read() {
     let hub = SignalingHub::new();
-    let [mut member, mut deaf] = [memory::open(&hub, "K"), memory::open(&hub, "K")];
+    let [mut member, mut deaf] = [memory::join(&hub, "K"), memory::join(&hub, "K")];
     assert!(member.ask(1, &[]).await);
     assert!(!deaf.ask(2, &[]).await);
     deaf.content(0, "offer").await;
@@ -74,41 +74,41 @@ async fn a_snapshot_shows_what_waits_for_a_peer_that_does_not_read() {
     }
     assert!(member.ask(1, &[]).await);
     let waiting = hub.group(&key("K")).into_iter().find(|peer| peer.is_bound).expect("the deaf one");
-    assert!((50..100).contains(&waiting.waiting_messages), "{waiting:?}");
-    assert!(waiting.waiting_bytes >= waiting.waiting_messages * (10 + 64), "{waiting:?}");
+    assert!((50..100).contains(&waiting.queued_messages), "{waiting:?}");
+    assert!(waiting.queued_bytes >= waiting.queued_messages * (10 + 64), "{waiting:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn events_tell_the_life_of_a_group() {
     let hub = hub();
     let mut events = hub.events();
-    let mut alice = memory::open(&hub, "room/alice");
+    let mut alice = memory::join(&hub, "room/alice");
     assert!(alice.ask(1, &[]).await);
     assert!(matches!(next(&mut events).await, HubEvent::GroupCreated { key, .. } if key.as_str() == "room/alice"));
-    let HubEvent::Opened { peer: first, identity, address: None, .. } = next(&mut events).await else {
+    let HubEvent::PeerJoined { peer: first, identity, address: None, .. } = next(&mut events).await else {
         panic!("it opened a socket")
     };
     assert_eq!(identity.as_deref(), Some("alice"));
     assert!(matches!(next(&mut events).await, HubEvent::Admitted { peer, .. } if peer == first));
 
-    let mut bob = memory::open(&hub, "room/alice");
+    let mut bob = memory::join(&hub, "room/alice");
     assert!(!bob.ask(2, &[]).await);
-    let HubEvent::Opened { peer: second, .. } = next(&mut events).await else { panic!("another one did") };
+    let HubEvent::PeerJoined { peer: second, .. } = next(&mut events).await else { panic!("another one did") };
     assert!(matches!(next(&mut events).await, HubEvent::Bound { peer, .. } if peer == second));
 
     bob.close().await;
     match next(&mut events).await {
-        HubEvent::Left { peer, departure: Departure::Left(None), .. } if peer == second => {}
+        HubEvent::PeerLeft { peer, departure: Departure::Left(None), .. } if peer == second => {}
         other => panic!("expected the second to leave, not {other:?}"),
     }
     hub.close_group(&key("room/alice"), CloseCode::app(4001));
     match next(&mut events).await {
-        HubEvent::Left { peer, departure: Departure::Closed(code), identity, .. } if peer == first => {
+        HubEvent::PeerLeft { peer, departure: Departure::Closed(code), identity, .. } if peer == first => {
             assert_eq!((code, identity.as_deref()), (CloseCode::app(4001), Some("alice")));
         }
         other => panic!("expected the first to be closed, not {other:?}"),
     }
-    assert!(matches!(next(&mut events).await, HubEvent::GroupGone { key, .. } if key.as_str() == "room/alice"));
+    assert!(matches!(next(&mut events).await, HubEvent::GroupRemoved { key, .. } if key.as_str() == "room/alice"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,25 +122,25 @@ async fn a_future_that_is_dropped_and_a_guard_that_says_no_are_events() {
     });
     let mut peer = Client::new(here);
     assert!(peer.ask(1, &[]).await);
-    assert_eq!(memory::open(&hub, "K").closed().await, 1013);
+    assert_eq!(memory::join(&hub, "K").closed().await, 1013);
     served.abort();
     let mut happened = Vec::new();
-    while !matches!(happened.last(), Some(HubEvent::GroupGone { .. })) {
+    while !matches!(happened.last(), Some(HubEvent::GroupRemoved { .. })) {
         happened.push(next(&mut events).await);
     }
-    let refused = |event: &HubEvent| matches!(event, HubEvent::TurnedAway { guard: Guard::MaxPeers, .. });
+    let refused = |event: &HubEvent| matches!(event, HubEvent::Rejected { cause: Cause::MaxPeers, .. });
     assert_eq!(happened.iter().filter(|event| refused(event)).count(), 1, "{happened:?}");
-    let dropped = |event: &HubEvent| matches!(event, HubEvent::Left { departure: Departure::Dropped, .. });
+    let dropped = |event: &HubEvent| matches!(event, HubEvent::PeerLeft { departure: Departure::Dropped, .. });
     assert!(happened.iter().any(dropped), "{happened:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_lags_is_told_what_it_missed() {
-    let hub = SignalingHub::builder().kept_events(8).build().expect("sound limits");
+    let hub = SignalingHub::builder().event_capacity(8).build().expect("sound limits");
     let (mut lagging, mut other) = (hub.events(), hub.events());
     let mut read = 0;
     for _ in 0..10 {
-        let mut peer = memory::open(&hub, "K");
+        let mut peer = memory::join(&hub, "K");
         assert!(peer.ask(1, &[]).await);
         peer.close().await;
         while other.next().now_or_never().is_some() {
@@ -149,10 +149,10 @@ async fn a_reader_that_lags_is_told_what_it_missed() {
     }
     // The last one has not left yet: three events of its coming are read, and five of each of the others.
     assert_eq!(read, 9 * 5 + 3);
-    let HubEvent::Missed { count, .. } = next(&mut lagging).await else { panic!("it missed some") };
+    let HubEvent::Lagged { count, .. } = next(&mut lagging).await else { panic!("it missed some") };
     assert_eq!(count, read - 8);
     for _ in 0..8 {
-        assert!(!matches!(next(&mut lagging).await, HubEvent::Missed { .. }));
+        assert!(!matches!(next(&mut lagging).await, HubEvent::Lagged { .. }));
     }
 }
 
@@ -168,14 +168,14 @@ async fn events_end_with_the_hub() {
 async fn who_finds_a_group_full_makes_no_event_of_the_group() {
     let hub = SignalingHub::builder().max_peers_per_group(1).build().expect("sound limits");
     let mut events = hub.events();
-    let mut first = memory::open(&hub, "K");
+    let mut first = memory::join(&hub, "K");
     assert!(first.ask(1, &[]).await);
-    assert_eq!(memory::open(&hub, "K").closed().await, 1013);
+    assert_eq!(memory::join(&hub, "K").closed().await, 1013);
     first.close().await;
     let mut about_groups = Vec::new();
-    while !matches!(about_groups.last(), Some(HubEvent::GroupGone { .. })) {
+    while !matches!(about_groups.last(), Some(HubEvent::GroupRemoved { .. })) {
         let event = next(&mut events).await;
-        if matches!(event, HubEvent::GroupCreated { .. } | HubEvent::GroupGone { .. }) {
+        if matches!(event, HubEvent::GroupCreated { .. } | HubEvent::GroupRemoved { .. }) {
             about_groups.push(event);
         }
     }
@@ -186,10 +186,10 @@ async fn who_finds_a_group_full_makes_no_event_of_the_group() {
 async fn a_drain_waits_for_who_is_still_asked_about() {
     let slow = |_| async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        Ok(Pass::new())
+        Ok(PeerInfo::new())
     };
     let hub = SignalingHub::builder().admission(slow).build().expect("sound limits");
-    let mut late = memory::open(&hub, "K");
+    let mut late = memory::join(&hub, "K");
     tokio::task::yield_now().await;
     let start = tokio::time::Instant::now();
     let closed = async {
@@ -203,7 +203,7 @@ async fn a_drain_waits_for_who_is_still_asked_about() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_may_have_all_the_time_there_is() {
     let hub = SignalingHub::new();
-    let _peers = [memory::open(&hub, "K"), memory::open(&hub, "K")];
+    let _peers = [memory::join(&hub, "K"), memory::join(&hub, "K")];
     tokio::task::yield_now().await;
     assert_eq!(hub.stats().peers, 2);
     assert_eq!(hub.drain(Duration::MAX).await, 0);
@@ -214,6 +214,6 @@ async fn a_drain_may_have_all_the_time_there_is() {
 fn a_visitor_does_not_show_its_token_in_a_log() {
     let request = http::Request::get("/signal/the-key?token=the-token").header("cookie", "the-cookie");
     let (head, ()) = request.body(()).expect("a request").into_parts();
-    let shown = format!("{:?}", Visitor::from("the-key").head(head));
+    let shown = format!("{:?}", JoinRequest::from("the-key").head(head));
     assert!(!shown.contains("the-"), "{shown}");
 }

@@ -9,11 +9,11 @@ use sigver::{Ending, SignalingHub};
 #[tokio::test(start_paused = true)]
 async fn a_member_that_reads_survives_many_joiners_at_once() {
     let hub = SignalingHub::new();
-    let mut member = memory::open(&hub, "K");
+    let mut member = memory::join(&hub, "K");
     assert!(member.ask(1, &[]).await);
     let mut joiners = Vec::new();
     for id in 2..602 {
-        let mut joiner = memory::open(&hub, "K");
+        let mut joiner = memory::join(&hub, "K");
         assert!(!joiner.ask(id, &[]).await);
         joiners.push(joiner);
     }
@@ -28,7 +28,7 @@ async fn a_member_that_reads_survives_many_joiners_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_slowly_and_steadily_stays() {
     let hub = SignalingHub::new();
-    let mut member = memory::open(&hub, "K");
+    let mut member = memory::join(&hub, "K");
     assert!(member.ask(1, &[]).await);
     let (there, here) = memory::pair(0);
     let served = tokio::spawn({
@@ -91,9 +91,9 @@ async fn a_peer_that_sent_more_than_one_turns_worth_is_heard_to_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_of_the_largest_size_fits_the_smallest_outbox() {
-    let builder = SignalingHub::builder().max_message_bytes(1000).outbox_bytes(2024);
+    let builder = SignalingHub::builder().max_message_bytes(1000).max_outbox_bytes(2024);
     let hub = builder.build().expect("sound limits");
-    let [mut member, mut joiner] = [memory::open(&hub, "K"), memory::open(&hub, "K")];
+    let [mut member, mut joiner] = [memory::join(&hub, "K"), memory::join(&hub, "K")];
     assert!(member.ask(1, &[]).await);
     assert!(!joiner.ask(2, &[]).await);
     joiner.content(0, vec![0; 990]).await;
@@ -103,7 +103,7 @@ async fn a_message_of_the_largest_size_fits_the_smallest_outbox() {
 #[tokio::test(start_paused = true)]
 async fn only_a_content_that_is_passed_on_counts_as_relayed() {
     let hub = SignalingHub::new();
-    let [mut member, mut joiner] = [memory::open(&hub, "K"), memory::open(&hub, "K")];
+    let [mut member, mut joiner] = [memory::join(&hub, "K"), memory::join(&hub, "K")];
     assert!(member.ask(1, &[]).await);
     assert!(!joiner.ask(2, &[]).await);
     member.content(0, "to nobody").await;

@@ -70,7 +70,7 @@ async fn a_service_written_by_hand_hands_requests_over() {
         async move {
             Ok::<_, Infallible>(match request.uri().path() {
                 "/signal" => sigver::hyper::upgrade(request, &hub).await,
-                "/lobby" => sigver::hyper::upgrade_as(request, &hub, "the lobby").await,
+                "/lobby" => sigver::hyper::upgrade_with(request, &hub, "the lobby").await,
                 _ => Response::new(Full::from("hello")),
             })
         }
@@ -125,7 +125,7 @@ async fn a_shutdown_waits_for_a_socket_that_is_just_being_upgraded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_read_the_response_loses_its_socket_in_time() {
-    let hub = SignalingHub::builder().upgrade_within(Duration::from_secs(7)).build().expect("sound limits");
+    let hub = SignalingHub::builder().upgrade_timeout(Duration::from_secs(7)).build().expect("sound limits");
     for (waits, expected) in [(6, true), (8, false)] {
         let mut peer = half_upgraded(&hub).await;
         tokio::time::sleep(Duration::from_secs(waits)).await;

@@ -17,10 +17,10 @@ const PARTS: [(&str, &[&str], &[&str]); 4] = [
             "transport",
             "Admission",
             "Entrance",
-            "Opening",
+            "JoinRequest",
             "SignalingHub",
             "Transport",
-            "Visitor",
+            "JoinRequest",
         ],
         &["tokio", "tokio_test", "tracing"],
     ),
@@ -32,7 +32,7 @@ const FRAMEWORKS: [(&str, &[&str]); 8] = [
     ("warp", &["adapter/warp.rs"]),
     ("hyper", &["adapter/hyper.rs", "adapter/upgrade.rs", "adapter/warp.rs"]),
     ("metrics", &["hub/meters.rs"]),
-    ("http", &["hub/entrance/proxies.rs", "hub/entrance/visitor.rs"]),
+    ("http", &["hub/entrance/proxies.rs", "hub/entrance/request.rs"]),
     ("hyper_util", &["adapter/upgrade.rs"]),
     ("hyper_tungstenite", &["adapter/hyper.rs", "adapter/upgrade.rs", "adapter/websocket.rs"]),
     ("http_body_util", &["adapter/hyper.rs"]),
@@ -69,7 +69,7 @@ fn imports(code: &str) -> Vec<String> {
             match path.strip_prefix("crate::") {
                 None => found.push(word(path)),
                 Some(inner) => {
-                    // Several at once look like `use crate::{Opening, SignalingHub};`
+                    // Several at once look like `use crate::{JoinRequest, SignalingHub};`
                     let names = inner.strip_prefix('{').map_or(vec![inner], |names| names.split(", ").collect());
                     found.extend(names.into_iter().map(|name| format!("crate::{}", word(name))));
                 }

@@ -33,12 +33,12 @@ fn recorded(test: impl AsyncFnOnce()) -> BTreeMap<String, f64> {
 fn peers_joins_relays_closes_and_refusals_are_reported() {
     let seen = recorded(async || {
         let hub = SignalingHub::builder().max_peers(2).build().expect("sound limits");
-        let [mut member, mut joiner] = [memory::open(&hub, "K"), memory::open(&hub, "K")];
+        let [mut member, mut joiner] = [memory::join(&hub, "K"), memory::join(&hub, "K")];
         assert!(member.ask(1, &[]).await);
         assert!(!joiner.ask(2, &[]).await);
         joiner.content(0, "offer").await;
         member.receive_content().await;
-        assert_eq!(memory::open(&hub, "K").closed().await, 1013);
+        assert_eq!(memory::join(&hub, "K").closed().await, 1013);
         // Over two heartbeats, of which one is answered.
         member.hear_all().await;
         member.heartbeat().await;
@@ -58,7 +58,7 @@ fn peers_joins_relays_closes_and_refusals_are_reported() {
         ("sigver_relayed_bytes_total", 5.0),
         ("sigver_closes_total code=1013", 1.0),
         ("sigver_closes_total code=4001", 1.0),
-        ("sigver_turned_away_total guard=max_peers", 1.0),
+        ("sigver_turned_away_total cause=max_peers", 1.0),
         ("sigver_heartbeat_seconds", 1.0),
         // Two connects and two leaves.
         ("sigver_reducer_seconds", 4.0),
@@ -72,7 +72,7 @@ fn peers_joins_relays_closes_and_refusals_are_reported() {
 fn a_link_that_ends_in_both_directions_is_none() {
     let seen = recorded(async || {
         let hub = SignalingHub::new();
-        let [mut member, mut joiner] = [memory::open(&hub, "K"), memory::open(&hub, "K")];
+        let [mut member, mut joiner] = [memory::join(&hub, "K"), memory::join(&hub, "K")];
         assert!(member.ask(1, &[]).await);
         assert!(!joiner.ask(2, &[]).await);
         joiner.last_content(0, "offer").await;

@@ -23,7 +23,7 @@ use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use sigver::memory::{self, Heard};
 use sigver::protocol::Message;
-use sigver::{CloseFrame, Frame, Opening, SignalingHub};
+use sigver::{CloseFrame, Frame, JoinRequest, SignalingHub};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
@@ -117,7 +117,7 @@ async fn answering(answer: String) -> SocketAddr {
 
 /// A hub whose heartbeats cost little time, and that does not miss those of a probe on a busy machine.
 fn quick() -> SignalingHub {
-    SignalingHub::builder().heartbeat(Duration::from_millis(500)).build().expect("sound")
+    SignalingHub::builder().heartbeat_interval(Duration::from_millis(500)).build().expect("sound")
 }
 
 /// What is left of a frame on its way.
@@ -125,10 +125,10 @@ type Change = fn(Frame) -> Option<Frame>;
 
 /// One peer of the hub, with something in between that may change or drop what goes to it and to the hub.
 async fn bridge(socket: TcpStream, hub: SignalingHub, to_peer: Change, to_hub: Change) {
-    let mut opening = Opening::new("");
+    let mut opening = JoinRequest::new("");
     #[expect(clippy::result_large_err, reason = "tungstenite's own type")]
     let read = |request: &handshake::Request, response: handshake::Response| {
-        opening = Opening::from_url(&request.uri().path()[1..], None);
+        opening = JoinRequest::from_url(&request.uri().path()[1..], None);
         Ok(response)
     };
     let Ok(socket) = tokio_tungstenite::accept_hdr_async(socket, read).await else { return };
@@ -495,10 +495,10 @@ async fn what_a_hub_refuses_is_looked_at_too() {
 #[tokio::test]
 async fn a_server_that_takes_every_key_for_one_is_said() {
     let hub = SignalingHub::new();
-    let mut member = memory::open(&hub, "K");
+    let mut member = memory::join(&hub, "K");
     assert!(member.ask(1, &[]).await);
     let service = service_fn(move |request| {
-        let answer = sigver::hyper::upgrade_as(request, &hub, "K");
+        let answer = sigver::hyper::upgrade_with(request, &hub, "K");
         async { Ok(answer.await) }
     });
     let url = format!("ws://{}/", http(service).await);
@@ -550,7 +550,7 @@ async fn a_proxy_that_cuts_quiet_sockets_is_said() {
 
 #[tokio::test]
 async fn a_proxy_that_ends_long_lived_sockets_is_said() {
-    let hub = SignalingHub::builder().heartbeat(Duration::from_secs(1)).build().expect("sound");
+    let hub = SignalingHub::builder().heartbeat_interval(Duration::from_secs(1)).build().expect("sound");
     let hub = http(sigver::hyper::service(hub)).await;
     let address = listen(move |socket| {
         let mut heartbeats = 0;

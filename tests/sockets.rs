@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{Sink, Stream};
 use sigver::memory::{self, Client};
 use sigver::protocol::{CloseCode, Message};
-use sigver::{Ending, Frame, SignalingHub, Stats, TransportError};
+use sigver::{Ending, Frame, SignalingHub, HubStats, TransportError};
 use tokio::time::{Instant, timeout};
 use tokio_test::task;
 
@@ -74,7 +74,7 @@ async fn a_peer_that_sends_without_end_lets_others_have_their_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn a_socket_that_takes_messages_and_never_writes_them_is_closed_with_1013() {
-    let builder = SignalingHub::builder().missed_heartbeats(100).write_within(Duration::from_secs(30));
+    let builder = SignalingHub::builder().max_missed_heartbeats(100).outbox_timeout(Duration::from_secs(30));
     let hub = builder.build().expect("sound limits");
     let odd = Odd { read: Arc::default(), frames: 0 };
     let start = Instant::now();
@@ -107,5 +107,5 @@ async fn a_shutdown_waits_no_longer_than_it_says() {
     timeout(MINUTE, hub.shutdown()).await.expect("it gives up on it");
     assert_eq!(start.elapsed().as_secs(), 2);
     drop(forgotten);
-    assert_eq!(hub.stats(), Stats::default());
+    assert_eq!(hub.stats(), HubStats::default());
 }

@@ -33,7 +33,7 @@ fn relayed(cores: usize, groups: usize) -> f64 {
             let mut pairs = Vec::new();
             for group in 0..groups {
                 let key = group.to_string();
-                let [mut member, mut joiner] = [&*key, &key].map(|key| memory::open(&hub, key));
+                let [mut member, mut joiner] = [&*key, &key].map(|key| memory::join(&hub, key));
                 assert!(member.ask(1, &[]).await);
                 assert!(!joiner.ask(2, &[]).await);
                 pairs.push((member, joiner));

@@ -40,10 +40,10 @@ pub(crate) struct Args {
     server: Kind,
     /// How many seconds a peer has for its first connect, if not as many as by default
     #[arg(long)]
-    connect_within: Option<u64>,
+    first_connect_timeout: Option<u64>,
     /// How many seconds a socket may take nothing, if not as many as by default
     #[arg(long)]
-    write_within: Option<u64>,
+    outbox_timeout: Option<u64>,
     /// How many messages a peer may send in a second, if not as many as by default
     #[arg(long)]
     messages_per_second: Option<u32>,
@@ -117,8 +117,8 @@ pub(crate) fn good(outcome: &Outcome) -> String {
 
 async fn attacked(args: &Args) -> ([Figures; TIMES.len()], Outcome) {
     let settings = Settings {
-        connect_within: args.connect_within,
-        write_within: args.write_within,
+        first_connect_timeout: args.first_connect_timeout,
+        outbox_timeout: args.outbox_timeout,
         messages_per_second: args.messages_per_second,
         stats: true,
         ..Settings::default()
@@ -189,8 +189,8 @@ async fn watch(server: &Server, time: Duration) -> (f64, f64, f64) {
     (server.resident() / 1024.0, peak, busy)
 }
 
-/// How many each guard turned away, as text.
+/// How many each cause turned away, as text.
 pub(crate) fn turned_away(stats: &BTreeMap<String, u64>) -> String {
     let guards = stats.iter().filter(|(name, _)| !["peers", "groups", "links"].contains(&name.as_str()));
-    guards.map(|(guard, count)| format!("{guard} {count}")).collect::<Vec<_>>().join(", ")
+    guards.map(|(cause, count)| format!("{cause} {count}")).collect::<Vec<_>>().join(", ")
 }

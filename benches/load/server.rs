@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use sigver::{Guard, SignalingHub};
+use sigver::{Cause, SignalingHub};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::interval;
 use warp::Filter as _;
@@ -48,10 +48,10 @@ pub(crate) struct Settings {
     pub(crate) read_buffer: Option<usize>,
     /// How many seconds a peer has for its first connect
     #[arg(long)]
-    pub(crate) connect_within: Option<u64>,
+    pub(crate) first_connect_timeout: Option<u64>,
     /// How many seconds a socket may take nothing
     #[arg(long)]
-    pub(crate) write_within: Option<u64>,
+    pub(crate) outbox_timeout: Option<u64>,
     /// How many messages a peer may send in a second
     #[arg(long)]
     pub(crate) messages_per_second: Option<u32>,
@@ -65,8 +65,8 @@ impl Settings {
     pub(crate) fn args(&self) -> Vec<String> {
         let mut args = Vec::new();
         args.extend(self.read_buffer.map(|bytes| format!("--read-buffer={bytes}")));
-        args.extend(self.connect_within.map(|seconds| format!("--connect-within={seconds}")));
-        args.extend(self.write_within.map(|seconds| format!("--write-within={seconds}")));
+        args.extend(self.first_connect_timeout.map(|seconds| format!("--first-connect-timeout={seconds}")));
+        args.extend(self.outbox_timeout.map(|seconds| format!("--outbox-timeout={seconds}")));
         args.extend(self.messages_per_second.map(|rate| format!("--messages-per-second={rate}")));
         args.extend(self.stats.then(|| "--stats".to_owned()));
         args
@@ -74,18 +74,18 @@ impl Settings {
 
     fn hub(&self) -> SignalingHub {
         // All of a load comes from this machine, in the thousands: more than one address may.
-        let mut builder = SignalingHub::builder().max_peers_per_address(usize::MAX).opens_per_second(u32::MAX);
+        let mut builder = SignalingHub::builder().max_peers_per_ip(usize::MAX).joins_per_second_per_ip(u32::MAX);
         if let Some(bytes) = self.read_buffer {
             builder = builder.read_buffer_bytes(bytes);
         }
-        if let Some(seconds) = self.connect_within {
-            builder = builder.connect_within(Duration::from_secs(seconds));
+        if let Some(seconds) = self.first_connect_timeout {
+            builder = builder.first_connect_timeout(Duration::from_secs(seconds));
         }
         if let Some(rate) = self.messages_per_second {
             builder = builder.messages_per_second(rate);
         }
-        if let Some(seconds) = self.write_within {
-            builder = builder.write_within(Duration::from_secs(seconds));
+        if let Some(seconds) = self.outbox_timeout {
+            builder = builder.outbox_timeout(Duration::from_secs(seconds));
         }
         builder.build().expect("sound settings")
     }
@@ -98,10 +98,10 @@ async fn say_stats(hub: SignalingHub) -> Infallible {
         every.tick().await;
         let stats = hub.stats();
         let mut line = format!("stats peers={} groups={} links={}", stats.peers, stats.groups, stats.links);
-        for &guard in Guard::ALL {
-            match stats.turned_away.by(guard) {
+        for &cause in Cause::ALL {
+            match stats.turned_away.by(cause) {
                 0 => {}
-                count => write!(line, " {guard}={count}").expect("a string takes all"),
+                count => write!(line, " {cause}={count}").expect("a string takes all"),
             }
         }
         println!("{line}");

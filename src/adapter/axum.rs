@@ -42,7 +42,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use super::upgrade::upgrade;
 use super::websocket::classify;
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
-use crate::{Opening, SignalingHub, Visitor};
+use crate::{JoinRequest, SignalingHub};
 
 /// A handler for `Router::route`.
 ///
@@ -53,12 +53,12 @@ use crate::{Opening, SignalingHub, Visitor};
 /// `app.into_make_service_with_connect_info::<std::net::SocketAddr>()`. Without that no peer counts for an address.
 pub fn handler<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> MethodRouter<S> {
     any(move |request: Request| {
-        let mut visitor = Visitor::from(Opening::from_url(key_in_path(&request), request.uri().query()));
+        let mut join = JoinRequest::from_url(key_in_path(&request), request.uri().query());
         if let Some(ConnectInfo(client)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-            visitor = visitor.address(client.ip());
+            join = join.with_client_ip(client.ip());
         }
         // The body of a handshake is empty.
-        let answer = upgrade(request.map(|_| ()), hub.clone(), visitor);
+        let answer = upgrade(request.map(|_| ()), hub.clone(), join);
         async { answer.await.map(Body::from) }
     })
 }
@@ -94,23 +94,23 @@ fn key_in_path(request: &Request) -> &str {
     if wild { tail } else { tail.split('/').next().unwrap_or_default() }
 }
 
-/// Sets the buffers and limits of a WebSocket that the app upgrades itself to those of the hub. axum's own let a peer
+/// Sets the buffers and config of a WebSocket that the app upgrades itself to those of the hub. axum's own let a peer
 /// send 64 MiB, and cost 140 KB for each idle one.
 pub fn configure<F>(upgrade: WebSocketUpgrade<F>, hub: &SignalingHub) -> WebSocketUpgrade<F> {
-    let config = hub.limits().websocket_config();
+    let config = hub.config().websocket_config();
     upgrade
         .read_buffer_size(config.read_buffer_size)
         .write_buffer_size(config.write_buffer_size)
         .max_write_buffer_size(config.max_write_buffer_size)
-        .max_message_size(hub.limits().max_message_bytes)
-        .max_frame_size(hub.limits().max_message_bytes)
+        .max_message_size(hub.config().max_message_bytes)
+        .max_frame_size(hub.config().max_message_bytes)
 }
 
 /// A WebSocket that the app upgraded itself, best after [`configure`], for [`SignalingHub::serve`].
 ///
 /// axum gives nobody the bytes that follow a broken frame, so nobody swallows them. A peer that goes on and on sending
 /// after such a frame may see its connection reset before it has read the close code.
-pub fn transport(socket: WebSocket) -> impl Transport<Fault = TransportError> + Unpin {
+pub fn transport(socket: WebSocket) -> impl Transport<Err = TransportError> + Unpin {
     socket
         .map(|message| message.map(Frame::from).map_err(classify))
         .sink_map_err(classify)

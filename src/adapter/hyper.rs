@@ -69,7 +69,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::upgrade;
 use super::websocket::WebSocket;
 use crate::transport::{Transport, TransportError};
-use crate::{Opening, SignalingHub, Visitor};
+use crate::{JoinRequest, SignalingHub};
 
 /// Answers a request for a peer's socket whose URL has the key in its query: `/any/path?key=KEY`.
 ///
@@ -79,22 +79,22 @@ use crate::{Opening, SignalingHub, Visitor};
 /// # Panics
 /// When polled outside of a tokio runtime.
 pub async fn upgrade<B>(request: Request<B>, hub: &SignalingHub) -> Response<Full<Bytes>> {
-    let opening = Opening::from_url("", request.uri().query());
-    upgrade_as(request, hub, opening).await
+    let join = JoinRequest::from_url("", request.uri().query());
+    upgrade_with(request, hub, join).await
 }
 
 /// As [`upgrade`], for an app that finds the key by itself, or knows the peer's address:
-/// `Visitor::from(opening).address(address)`.
+/// `JoinRequest::from_url(..).with_client_ip(ip)`.
 ///
 /// # Panics
 /// When polled outside of a tokio runtime.
-pub fn upgrade_as<B, V: Into<Visitor>>(
+pub fn upgrade_with<B, V: Into<JoinRequest>>(
     request: Request<B>,
     hub: &SignalingHub,
-    visitor: V,
+    join: V,
 ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<B, V> {
     // The body of a handshake is empty.
-    let answer = upgrade::upgrade(request.map(|_| ()), hub.clone(), visitor.into());
+    let answer = upgrade::upgrade(request.map(|_| ()), hub.clone(), join.into());
     async { answer.await.map(Full::from) }
 }
 
@@ -125,7 +125,7 @@ impl Service {
 
     /// The service for one connection, whose other end is at this address. Without it no peer counts for an address.
     #[must_use]
-    pub fn client(&self, address: SocketAddr) -> Self {
+    pub fn with_client_addr(&self, address: SocketAddr) -> Self {
         Self { client: Some(address), ..self.clone() }
     }
 }
@@ -146,27 +146,27 @@ impl<B> ::hyper::service::Service<Request<B>> for Service {
             *response.status_mut() = StatusCode::NOT_FOUND;
             return Box::pin(ready(Ok(response)));
         };
-        let mut visitor = Visitor::from(Opening::from_url(tail, uri.query()));
+        let mut join = JoinRequest::from_url(tail, uri.query());
         if let Some(client) = self.client {
-            visitor = visitor.address(client.ip());
+            join = join.with_client_ip(client.ip());
         }
-        let answer = upgrade::upgrade(request.map(|_| ()), self.hub.clone(), visitor);
+        let answer = upgrade::upgrade(request.map(|_| ()), self.hub.clone(), join);
         Box::pin(async { Ok(answer.await.map(Full::from)) })
     }
 }
 
-/// The buffers and limits of the hub, for a WebSocket that the app upgrades itself. tungstenite's own let a peer send
+/// The buffers and config of the hub, for a WebSocket that the app upgrades itself. tungstenite's own let a peer send
 /// 64 MiB, and cost 140 KB for each idle one.
 pub fn websocket_config(hub: &SignalingHub) -> WebSocketConfig {
-    hub.limits().websocket_config()
+    hub.config().websocket_config()
 }
 
 /// A WebSocket that the app upgraded itself, best with [`websocket_config`], for [`SignalingHub::serve`].
 ///
 /// The hub counts its messages, and not the fragments that tungstenite puts them together of. In public prefer
-/// [`upgrade_as`], which counts those too.
+/// [`upgrade_with`], which counts those too.
 pub fn transport<S: AsyncRead + AsyncWrite + Unpin + Send>(
     socket: WebSocketStream<S>,
-) -> impl Transport<Fault = TransportError> + Unpin {
+) -> impl Transport<Err = TransportError> + Unpin {
     WebSocket::new(socket)
 }

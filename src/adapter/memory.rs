@@ -3,7 +3,7 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! let hub = sigver::SignalingHub::new();
-//! let mut alice = sigver::memory::open(&hub, "a key");
+//! let mut alice = sigver::memory::join(&hub, "a key");
 //! assert!(alice.ask(1, &[]).await);
 //! alice.close().await;
 //! # }
@@ -14,7 +14,7 @@ use futures::{SinkExt as _, StreamExt as _};
 
 use crate::protocol::{MemberId, Message};
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
-use crate::{Opening, SignalingHub};
+use crate::{JoinRequest, SignalingHub};
 
 pub use crate::transport::{ChannelTransport, pair};
 
@@ -25,7 +25,7 @@ const CAPACITY: usize = 16;
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub fn open(hub: &SignalingHub, opening: impl Into<Opening>) -> Client<ChannelTransport> {
+pub fn join(hub: &SignalingHub, opening: impl Into<JoinRequest>) -> Client<ChannelTransport> {
     let (there, here) = pair(CAPACITY);
     let (hub, opening) = (hub.clone(), opening.into());
     tokio::spawn(async move { hub.serve(there, opening).await });
@@ -64,7 +64,7 @@ impl<T: Transport + Unpin> Client<T> {
     /// Sends a frame of any kind, allowed or not. That the hub is gone does not matter here: [`Client::hear`] tells.
     pub async fn send(&mut self, frame: Frame) {
         // The peer of a closed socket learns of it by reading.
-        let _: Result<(), T::Fault> = self.transport.send(frame).await;
+        let _: Result<(), T::Err> = self.transport.send(frame).await;
     }
 
     /// Sends a message of any kind.
@@ -159,7 +159,7 @@ impl<T: Transport + Unpin> Client<T> {
     pub async fn close(mut self) {
         self.send(Frame::Close(None)).await;
         // A hub that is gone already is as good as one that answers.
-        let _: Result<(), T::Fault> = self.transport.close().await;
+        let _: Result<(), T::Err> = self.transport.close().await;
     }
 }
 

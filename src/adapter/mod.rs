@@ -5,10 +5,10 @@
 #[cfg(feature = "axum")]
 pub mod axum;
 #[cfg(feature = "hyper")]
+mod frame_limiter;
+#[cfg(feature = "hyper")]
 pub mod hyper;
 pub mod memory;
-#[cfg(feature = "hyper")]
-mod metered;
 #[cfg(feature = "hyper")]
 mod upgrade;
 #[cfg(feature = "warp")]

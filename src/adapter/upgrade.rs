@@ -13,43 +13,47 @@ use hyper_tungstenite::{WebSocketStream, is_upgrade_request};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use super::metered::Metered;
+use super::frame_limiter::Metered;
 use super::websocket::WebSocket;
-use crate::{Entrance, SignalingHub, Visitor};
+use crate::hub::CountGuard;
+use crate::{JoinRequest, Permit, Rejection, SignalingHub};
 
 /// Answers a request for a peer's socket. A handshake of who may come in gets its socket, served by a task of its own;
 /// anything else gets a status and a line that says what would be right.
-pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, visitor: Visitor) -> Response<Bytes> {
+pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: JoinRequest) -> Response<Bytes> {
     let response = match accept(&request) {
         Ok(response) => response.map(|()| Bytes::new()),
         Err(wrong) => return wrong.into_response(request.version()).map(Bytes::from_static),
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let asked = hub.admit(visitor.head(request.into_parts().0)).await;
-    if let Err(refusal) = &asked
-        && let Some(status) = refusal.http_status()
+    let asked = hub.admit(join.with_parts(request.into_parts().0)).await;
+    if let Err(rejection) = &asked
+        && let Some(status) = rejection.status()
     {
-        hub.refused(refusal);
-        let mut response = Response::new(Bytes::from(format!("{}\n", refusal.reason())));
-        *response.status_mut() = StatusCode::from_u16(status).expect("a refusal's status is one");
+        hub.record_rejection(rejection);
+        let mut response = Response::new(Bytes::from(format!("{}\n", rejection.reason())));
+        *response.status_mut() = StatusCode::from_u16(status).expect("a rejection's status is one");
         return response;
     }
-    tokio::spawn(serve(upgrade, hub.expect(asked), hub));
+    let connection = hub.count_connection();
+    tokio::spawn(serve(upgrade, asked, connection, hub));
     response
 }
 
-async fn serve(upgrade: OnUpgrade, entrance: Entrance, hub: SignalingHub) {
-    match timeout(hub.limits().upgrade_within, upgrade).await {
+async fn serve(upgrade: OnUpgrade, admitted: Result<Permit, Rejection>, connection: CountGuard, hub: SignalingHub) {
+    match timeout(hub.config().upgrade_timeout, upgrade).await {
         Ok(Ok(upgraded)) => {
-            let config = Some(hub.limits().websocket_config());
-            let socket = Metered::new(TokioIo::new(upgraded), hub.limits().messages_per_second);
+            let config = Some(hub.config().websocket_config());
+            let socket = Metered::new(TokioIo::new(upgraded), hub.config().messages_per_second);
             // Boxed, as it is over at once: its future is larger than all that comes after it.
             let stream = Box::pin(WebSocketStream::from_raw_socket(socket, Role::Server, config)).await;
             // The hub has logged how it ended.
-            let _ = hub.serve(WebSocket::metered(stream), entrance).await;
+            let served = hub.finish(WebSocket::metered(stream), admitted);
+            drop(connection);
+            let _ = served.await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "the peer went before its upgrade"),
-        Err(_) => hub.upgrade_timed_out(),
+        Err(_) => hub.record_upgrade_timeout(),
     }
 }
 

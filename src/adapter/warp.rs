@@ -45,14 +45,14 @@ use tungstenite_029::protocol::WebSocketConfig;
 use super::upgrade::upgrade;
 use super::websocket::classify;
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
-use crate::{Opening, SignalingHub, Visitor};
+use crate::{JoinRequest, SignalingHub};
 
 /// A filter that answers every request that reaches it, so put it behind a path.
 ///
 /// The key is what of the path the filters before it have not matched, `/signal/KEY`, or else in the query,
 /// `/signal?key=KEY`. A request that is no WebSocket handshake gets 426.
 pub fn filter(hub: SignalingHub) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone {
-    handshake().then(move |handshake: Handshake| handshake.answer(hub.clone()))
+    handshake().then(move |handshake: Handshake| handshake.upgrade(hub.clone()))
 }
 
 /// A filter that extracts the request of a peer, for an app that has something to add to it for its
@@ -60,16 +60,16 @@ pub fn filter(hub: SignalingHub) -> impl Filter<Extract = (impl Reply + use<>,),
 ///
 /// ```
 /// use sigver::warp::Handshake;
-/// use sigver::{Pass, Refusal, SignalingHub, Visitor};
+/// use sigver::{PeerInfo, Rejection, SignalingHub, JoinRequest};
 /// use warp::Filter as _;
 ///
 /// #[derive(Clone)]
 /// struct User(String);
 ///
 /// let hub = SignalingHub::builder()
-///     .admission(|visitor: Visitor| async move {
-///         let user = visitor.request().and_then(|head| head.extensions.get::<User>());
-///         user.map(|user| Pass::new().identity(&*user.0)).ok_or(Refusal::http(401, "log in first"))
+///     .admission(|request: JoinRequest| async move {
+///         let user = request.request().and_then(|head| head.extensions.get::<User>());
+///         user.map(|user| PeerInfo::new().identity(&*user.0)).ok_or(Rejection::http(401, "log in first"))
 ///     })
 ///     .build()?;
 /// let user = warp::header("x-user").map(User); // after all that makes sure of it
@@ -89,7 +89,7 @@ pub fn handshake() -> impl Filter<Extract = (Handshake,), Error = Infallible> + 
 #[derive(Debug)]
 pub struct Handshake {
     request: Request<()>,
-    visitor: Visitor,
+    join: JoinRequest,
 }
 
 impl Handshake {
@@ -110,13 +110,13 @@ impl Handshake {
         if let Some(on_upgrade) = on_upgrade {
             request.extensions_mut().insert(on_upgrade);
         }
-        let visitor = Visitor::from(Opening::from_url(tail.as_str(), Some(&query)));
-        Self { request, visitor: client.into_iter().fold(visitor, |visitor, client| visitor.address(client.ip())) }
+        let join = JoinRequest::from_url(tail.as_str(), Some(&query));
+        Self { request, join: client.into_iter().fold(join, |join, client| join.with_client_ip(client.ip())) }
     }
 
     /// Adds a value to the request's extensions.
     #[must_use]
-    pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+    pub fn with_extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.request.extensions_mut().insert(value);
         self
     }
@@ -125,26 +125,26 @@ impl Handshake {
     ///
     /// # Panics
     /// When polled outside of a tokio runtime.
-    pub fn answer(self, hub: SignalingHub) -> impl Future<Output = impl Reply + use<>> + Send + use<> {
-        upgrade(self.request, hub, self.visitor)
+    pub fn upgrade(self, hub: SignalingHub) -> impl Future<Output = impl Reply + use<>> + Send + use<> {
+        upgrade(self.request, hub, self.join)
     }
 }
 
-/// Sets the limits of a WebSocket that the app upgrades itself to those of the hub; warp's own let a peer send 64 MiB.
+/// Sets the config of a WebSocket that the app upgrades itself to those of the hub; warp's own let a peer send 64 MiB.
 /// `warp::ws` has no way to set the other buffers.
 pub fn configure(upgrade: Ws, hub: &SignalingHub) -> Ws {
     let write_buffer_size = WebSocketConfig::default().write_buffer_size;
     upgrade
-        .max_write_buffer_size(hub.limits().max_write_buffer_size(write_buffer_size))
-        .max_message_size(hub.limits().max_message_bytes)
-        .max_frame_size(hub.limits().max_message_bytes)
+        .max_write_buffer_size(hub.config().max_write_buffer_size(write_buffer_size))
+        .max_message_size(hub.config().max_message_bytes)
+        .max_frame_size(hub.config().max_message_bytes)
 }
 
 /// A WebSocket that the app upgraded itself, best after [`configure`], for [`SignalingHub::serve`].
 ///
 /// warp gives nobody the bytes that follow a broken frame, so nobody swallows them. A peer that goes on and on sending
 /// after such a frame may see its connection reset before it has read the close code.
-pub fn transport(socket: WebSocket) -> impl Transport<Fault = TransportError> + Unpin {
+pub fn transport(socket: WebSocket) -> impl Transport<Err = TransportError> + Unpin {
     socket
         .map(|message| message.map(Frame::from).map_err(classify))
         .sink_map_err(classify)

@@ -9,14 +9,14 @@ use hyper_tungstenite::tungstenite::protocol::{CloseFrame as WsCloseFrame, Messa
 use hyper_tungstenite::{WebSocketStream, tungstenite};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::metered::Metered;
-use crate::hub::Limits;
+use super::frame_limiter::Metered;
+use crate::hub::Config;
 use crate::transport::{CloseFrame, Frame, TransportError};
 
 /// How much is gathered before it is written without a flush. Larger than most batches, and what a burst leaves behind.
 const WRITE_BUFFER: usize = 16 * 1024;
 
-impl Limits {
+impl Config {
     /// tungstenite's own defaults cost 140 KB for each idle peer, allow messages of 64 MiB, and buffer without end.
     pub(super) fn websocket_config(&self) -> WebSocketConfig {
         WebSocketConfig::default()
@@ -82,13 +82,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
         let read = self.stream.poll_next_unpin(cx);
         if (self.is_flooded)(self.stream.get_ref()) {
             self.broken = true;
-            return Poll::Ready(Some(Err(TransportError::Flooded)));
+            return Poll::Ready(Some(Err(TransportError::TooManyFrames)));
         }
         match ready!(read) {
             Some(Ok(message)) => Poll::Ready(Some(Ok(message.into()))),
             Some(Err(error)) => {
                 let error = classify(error);
-                self.broken = !matches!(error, TransportError::Lost(_));
+                self.broken = !matches!(error, TransportError::ConnectionLost(_));
                 Poll::Ready(Some(Err(error)))
             }
             None => Poll::Ready(None),
@@ -151,12 +151,12 @@ pub(super) fn classify(error: impl Into<Box<dyn Error + Send + Sync>>) -> Transp
     macro_rules! meaning {
         ($tungstenite:ident, $error:expr) => {
             $error.downcast_ref::<$tungstenite::Error>().map(|error| match error {
-                $tungstenite::Error::Capacity(_) => TransportError::TooBig,
+                $tungstenite::Error::Capacity(_) => TransportError::MessageTooBig,
                 $tungstenite::Error::Protocol($tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
-                    TransportError::Lost
+                    TransportError::ConnectionLost
                 }
                 $tungstenite::Error::Protocol(_) | $tungstenite::Error::Utf8(_) => TransportError::Malformed,
-                _ => TransportError::Lost,
+                _ => TransportError::ConnectionLost,
             })
         };
     }
@@ -171,7 +171,7 @@ pub(super) fn classify(error: impl Into<Box<dyn Error + Send + Sync>>) -> Transp
         }
         cause = error_or_source.source();
     }
-    TransportError::Lost(error)
+    TransportError::ConnectionLost(error)
 }
 
 #[cfg(test)]
@@ -180,8 +180,8 @@ mod tests {
 
     #[test]
     fn the_buffers_are_those_of_the_limits() {
-        let limits = Limits { read_buffer_bytes: 1234, max_message_bytes: 5000, ..Limits::default() };
-        let config = limits.websocket_config();
+        let config = Config { read_buffer_bytes: 1234, max_message_bytes: 5000, ..Config::default() };
+        let config = config.websocket_config();
         assert_eq!(config.read_buffer_size, 1234);
         assert_eq!((config.max_message_size, config.max_frame_size), (Some(5000), Some(5000)));
         assert_eq!(config.write_buffer_size, WRITE_BUFFER);

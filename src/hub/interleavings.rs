@@ -11,7 +11,7 @@ use shuttle::{check_dfs, check_pct, check_random, thread};
 
 use super::*;
 use crate::protocol::{MemberId, Message, Request};
-use closing::Closing;
+use closing::Close;
 use outbox::Outbox;
 
 /// Goes through many orders of what is too long for all: at random, and with few changes of threads.
@@ -45,7 +45,7 @@ async fn closed(outbox: &Outbox) -> CloseCode {
 
 fn push(outbox: &Arc<Outbox>, frames: &'static [&'static str]) -> thread::JoinHandle<()> {
     let outbox = outbox.clone();
-    let push = move || frames.iter().for_each(|&frame| outbox.push(frame.into(), &Limits::default()));
+    let push = move || frames.iter().for_each(|&frame| outbox.push(frame.into(), &Config::default()));
     thread::spawn(push)
 }
 
@@ -70,9 +70,9 @@ fn a_close_is_heard_after_what_came_before_it_and_nothing_comes_after_it() {
         let outbox = Arc::new(Outbox::default());
         let closing = outbox.clone();
         let closes = thread::spawn(move || {
-            closing.push("before".into(), &Limits::default());
+            closing.push("before".into(), &Config::default());
             closing.close(CloseCode::GoingAway.into());
-            closing.push("after".into(), &Limits::default());
+            closing.push("after".into(), &Config::default());
         });
         let other = push(&outbox, &["other", "other"]);
         let (mut taken, closed) = block_on(take(&outbox, |_| false));
@@ -113,8 +113,8 @@ fn a_peer_whose_socket_takes_nothing_hears_that_it_has_missed_something() {
                 assert!(stalled.is_pending());
                 for _ in 0..2 {
                     let pushing = outbox.clone();
-                    let limits = Limits { outbox_messages: 1, ..Limits::default() };
-                    thread::spawn(move || pushing.push("one too many for two".into(), &limits));
+                    let config = Config { max_outbox_messages: 1, ..Config::default() };
+                    thread::spawn(move || pushing.push("one too many for two".into(), &config));
                 }
                 closed(&outbox).await
             });
@@ -157,17 +157,17 @@ fn what_comes_while_the_socket_takes_nothing_is_taken_afterwards() {
     );
 }
 
-fn seat(hub: &SignalingHub) -> Result<Box<Seat>, Closing> {
-    let (ticket, _) = hub.shared.check("key".into()).map_err(|refusal| refusal.closing)?;
-    Seat::take(&hub.shared, ticket)
+fn seat(hub: &SignalingHub) -> Result<Box<PeerGuard>, Close> {
+    let (permit, _) = hub.shared.check("key".into()).map_err(|rejection| rejection.closing)?;
+    PeerGuard::take(&hub.shared, permit)
 }
 
-fn connect(seat: &Seat, id: u32, members: &[u32]) {
+fn connect(seat: &PeerGuard, id: u32, members: &[u32]) {
     let members = members.iter().copied().map(MemberId).collect();
     seat.request(Request::Connect { id: MemberId(id), members }, Duration::ZERO);
 }
 
-fn say(seat: &Seat, data: &'static str) {
+fn say(seat: &PeerGuard, data: &'static str) {
     seat.request(Request::Content { recipient: 0, last: false, data: data.into() }, Duration::ZERO);
 }
 
@@ -198,7 +198,7 @@ fn peers_who_come_ask_say_and_go_leave_nothing_behind() {
             let answers = heard(&outbox).iter().filter(|message| matches!(message, Message::Connected(_))).count();
             assert!(answers == 2 || outbox.closed() == Some(CloseCode::BlockingMember), "{answers} answers");
         }
-        let Stats { peers, groups, links, .. } = hub.stats();
+        let HubStats { peers, groups, links, .. } = hub.stats();
         assert_eq!((peers, groups, links), (0, 0, 0));
     });
 }
@@ -275,7 +275,7 @@ fn what_comes_of_two_events_reaches_a_peer_in_their_order() {
 fn a_shutdown_closes_who_was_there_and_who_comes_meanwhile() {
     check_many(|| {
         let hub = SignalingHub::new();
-        let early = seat(&hub).expect("nobody is leaving yet");
+        let early = seat(&hub).expect("nobody is draining yet");
         let closing = hub.clone();
         let shutdown = thread::spawn(move || closing.close_all());
         let late = seat(&hub);
@@ -283,6 +283,6 @@ fn a_shutdown_closes_who_was_there_and_who_comes_meanwhile() {
         for seat in [Ok(early), late].into_iter().flatten() {
             assert_eq!(seat.outbox().closed(), Some(CloseCode::GoingAway));
         }
-        assert!(seat(&hub).is_err(), "the hub is leaving");
+        assert!(seat(&hub).is_err(), "the hub is draining");
     });
 }

@@ -67,5 +67,5 @@ impl Sink<Frame> for ChannelTransport {
 }
 
 fn lost(error: mpsc::SendError) -> TransportError {
-    TransportError::Lost(error.into())
+    TransportError::ConnectionLost(error.into())
 }

@@ -1,30 +1,30 @@
-//! How a socket fails.
+//! The errors of a transport.
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 
-/// Why a transport cannot go on.
+/// Why a transport can no longer receive or send.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The peer sent a message over the limit. It is closed with 1009.
-    #[error("a message over the limit")]
-    TooBig(#[source] Box<dyn Error + Send + Sync>),
-    /// The peer broke the framing, RFC 6455's for a WebSocket. It is closed with 1002.
-    #[error("a frame that breaks the framing")]
+    /// The peer sent a message over the limit. The hub closes it with 1009.
+    #[error("message too big")]
+    MessageTooBig(#[source] Box<dyn Error + Send + Sync>),
+    /// The peer sent a malformed frame, for a WebSocket as defined by RFC 6455. The hub closes it with 1002.
+    #[error("malformed frame")]
     Malformed(#[source] Box<dyn Error + Send + Sync>),
-    /// The peer sent more than anybody has to read. It is closed with 1008.
-    #[error("more frames than a peer may send")]
-    Flooded,
-    /// The socket is gone: there is nobody to send a close code to.
-    #[error("the socket is gone")]
-    Lost(#[source] Box<dyn Error + Send + Sync>),
+    /// The peer exceeded its frame rate. The hub closes it with 1008.
+    #[error("frame rate exceeded")]
+    TooManyFrames,
+    /// The connection failed. No close frame can be sent.
+    #[error("connection lost")]
+    ConnectionLost(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl From<io::Error> for TransportError {
     fn from(error: io::Error) -> Self {
-        Self::Lost(error.into())
+        Self::ConnectionLost(error.into())
     }
 }
 

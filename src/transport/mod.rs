@@ -17,7 +17,7 @@ pub use frame::{CloseFrame, Frame};
 ///
 /// - A message comes as one frame, whole and unfragmented.
 /// - Pings are answered below, as WebSocket libraries do; the hub ignores [`Frame::Ping`] and [`Frame::Pong`].
-/// - The stream ends, or fails with [`TransportError::Lost`], when the other end is gone. The hub reads nothing after
+/// - The stream ends, or fails with [`TransportError::ConnectionLost`], when the other end is gone. The hub reads nothing after
 ///   either. After another failure it sends a close frame, and reads on, and discards, until the end.
 /// - `poll_ready` holds back a sender that is faster than the socket, so that what is written is bounded.
 /// - `poll_close` says goodbye and gives the socket back. The hub waits for it, but not for long.
@@ -25,10 +25,10 @@ pub use frame::{CloseFrame, Frame};
 ///
 /// `examples/custom_transport.rs` has one over plain TCP.
 pub trait Transport:
-    Stream<Item = Result<Frame, <Self as Transport>::Fault>> + Sink<Frame, Error = <Self as Transport>::Fault> + Send
+    Stream<Item = Result<Frame, <Self as Transport>::Err>> + Sink<Frame, Error = <Self as Transport>::Err> + Send
 {
     /// What both directions fail with.
-    type Fault: Into<TransportError>;
+    type Err: Into<TransportError>;
 }
 
 impl<T, E> Transport for T
@@ -36,5 +36,5 @@ where
     T: Stream<Item = Result<Frame, E>> + Sink<Frame, Error = E> + Send,
     E: Into<TransportError>,
 {
-    type Fault = E;
+    type Err = E;
 }

@@ -88,7 +88,7 @@ async fn metrics_are_in_the_form_of_prometheus() {
         "sigver_links 2",
         "sigver_joins_total{answer=\"admitted\"} 1",
         "sigver_joins_total{answer=\"bound\"} 2",
-        "sigver_turned_away_total{guard=\"max_peers\"} 1",
+        "sigver_turned_away_total{cause=\"max_peers\"} 1",
         "sigver_closes_total{code=\"1013\"} 1",
         "sigver_reducer_seconds_count 3",
     ] {

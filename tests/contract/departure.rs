@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sigver::protocol::{CloseCode, GroupKey};
-use sigver::{SignalingHub, Stats};
+use sigver::{SignalingHub, HubStats};
 use tokio::time::Instant;
 
 use crate::door::{Door, Kind, Knock, Peer};
@@ -50,21 +50,21 @@ async fn shutdown_closes_everybody_with_1001(kind: Kind) {
     let door = kind.mount(hub.clone()).await;
     let mut here = peers(&*door, &["K", "K", "K", "another"]).await;
     tokio::join!(hub.shutdown(), closed(&mut here, 1001));
-    let Stats { peers, groups, links, .. } = hub.stats();
+    let HubStats { peers, groups, links, .. } = hub.stats();
     assert_eq!((peers, groups, links), (0, 0, 0));
-    assert_eq!(door.refused(Knock::at("K")).await, kind.refusal(503, 1001));
+    assert_eq!(door.refused(Knock::at("K")).await, kind.rejection(503, 1001));
 }
 
 async fn a_drain_closes_everybody_with_1001_and_refuses_who_comes(kind: Kind) {
     let hub = SignalingHub::new();
     let door = kind.mount(hub.clone()).await;
     let mut here = peers(&*door, &["K", "K", "K", "another"]).await;
-    assert!(!hub.is_leaving());
+    assert!(!hub.is_draining());
     let late = async {
-        while !hub.is_leaving() {
+        while !hub.is_draining() {
             tokio::task::yield_now().await;
         }
-        assert_eq!(door.refused(Knock::at("K")).await, kind.refusal(503, 1001));
+        assert_eq!(door.refused(Knock::at("K")).await, kind.rejection(503, 1001));
     };
     let (left, (), ()) = tokio::join!(hub.drain(Duration::from_millis(1500)), closed(&mut here, 1001), late);
     assert_eq!(left, 0);
@@ -73,7 +73,7 @@ async fn a_drain_closes_everybody_with_1001_and_refuses_who_comes(kind: Kind) {
 
 async fn a_drain_spreads_the_closes_over_its_time(kind: Kind) {
     let within = Duration::from_millis(1400);
-    let hub = SignalingHub::builder().close_within(Duration::from_millis(400)).build().expect("sound limits");
+    let hub = SignalingHub::builder().close_timeout(Duration::from_millis(400)).build().expect("sound limits");
     let door = kind.mount(hub.clone()).await;
     let mut here = peers(&*door, &["A", "B", "C", "D", "E"]).await;
     let start = Instant::now();
@@ -94,7 +94,7 @@ async fn a_drain_spreads_the_closes_over_its_time(kind: Kind) {
 
 async fn a_drain_ends_with_its_time_and_says_who_is_left(kind: Kind) {
     let limit = Duration::from_secs(3000);
-    let hub = SignalingHub::builder().close_within(limit).build().expect("sound limits");
+    let hub = SignalingHub::builder().close_timeout(limit).build().expect("sound limits");
     let door = kind.mount(hub.clone()).await;
     // It never reads, so it never answers the close.
     let _deaf = peers(&*door, &["K"]).await;
@@ -131,7 +131,7 @@ async fn groups_are_closed_by_their_keys(kind: Kind) {
     let hub = SignalingHub::new();
     let door = kind.mount(hub.clone()).await;
     let mut here = peers(&*door, &["exam/1", "exam/2", "exam/2", "lesson/1"]).await;
-    assert_eq!(hub.close_where(|key| key.as_str().starts_with("exam/"), BANNED), 3);
+    assert_eq!(hub.close_groups_where(|key| key.as_str().starts_with("exam/"), BANNED), 3);
     closed(&mut here[..3], 4001).await;
     assert!(here[3].ask(3, &[]).await);
 }

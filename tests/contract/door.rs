@@ -19,7 +19,7 @@ use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use sigver::memory::Client;
-use sigver::{Frame, Opening, SignalingHub, Transport, TransportError, Visitor};
+use sigver::{Frame, JoinRequest, SignalingHub, Transport, TransportError, JoinRequest};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -43,7 +43,7 @@ pub(crate) async fn in_time(kind: Kind, test: impl Future<Output = ()>) {
 
 /// A peer, whatever it came in by.
 pub(crate) type Peer = Client<Pin<Box<AnyTransport>>>;
-type AnyTransport = dyn Transport<Fault = TransportError, Error = TransportError, Item = Result<Frame, TransportError>>;
+type AnyTransport = dyn Transport<Err = TransportError, Error = TransportError, Item = Result<Frame, TransportError>>;
 
 /// A byte stream to a server.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -132,7 +132,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// How who gets this status is refused here: by this code where the handshake is not the hub's.
-    pub(crate) fn refusal(self, status: u16, code: u16) -> Refused {
+    pub(crate) fn rejection(self, status: u16, code: u16) -> Refused {
         match self {
             Self::Hyper | Self::Axum | Self::Warp | Self::StandAlone | Self::StandAloneTls => Refused::Http(status),
             Self::Memory | Self::AppHyper | Self::AppAxum | Self::AppWarp => Refused::Closed(code),
@@ -171,9 +171,9 @@ impl Kind {
             }
             Self::AppAxum => {
                 let signal = async move |upgrade: WebSocketUpgrade, client: ConnectInfo<SocketAddr>, head: Parts| {
-                    let visitor = visitor(client.0, head);
+                    let request = request(client.0, head);
                     sigver::axum::configure(upgrade, &hub).on_upgrade(async move |socket| {
-                        hub.serve(sigver::axum::transport(socket), visitor).await;
+                        hub.serve(sigver::axum::transport(socket), request).await;
                     })
                 };
                 let app = axum::Router::new().fallback(signal);
@@ -188,9 +188,9 @@ impl Kind {
                         let (mut head, ()) = Request::new(()).into_parts();
                         head.uri = format!("{}?{query}", path.as_str()).trim_end_matches('?').parse().expect("a URI");
                         head.headers = headers;
-                        let (hub, visitor) = (hub.clone(), visitor(client.expect("over TCP"), head));
+                        let (hub, request) = (hub.clone(), request(client.expect("over TCP"), head));
                         sigver::warp::configure(upgrade, &hub).on_upgrade(async move |socket| {
-                            hub.serve(sigver::warp::transport(socket), visitor).await;
+                            hub.serve(sigver::warp::transport(socket), request).await;
                         })
                     },
                 );
@@ -204,10 +204,10 @@ impl Kind {
                         let config = Some(sigver::hyper::websocket_config(&hub));
                         let upgrade = hyper_tungstenite::upgrade(&mut request, config);
                         let (response, socket) = upgrade.expect("the contract opens WebSockets here");
-                        let visitor = visitor(client, request.into_parts().0);
+                        let request = request(client, request.into_parts().0);
                         tokio::spawn(async move {
                             if let Ok(socket) = socket.await {
-                                hub.serve(sigver::hyper::transport(socket), visitor).await;
+                                hub.serve(sigver::hyper::transport(socket), request).await;
                             }
                         });
                         ready(Ok::<_, Infallible>(response))
@@ -222,10 +222,10 @@ impl Kind {
 }
 
 /// Who asks for a socket of the app's own upgrading.
-fn visitor(client: SocketAddr, head: Parts) -> Visitor {
+fn request(client: SocketAddr, head: Parts) -> JoinRequest {
     let tail = head.uri.path().strip_prefix("/signal").expect("the contract stays below the mount");
-    let opening = Opening::from_url(tail.strip_prefix('/').unwrap_or(tail), head.uri.query());
-    Visitor::from(opening).address(client.ip()).head(head)
+    let opening = JoinRequest::from_url(tail.strip_prefix('/').unwrap_or(tail), head.uri.query());
+    JoinRequest::from(opening).address(client.ip()).head(head)
 }
 
 async fn serve_hyper<S>(listener: TcpListener, service: impl Fn(SocketAddr) -> S) -> Infallible
@@ -249,14 +249,14 @@ struct Memory(SignalingHub);
 impl Door for Memory {
     async fn knock(&self, knock: Knock) -> Result<Peer, u16> {
         let (key, query) = knock.tail.split_once('?').map_or((&*knock.tail, None), |(key, query)| (key, Some(query)));
-        let opening = Opening::from_url(key, query);
+        let opening = JoinRequest::from_url(key, query);
         // A key that is in no URL can be said in memory all the same.
         let tail = format!("?{}", query.unwrap_or_default());
         let head = Knock { tail, ..knock.clone() }.request("ws://localhost/").into_parts().0;
-        let visitor = Visitor::from(opening).address([127, 0, 0, 1].into()).head(head);
+        let request = JoinRequest::from(opening).address([127, 0, 0, 1].into()).head(head);
         let (there, here) = sigver::memory::pair(16);
         let hub = self.0.clone();
-        tokio::spawn(async move { hub.serve(there, visitor).await });
+        tokio::spawn(async move { hub.serve(there, request).await });
         Ok(Client::new(Box::pin(here)))
     }
 

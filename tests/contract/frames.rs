@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sigver::{Guard, SignalingHub};
+use sigver::{Cause, SignalingHub};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::door::{Door, Kind};
@@ -75,7 +75,7 @@ async fn a_frame_that_breaks_rfc_6455_is_1002(kind: Kind) {
 }
 
 async fn after_a_broken_frame_the_peer_sees_the_end_and_need_not_wait(kind: Kind) {
-    let builder = SignalingHub::builder().close_within(Duration::from_secs(3600));
+    let builder = SignalingHub::builder().close_timeout(Duration::from_secs(3600));
     let door = kind.mount(builder.build().expect("sound limits")).await;
     // `frames` returns when the server has hung up.
     let answer = frames(&*door, &[0x83, 0x80, 0, 0, 0, 0]).await;
@@ -102,7 +102,7 @@ async fn fragments_are_counted_too_and_too_many_are_1008(kind: Kind) {
     flood.extend([0x00, 0x80, 0, 0, 0, 0].repeat(20_000));
     let answer = frames(&*door, &flood).await;
     assert_eq!((answer[0], &answer[2..4]), (0x88, &1008_u16.to_be_bytes()[..]), "{answer:?}");
-    assert_eq!(hub.stats().turned_away.by(Guard::MessagesPerSecond), 1);
+    assert_eq!(hub.stats().turned_away.by(Cause::MessagesPerSecond), 1);
     // As many as may be are one message.
     let mut fair = vec![0x02, 0x80, 0, 0, 0, 0];
     fair.extend([0x00, 0x80, 0, 0, 0, 0].repeat(900));

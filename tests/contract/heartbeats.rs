@@ -23,7 +23,7 @@ crate::over! {
 /// In memory the default: there it costs nothing to wait. Over TCP the same in a hurry.
 fn hub(kind: Kind) -> SignalingHub {
     let every = if kind == Kind::Memory { Duration::from_secs(5) } else { Duration::from_millis(150) };
-    SignalingHub::builder().heartbeat(every).build().expect("a heartbeat of at most 5 s")
+    SignalingHub::builder().heartbeat_interval(every).build().expect("a heartbeat of at most 5 s")
 }
 
 /// What comes until the close, and its code.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sigver::memory::Heard;
 use sigver::protocol::Message;
-use sigver::{Guard, HubBuilder, SignalingHub};
+use sigver::{Cause, HubBuilder, SignalingHub};
 
 use tokio::time::Instant;
 
@@ -36,7 +36,7 @@ async fn linked(door: &dyn Door) -> (Peer, Peer, u32) {
 
 async fn a_peer_that_never_connects_is_1008(kind: Kind) {
     let limit = if kind == Kind::Memory { Duration::from_secs(60) } else { Duration::from_millis(100) };
-    let door = kind.mount(build(SignalingHub::builder().connect_within(limit))).await;
+    let door = kind.mount(build(SignalingHub::builder().first_connect_timeout(limit))).await;
     let mut silent = door.open("K").await;
     let mut heartbeats = 0;
     loop {
@@ -58,10 +58,10 @@ async fn a_peer_that_never_connects_is_1008(kind: Kind) {
 }
 
 async fn a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it(kind: Kind) {
-    let builder = || SignalingHub::builder().write_within(Duration::from_secs(3600));
-    for (builder, guard) in [
-        (builder().outbox_messages(16), Guard::OutboxMessages),
-        (builder().outbox_messages(10_000).outbox_bytes(1_000_000), Guard::OutboxBytes),
+    let builder = || SignalingHub::builder().outbox_timeout(Duration::from_secs(3600));
+    for (builder, cause) in [
+        (builder().max_outbox_messages(16), Cause::MaxOutboxMessages),
+        (builder().max_outbox_messages(10_000).max_outbox_bytes(1_000_000), Cause::MaxOutboxBytes),
     ] {
         let hub = build(builder);
         let door = kind.mount(hub.clone()).await;
@@ -82,7 +82,7 @@ async fn a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it(kind: Kind)
                 other => panic!("expected an answer or the end of the link, but heard {other:?}"),
             }
         }
-        assert_eq!(hub.stats().turned_away.by(guard), 1);
+        assert_eq!(hub.stats().turned_away.by(cause), 1);
         if kind == Kind::Memory {
             let mut heard = 0;
             while let Heard::Message(_) = deaf.hear().await {
@@ -95,7 +95,7 @@ async fn a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it(kind: Kind)
 
 async fn a_socket_that_takes_nothing_is_closed(kind: Kind) {
     let limit = if kind == Kind::Memory { Duration::from_secs(10) } else { Duration::from_millis(200) };
-    let builder = SignalingHub::builder().outbox_messages(10_000).outbox_bytes(1 << 30).write_within(limit);
+    let builder = SignalingHub::builder().max_outbox_messages(10_000).max_outbox_bytes(1 << 30).outbox_timeout(limit);
     let hub = build(builder);
     let door = kind.mount(hub.clone()).await;
     let (mut member, _deaf, link) = linked(&*door).await;
@@ -108,7 +108,7 @@ async fn a_socket_that_takes_nothing_is_closed(kind: Kind) {
 }
 
 async fn a_closed_peer_that_does_not_answer_is_dropped(kind: Kind) {
-    let hub = build(SignalingHub::builder().close_within(Duration::from_millis(100)));
+    let hub = build(SignalingHub::builder().close_timeout(Duration::from_millis(100)));
     let door = kind.mount(hub.clone()).await;
     // It never reads, so it never answers the close.
     let mut deaf = door.open("K").await;
@@ -140,7 +140,7 @@ async fn a_group_over_its_limit_is_1013(kind: Kind) {
 }
 
 async fn too_many_members_named_are_1008(kind: Kind) {
-    let door = kind.mount(build(SignalingHub::builder().max_members_named(3))).await;
+    let door = kind.mount(build(SignalingHub::builder().max_members_per_connect(3))).await;
     let mut peer = door.open("K").await;
     assert!(peer.ask(1, &[1, 2, 3]).await);
     peer.connect(1, &[1, 2, 3, 4]).await;
@@ -157,7 +157,7 @@ async fn a_smaller_message_limit_is_kept(kind: Kind) {
 
 async fn a_member_is_not_put_out_before_its_minimum_stay(kind: Kind) {
     for (stay, answer) in [(Duration::from_secs(3600), false), (Duration::from_nanos(1), true)] {
-        let door = kind.mount(build(SignalingHub::builder().min_stay(stay))).await;
+        let door = kind.mount(build(SignalingHub::builder().eviction_min_age(stay))).await;
         let [mut member, mut joiner] = [door.open("K").await, door.open("K").await];
         assert!(member.ask(1, &[]).await);
         assert!(!joiner.ask(2, &[]).await);
@@ -177,7 +177,7 @@ async fn one_message_too_many_in_a_second_is_1008(kind: Kind) {
     }
     assert_eq!(flood.closed().await, 1008);
     assert!(calm.ask(1, &[]).await);
-    assert_eq!(hub.stats().turned_away.by(Guard::MessagesPerSecond), 1);
+    assert_eq!(hub.stats().turned_away.by(Cause::MessagesPerSecond), 1);
 }
 
 async fn one_byte_too_many_in_a_second_is_1008(kind: Kind) {
@@ -188,7 +188,7 @@ async fn one_byte_too_many_in_a_second_is_1008(kind: Kind) {
         flood.content(0, vec![0; 30_000]).await;
     }
     assert_eq!(flood.closed().await, 1008);
-    assert_eq!(hub.stats().turned_away.by(Guard::BytesPerSecond), 1);
+    assert_eq!(hub.stats().turned_away.by(Cause::BytesPerSecond), 1);
 }
 
 async fn one_connect_too_many_in_a_second_is_1008(kind: Kind) {
@@ -209,7 +209,7 @@ async fn one_connect_too_many_in_a_second_is_1008(kind: Kind) {
         assert!(answers < 5000, "nobody is refused");
     }
     assert!(answers >= 50, "{answers}");
-    assert_eq!(hub.stats().turned_away.by(Guard::ConnectsPerSecond), 1);
+    assert_eq!(hub.stats().turned_away.by(Cause::ConnectsPerSecond), 1);
 }
 
 pub(crate) fn build(builder: HubBuilder) -> SignalingHub {

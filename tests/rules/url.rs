@@ -1,6 +1,6 @@
 //! An opening has its key from the path or else the query, and only the query says whether a peer is favored.
 
-use sigver::Opening;
+use sigver::JoinRequest;
 use sigver::protocol::GroupKey;
 
 use super::key::{escaped, unescaped};
@@ -9,7 +9,7 @@ use super::key::{escaped, unescaped};
 pub(crate) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (tail, query) = text.split_once('?').map_or((text, None), |(tail, query)| (tail, Some(query)));
-    let opening = Opening::from_url(tail, query);
+    let opening = JoinRequest::from_url(tail, query);
 
     let parameters: Vec<_> = query
         .unwrap_or_default()
@@ -20,16 +20,16 @@ pub(crate) fn check(bytes: &[u8]) {
     let favored = parameters.iter().any(|(name, _)| name == b"favored");
     let asked = parameters.iter().find(|(name, _)| name == b"key").map(|(_, value)| value.replace('+', "%20"));
     let key = if tail.is_empty() { asked.unwrap_or_default() } else { tail.to_owned() };
-    assert_eq!(opening, Opening::from_url(&key, None).favored(favored));
+    assert_eq!(opening, JoinRequest::from_url(&key, None).favored(favored));
     if let Ok(key) = GroupKey::from_escaped(&key) {
-        assert_eq!(opening, Opening::from(key).favored(favored));
+        assert_eq!(opening, JoinRequest::from(key).favored(favored));
     }
 
     if let Ok(key) = GroupKey::new(text) {
-        let expected = Opening::from(key);
+        let expected = JoinRequest::from(key);
         let escaped = escaped(text);
-        assert_eq!(Opening::from_url(&escaped, None), expected);
-        assert_eq!(Opening::from_url("", Some(&format!("x=1&key={escaped}&key=2"))), expected);
-        assert_eq!(Opening::from_url(&escaped, Some("key=2&favored")), expected.favored(true));
+        assert_eq!(JoinRequest::from_url(&escaped, None), expected);
+        assert_eq!(JoinRequest::from_url("", Some(&format!("x=1&key={escaped}&key=2"))), expected);
+        assert_eq!(JoinRequest::from_url(&escaped, Some("key=2&favored")), expected.favored(true));
     }
 }

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use sigver::protocol::GroupKey;
-use sigver::{Guard, PeerSnapshot, SignalingHub};
+use sigver::{Cause, PeerSnapshot, SignalingHub};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -106,14 +106,14 @@ impl Admin {
                 response
             }
             "/healthz" => text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.hub.is_leaving() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            "/readyz" if self.hub.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             "/readyz" => text(StatusCode::OK, "ready\n"),
             "/metrics" => content("text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
             "/status" => json(&Status::of(&self.hub)),
             path => match path.strip_prefix("/groups/").and_then(|hash| self.key_of(hash)) {
                 Some(key) => {
-                    let mut peers = self.hub.group(&key);
-                    peers.sort_unstable_by_key(|peer| peer.peer);
+                    let mut peers = self.hub.peers(key.as_str());
+                    peers.sort_unstable_by_key(|peer| peer.id);
                     json(&peers.iter().take(PEERS_SHOWN).map(Peer::of).collect::<Vec<_>>())
                 }
                 None => {
@@ -136,7 +136,7 @@ impl Admin {
 
     fn key_of(&self, hash: &str) -> Option<GroupKey> {
         let hash = u64::from_str_radix(hash, 16).ok()?;
-        self.hub.groups().into_iter().find(|group| group.hash == hash).map(|group| group.key)
+        self.hub.groups().into_iter().find(|group| group.key_hash == hash).map(|group| group.key)
     }
 }
 
@@ -144,13 +144,13 @@ impl Admin {
 #[derive(Serialize)]
 struct Status {
     version: &'static str,
-    leaving: bool,
+    draining: bool,
     peers: usize,
     groups: usize,
     links: usize,
-    relayed: u64,
-    turned_away: Vec<(&'static str, u64)>,
-    largest: Vec<GroupStatus>,
+    relayed_messages: u64,
+    rejections: Vec<(&'static str, u64)>,
+    largest_groups: Vec<GroupStatus>,
 }
 
 #[derive(Serialize)]
@@ -163,39 +163,39 @@ struct GroupStatus {
 
 #[derive(Serialize)]
 struct Peer {
-    peer: u64,
+    id: u64,
     identity: Option<String>,
-    address: Option<String>,
-    seconds: u64,
-    member: Option<u32>,
+    client_ip: Option<String>,
+    age_seconds: u64,
+    member_id: Option<u32>,
     is_bound: bool,
     joiners: usize,
-    waiting_messages: usize,
-    waiting_bytes: usize,
+    queued_messages: usize,
+    queued_bytes: usize,
 }
 
 impl Status {
     fn of(hub: &SignalingHub) -> Self {
         let stats = hub.stats();
         let mut groups = hub.groups();
-        groups.sort_unstable_by_key(|group| (std::cmp::Reverse(group.peers), group.hash));
+        groups.sort_unstable_by_key(|group| (std::cmp::Reverse(group.peers), group.key_hash));
         groups.truncate(GROUPS_SHOWN);
-        let turned_away = Guard::ALL.iter().map(|&guard| (guard.name(), stats.turned_away.by(guard)));
+        let rejections = Cause::ALL.iter().map(|&cause| (cause.as_str(), stats.rejections.get(cause)));
         let group = |group: &sigver::GroupSnapshot| GroupStatus {
-            hash: format!("{:016x}", group.hash),
+            hash: format!("{:016x}", group.key_hash),
             peers: group.peers,
             members: group.members,
             links: group.links,
         };
         Self {
             version: env!("CARGO_PKG_VERSION"),
-            leaving: hub.is_leaving(),
+            draining: hub.is_draining(),
             peers: stats.peers,
             groups: stats.groups,
             links: stats.links,
-            relayed: stats.relayed,
-            turned_away: turned_away.filter(|(_, count)| *count > 0).collect(),
-            largest: groups.iter().map(group).collect(),
+            relayed_messages: stats.relayed_messages,
+            rejections: rejections.filter(|(_, count)| *count > 0).collect(),
+            largest_groups: groups.iter().map(group).collect(),
         }
     }
 }
@@ -203,15 +203,15 @@ impl Status {
 impl Peer {
     fn of(peer: &PeerSnapshot) -> Self {
         Self {
-            peer: peer.peer.0,
+            id: peer.id.0,
             identity: peer.identity.as_deref().map(str::to_owned),
-            address: peer.address.map(|address| address.to_string()),
-            seconds: peer.age.as_secs(),
-            member: peer.member.map(|id| id.0),
+            client_ip: peer.client_ip.map(|ip| ip.to_string()),
+            age_seconds: peer.age.as_secs(),
+            member_id: peer.member_id.map(|id| id.0),
             is_bound: peer.is_bound,
             joiners: peer.joiners,
-            waiting_messages: peer.waiting_messages,
-            waiting_bytes: peer.waiting_bytes,
+            queued_messages: peer.queued_messages,
+            queued_bytes: peer.queued_bytes,
         }
     }
 }

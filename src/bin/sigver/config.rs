@@ -35,7 +35,7 @@ impl Config {
             let admin = Admin::new(&address, hub.clone(), metrics);
             (address, admin)
         });
-        let Time(drain) = settings.drain.expect("it has a default");
+        let Time(drain) = settings.drain_timeout.expect("it has a default");
         if drain > LONGEST_DRAIN {
             return Err(ConfigError::Drain(Time(drain)));
         }
@@ -74,16 +74,16 @@ pub(crate) fn print(settings: Settings) -> Result<String, ConfigError> {
 
 /// Who may come in.
 fn guards(settings: &Settings, mut builder: HubBuilder) -> Result<HubBuilder, ConfigError> {
-    let without = settings.without_origin.unwrap_or(false);
-    match &settings.origins {
+    let without = settings.allow_missing_origin.unwrap_or(false);
+    match &settings.allowed_origins {
         Some(origins) if origins.is_empty() && !without => return Err(ConfigError::NoOrigins),
-        Some(origins) => builder = builder.origins(origins).without_origin(without),
-        None if without => return Err(ConfigError::Half { given: "--without-origin", missing: "--origin" }),
+        Some(origins) => builder = builder.allowed_origins(origins).allow_missing_origin(without),
+        None if without => return Err(ConfigError::Half { given: "--allow-missing-origin", missing: "--allowed-origin" }),
         None => {}
     }
-    match (settings.trusted_proxies.as_deref().unwrap_or_default(), settings.proxy_header) {
+    match (settings.trusted_proxies.as_deref().unwrap_or_default(), settings.client_ip_header) {
         ([], None) => {}
-        ([], Some(_)) => return Err(ConfigError::Half { given: "--proxy-header", missing: "--trusted-proxy" }),
+        ([], Some(_)) => return Err(ConfigError::Half { given: "--client-ip-header", missing: "--trusted-proxy" }),
         (_, None) => return Err(ConfigError::NoProxyHeader),
         (proxies, Some(header)) => builder = builder.trusted_proxies(header.into(), proxies),
     }
@@ -106,10 +106,10 @@ pub(crate) enum ConfigError {
     Unprintable(#[from] toml::ser::Error),
     #[error("{given} is given without {missing}")]
     Half { given: &'static str, missing: &'static str },
-    #[error("origins is empty, so nobody could come in; without it pages of all origins can")]
+    #[error("allowed_origins is empty, so nobody could come in; without it pages of all origins can")]
     NoOrigins,
     #[error(
-        "--trusted-proxy is given without --proxy-header; it has to be x-forwarded-for or forwarded, the one that the \
+        "--trusted-proxy is given without --client-ip-header; it has to be x-forwarded-for or forwarded, the one that the \
         proxies write"
     )]
     NoProxyHeader,
@@ -117,7 +117,7 @@ pub(crate) enum ConfigError {
     SecretCount(usize),
     #[error("cannot use the secret in {origin}: {error}")]
     Secret { origin: String, error: sigver::ConfigError },
-    #[error("drain is {0}; it has to be at most a day")]
+    #[error("drain_timeout is {0}; it has to be at most a day")]
     Drain(Time),
     #[error(transparent)]
     Limit(#[from] sigver::ConfigError),

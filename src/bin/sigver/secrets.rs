@@ -29,7 +29,7 @@ pub(crate) fn signed_keys(files: Option<&[PathBuf]>) -> Result<Option<SignedKeys
     let Some(Secret { origin, bytes }) = secrets.next() else { return Ok(None) };
     let mut keys = SignedKeys::new(bytes).map_err(|error| ConfigError::Secret { origin, error })?;
     if let Some(Secret { origin, bytes }) = secrets.next() {
-        keys = keys.also(bytes).map_err(|error| ConfigError::Secret { origin, error })?;
+        keys = keys.with_secondary_secret(bytes).map_err(|error| ConfigError::Secret { origin, error })?;
     }
     Ok(Some(keys))
 }

@@ -88,7 +88,7 @@ async fn serve_all(listener: &TcpListener, service: &Service, tls: Option<watch:
     loop {
         let (socket, peer) = accept(listener).await;
         let tls = tls.as_ref().map(|tls| tls.borrow().clone());
-        tokio::spawn(connection(socket, peer, tls, service.client(peer)));
+        tokio::spawn(connection(socket, peer, tls, service.with_client_addr(peer)));
     }
 }
 

@@ -43,11 +43,11 @@ limits! {
     /// Peers with one key
     max_peers_per_group: usize = 10_000;
     /// Peers from one address, or one IPv6 network of 64 bits
-    max_peers_per_address: usize = 1000;
+    max_peers_per_ip: usize = 1000;
     /// Keys that have a peer
     max_groups: usize = 100_000;
     /// New peers from one address in a second
-    opens_per_second: u32 = 200;
+    joins_per_second_per_ip: u32 = 200;
     /// Messages from one peer in a second
     messages_per_second: u32 = 20_000;
     /// Bytes from one peer in a second
@@ -55,33 +55,33 @@ limits! {
     /// How often one peer may ask to be admitted in a second
     connects_per_second: u32 = 1000;
     /// How often each peer is sent a heartbeat, 5s at most
-    heartbeat: Time = Time::seconds(5);
+    heartbeat_interval: Time = Time::seconds(5);
     /// Heartbeats in a row that a peer may leave unanswered, the last of which closes it
-    missed_heartbeats: u32 = 3;
+    max_missed_heartbeats: u32 = 3;
     /// How long a peer may wait with its first `connect`
-    connect_within: Time = Time::seconds(60);
+    first_connect_timeout: Time = Time::seconds(60);
     /// How long a peer's socket may take nothing of what waits for it
-    write_within: Time = Time::seconds(10);
+    outbox_timeout: Time = Time::seconds(10);
     /// How long a closed peer has for its part of the goodbye
-    close_within: Time = Time::seconds(1);
+    close_timeout: Time = Time::seconds(1);
     /// How long a connection has to become a WebSocket once its handshake was accepted
-    upgrade_within: Time = Time::seconds(10);
+    upgrade_timeout: Time = Time::seconds(10);
     /// How long the check of a signed key may take
-    admission_within: Time = Time::seconds(5);
+    admission_timeout: Time = Time::seconds(5);
     /// How long the only member of a group has to have been one before it can be put out for blocking
-    min_stay: Time = Time::seconds(0);
+    eviction_min_age: Time = Time::seconds(0);
     /// The longest message of a peer
     max_message_bytes: Bytes<usize> = Bytes::new(64 << 10);
     /// Members that one `connect` may name
-    max_members_named: usize = 4096;
+    max_members_per_connect: usize = 4096;
     /// Messages that may wait for a peer whose socket takes no more
-    outbox_messages: usize = 256;
+    max_outbox_messages: usize = 256;
     /// Bytes that may wait for one peer
-    outbox_bytes: Bytes<usize> = Bytes::new(1 << 20);
+    max_outbox_bytes: Bytes<usize> = Bytes::new(1 << 20);
     /// The read buffer of each WebSocket
     read_buffer_bytes: Bytes<usize> = Bytes::new(4096);
     /// Events that may wait for a reader
-    kept_events: usize = 1024;
+    event_capacity: usize = 1024;
 }
 
 #[cfg(test)]

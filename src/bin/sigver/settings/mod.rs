@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args as _, Command, ValueEnum};
 use serde::{Deserialize, Serialize};
-use sigver::ProxyHeader;
+use sigver::ClientIpHeader;
 
 pub(crate) use file::parse;
 pub(crate) use limits::Limits;
@@ -37,14 +37,14 @@ pub(crate) struct Settings {
     pub(crate) ca: Option<PathBuf>,
     /// How long SIGTERM takes to close all peers, one after the other
     #[arg(long, value_name = "TIME")]
-    pub(crate) drain: Option<Time>,
+    pub(crate) drain_timeout: Option<Time>,
     /// Also serve metrics, health and a page for the operator there, without TLS or login: keep it to yourself
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) admin: Option<String>,
 
     /// Let in pages of this origin only: https://HOST, or https://*.HOST for all names below; may be repeated
-    #[arg(long = "origin", value_name = "ORIGIN", value_delimiter = ',', help_heading = GUARDS)]
-    pub(crate) origins: Option<Vec<String>>,
+    #[arg(long = "allowed-origin", value_name = "ORIGIN", value_delimiter = ',', help_heading = GUARDS)]
+    pub(crate) allowed_origins: Option<Vec<String>>,
     /// Beside pages of those origins, let in requests without an Origin
     #[arg(
         long,
@@ -54,13 +54,13 @@ pub(crate) struct Settings {
         default_missing_value = "true",
         help_heading = GUARDS,
     )]
-    pub(crate) without_origin: Option<bool>,
+    pub(crate) allow_missing_origin: Option<bool>,
     /// Believe this proxy, or network of proxies, where a peer comes from; may be repeated
     #[arg(long = "trusted-proxy", value_name = "NET", value_delimiter = ',', help_heading = GUARDS)]
     pub(crate) trusted_proxies: Option<Vec<String>>,
     /// The header in which the trusted proxies say it
     #[arg(long, value_name = "HEADER", help_heading = GUARDS)]
-    pub(crate) proxy_header: Option<Header>,
+    pub(crate) client_ip_header: Option<Header>,
     /// Let in signed keys only, by the secret in this file, or by that in SIGVER_SIGNED_KEYS_SECRET; may be repeated
     /// once, for a secret that is taken too
     #[arg(long = "signed-keys-secret-file", value_name = "FILE", value_delimiter = ',', help_heading = GUARDS)]
@@ -74,7 +74,7 @@ pub(crate) struct Settings {
 
 const GUARDS: &str = "Who may come in";
 
-/// [`ProxyHeader`], with its name.
+/// [`ClientIpHeader`], with its name.
 #[derive(Clone, Copy, Debug, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Header {
@@ -88,7 +88,7 @@ impl Settings {
         Self {
             host: Some("0.0.0.0".to_owned()),
             port: Some(8000),
-            drain: Some(Time::seconds(5)),
+            drain_timeout: Some(Time::seconds(5)),
             limits: Limits::defaults(),
             ..Self::default()
         }
@@ -102,12 +102,12 @@ impl Settings {
             key: self.key.or(others.key),
             cert: self.cert.or(others.cert),
             ca: self.ca.or(others.ca),
-            drain: self.drain.or(others.drain),
+            drain_timeout: self.drain_timeout.or(others.drain_timeout),
             admin: self.admin.or(others.admin),
-            origins: self.origins.or(others.origins),
-            without_origin: self.without_origin.or(others.without_origin),
+            allowed_origins: self.allowed_origins.or(others.allowed_origins),
+            allow_missing_origin: self.allow_missing_origin.or(others.allow_missing_origin),
             trusted_proxies: self.trusted_proxies.or(others.trusted_proxies),
-            proxy_header: self.proxy_header.or(others.proxy_header),
+            client_ip_header: self.client_ip_header.or(others.client_ip_header),
             signed_keys_secret_files: self.signed_keys_secret_files.or(others.signed_keys_secret_files),
             limits: self.limits.or(others.limits),
         }
@@ -141,7 +141,7 @@ impl Settings {
     }
 }
 
-impl From<Header> for ProxyHeader {
+impl From<Header> for ClientIpHeader {
     fn from(header: Header) -> Self {
         match header {
             Header::XForwardedFor => Self::XForwardedFor,

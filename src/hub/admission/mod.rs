@@ -1,0 +1,35 @@
+//! Access control: whether a peer may join, decided before any state is allocated for it.
+
+pub(super) mod hook;
+pub(super) mod ip_limiter;
+pub(super) mod origins;
+pub(super) mod permit;
+#[cfg(feature = "hyper")]
+pub(super) mod proxies;
+pub(super) mod rejection;
+pub(super) mod request;
+#[cfg(feature = "signed-keys")]
+pub(super) mod signed_keys;
+
+use std::sync::Arc;
+
+use hook::Admission;
+use origins::AllowedOrigins;
+#[cfg(feature = "hyper")]
+use proxies::TrustedProxies;
+use rejection::Rejection;
+
+/// The checks that the app configures.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AccessRules {
+    pub(super) admission: Option<Arc<dyn Admission>>,
+    pub(super) origins: Option<AllowedOrigins>,
+    #[cfg(feature = "hyper")]
+    pub(super) proxies: TrustedProxies,
+}
+
+impl AccessRules {
+    pub(super) fn check_origin(&self, origin: Option<&str>) -> Result<(), Rejection> {
+        self.origins.as_ref().map_or(Ok(()), |origins| origins.check(origin))
+    }
+}

@@ -1,0 +1,74 @@
+//! The slot of an admitted peer: its place in the limits, and what is known about it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::hook::PeerInfo;
+use super::ip_limiter::IpSlot;
+use super::request::JoinRequest;
+use crate::hub::limits::count::CountGuard;
+use crate::protocol::GroupKey;
+
+/// A granted slot. Dropping it releases the peer's share of the limits.
+#[derive(Debug)]
+pub(in crate::hub) struct PeerSlot {
+    pub(in crate::hub) key: GroupKey,
+    pub(in crate::hub) favored: bool,
+    /// When it was granted, on the hub's clock.
+    pub(in crate::hub) since: Duration,
+    identity: Option<Arc<str>>,
+    client_ip: Option<IpAddr>,
+    _count: CountGuard,
+    _ip_slot: Option<IpSlot>,
+}
+
+impl PeerSlot {
+    pub(in crate::hub) fn new(
+        key: GroupKey,
+        request: &JoinRequest,
+        since: Duration,
+        count: CountGuard,
+        ip_slot: Option<IpSlot>,
+    ) -> Self {
+        Self {
+            key,
+            favored: request.is_favored(),
+            since,
+            identity: None,
+            client_ip: request.client_ip(),
+            _count: count,
+            _ip_slot: ip_slot,
+        }
+    }
+
+    /// Applies what the app's hook said about the peer.
+    pub(in crate::hub) fn set_info(&mut self, info: PeerInfo) {
+        let PeerInfo { identity, key, favored } = info;
+        self.identity = identity;
+        if let Some(key) = key {
+            self.key = key;
+        }
+        self.favored = favored.unwrap_or(self.favored);
+    }
+
+    pub(in crate::hub) fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
+    }
+
+    /// Returns the identity for events and snapshots, without copying it.
+    pub(in crate::hub) fn shared_identity(&self) -> Option<Arc<str>> {
+        self.identity.clone()
+    }
+
+    pub(in crate::hub) fn client_ip(&self) -> Option<IpAddr> {
+        self.client_ip
+    }
+
+    #[cfg(test)]
+    pub(in crate::hub) fn of(key: &str) -> Self {
+        let key = GroupKey::new(key).expect("a valid key");
+        let request = JoinRequest::from(key.clone());
+        Self::new(key, &request, Duration::ZERO, CountGuard::new(&Arc::default()), None)
+    }
+}

@@ -1,0 +1,148 @@
+//! Every setting of a hub: its default, its range, and the error that reports an invalid value.
+
+use std::time::Duration;
+
+/// The longest interval that published clients accept: Netflux disconnects after about 15 s without a heartbeat.
+const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Longer than any sensible timeout, and far from the values that overflow a clock.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Signaling messages are never larger than this.
+const MAX_MESSAGE_BYTES: usize = 64 << 20;
+
+/// The settings of [`HubBuilder`](crate::HubBuilder), whose methods document each of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) max_missed_heartbeats: u32,
+    pub(crate) first_connect_timeout: Duration,
+    pub(crate) outbox_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) upgrade_timeout: Duration,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) max_members_per_connect: usize,
+    pub(crate) max_outbox_messages: usize,
+    pub(crate) max_outbox_bytes: usize,
+    pub(crate) max_peers: usize,
+    pub(crate) max_peers_per_group: usize,
+    pub(crate) max_peers_per_ip: usize,
+    pub(crate) max_groups: usize,
+    pub(crate) joins_per_second_per_ip: u32,
+    pub(crate) messages_per_second: u32,
+    pub(crate) bytes_per_second: u32,
+    pub(crate) connects_per_second: u32,
+    pub(crate) admission_timeout: Duration,
+    pub(crate) eviction_min_age: Duration,
+    pub(crate) read_buffer_bytes: usize,
+    pub(crate) event_capacity: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: MAX_HEARTBEAT_INTERVAL,
+            max_missed_heartbeats: 3,
+            first_connect_timeout: Duration::from_secs(60),
+            outbox_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(1),
+            upgrade_timeout: Duration::from_secs(10),
+            max_message_bytes: 64 * 1024,
+            max_members_per_connect: 4096,
+            max_outbox_messages: 256,
+            max_outbox_bytes: 1024 * 1024,
+            max_peers: 100_000,
+            max_peers_per_group: 10_000,
+            max_peers_per_ip: 1000,
+            max_groups: 100_000,
+            joins_per_second_per_ip: 200,
+            messages_per_second: 20_000,
+            bytes_per_second: 32 * 1024 * 1024,
+            connects_per_second: 1000,
+            admission_timeout: Duration::from_secs(5),
+            eviction_min_age: Duration::ZERO,
+            read_buffer_bytes: 4096,
+            event_capacity: 1024,
+        }
+    }
+}
+
+impl Config {
+    /// Returns an error for the first invalid setting.
+    pub(in crate::hub) fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |field, value, rule| Err(ConfigError::new(field, value, rule));
+        if self.heartbeat_interval.is_zero() || self.heartbeat_interval > MAX_HEARTBEAT_INTERVAL {
+            return wrong("heartbeat_interval", format!("{:?}", self.heartbeat_interval), "must be greater than 0 and at most 5s");
+        }
+        for (field, time) in [
+            ("first_connect_timeout", self.first_connect_timeout),
+            ("outbox_timeout", self.outbox_timeout),
+            ("close_timeout", self.close_timeout),
+            ("upgrade_timeout", self.upgrade_timeout),
+            ("admission_timeout", self.admission_timeout),
+        ] {
+            if time.is_zero() || time > YEAR {
+                return wrong(field, format!("{time:?}"), "must be greater than 0 and at most one year");
+            }
+        }
+        if self.eviction_min_age > YEAR {
+            return wrong("eviction_min_age", format!("{:?}", self.eviction_min_age), "must be at most one year");
+        }
+        for (field, count) in [
+            ("max_missed_heartbeats", self.max_missed_heartbeats as usize),
+            ("max_message_bytes", self.max_message_bytes),
+            ("max_members_per_connect", self.max_members_per_connect),
+            ("max_outbox_messages", self.max_outbox_messages),
+            ("max_peers", self.max_peers),
+            ("max_peers_per_group", self.max_peers_per_group),
+            ("max_peers_per_ip", self.max_peers_per_ip),
+            ("max_groups", self.max_groups),
+            ("joins_per_second_per_ip", self.joins_per_second_per_ip as usize),
+            ("messages_per_second", self.messages_per_second as usize),
+            ("bytes_per_second", self.bytes_per_second as usize),
+            ("connects_per_second", self.connects_per_second as usize),
+        ] {
+            if count == 0 {
+                return wrong(field, "0".to_owned(), "must be at least 1");
+            }
+        }
+        if self.max_message_bytes > MAX_MESSAGE_BYTES {
+            return wrong("max_message_bytes", self.max_message_bytes.to_string(), "must be at most 67108864");
+        }
+        if (self.bytes_per_second as usize) < self.max_message_bytes {
+            return wrong("bytes_per_second", self.bytes_per_second.to_string(), "must be at least max_message_bytes");
+        }
+        // A relayed message is longer than the received one by its link id.
+        if self.max_outbox_bytes < self.max_message_bytes + 1024 {
+            return wrong("max_outbox_bytes", self.max_outbox_bytes.to_string(), "must be at least max_message_bytes + 1024");
+        }
+        if !(512..=128 * 1024).contains(&self.read_buffer_bytes) {
+            return wrong("read_buffer_bytes", self.read_buffer_bytes.to_string(), "must be 512 to 131072");
+        }
+        if !(1..=1 << 16).contains(&self.event_capacity) {
+            return wrong("event_capacity", self.event_capacity.to_string(), "must be 1 to 65536");
+        }
+        Ok(())
+    }
+}
+
+/// A setting with an invalid value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}; {rule}")]
+pub struct ConfigError {
+    field: &'static str,
+    value: String,
+    rule: &'static str,
+}
+
+impl ConfigError {
+    pub(in crate::hub) fn new(field: &'static str, value: String, rule: &'static str) -> Self {
+        Self { field, value, rule }
+    }
+
+    /// Returns the name of the setting: its method of [`HubBuilder`](crate::HubBuilder), or `secret` for a secret of
+    /// `SignedKeys`.
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+}

@@ -1,0 +1,123 @@
+//! The settings of a hub, the counters that enforce them, and the [`Cause`] that names each limit.
+
+pub(super) mod config;
+pub(super) mod count;
+pub(super) mod token_bucket;
+
+use std::fmt;
+
+/// A limit, deadline or check that rejected a join or closed a peer.
+///
+/// A cause that is a setting has the name of its method of [`HubBuilder`](crate::HubBuilder).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The app's [`Admission`](crate::Admission) hook rejected the peer, timed out or panicked.
+    Admission,
+    /// The origin of the page is not allowed.
+    AllowedOrigins,
+    /// The hub is draining.
+    Draining,
+    /// Number of peers.
+    MaxPeers,
+    /// Number of peers with one key.
+    MaxPeersPerGroup,
+    /// Number of peers from one client IP.
+    MaxPeersPerIp,
+    /// Number of groups.
+    MaxGroups,
+    /// Joins per second from one client IP.
+    JoinsPerSecondPerIp,
+    /// Messages per second from one peer.
+    MessagesPerSecond,
+    /// Bytes per second from one peer.
+    BytesPerSecond,
+    /// `connect` messages per second from one peer.
+    ConnectsPerSecond,
+    /// Size of one message.
+    MaxMessageBytes,
+    /// Number of ids in one `connect`.
+    MaxMembersPerConnect,
+    /// Messages queued for a slow consumer.
+    MaxOutboxMessages,
+    /// Bytes queued for one peer.
+    MaxOutboxBytes,
+    /// Time until the first `connect`.
+    FirstConnectTimeout,
+    /// Time without write progress while messages are queued.
+    OutboxTimeout,
+    /// Time until an HTTP connection becomes a WebSocket.
+    UpgradeTimeout,
+    /// Heartbeats that the peer left unanswered.
+    MaxMissedHeartbeats,
+}
+
+impl Cause {
+    /// All causes, in the order of their discriminants.
+    pub const ALL: &[Self] = &[
+        Self::Admission,
+        Self::AllowedOrigins,
+        Self::Draining,
+        Self::MaxPeers,
+        Self::MaxPeersPerGroup,
+        Self::MaxPeersPerIp,
+        Self::MaxGroups,
+        Self::JoinsPerSecondPerIp,
+        Self::MessagesPerSecond,
+        Self::BytesPerSecond,
+        Self::ConnectsPerSecond,
+        Self::MaxMessageBytes,
+        Self::MaxMembersPerConnect,
+        Self::MaxOutboxMessages,
+        Self::MaxOutboxBytes,
+        Self::FirstConnectTimeout,
+        Self::OutboxTimeout,
+        Self::UpgradeTimeout,
+        Self::MaxMissedHeartbeats,
+    ];
+
+    /// Returns the name of the setting, which is also the label `cause` of metrics and the field `cause` of logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admission => "admission",
+            Self::AllowedOrigins => "allowed_origins",
+            Self::Draining => "draining",
+            Self::MaxPeers => "max_peers",
+            Self::MaxPeersPerGroup => "max_peers_per_group",
+            Self::MaxPeersPerIp => "max_peers_per_ip",
+            Self::MaxGroups => "max_groups",
+            Self::JoinsPerSecondPerIp => "joins_per_second_per_ip",
+            Self::MessagesPerSecond => "messages_per_second",
+            Self::BytesPerSecond => "bytes_per_second",
+            Self::ConnectsPerSecond => "connects_per_second",
+            Self::MaxMessageBytes => "max_message_bytes",
+            Self::MaxMembersPerConnect => "max_members_per_connect",
+            Self::MaxOutboxMessages => "max_outbox_messages",
+            Self::MaxOutboxBytes => "max_outbox_bytes",
+            Self::FirstConnectTimeout => "first_connect_timeout",
+            Self::OutboxTimeout => "outbox_timeout",
+            Self::UpgradeTimeout => "upgrade_timeout",
+            Self::MaxMissedHeartbeats => "max_missed_heartbeats",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_lists_every_cause_once_in_order() {
+        for (index, cause) in Cause::ALL.iter().enumerate() {
+            assert_eq!(*cause as usize, index, "{cause}");
+        }
+        let names: std::collections::BTreeSet<_> = Cause::ALL.iter().map(|cause| cause.as_str()).collect();
+        assert_eq!(names.len(), Cause::ALL.len());
+    }
+}

@@ -1,0 +1,106 @@
+//! The stream of what happens in a hub.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use futures::Stream;
+use futures::stream::unfold;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::hub::close::DisconnectReason;
+use crate::hub::limits::Cause;
+use crate::protocol::{GroupKey, PeerId};
+
+/// Something that happened in a hub, from [`SignalingHub::events`](crate::SignalingHub::events).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum HubEvent {
+    /// The first peer with this key joined.
+    #[non_exhaustive]
+    GroupCreated {
+        /// The group's key.
+        key: GroupKey,
+    },
+    /// A peer joined a group.
+    #[non_exhaustive]
+    PeerJoined {
+        /// The hub's number of the peer. No other peer of this hub ever has it.
+        peer: PeerId,
+        /// The group's key.
+        key: GroupKey,
+        /// The identity that the app's [`Admission`](crate::Admission) gave the peer.
+        identity: Option<Arc<str>>,
+        /// The client IP, if it is known.
+        client_ip: Option<IpAddr>,
+    },
+    /// The hub answered a `connect` of a peer. Clients send more than one.
+    #[non_exhaustive]
+    ConnectAnswered {
+        /// The hub's number of the peer.
+        peer: PeerId,
+        /// The group's key.
+        key: GroupKey,
+        /// Whether the peer is a member now. Otherwise, it is bound to a member.
+        member: bool,
+    },
+    /// A peer left its group. Its connection may take longer to close.
+    #[non_exhaustive]
+    PeerLeft {
+        /// The hub's number of the peer.
+        peer: PeerId,
+        /// The group's key.
+        key: GroupKey,
+        /// The identity that the app's [`Admission`](crate::Admission) gave the peer.
+        identity: Option<Arc<str>>,
+        /// Why the peer left.
+        reason: DisconnectReason,
+    },
+    /// The last peer with this key left.
+    #[non_exhaustive]
+    GroupRemoved {
+        /// The group's key.
+        key: GroupKey,
+    },
+    /// The hub rejected a join.
+    #[non_exhaustive]
+    Rejected {
+        /// The limit or check that rejected it.
+        cause: Cause,
+        /// The reason that the peer received.
+        reason: Arc<str>,
+    },
+    /// This reader was too slow and lost events.
+    #[non_exhaustive]
+    Lagged {
+        /// The number of lost events.
+        missed: u64,
+    },
+}
+
+/// Sends events to all readers. Costs nothing until the first reader subscribes.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct EventBus {
+    sender: OnceLock<broadcast::Sender<HubEvent>>,
+}
+
+impl EventBus {
+    /// Sends an event to the current readers. Never waits, and creates the event only if there is a reader.
+    pub(in crate::hub) fn emit(&self, event: impl FnOnce() -> HubEvent) {
+        if let Some(sender) = self.sender.get().filter(|sender| sender.receiver_count() > 0) {
+            // Fails only if the last reader has unsubscribed in the meantime.
+            let _ = sender.send(event());
+        }
+    }
+
+    pub(in crate::hub) fn subscribe(&self, capacity: usize) -> impl Stream<Item = HubEvent> + Send + Unpin + use<> {
+        let sender = self.sender.get_or_init(|| broadcast::Sender::new(capacity));
+        Box::pin(unfold(sender.subscribe(), |mut receiver| async {
+            match receiver.recv().await {
+                Ok(event) => Some((event, receiver)),
+                Err(RecvError::Lagged(missed)) => Some((HubEvent::Lagged { missed }, receiver)),
+                Err(RecvError::Closed) => None,
+            }
+        }))
+    }
+}

@@ -1,0 +1,182 @@
+//! Reports to the `metrics` facade; without the feature `metrics`, every method does nothing.
+
+#[cfg(feature = "metrics")]
+pub(in crate::hub) use reporting::{LinkMeter, Metrics};
+#[cfg(not(feature = "metrics"))]
+pub(in crate::hub) use noop::{LinkMeter, Metrics};
+
+#[cfg(feature = "metrics")]
+mod reporting {
+    use std::time::{Duration, Instant};
+
+    use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+
+    use crate::hub::limits::Cause;
+    use crate::protocol::CloseCode;
+
+    /// Handles of the frequent metrics, created with the hub. A recorder that is installed later receives none of them.
+    /// No label depends on users.
+    pub(in crate::hub) struct Metrics {
+        peers: Gauge,
+        groups: Gauge,
+        member: Counter,
+        bound: Counter,
+        relayed_messages: Counter,
+        relayed_bytes: Counter,
+        outbox: Histogram,
+        heartbeat: Histogram,
+        group_event: Histogram,
+    }
+
+    /// The number of links, counted where their ids are allocated.
+    pub(in crate::hub) struct LinkMeter(Gauge);
+
+    impl Default for LinkMeter {
+        fn default() -> Self {
+            Self(gauge!("sigver_links"))
+        }
+    }
+
+    impl LinkMeter {
+        pub(in crate::hub) fn up(&self) {
+            self.0.increment(1);
+        }
+
+        pub(in crate::hub) fn down(&self) {
+            self.0.decrement(1);
+        }
+    }
+
+    /// Measures one group event.
+    pub(in crate::hub) struct Timer(Instant);
+
+    impl Default for Metrics {
+        fn default() -> Self {
+            describe_gauge!("sigver_peers", "Joined peers");
+            describe_gauge!("sigver_groups", "Groups with at least one peer");
+            describe_gauge!("sigver_links", "Links between a joiner and a member");
+            describe_counter!("sigver_connects_total", "Answers to connect, by outcome");
+            describe_counter!("sigver_relayed_messages_total", "Relayed content messages");
+            describe_counter!("sigver_relayed_bytes_total", Unit::Bytes, "Data bytes in relayed content messages");
+            describe_counter!("sigver_closes_total", "Joined peers that the hub closed, by code and cause");
+            describe_counter!("sigver_rejections_total", "Rejected joins, by cause");
+            describe_histogram!("sigver_outbox_messages", "Messages queued for a peer, sampled at each of its heartbeats");
+            describe_histogram!(
+                "sigver_heartbeat_delay_seconds",
+                Unit::Seconds,
+                "From a heartbeat of the hub to the next heartbeat of the peer: up to one interval, because Netflux uses its own timer"
+            );
+            describe_histogram!(
+                "sigver_group_event_duration_seconds",
+                Unit::Seconds,
+                "Duration of a connect or a leave under its group's lock"
+            );
+            Self {
+                peers: gauge!("sigver_peers"),
+                groups: gauge!("sigver_groups"),
+                member: counter!("sigver_connects_total", "outcome" => "member"),
+                bound: counter!("sigver_connects_total", "outcome" => "bound"),
+                relayed_messages: counter!("sigver_relayed_messages_total"),
+                relayed_bytes: counter!("sigver_relayed_bytes_total"),
+                outbox: histogram!("sigver_outbox_messages"),
+                heartbeat: histogram!("sigver_heartbeat_delay_seconds"),
+                group_event: histogram!("sigver_group_event_duration_seconds"),
+            }
+        }
+    }
+
+    impl Metrics {
+        pub(in crate::hub) fn joined(&self) {
+            self.peers.increment(1);
+        }
+
+        pub(in crate::hub) fn left(&self) {
+            self.peers.decrement(1);
+        }
+
+        pub(in crate::hub) fn group_created(&self) {
+            self.groups.increment(1);
+        }
+
+        pub(in crate::hub) fn group_removed(&self) {
+            self.groups.decrement(1);
+        }
+
+        pub(in crate::hub) fn connect_answered(&self, member: bool) {
+            if member { self.member.increment(1) } else { self.bound.increment(1) }
+        }
+
+        pub(in crate::hub) fn relayed(&self, bytes: usize) {
+            self.relayed_messages.increment(1);
+            self.relayed_bytes.increment(bytes as u64);
+        }
+
+        /// Relays are not timed: reading the clock would cost more than the relay.
+        pub(in crate::hub) fn start_timer(&self) -> Timer {
+            Timer(Instant::now())
+        }
+
+        pub(in crate::hub) fn stop_timer(&self, Timer(start): Timer) {
+            self.group_event.record(start.elapsed());
+        }
+
+        pub(in crate::hub) fn queued(&self, messages: usize) {
+            self.outbox.record(messages as f64);
+        }
+
+        pub(in crate::hub) fn heartbeat(&self, after: Duration) {
+            self.heartbeat.record(after);
+        }
+
+        pub(in crate::hub) fn closed(&self, code: CloseCode, cause: Option<Cause>) {
+            // The codes of an app are few, and its own.
+            let cause = cause.map_or("none", Cause::as_str);
+            counter!("sigver_closes_total", "code" => code.code().to_string(), "cause" => cause).increment(1);
+        }
+
+        pub(in crate::hub) fn rejected(&self, cause: Cause) {
+            counter!("sigver_rejections_total", "cause" => cause.as_str()).increment(1);
+        }
+    }
+}
+
+#[cfg(not(feature = "metrics"))]
+mod noop {
+    use std::time::Duration;
+
+    use crate::hub::limits::Cause;
+    use crate::protocol::CloseCode;
+
+    /// Does nothing.
+    #[derive(Default)]
+    pub(in crate::hub) struct Metrics {}
+
+    pub(in crate::hub) struct Timer;
+
+    #[derive(Default)]
+    pub(in crate::hub) struct LinkMeter {}
+
+    impl LinkMeter {
+        pub(in crate::hub) fn up(&self) {}
+        pub(in crate::hub) fn down(&self) {}
+    }
+
+    impl Metrics {
+        pub(in crate::hub) fn joined(&self) {}
+        pub(in crate::hub) fn left(&self) {}
+        pub(in crate::hub) fn group_created(&self) {}
+        pub(in crate::hub) fn group_removed(&self) {}
+        pub(in crate::hub) fn connect_answered(&self, _member: bool) {}
+        pub(in crate::hub) fn relayed(&self, _bytes: usize) {}
+        pub(in crate::hub) fn start_timer(&self) -> Timer {
+            Timer
+        }
+
+        pub(in crate::hub) fn stop_timer(&self, _: Timer) {}
+        pub(in crate::hub) fn queued(&self, _messages: usize) {}
+        pub(in crate::hub) fn heartbeat(&self, _after: Duration) {}
+        pub(in crate::hub) fn closed(&self, _code: CloseCode, _cause: Option<Cause>) {}
+        pub(in crate::hub) fn turned_away(&self, _guard: Cause) {}
+    }
+}

@@ -1,0 +1,47 @@
+//! Groups and peers at one moment.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::protocol::{GroupKey, MemberId, PeerId};
+
+/// One group at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupSnapshot {
+    /// The group's key.
+    pub key: GroupKey,
+    /// The hash that stands for the key in logs. It stays the same while the hub exists, and does not reveal the key.
+    pub key_hash: u64,
+    /// Peers with this key, members or not.
+    pub peers: usize,
+    /// Peers that are members.
+    pub members: usize,
+    /// Links between a joiner and a member.
+    pub links: usize,
+}
+
+/// One peer at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerSnapshot {
+    /// The hub's number of the peer. No other peer of this hub ever has it.
+    pub id: PeerId,
+    /// The identity that the app's [`Admission`](crate::Admission) gave the peer.
+    pub identity: Option<Arc<str>>,
+    /// The client IP, if it is known.
+    pub client_ip: Option<IpAddr>,
+    /// The time since the peer was admitted.
+    pub age: Duration,
+    /// The id that the peer chose as a member. `None` if it is not a member.
+    pub member_id: Option<MemberId>,
+    /// Whether the peer is bound to a member.
+    pub is_bound: bool,
+    /// The number of joiners that are bound to the peer.
+    pub joiners: usize,
+    /// The number of messages queued for the peer.
+    pub queued_messages: usize,
+    /// The size of the queued messages in bytes, plus 64 for each message.
+    pub queued_bytes: usize,
+}

@@ -1,0 +1,240 @@
+//! From a join request to a served peer: the order of the checks, and the one way into a hub.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::admission::hook;
+use super::admission::permit::PeerSlot;
+use super::admission::rejection::Rejection;
+use super::admission::request::JoinRequest;
+use super::close::DisconnectReason;
+use super::connection::Connection;
+use super::connection::close_handshake::close_handshake;
+use super::connection::peer_guard::PeerGuard;
+use super::limits::Cause;
+use super::limits::count::CountGuard;
+use super::shared::{Shared, SignalingHub};
+use crate::protocol::{CloseCode, GroupKey};
+use crate::transport::Transport;
+
+/// Permission to serve one peer, from [`SignalingHub::admit`].
+///
+/// It holds the peer's slot in the limits. Dropping it releases the slot.
+#[must_use]
+pub struct Permit {
+    slot: PeerSlot,
+    shared: Arc<Shared>,
+}
+
+impl SignalingHub {
+    /// Serves one peer until it disconnects, and returns the reason.
+    ///
+    /// Every peer enters the hub through this method, or through [`SignalingHub::admit`] and [`Permit::serve`]. The
+    /// adapters call them. Call them yourself for a transport of your own, within a tokio runtime that has its timer
+    /// enabled.
+    ///
+    /// Closes the connection with the rejection's close code if admission fails, or with 4741 or 4745 if the key is
+    /// invalid. Browsers cannot read the HTTP status of a failed handshake, but they can read a close code.
+    ///
+    /// # Cancel safety
+    /// Cancel safe at any point: dropping the future removes the peer from its group, notifies linked peers and drops
+    /// the transport without a close frame.
+    pub fn serve<T: Transport>(
+        &self,
+        transport: T,
+        request: impl Into<JoinRequest>,
+    ) -> impl Future<Output = DisconnectReason> {
+        serve(self.shared.clone(), transport, PendingJoin::Requested(request.into()))
+    }
+
+    /// Decides whether a peer may join, before its connection exists.
+    ///
+    /// [`SignalingHub::serve`] decides on its own. The adapters call this method before they accept the WebSocket
+    /// handshake, so that a rejection can become an HTTP status.
+    ///
+    /// The checks run in this order: drain, origin, join rate and number of peers of the client IP, number of all
+    /// peers, key, and the app's [`Admission`](crate::Admission).
+    ///
+    /// # Errors
+    /// The rejection. Answer the handshake with its status, or accept the handshake and pass the connection to
+    /// [`SignalingHub::reject`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future or the returned permit releases the peer's slot.
+    pub async fn admit(&self, request: impl Into<JoinRequest>) -> Result<Permit, Rejection> {
+        let slot = self.shared.admit(request.into()).await?;
+        Ok(Permit { slot, shared: self.shared.clone() })
+    }
+
+    /// Closes the connection of a rejected peer with the rejection's close code and reason, and counts the rejection.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport. The peer may then miss the close code.
+    pub fn reject<T: Transport>(
+        &self,
+        transport: T,
+        rejection: Rejection,
+    ) -> impl Future<Output = DisconnectReason> + use<T> {
+        serve(self.shared.clone(), transport, PendingJoin::Rejected(rejection))
+    }
+
+    /// Serves or rejects a peer whose admission was decided before its connection existed.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn finish<T: Transport>(
+        &self,
+        transport: T,
+        admitted: Result<Permit, Rejection>,
+    ) -> impl Future<Output = DisconnectReason> + use<T> {
+        let join = match admitted {
+            Ok(permit) => PendingJoin::Admitted(permit.slot),
+            Err(rejection) => PendingJoin::Rejected(rejection),
+        };
+        serve(self.shared.clone(), transport, join)
+    }
+
+    /// Counts a rejection that the peer received as an HTTP status.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn record_rejection(&self, rejection: &Rejection) {
+        self.shared.record_rejection(rejection);
+    }
+
+    /// Counts a connection that did not become a WebSocket in time.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn record_upgrade_timeout(&self) {
+        let reason = format!("no WebSocket upgrade within {:?}", self.config().upgrade_timeout);
+        self.shared.record_rejection(&Rejection::by(Cause::UpgradeTimeout, CloseCode::Policy, reason));
+    }
+
+    /// Counts a connection while its handshake completes, so that [`SignalingHub::shutdown`] waits for it.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn count_connection(&self) -> CountGuard {
+        CountGuard::new(&self.shared.counters.connections)
+    }
+}
+
+impl Permit {
+    /// Serves a peer whose admission was decided by [`SignalingHub::admit`], until it disconnects.
+    ///
+    /// # Cancel safety
+    /// As [`SignalingHub::serve`].
+    pub fn serve<T: Transport>(self, transport: T) -> impl Future<Output = DisconnectReason> {
+        serve(self.shared, transport, PendingJoin::Admitted(self.slot))
+    }
+
+    /// Returns the key of the group that the peer joins.
+    pub fn key(&self) -> &GroupKey {
+        &self.slot.key
+    }
+
+    /// Returns the identity that the app's [`Admission`](crate::Admission) gave the peer.
+    pub fn identity(&self) -> Option<&str> {
+        self.slot.identity()
+    }
+
+    /// Returns the client IP, if it is known.
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        self.slot.client_ip()
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("slot", &self.slot).finish_non_exhaustive()
+    }
+}
+
+/// How far the admission of a peer is when its connection exists.
+enum PendingJoin {
+    Requested(JoinRequest),
+    Admitted(PeerSlot),
+    Rejected(Rejection),
+}
+
+/// A connection and its count. The fields are dropped in this order: a drain waits for the count, and a connection that
+/// is no longer counted must be closed.
+struct CountedTransport<T> {
+    transport: Pin<Box<T>>,
+    _count: CountGuard,
+}
+
+/// Serves one peer. The connection counts from the call on, not from the first poll.
+fn serve<T: Transport>(
+    shared: Arc<Shared>,
+    transport: T,
+    join: PendingJoin,
+) -> impl Future<Output = DisconnectReason> + use<T> {
+    let _count = CountGuard::new(&shared.counters.connections);
+    // Both are boxed: a future reserves space for its arguments and again for what it pins, and the join is short.
+    let mut connection = CountedTransport { transport: Box::pin(transport), _count };
+    let join = Box::new(join);
+    async move {
+        let guard = match join.resolve(&shared).await {
+            Ok(slot) => PeerGuard::new(&shared, slot),
+            Err(rejection) => Err(rejection),
+        };
+        let transport = connection.transport.as_mut();
+        let reason = match guard {
+            Ok(guard) => Connection::run(guard, transport, &shared).await,
+            Err(rejection) => {
+                shared.record_rejection(&rejection);
+                Box::pin(close_handshake(rejection.close, transport, Default::default(), &shared.config)).await
+            }
+        };
+        tracing::debug!(%reason, "connection closed");
+        reason
+    }
+}
+
+impl PendingJoin {
+    /// Decides the admission, unless that was done before.
+    async fn resolve(self: Box<Self>, shared: &Arc<Shared>) -> Result<PeerSlot, Rejection> {
+        match *self {
+            Self::Admitted(slot) => Ok(slot),
+            Self::Rejected(rejection) => Err(rejection),
+            // Boxed: otherwise it would enlarge every peer's future.
+            Self::Requested(request) if shared.access_rules.admission.is_some() => {
+                Box::pin(shared.admit(request)).await
+            }
+            Self::Requested(request) => shared.check(request).map(|(slot, _)| slot),
+        }
+    }
+}
+
+impl Shared {
+    async fn admit(self: &Arc<Self>, request: JoinRequest) -> Result<PeerSlot, Rejection> {
+        let (mut slot, request) = self.check(request)?;
+        if let Some(admission) = &self.access_rules.admission {
+            slot.set_info(hook::call(&**admission, request, self.config.admission_timeout).await?);
+            // A drain may have started while the hook ran.
+            if self.is_draining() {
+                return Err(Rejection::draining());
+            }
+        }
+        Ok(slot)
+    }
+
+    /// Runs every check except the app's hook.
+    pub(super) fn check(self: &Arc<Self>, request: JoinRequest) -> Result<(PeerSlot, JoinRequest), Rejection> {
+        if self.is_draining() {
+            return Err(Rejection::draining());
+        }
+        self.access_rules.check_origin(request.origin())?;
+        #[cfg(feature = "hyper")]
+        let request = request.behind(&self.access_rules.proxies);
+        let ip_slot = request.client_ip().map(|ip| self.ip_limiter.acquire(ip, &self.config)).transpose()?;
+        let count = self.count_peer()?;
+        let key = request.try_key()?.clone();
+        let slot = PeerSlot::new(key, &request, self.clock(), count, ip_slot);
+        Ok((slot, request))
+    }
+
+    fn count_peer(&self) -> Result<CountGuard, Rejection> {
+        let max = self.config.max_peers;
+        CountGuard::try_new(&self.counters.admitted, max).ok_or_else(|| {
+            let reason = format!("peer limit reached ({max})");
+            Rejection::by(Cause::MaxPeers, CloseCode::TryAgainLater, reason)
+        })
+    }
+}

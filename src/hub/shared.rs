@@ -1,0 +1,153 @@
+//! The handle of a hub, and the state that all of its peers share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::admission::AccessRules;
+use super::admission::ip_limiter::IpLimiter;
+use super::admission::rejection::Rejection;
+use super::close::Close;
+use super::limits::config::Config;
+use super::observability::events::{EventBus, HubEvent};
+use super::observability::metrics::Metrics;
+use super::observability::stats::{Counters, HubStats};
+use super::rooms::link_ids::LinkIdPool;
+use super::rooms::registry::Registry;
+use super::sync::AtomicBool;
+use crate::protocol::PeerId;
+
+/// A signaling hub: connects peers that join with the same key.
+///
+/// A clone is cheap and refers to the same hub. The hub owns no listener, runtime or task. Each peer is served by its
+/// own [`SignalingHub::serve`] future. When that ends or is dropped, all state of the peer is removed.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use sigver::{SignalingHub, memory};
+///
+/// let hub = SignalingHub::new();
+/// let mut alice = memory::join(&hub, "a key");
+/// let mut bob = memory::join(&hub, "a key");
+///
+/// assert!(alice.ask(1, &[]).await); // The first peer becomes a member at once.
+/// assert!(!bob.ask(2, &[]).await); // The second is bound to her and sends an offer:
+/// bob.content(0, "offer").await;
+/// let (link, offer) = alice.receive_content().await;
+/// assert_eq!(offer, "offer");
+/// alice.content(link, "answer").await;
+/// assert_eq!(bob.receive_content().await.1, "answer");
+/// assert_eq!(hub.stats().relayed_messages, 2);
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SignalingHub {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// The state that all clones of a hub and all of its peers share.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) access_rules: AccessRules,
+    pub(super) ip_limiter: Arc<IpLimiter>,
+    pub(super) events: EventBus,
+    pub(super) registry: Registry,
+    pub(super) link_ids: LinkIdPool,
+    pub(super) counters: Counters,
+    pub(super) metrics: Metrics,
+    pub(super) draining: AtomicBool,
+    /// Heartbeats are aligned to this moment. It is the zero of the hub's clock.
+    pub(super) epoch: Instant,
+    next_peer: AtomicU64,
+}
+
+impl SignalingHub {
+    /// Creates a hub with the default settings.
+    pub fn new() -> Self {
+        Self::with(Config::default(), AccessRules::default())
+    }
+
+    pub(super) fn with(config: Config, access_rules: AccessRules) -> Self {
+        let epoch = Instant::now();
+        let shared = Shared {
+            config,
+            access_rules,
+            ip_limiter: Arc::new(IpLimiter::new(epoch)),
+            events: EventBus::default(),
+            registry: Registry::default(),
+            link_ids: LinkIdPool::default(),
+            counters: Counters::default(),
+            metrics: Metrics::default(),
+            draining: AtomicBool::new(false),
+            epoch,
+            next_peer: AtomicU64::new(0),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Returns the current counts of the hub.
+    pub fn stats(&self) -> HubStats {
+        let Shared { registry, link_ids, counters, .. } = &*self.shared;
+        HubStats {
+            peers: counters.peers.get(),
+            groups: registry.rooms(),
+            links: link_ids.in_use(),
+            relayed_messages: registry.relayed_messages(),
+            rejections: counters.rejections(),
+            closes: counters.closes(),
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Returns the time since the hub was created.
+    pub(super) fn clock(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.epoch)
+    }
+
+    /// Counts, logs and reports a join that was refused. An invalid key has no cause and is not counted.
+    pub(super) fn record_rejection(&self, rejection: &Rejection) {
+        let reason = rejection.reason();
+        if let Some(cause) = rejection.cause() {
+            self.metrics.rejected(cause);
+            self.counters.count_rejection(cause);
+            tracing::debug!(%cause, reason, "rejected");
+            self.events.emit(|| HubEvent::Rejected { cause, reason: reason.into() });
+        }
+    }
+
+    /// Counts a joined peer that the hub closes.
+    pub(super) fn record_close(&self, close: &Close) {
+        self.metrics.closed(close.code(), close.cause());
+        if let Some(cause) = close.cause() {
+            self.counters.count_close(cause);
+        }
+    }
+
+    pub(super) fn next_peer(&self) -> PeerId {
+        PeerId(self.next_peer.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Default for SignalingHub {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for SignalingHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignalingHub").field("stats", &self.stats()).field("config", self.config()).finish()
+    }
+}
