@@ -112,15 +112,15 @@ fn hub(c: &mut Criterion) {
                 let limits = SignalingHub::builder().messages_per_second(u32::MAX).bytes_per_second(u32::MAX);
                 let hub = limits.build().expect("sound limits");
                 let [mut member, mut joiner] = [memory::open(&hub, "K"), memory::open(&hub, "K")];
-                assert!(member.ask(1, &[]).await);
-                assert!(!joiner.ask(2, &[]).await);
+                assert!(member.connect(1, &[]).await);
+                assert!(!joiner.connect(2, &[]).await);
                 let data = Bytes::from(vec![0; 200]);
                 let start = Instant::now();
                 for _ in 0..times {
-                    joiner.content(0, data.clone()).await;
-                    let (link, _) = member.receive_content().await;
-                    member.content(link, data.clone()).await;
-                    joiner.receive_content().await;
+                    joiner.send_content(0, data.clone()).await;
+                    let (link, _) = member.recv_content().await;
+                    member.send_content(link, data.clone()).await;
+                    joiner.recv_content().await;
                 }
                 start.elapsed()
             })
@@ -143,8 +143,8 @@ async fn crowd(peers: u32) -> SignalingHub {
     let hub = limits.build().expect("sound limits");
     for id in 0..peers {
         let mut member = memory::open(&hub, "K");
-        assert!(member.ask(id, &[0]).await);
-        tokio::spawn(async move { while let Heard::Message(_) = member.hear().await {} });
+        assert!(member.connect(id, &[0]).await);
+        tokio::spawn(async move { while let Heard::Message(_) = member.recv().await {} });
     }
     hub
 }
@@ -154,7 +154,7 @@ async fn joins(hub: &SignalingHub, seen: &[u32], times: u64) -> Duration {
     let start = Instant::now();
     for _ in 0..times {
         let mut peer = memory::open(hub, "K");
-        assert_eq!(peer.ask(u32::MAX, seen).await, !seen.is_empty());
+        assert_eq!(peer.connect(u32::MAX, seen).await, !seen.is_empty());
     }
     start.elapsed()
 }

@@ -8,7 +8,7 @@ use std::io;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt as _};
-use sigver::memory::Client;
+use sigver::memory::TestClient;
 use sigver::{CloseFrame, Frame, SignalingHub, Transport, TransportError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
@@ -26,14 +26,14 @@ async fn main() -> io::Result<()> {
         }
     });
 
-    let mut alice = Client::new(framed(TcpStream::connect(address).await?));
-    let mut bob = Client::new(framed(TcpStream::connect(address).await?));
-    assert!(alice.ask(1, &[]).await);
-    assert!(!bob.ask(2, &[]).await);
-    bob.content(0, "offer").await;
-    assert_eq!(alice.receive_content().await.1, "offer");
-    bob.send(Frame::Text("not a message".into())).await;
-    assert_eq!(bob.closed().await, 4743);
+    let mut alice = TestClient::new(framed(TcpStream::connect(address).await?));
+    let mut bob = TestClient::new(framed(TcpStream::connect(address).await?));
+    assert!(alice.connect(1, &[]).await);
+    assert!(!bob.connect(2, &[]).await);
+    bob.send_content(0, "offer").await;
+    assert_eq!(alice.recv_content().await.1, "offer");
+    bob.send_frame(Frame::Text("not a message".into())).await;
+    assert_eq!(bob.recv_close().await, 4743);
     Ok(())
 }
 

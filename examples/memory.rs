@@ -13,18 +13,18 @@ async fn main() {
     let mut bob = memory::join(&hub, "a key that both know");
 
     // Each peer says what it calls itself and which members it sees.
-    assert!(alice.ask(1, &[]).await, "the first peer is a member at once");
-    assert!(!bob.ask(2, &[]).await, "the second is bound to a member, and has to signal with it");
+    assert!(alice.connect(1, &[]).await, "the first peer is a member at once");
+    assert!(!bob.connect(2, &[]).await, "the second is bound to a member, and has to signal with it");
 
-    bob.content(0, "offer").await;
-    let (link, offer) = alice.receive_content().await;
+    bob.send_content(0, "offer").await;
+    let (link, offer) = alice.recv_content().await;
     assert_eq!(offer, "offer");
-    alice.content(link, "answer").await;
-    let (_, answer) = bob.receive_content().await;
+    alice.send_content(link, "answer").await;
+    let (_, answer) = bob.recv_content().await;
     assert_eq!(answer, "answer");
 
     // Browsers would have a data channel now. Bob says whom he sees, and is in.
-    assert!(bob.ask(2, &[1]).await, "who sees a member is a member");
+    assert!(bob.connect(2, &[1]).await, "who sees a member is a member");
 
     let stats = hub.stats();
     assert_eq!((stats.peers, stats.groups, stats.links, stats.relayed), (2, 1, 1, 2));

@@ -12,10 +12,10 @@
 //! let mut alice = memory::join(&hub, "a key that both know");
 //! let mut bob = memory::join(&hub, "a key that both know");
 //!
-//! assert!(alice.ask(1, &[]).await); // Alice is the first member.
-//! assert!(!bob.ask(2, &[]).await); // Bob is bound to her, and signals:
-//! bob.content(0, "offer").await;
-//! let (link, offer) = alice.receive_content().await;
+//! assert!(alice.connect(1, &[]).await); // Alice is the first member.
+//! assert!(!bob.connect(2, &[]).await); // Bob is bound to her, and signals:
+//! bob.send_content(0, "offer").await;
+//! let (link, offer) = alice.recv_content().await;
 //! assert_eq!(offer, "offer");
 //! # }
 //! ```

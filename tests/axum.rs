@@ -18,8 +18,8 @@ use hyper::client::conn::http2;
 use hyper::ext::Protocol;
 use hyper::{Method, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use sigver::memory::Client;
-use sigver::{Frame, PeerInfo, Rejection, SignalingHub, JoinRequest};
+use sigver::memory::TestClient;
+use sigver::{Frame, JoinRequest, PeerInfo, Rejection, SignalingHub};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -43,7 +43,7 @@ async fn the_key_is_what_the_route_calls_key() {
         .nest("/outer", Router::new().route("/inner/{*key}", handler()));
     let address = serve(app).await;
     let mut first = open(address, "/query?key=a%2Fb").await;
-    assert!(first.ask(1, &[]).await);
+    assert!(first.connect(1, &[]).await);
     for path in [
         "/query?key=a/b",
         "/tail/a/b",
@@ -53,7 +53,7 @@ async fn the_key_is_what_the_route_calls_key() {
         "/tenant/nested?key=a%2fb",
         "/outer/inner/a/b",
     ] {
-        assert!(!open(address, path).await.ask(2, &[]).await, "{path}");
+        assert!(!open(address, path).await.connect(2, &[]).await, "{path}");
     }
 }
 
@@ -62,16 +62,16 @@ async fn a_nested_service_gets_all_that_is_below_it() {
     let app = Router::new().nest_service("/signal", sigver::axum::router(SignalingHub::new())).fallback("of the app");
     let address = serve(app).await;
     for path in ["/signal", "/signal/", "/signal/?favored"] {
-        assert_eq!(open(address, path).await.closed().await, 4741, "{path}");
+        assert_eq!(open(address, path).await.recv_close().await, 4741, "{path}");
     }
-    assert_eq!(open(address, "/signal/%zz").await.closed().await, 4745);
+    assert_eq!(open(address, "/signal/%zz").await.recv_close().await, 4745);
     let mut first = open(address, "/signal/a/b").await;
-    assert!(first.ask(1, &[]).await);
+    assert!(first.connect(1, &[]).await);
     for path in ["/signal/?key=a/b", "/signal?key=a/b", "/signal/a%2Fb"] {
-        assert!(!open(address, path).await.ask(2, &[]).await, "{path}");
+        assert!(!open(address, path).await.connect(2, &[]).await, "{path}");
     }
     for key in ["/a/b", "a/b/"] {
-        assert!(open(address, &format!("/signal/{key}")).await.ask(1, &[]).await, "{key} is a key of its own");
+        assert!(open(address, &format!("/signal/{key}")).await.connect(1, &[]).await, "{key} is a key of its own");
     }
 }
 
@@ -86,8 +86,8 @@ async fn the_key_is_found_behind_a_rewritten_path() {
     let app = Router::new().fallback_service(inner).layer(rewrite);
     let address = serve(app).await;
     let mut first = open(address, "/old/place/of/it/a/b").await;
-    assert!(first.ask(1, &[]).await);
-    assert!(!open(address, "/ws/a/b").await.ask(2, &[]).await);
+    assert!(first.connect(1, &[]).await);
+    assert!(!open(address, "/ws/a/b").await.connect(2, &[]).await);
 }
 
 #[tokio::test]
@@ -95,8 +95,8 @@ async fn a_router_merged_at_the_root_serves_every_path_that_is_left() {
     let app = Router::new().route("/hello", any("hello")).merge(sigver::axum::router(SignalingHub::new()));
     let address = serve(app).await;
     let mut first = open(address, "/a/b").await;
-    assert!(first.ask(1, &[]).await);
-    assert!(!open(address, "/?key=a/b").await.ask(2, &[]).await);
+    assert!(first.connect(1, &[]).await);
+    assert!(!open(address, "/?key=a/b").await.connect(2, &[]).await);
 }
 
 #[tokio::test]
@@ -134,19 +134,19 @@ async fn websockets_over_http2_share_one_connection() {
         assert_eq!(response.status(), StatusCode::OK);
         let upgraded = TokioIo::new(hyper::upgrade::on(response).await.expect("an upgrade"));
         let stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
-        peers.push(Client::new(sigver::hyper::transport(stream)));
+        peers.push(TestClient::new(sigver::hyper::transport(stream)));
     }
     let [member, joiner] = &mut peers[..] else { unreachable!("two were made") };
-    assert!(member.ask(1, &[]).await);
-    assert!(!joiner.ask(2, &[]).await);
-    joiner.content(0, "offer").await;
-    let (link, offer) = member.receive_content().await;
+    assert!(member.connect(1, &[]).await);
+    assert!(!joiner.connect(2, &[]).await);
+    joiner.send_content(0, "offer").await;
+    let (link, offer) = member.recv_content().await;
     assert_eq!(offer, "offer");
-    member.content(link, "answer").await;
-    assert_eq!(joiner.receive_content().await.1, "answer");
-    joiner.send(Frame::Text("x".into())).await;
-    assert_eq!(joiner.closed().await, 4743);
-    assert_eq!(member.receive_content().await, (link, "".into()));
+    member.send_content(link, "answer").await;
+    assert_eq!(joiner.recv_content().await.1, "answer");
+    joiner.send_frame(Frame::Text("x".into())).await;
+    assert_eq!(joiner.recv_close().await, 4743);
+    assert_eq!(member.recv_content().await, (link, "".into()));
 }
 
 #[tokio::test]
@@ -196,11 +196,11 @@ async fn a_drain_beside_axums_graceful_shutdown_says_goodbye_to_peers_and_ends_t
     let server = tokio::spawn(server.into_future());
     let mut peers = [open(address, "/signal/K").await, open(address, "/signal/L").await];
     for peer in &mut peers {
-        assert!(peer.ask(1, &[]).await);
+        assert!(peer.connect(1, &[]).await);
     }
     stop.send(()).expect("the server waits");
     for peer in &mut peers {
-        assert_eq!(peer.closed().await, 1001);
+        assert_eq!(peer.recv_close().await, 1001);
     }
     drop(peers);
     server.await.expect("it does not panic").expect("it ends well");

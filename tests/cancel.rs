@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
 use sigver::memory::{ChannelTransport, Client};
 use sigver::protocol::Message;
-use sigver::{Frame, JoinRequest, PeerInfo, SignalingHub, HubStats, TransportError, JoinRequest, memory};
+use sigver::{Frame, HubStats, JoinRequest, PeerInfo, SignalingHub, TransportError, memory};
 use tokio_test::task;
 
 /// A transport that is never ready at the first time of asking, so that each thing that a connection waits for is a
@@ -73,9 +73,9 @@ async fn dropped_after(polls: usize, last: &[Frame]) -> bool {
     let builder = SignalingHub::builder().admission(admission).max_peers(3).max_peers_per_ip(1);
     let hub = builder.build().expect("sound limits");
     let mut member = memory::join(&hub, "K");
-    assert!(member.ask(1, &[]).await);
+    assert!(member.connect(1, &[]).await);
 
-    let request = JoinRequest::from(JoinRequest::new("K").favored(true)).address([192, 0, 2, 7].into());
+    let request = (JoinRequest::new("K").favored(true)).with_client_ip([192, 0, 2, 7].into());
     let (there, mut here) = memory::pair(16);
     let transport = Hesitant { inner: there, hesitated: [false; 4] };
     let mut serve = task::spawn(hub.serve(transport, request.clone()));
@@ -97,7 +97,7 @@ async fn dropped_after(polls: usize, last: &[Frame]) -> bool {
         }
         if poll == 8 * 3 - 2 {
             let mut peer = memory::join(&hub, "K");
-            assert!(!peer.ask(3, &[]).await);
+            assert!(!peer.connect(3, &[]).await);
             joiner = Some(peer);
         }
         tokio::task::yield_now().await;
@@ -140,16 +140,16 @@ async fn a_future_dropped_at_any_point_leaves_no_ghost() {
 async fn an_aborted_task_tells_the_other_end() {
     let hub = SignalingHub::new();
     let mut member = memory::join(&hub, "K");
-    assert!(member.ask(1, &[]).await);
+    assert!(member.connect(1, &[]).await);
     let (there, here) = memory::pair(16);
     let task = tokio::spawn({
         let hub = hub.clone();
         async move { hub.serve(there, "K").await }
     });
     let mut joiner = Client::new(here);
-    assert!(!joiner.ask(2, &[]).await);
+    assert!(!joiner.connect(2, &[]).await);
     task.abort();
-    assert_eq!(member.receive_content().await.1, "");
+    assert_eq!(member.recv_content().await.1, "");
     assert_eq!((hub.stats().peers, hub.stats().links), (1, 0));
 }
 

@@ -9,7 +9,7 @@ use fastrand::Rng;
 use futures::FutureExt as _;
 use sigver::memory::{self, ChannelTransport, Client, Heard};
 use sigver::protocol::Message;
-use sigver::{Ending, Frame, GroupSnapshot, Cause, JoinRequest, SignalingHub, JoinRequest};
+use sigver::{Cause, Ending, Frame, GroupSnapshot, JoinRequest, SignalingHub};
 use tokio::runtime::Builder;
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::advance;
@@ -50,9 +50,9 @@ fn nothing_is_left_of(lives: usize) {
     live(lives / 10, FIRST_CROWD);
     let AllocationInfo { count_current, bytes_current, .. } = live(lives - lives / 10, CROWD);
     seen.assert_all();
-    assert!(hub.stats().turned_away.by(Cause::MaxOutboxMessages) > 0, "nobody was too slow");
-    assert!(hub.stats().turned_away.by(Cause::MaxMissedHeartbeats) > 0, "nobody was silent for too long");
-    assert_eq!(hub.stats().turned_away.by(Cause::MaxPeersPerIp), 0, "who went still counts for its address");
+    assert!(hub.stats().rejections.get(Cause::MaxOutboxMessages) > 0, "nobody was too slow");
+    assert!(hub.stats().rejections.get(Cause::MaxMissedHeartbeats) > 0, "nobody was silent for too long");
+    assert_eq!(hub.stats().rejections.get(Cause::MaxPeersPerIp), 0, "who went still counts for its address");
     assert!(count_current.abs() <= 8, "{count_current} allocations are left of what came after the first tenth");
     assert!(bytes_current.abs() <= SLACK, "{bytes_current} bytes are left of what came after the first tenth");
 }
@@ -164,7 +164,7 @@ impl Peer {
             false => rng.u32(..),
         };
         let opening = JoinRequest::new(&key.to_string()).favored(rng.u8(..8) == 0);
-        let request = JoinRequest::from(opening).address(Ipv4Addr::from(rng.u32(..ADDRESSES)).into());
+        let request = JoinRequest::from(opening).with_client_ip(Ipv4Addr::from(rng.u32(..ADDRESSES)).into());
         let (there, here) = memory::pair(rng.usize(1..16));
         let hub = hub.clone();
         let task = serving.spawn(async move { hub.serve(there, request).await });
@@ -174,21 +174,21 @@ impl Peer {
     /// Does one thing, mostly one that is allowed.
     async fn act(&mut self, rng: &mut Rng, named: u32, seen: &mut Seen) {
         match rng.u8(..64) {
-            0..8 => self.client.connect(self.id, &[]).await,
-            8..16 => self.client.connect(self.id, &[named]).await,
+            0..8 => self.client.send_connect(self.id, &[]).await,
+            8..16 => self.client.send_connect(self.id, &[named]).await,
             16..32 => {
                 for _ in 0..rng.u8(1..16) {
-                    self.client.content(self.recipient, Bytes::from_static(b"candidate")).await;
+                    self.client.send_content(self.recipient, Bytes::from_static(b"candidate")).await;
                 }
             }
-            32..34 => self.client.last_content(self.recipient, Bytes::from_static(b"last")).await,
-            34 => self.client.content(rng.u32(..), Bytes::from_static(b"to a link that is none")).await,
-            35 => self.client.send(Frame::Text("offence".to_owned())).await,
-            36 => self.client.send(Frame::Ping(Bytes::new())).await,
-            37..40 => self.client.heartbeat().await,
+            32..34 => self.client.send_last_content(self.recipient, Bytes::from_static(b"last")).await,
+            34 => self.client.send_content(rng.u32(..), Bytes::from_static(b"to a link that is none")).await,
+            35 => self.client.send_frame(Frame::Text("offence".to_owned())).await,
+            36 => self.client.send_frame(Frame::Ping(Bytes::new())).await,
+            37..40 => self.client.send_heartbeat().await,
             40..44 => yield_now().await,
             _ => {
-                while let Some(heard) = self.client.hear_all().now_or_never() {
+                while let Some(heard) = self.client.recv_any().now_or_never() {
                     seen.note(&heard);
                     match heard {
                         Heard::Message(Message::Content { sender, recipient, .. }) => {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::open;
 use process::{address, run, sigver, start, text, write};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, CertifiedKey, DnType, IsCa, KeyPair};
-use sigver::memory::Client;
+use sigver::memory::TestClient;
 use sigver::{Frame, Transport};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -201,7 +201,7 @@ impl Renewal {
 async fn sighup_has_new_handshakes_get_the_new_certificate_and_open_sockets_stay() {
     let mut server = Renewal::start().await;
     let (stream, _) = tokio_tungstenite::client_async("wss://localhost/K", server.connect().await).await.expect("one");
-    let mut held = Client::new(sigver::hyper::transport(stream));
+    let mut held = TestClient::new(sigver::hyper::transport(stream));
 
     kill("-HUP", &server.process).await;
     server.says("the certificate was read again").await;
@@ -211,7 +211,7 @@ async fn sighup_has_new_handshakes_get_the_new_certificate_and_open_sockets_stay
     kill("-HUP", &server.process).await;
     server.says("the certificate was read again").await;
     assert_eq!(server.which().await, 1);
-    assert!(held.ask(1, &[]).await);
+    assert!(held.connect(1, &[]).await);
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn sighup_to_a_server_without_a_certificate_is_harmless() {
     let mut log = BufReader::new(process.stderr.take().expect("it is piped")).lines();
     let said = log.next_line().await.expect("it can be read").expect("it goes on");
     assert!(said.contains("there is no certificate to read again"), "{said}");
-    assert!(open(address(&line), "/K").await.ask(1, &[]).await);
+    assert!(open(address(&line), "/K").await.connect(1, &[]).await);
 }
 
 #[tokio::test]
@@ -305,11 +305,11 @@ async fn sigint_and_sigterm_close_all_peers_with_1001() {
         let (mut process, line) = start(&mut sigver(&["-h", "127.0.0.1", "-p", "0"])).await;
         let mut peers = [open(address(&line), "/K").await, open(address(&line), "/another").await];
         for peer in &mut peers {
-            assert!(peer.ask(1, &[]).await);
+            assert!(peer.connect(1, &[]).await);
         }
         kill(signal, &process).await;
         for mut peer in peers {
-            assert_eq!(peer.closed().await, 1001);
+            assert_eq!(peer.recv_close().await, 1001);
         }
         let status = tokio::time::timeout(Duration::from_secs(60), process.wait()).await.expect("it ends");
         assert_eq!(status.expect("it can be waited for").code(), Some(0), "{signal}");
@@ -317,24 +317,24 @@ async fn sigint_and_sigterm_close_all_peers_with_1001() {
 }
 
 /// A server with two members, whose log is piped.
-async fn with_two_peers(args: &[&str]) -> (Child, String, Vec<Client<impl Transport + Unpin + use<>>>) {
+async fn with_two_peers(args: &[&str]) -> (Child, String, Vec<TestClient<impl Transport + Unpin + use<>>>) {
     let args: Vec<_> = ["-h", "127.0.0.1", "-p", "0"].iter().chain(args).copied().collect();
     let (process, line) = start(&mut sigver(&args)).await;
     let mut peers = Vec::new();
     for path in ["/K", "/another"] {
         let mut peer = open(address(&line).to_owned(), path).await;
-        assert!(peer.ask(1, &[]).await);
+        assert!(peer.connect(1, &[]).await);
         peers.push(peer);
     }
     (process, line, peers)
 }
 
 /// Waits until the hub closes one of two peers with 1001, and returns the other.
-async fn first_closed<T: Transport + Unpin>(peers: Vec<Client<T>>) -> Client<T> {
+async fn first_closed<T: Transport + Unpin>(peers: Vec<TestClient<T>>) -> TestClient<T> {
     let [mut one, mut other] = <[_; 2]>::try_from(peers).ok().expect("two peers");
     tokio::select! {
-        code = one.closed() => assert_eq!(code, 1001),
-        code = other.closed() => {
+        code = one.recv_close() => assert_eq!(code, 1001),
+        code = other.recv_close() => {
             assert_eq!(code, 1001);
             return one;
         }
@@ -362,7 +362,7 @@ async fn sigterm_closes_peers_spread_over_the_drain_and_newcomers_get_503() {
         Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), 503),
         handshake => panic!("{handshake:?}"),
     }
-    assert_eq!(other.closed().await, 1001);
+    assert_eq!(other.recv_close().await, 1001);
     // The first one at once, the second after half of the four seconds that are there for closing.
     assert!(asked.elapsed() > Duration::from_millis(1900), "{:?}", asked.elapsed());
     let log = ends(process).await;
@@ -376,7 +376,7 @@ async fn a_second_signal_cuts_the_drain_short() {
         kill("-TERM", &process).await;
         let mut other = first_closed(peers).await;
         kill(signal, &process).await;
-        assert_eq!(other.closed().await, 1001);
+        assert_eq!(other.recv_close().await, 1001);
         let log = ends(process).await;
         assert!(log.contains("the drain is cut short") && log.contains(" left=1"), "{log}");
     }
@@ -387,7 +387,7 @@ async fn sigint_drains_nothing() {
     let (process, _, peers) = with_two_peers(&["--drain", "1h"]).await;
     kill("-INT", &process).await;
     for mut peer in peers {
-        assert_eq!(peer.closed().await, 1001);
+        assert_eq!(peer.recv_close().await, 1001);
     }
     assert!(!ends(process).await.contains("drain"));
 }
@@ -441,7 +441,7 @@ async fn a_server_without_a_free_file_says_so_and_goes_on_when_there_is_one() {
     let said = log.next_line().await.expect("it can be read").expect("it says what is wrong");
     assert!(said.contains("cannot accept a connection"), "{said}");
     drop(sockets);
-    assert!(open(address(&line), "/K").await.ask(1, &[]).await);
+    assert!(open(address(&line), "/K").await.connect(1, &[]).await);
 }
 
 #[tokio::test]
@@ -450,12 +450,12 @@ async fn a_payload_and_a_key_are_never_logged() {
     let (mut process, line) = start(command.env("RUST_LOG", "trace")).await;
     let mut peers = [open(address(&line), "/the-key").await, open(address(&line), "/the-key").await];
     let [member, joiner] = &mut peers;
-    assert!(member.ask(1, &[]).await);
-    assert!(!joiner.ask(2, &[]).await);
-    joiner.content(0, "the-payload").await;
-    assert_eq!(member.receive_content().await.1, "the-payload");
-    joiner.send(Frame::Text("the-text".into())).await;
-    assert_eq!(joiner.closed().await, 4743);
+    assert!(member.connect(1, &[]).await);
+    assert!(!joiner.connect(2, &[]).await);
+    joiner.send_content(0, "the-payload").await;
+    assert_eq!(member.recv_content().await.1, "the-payload");
+    joiner.send_frame(Frame::Text("the-text".into())).await;
+    assert_eq!(joiner.recv_close().await, 4743);
 
     kill("-TERM", &process).await;
     let mut log = String::new();

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use common::open;
 use process::{address, run, sigver, start, text, write};
-use sigver::memory::Client;
+use sigver::memory::TestClient;
 use sigver::protocol::GroupKey;
 use sigver::{SignedKeys, Transport};
 use tokio::net::TcpStream;
@@ -89,12 +89,12 @@ async fn open_with(
     address: &str,
     name: &'static str,
     value: &str,
-) -> Result<Client<impl Transport + Unpin + use<>>, u16> {
+) -> Result<TestClient<impl Transport + Unpin + use<>>, u16> {
     let socket = TcpStream::connect(address).await.expect("the server listens");
     let mut request = "ws://localhost/K".into_client_request().expect("a URL");
     request.headers_mut().insert(name, HeaderValue::from_str(value).expect("a header"));
     match tokio_tungstenite::client_async(request, socket).await {
-        Ok((stream, _)) => Ok(Client::new(sigver::hyper::transport(stream))),
+        Ok((stream, _)) => Ok(TestClient::new(sigver::hyper::transport(stream))),
         Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
         Err(error) => panic!("{error}"),
     }
@@ -192,10 +192,15 @@ async fn a_value_of_the_wrong_type_is_an_error_that_says_where_and_what_would_be
     refuses_file("max_groups = -1\n", &["line 1, column 14", "max_groups", "`-1`"]).await;
     refuses_file("heartbeat = 5\n", &["line 1, column 13", "a time with its unit, such as \"5s\""]).await;
     refuses_file("drain = \"5\"\n", &["line 1, column 9", "drain", "time unit needed", "1m 30s"]).await;
-    refuses_file("max_outbox_bytes = \"1MB\"\n", &["line 1, column 16", "max_outbox_bytes", "65536, 64KiB or 1MiB"]).await;
+    refuses_file("max_outbox_bytes = \"1MB\"\n", &["line 1, column 16", "max_outbox_bytes", "65536, 64KiB or 1MiB"])
+        .await;
     refuses_file("bytes_per_second = 4294967296\n", &["bytes_per_second", "`4294967296`"]).await;
     refuses_file("client_ip_header = \"via\"\n", &["client_ip_header", "`x-forwarded-for` or `forwarded`"]).await;
-    refuses_file("origins = \"https://app.example\"\n", &["line 1, column 11", "allowed_origins", "expected a sequence"]).await;
+    refuses_file(
+        "origins = \"https://app.example\"\n",
+        &["line 1, column 11", "allowed_origins", "expected a sequence"],
+    )
+    .await;
     refuses_file("port = \n", &["line 1"]).await;
 
     for (args, words) in [
@@ -249,8 +254,8 @@ async fn a_limit_that_is_set_holds() {
     for args in [&flag[..], &["--config", text(&file)]] {
         let (_process, line) = start(&mut sigver(args)).await;
         let mut first = open(address(&line), "/K").await;
-        assert!(first.ask(1, &[]).await);
-        assert_eq!(open(address(&line), "/K").await.closed().await, 1013);
+        assert!(first.connect(1, &[]).await);
+        assert_eq!(open(address(&line), "/K").await.recv_close().await, 1013);
     }
 }
 
@@ -270,17 +275,16 @@ async fn pages_of_other_origins_get_403() {
 
 #[tokio::test]
 async fn peers_behind_a_trusted_proxy_count_for_their_own_addresses() {
-    let one_each =
-        ["--max-peers-per-ip", "1", "--trusted-proxy", "127.0.0.1", "--client-ip-header", "x-forwarded-for"];
+    let one_each = ["--max-peers-per-ip", "1", "--trusted-proxy", "127.0.0.1", "--client-ip-header", "x-forwarded-for"];
     let args: Vec<_> = ANYWHERE.into_iter().chain(one_each).collect();
     let (_process, line) = start(&mut sigver(&args)).await;
     let mut here = open(address(&line), "/K").await;
-    assert!(here.ask(1, &[]).await, "a peer from the proxy itself");
-    assert_eq!(open(address(&line), "/K").await.closed().await, 1013);
+    assert!(here.connect(1, &[]).await, "a peer from the proxy itself");
+    assert_eq!(open(address(&line), "/K").await.recv_close().await, 1013);
     let mut elsewhere = open_with(address(&line), "x-forwarded-for", "192.0.2.1").await.expect("it counts for another");
-    assert!(!elsewhere.ask(2, &[]).await, "it is bound to the first");
+    assert!(!elsewhere.connect(2, &[]).await, "it is bound to the first");
     let mut same = open_with(address(&line), "x-forwarded-for", "192.0.2.1").await.expect("a handshake");
-    assert_eq!(same.closed().await, 1013);
+    assert_eq!(same.recv_close().await, 1013);
 }
 
 #[tokio::test]
@@ -312,12 +316,12 @@ async fn signed_keys_are_taken_by_one_secret_or_two() {
     ] {
         let mut command = sigver(&ANYWHERE);
         let (_process, line) = start(command.args(args).envs(variables.iter().copied())).await;
-        assert_eq!(open(address(&line), "/room").await.closed().await, 1008);
+        assert_eq!(open(address(&line), "/room").await.recv_close().await, 1008);
         for (secret, takes) in [SECRET, OTHER].into_iter().zip(takes) {
             let mut peer = open(address(&line), &ticket(secret)).await;
             match takes {
-                true => _ = peer.ask(1, &[]).await,
-                false => assert_eq!(peer.closed().await, 1008, "{args:?} {variables:?}"),
+                true => _ = peer.connect(1, &[]).await,
+                false => assert_eq!(peer.recv_close().await, 1008, "{args:?} {variables:?}"),
             }
         }
     }

@@ -117,7 +117,7 @@ async fn a_join_costs_the_same_however_large_the_group() {
         let mut members: Vec<_> = Vec::new();
         for id in 0..peers {
             let mut member = memory::join(&hub, "K");
-            assert!(member.ask(id, &[0]).await);
+            assert!(member.connect(id, &[0]).await);
             members.push(member);
         }
         // Once more than counted, so that what grows by doubling has room.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use sigver::memory::{self, Client};
 use sigver::protocol::{CloseCode, GroupKey, MemberId};
-use sigver::{Departure, Cause, HubEvent, PeerInfo, SignalingHub, JoinRequest};
+use sigver::{Cause, Departure, HubEvent, JoinRequest, PeerInfo, SignalingHub};
 
 const ADDRESS: [u8; 4] = [192, 0, 2, 7];
 
@@ -32,16 +32,16 @@ async fn snapshots_show_groups_and_peers() {
     let hub = hub();
     assert!(hub.groups().is_empty());
     let (there, here) = memory::pair(16);
-    let request = JoinRequest::from("room/alice").address(ADDRESS.into());
+    let request = JoinRequest::from("room/alice").with_client_ip(ADDRESS.into());
     tokio::spawn({
         let hub = hub.clone();
         async move { hub.serve(there, request).await }
     });
     let mut alice = Client::new(here);
-    assert!(alice.ask(7, &[]).await);
+    assert!(alice.connect(7, &[]).await);
     tokio::time::advance(Duration::from_secs(3)).await;
     let mut bob = memory::join(&hub, "room/alice");
-    assert!(!bob.ask(8, &[]).await);
+    assert!(!bob.connect(8, &[]).await);
     let _lurker = memory::join(&hub, "other");
     tokio::task::yield_now().await;
 
@@ -65,14 +65,14 @@ async fn snapshots_show_groups_and_peers() {
 async fn a_snapshot_shows_what_waits_for_a_peer_that_does_not_read() {
     let hub = SignalingHub::new();
     let [mut member, mut deaf] = [memory::join(&hub, "K"), memory::join(&hub, "K")];
-    assert!(member.ask(1, &[]).await);
-    assert!(!deaf.ask(2, &[]).await);
-    deaf.content(0, "offer").await;
-    let (link, _) = member.receive_content().await;
+    assert!(member.connect(1, &[]).await);
+    assert!(!deaf.connect(2, &[]).await);
+    deaf.send_content(0, "offer").await;
+    let (link, _) = member.recv_content().await;
     for _ in 0..100 {
-        member.content(link, "0123456789").await;
+        member.send_content(link, "0123456789").await;
     }
-    assert!(member.ask(1, &[]).await);
+    assert!(member.connect(1, &[]).await);
     let waiting = hub.group(&key("K")).into_iter().find(|peer| peer.is_bound).expect("the deaf one");
     assert!((50..100).contains(&waiting.queued_messages), "{waiting:?}");
     assert!(waiting.queued_bytes >= waiting.queued_messages * (10 + 64), "{waiting:?}");
@@ -83,7 +83,7 @@ async fn events_tell_the_life_of_a_group() {
     let hub = hub();
     let mut events = hub.events();
     let mut alice = memory::join(&hub, "room/alice");
-    assert!(alice.ask(1, &[]).await);
+    assert!(alice.connect(1, &[]).await);
     assert!(matches!(next(&mut events).await, HubEvent::GroupCreated { key, .. } if key.as_str() == "room/alice"));
     let HubEvent::PeerJoined { peer: first, identity, address: None, .. } = next(&mut events).await else {
         panic!("it opened a socket")
@@ -92,7 +92,7 @@ async fn events_tell_the_life_of_a_group() {
     assert!(matches!(next(&mut events).await, HubEvent::Admitted { peer, .. } if peer == first));
 
     let mut bob = memory::join(&hub, "room/alice");
-    assert!(!bob.ask(2, &[]).await);
+    assert!(!bob.connect(2, &[]).await);
     let HubEvent::PeerJoined { peer: second, .. } = next(&mut events).await else { panic!("another one did") };
     assert!(matches!(next(&mut events).await, HubEvent::Bound { peer, .. } if peer == second));
 
@@ -121,8 +121,8 @@ async fn a_future_that_is_dropped_and_a_guard_that_says_no_are_events() {
         async move { hub.serve(there, "K").await }
     });
     let mut peer = Client::new(here);
-    assert!(peer.ask(1, &[]).await);
-    assert_eq!(memory::join(&hub, "K").closed().await, 1013);
+    assert!(peer.connect(1, &[]).await);
+    assert_eq!(memory::join(&hub, "K").recv_close().await, 1013);
     served.abort();
     let mut happened = Vec::new();
     while !matches!(happened.last(), Some(HubEvent::GroupRemoved { .. })) {
@@ -141,7 +141,7 @@ async fn a_reader_that_lags_is_told_what_it_missed() {
     let mut read = 0;
     for _ in 0..10 {
         let mut peer = memory::join(&hub, "K");
-        assert!(peer.ask(1, &[]).await);
+        assert!(peer.connect(1, &[]).await);
         peer.close().await;
         while other.next().now_or_never().is_some() {
             read += 1;
@@ -169,8 +169,8 @@ async fn who_finds_a_group_full_makes_no_event_of_the_group() {
     let hub = SignalingHub::builder().max_peers_per_group(1).build().expect("sound limits");
     let mut events = hub.events();
     let mut first = memory::join(&hub, "K");
-    assert!(first.ask(1, &[]).await);
-    assert_eq!(memory::join(&hub, "K").closed().await, 1013);
+    assert!(first.connect(1, &[]).await);
+    assert_eq!(memory::join(&hub, "K").recv_close().await, 1013);
     first.close().await;
     let mut about_groups = Vec::new();
     while !matches!(about_groups.last(), Some(HubEvent::GroupRemoved { .. })) {
@@ -193,7 +193,7 @@ async fn a_drain_waits_for_who_is_still_asked_about() {
     tokio::task::yield_now().await;
     let start = tokio::time::Instant::now();
     let closed = async {
-        assert_eq!(late.closed().await, 1001);
+        assert_eq!(late.recv_close().await, 1001);
         late.close().await;
     };
     let (left, ()) = tokio::join!(hub.drain(Duration::from_secs(60)), closed);
@@ -214,6 +214,6 @@ async fn a_drain_may_have_all_the_time_there_is() {
 fn a_visitor_does_not_show_its_token_in_a_log() {
     let request = http::Request::get("/signal/the-key?token=the-token").header("cookie", "the-cookie");
     let (head, ()) = request.body(()).expect("a request").into_parts();
-    let shown = format!("{:?}", JoinRequest::from("the-key").head(head));
+    let shown = format!("{:?}", JoinRequest::from("the-key").with_parts(head));
     assert!(!shown.contains("the-"), "{shown}");
 }

@@ -38,7 +38,7 @@ fn every_limit_is_in_the_guide_with_its_default() {
 
 #[test]
 fn every_limit_that_puts_out_has_a_guard_of_its_name() {
-    let names: Vec<_> = sigver::Cause::ALL.iter().map(|cause| cause.name()).collect();
+    let names: Vec<_> = sigver::Cause::ALL.iter().map(|cause| cause.as_str()).collect();
     for row in GUIDE.lines().filter(|row| row.starts_with("| `") && row.ends_with(" |")) {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
         let name = cells[1].trim_matches('`');

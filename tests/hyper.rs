@@ -42,9 +42,9 @@ async fn a_service_serves_what_is_below_its_mount() {
     for (mount, base) in [("/signal", "/signal"), ("signal/", "/signal"), ("/a/b", "/a/b"), ("/", ""), ("", "")] {
         let address = serve(sigver::hyper::service(hub.clone()).at(mount)).await;
         let mut first = open(address, &format!("{base}/k/1")).await;
-        assert!(first.ask(1, &[]).await);
-        assert!(!open(address, &format!("{base}/?key=k/1")).await.ask(2, &[]).await);
-        assert_eq!(open(address, &format!("{base}/")).await.closed().await, 4741);
+        assert!(first.connect(1, &[]).await);
+        assert!(!open(address, &format!("{base}/?key=k/1")).await.connect(2, &[]).await);
+        assert_eq!(open(address, &format!("{base}/")).await.recv_close().await, 4741);
         first.close().await;
         while hub.stats().peers > 0 {
             tokio::task::yield_now().await;
@@ -77,9 +77,9 @@ async fn a_service_written_by_hand_hands_requests_over() {
     };
     let address = serve(service_fn(answer)).await;
     let mut first = open(address, "/signal?key=the+lobby").await;
-    assert!(first.ask(1, &[]).await);
+    assert!(first.connect(1, &[]).await);
     for path in ["/signal?key=the%20lobby", "/lobby", "/lobby?key=ignored"] {
-        assert!(!open(address, path).await.ask(2, &[]).await, "{path}");
+        assert!(!open(address, path).await.connect(2, &[]).await, "{path}");
     }
 }
 

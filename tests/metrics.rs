@@ -34,19 +34,19 @@ fn peers_joins_relays_closes_and_refusals_are_reported() {
     let seen = recorded(async || {
         let hub = SignalingHub::builder().max_peers(2).build().expect("sound limits");
         let [mut member, mut joiner] = [memory::join(&hub, "K"), memory::join(&hub, "K")];
-        assert!(member.ask(1, &[]).await);
-        assert!(!joiner.ask(2, &[]).await);
-        joiner.content(0, "offer").await;
-        member.receive_content().await;
-        assert_eq!(memory::join(&hub, "K").closed().await, 1013);
+        assert!(member.connect(1, &[]).await);
+        assert!(!joiner.connect(2, &[]).await);
+        joiner.send_content(0, "offer").await;
+        member.recv_content().await;
+        assert_eq!(memory::join(&hub, "K").recv_close().await, 1013);
         // Over two heartbeats, of which one is answered.
-        member.hear_all().await;
-        member.heartbeat().await;
-        member.hear_all().await;
+        member.recv_any().await;
+        member.send_heartbeat().await;
+        member.recv_any().await;
         member.close().await;
-        joiner.receive_content().await;
+        joiner.recv_content().await;
         hub.close_group(&GroupKey::new("K").expect("a key"), CloseCode::app(4001));
-        joiner.closed().await;
+        joiner.recv_close().await;
     });
     for (name, expected) in [
         ("sigver_peers", 0.0),
@@ -73,12 +73,12 @@ fn a_link_that_ends_in_both_directions_is_none() {
     let seen = recorded(async || {
         let hub = SignalingHub::new();
         let [mut member, mut joiner] = [memory::join(&hub, "K"), memory::join(&hub, "K")];
-        assert!(member.ask(1, &[]).await);
-        assert!(!joiner.ask(2, &[]).await);
-        joiner.last_content(0, "offer").await;
-        let (link, _) = member.receive_content().await;
-        member.last_content(link, "answer").await;
-        joiner.receive_content().await;
+        assert!(member.connect(1, &[]).await);
+        assert!(!joiner.connect(2, &[]).await);
+        joiner.send_last_content(0, "offer").await;
+        let (link, _) = member.recv_content().await;
+        member.send_last_content(link, "answer").await;
+        joiner.recv_content().await;
         assert_eq!(hub.stats().links, 0);
     });
     assert_eq!(seen["sigver_links"], 0.0);

@@ -143,7 +143,7 @@ async fn bridge(socket: TcpStream, hub: SignalingHub, to_peer: Change, to_hub: C
             },
             frame = here.next() => match frame {
                 Some(Ok(frame)) => match to_peer(frame) {
-                    Some(frame) => peer.send(frame).await.is_ok(),
+                    Some(frame) => peer.send_frame(frame).await.is_ok(),
                     None => true,
                 },
                 _ => false,
@@ -259,11 +259,11 @@ async fn a_key_of_the_urls_own_is_used_and_a_group_in_use_is_left_alone() {
     assert!(said.contains("the key is the URL's own"), "{said}");
 
     let mut member = common::open(address, "/mine").await;
-    assert!(member.ask(1, &[]).await);
+    assert!(member.connect(1, &[]).await);
     let staying = async {
         loop {
-            match member.hear_all().await {
-                Heard::Message(Message::Heartbeat) => member.heartbeat().await,
+            match member.recv_any().await {
+                Heard::Message(Message::Heartbeat) => member.send_heartbeat().await,
                 other => panic!("it heard {other:?}"),
             }
         }
@@ -496,7 +496,7 @@ async fn what_a_hub_refuses_is_looked_at_too() {
 async fn a_server_that_takes_every_key_for_one_is_said() {
     let hub = SignalingHub::new();
     let mut member = memory::join(&hub, "K");
-    assert!(member.ask(1, &[]).await);
+    assert!(member.connect(1, &[]).await);
     let service = service_fn(move |request| {
         let answer = sigver::hyper::upgrade_with(request, &hub, "K");
         async { Ok(answer.await) }

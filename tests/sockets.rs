@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{Sink, Stream};
 use sigver::memory::{self, Client};
 use sigver::protocol::{CloseCode, Message};
-use sigver::{Ending, Frame, SignalingHub, HubStats, TransportError};
+use sigver::{Ending, Frame, HubStats, SignalingHub, TransportError};
 use tokio::time::{Instant, timeout};
 use tokio_test::task;
 
@@ -89,7 +89,7 @@ async fn a_peer_that_does_not_answer_its_close_is_dropped_after_a_second() {
     let hub = SignalingHub::new();
     let (there, here) = memory::pair(16);
     let mut peer = Client::new(here);
-    peer.send(Frame::Text("no message".into())).await;
+    peer.send_frame(Frame::Text("no message".into())).await;
     let start = Instant::now();
     let ending = timeout(MINUTE, hub.serve(there, "K")).await.expect("it is dropped");
     assert_eq!(code(&ending), Some(CloseCode::Message));

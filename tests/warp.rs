@@ -30,11 +30,11 @@ async fn the_filter_composes_with_others() {
     let tenant = warp::path!("tenant" / u32 / ..).map(|_| ()).untuple_one().and(sigver::warp::filter(hub));
     let address = serve(hello.or(signal).or(tenant)).await;
     let mut first = open(address, "/api/signal/a/b").await;
-    assert!(first.ask(1, &[]).await);
+    assert!(first.connect(1, &[]).await);
     for path in ["/api/signal?key=a/b", "/api/signal/?key=a/b", "/tenant/7/a%2Fb", "/tenant/7?key=a/b"] {
-        assert!(!open(address, path).await.ask(2, &[]).await, "{path}");
+        assert!(!open(address, path).await.connect(2, &[]).await, "{path}");
     }
     for path in ["/api/signal", "/api/signal/", "/tenant/7"] {
-        assert_eq!(open(address, path).await.closed().await, 4741, "{path}");
+        assert_eq!(open(address, path).await.recv_close().await, 4741, "{path}");
     }
 }

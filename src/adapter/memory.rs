@@ -4,7 +4,7 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! let hub = sigver::SignalingHub::new();
 //! let mut alice = sigver::memory::join(&hub, "a key");
-//! assert!(alice.ask(1, &[]).await);
+//! assert!(alice.connect(1, &[]).await);
 //! alice.close().await;
 //! # }
 //! ```
@@ -25,11 +25,11 @@ const CAPACITY: usize = 16;
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub fn join(hub: &SignalingHub, opening: impl Into<JoinRequest>) -> Client<ChannelTransport> {
+pub fn join(hub: &SignalingHub, opening: impl Into<JoinRequest>) -> TestClient<ChannelTransport> {
     let (there, here) = pair(CAPACITY);
     let (hub, opening) = (hub.clone(), opening.into());
     tokio::spawn(async move { hub.serve(there, opening).await });
-    Client::new(here)
+    TestClient::new(here)
 }
 
 /// A peer's side of the protocol over any transport, one method for each thing that it can say.
@@ -37,11 +37,11 @@ pub fn join(hub: &SignalingHub, opening: impl Into<JoinRequest>) -> Client<Chann
 /// It is for tests, and does as it is told: it sends no heartbeats of its own, and whatever was not to be expected is
 /// a panic that says what came instead.
 #[derive(Debug)]
-pub struct Client<T> {
+pub struct TestClient<T> {
     transport: T,
 }
 
-/// What a [`Client`] hears.
+/// What a [`TestClient`] hears.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Heard {
@@ -55,60 +55,60 @@ pub enum Heard {
     Gone,
 }
 
-impl<T: Transport + Unpin> Client<T> {
+impl<T: Transport + Unpin> TestClient<T> {
     /// A client at the other end of a transport that somebody serves.
     pub fn new(transport: T) -> Self {
         Self { transport }
     }
 
-    /// Sends a frame of any kind, allowed or not. That the hub is gone does not matter here: [`Client::hear`] tells.
-    pub async fn send(&mut self, frame: Frame) {
+    /// Sends a frame of any kind, allowed or not. That the hub is gone does not matter here: [`TestClient::recv`] tells.
+    pub async fn send_frame(&mut self, frame: Frame) {
         // The peer of a closed socket learns of it by reading.
         let _: Result<(), T::Err> = self.transport.send(frame).await;
     }
 
     /// Sends a message of any kind.
-    pub async fn say(&mut self, message: Message) {
-        self.send(Frame::Binary(message.encode())).await;
+    pub async fn send(&mut self, message: Message) {
+        self.send_frame(Frame::Binary(message.encode())).await;
     }
 
     /// Says "I am `id` and see `members`", and does not wait for the answer.
-    pub async fn connect(&mut self, id: u32, members: &[u32]) {
+    pub async fn send_connect(&mut self, id: u32, members: &[u32]) {
         let members = members.iter().copied().map(MemberId).collect();
-        self.say(Message::Connect { id: MemberId(id), members }).await;
+        self.send(Message::Connect { id: MemberId(id), members }).await;
     }
 
     /// Says "I am `id` and see `members`", and returns the answer: true for a member, false for one that is bound.
     ///
     /// # Panics
     /// When anything but an answer comes.
-    pub async fn ask(&mut self, id: u32, members: &[u32]) -> bool {
-        self.connect(id, members).await;
-        match self.hear().await {
+    pub async fn connect(&mut self, id: u32, members: &[u32]) -> bool {
+        self.send_connect(id, members).await;
+        match self.recv().await {
             Heard::Message(Message::Connected(admitted)) => admitted,
             other => panic!("expected an answer to connect, but heard {other:?}"),
         }
     }
 
     /// Sends data to a link, or with `recipient` 0 to the member that it is bound to.
-    pub async fn content(&mut self, recipient: u32, data: impl Into<Bytes>) {
-        self.say(Message::content(recipient, data)).await;
+    pub async fn send_content(&mut self, recipient: u32, data: impl Into<Bytes>) {
+        self.send(Message::content(recipient, data)).await;
     }
 
-    /// As [`Client::content`], and says that it was the last in this direction.
-    pub async fn last_content(&mut self, recipient: u32, data: impl Into<Bytes>) {
-        self.say(Message::last_content(recipient, data)).await;
+    /// As [`TestClient::send_content`], and says that it was the last in this direction.
+    pub async fn send_last_content(&mut self, recipient: u32, data: impl Into<Bytes>) {
+        self.send(Message::last_content(recipient, data)).await;
     }
 
     /// Says "I am alive".
-    pub async fn heartbeat(&mut self) {
-        self.say(Message::Heartbeat).await;
+    pub async fn send_heartbeat(&mut self) {
+        self.send(Message::Heartbeat).await;
     }
 
     /// What comes next, heartbeats apart.
-    pub async fn hear(&mut self) -> Heard {
+    pub async fn recv(&mut self) -> Heard {
         loop {
-            match self.hear_all().await {
+            match self.recv_any().await {
                 Heard::Message(Message::Heartbeat) => {}
                 heard => return heard,
             }
@@ -116,7 +116,7 @@ impl<T: Transport + Unpin> Client<T> {
     }
 
     /// What comes next, heartbeats included.
-    pub async fn hear_all(&mut self) -> Heard {
+    pub async fn recv_any(&mut self) -> Heard {
         loop {
             match self.transport.next().await.map(|frame| frame.map_err(Into::<TransportError>::into)) {
                 Some(Ok(Frame::Binary(bytes))) => {
@@ -137,8 +137,8 @@ impl<T: Transport + Unpin> Client<T> {
     ///
     /// # Panics
     /// When anything else comes.
-    pub async fn receive_content(&mut self) -> (u32, Bytes) {
-        match self.hear().await {
+    pub async fn recv_content(&mut self) -> (u32, Bytes) {
+        match self.recv().await {
             Heard::Message(Message::Content { sender, recipient, data, .. }) => (sender.max(recipient), data),
             other => panic!("expected a content, but heard {other:?}"),
         }
@@ -148,8 +148,8 @@ impl<T: Transport + Unpin> Client<T> {
     ///
     /// # Panics
     /// When anything but heartbeats and a close with a code comes.
-    pub async fn closed(&mut self) -> u16 {
-        match self.hear().await {
+    pub async fn recv_close(&mut self) -> u16 {
+        match self.recv().await {
             Heard::Closed(Some(frame)) => frame.code,
             other => panic!("expected a close, but heard {other:?}"),
         }
@@ -157,7 +157,7 @@ impl<T: Transport + Unpin> Client<T> {
 
     /// Closes the socket in order.
     pub async fn close(mut self) {
-        self.send(Frame::Close(None)).await;
+        self.send_frame(Frame::Close(None)).await;
         // A hub that is gone already is as good as one that answers.
         let _: Result<(), T::Err> = self.transport.close().await;
     }
@@ -172,7 +172,7 @@ mod tests {
         for frame in [Frame::Text("text".to_owned()), Frame::Binary(Bytes::from_static(b"garbage"))] {
             let (mut there, here) = pair(1);
             there.send(frame.clone()).await.expect("there is room");
-            match Client::new(here).hear().await {
+            match TestClient::new(here).recv().await {
                 Heard::Foreign(heard) => assert_eq!(heard, frame),
                 other => panic!("heard {other:?}"),
             }

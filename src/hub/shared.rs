@@ -33,13 +33,13 @@ use crate::protocol::PeerId;
 /// let mut alice = memory::join(&hub, "a key");
 /// let mut bob = memory::join(&hub, "a key");
 ///
-/// assert!(alice.ask(1, &[]).await); // The first peer becomes a member at once.
-/// assert!(!bob.ask(2, &[]).await); // The second is bound to her and sends an offer:
-/// bob.content(0, "offer").await;
-/// let (link, offer) = alice.receive_content().await;
+/// assert!(alice.connect(1, &[]).await); // The first peer becomes a member at once.
+/// assert!(!bob.connect(2, &[]).await); // The second is bound to her and sends an offer:
+/// bob.send_content(0, "offer").await;
+/// let (link, offer) = alice.recv_content().await;
 /// assert_eq!(offer, "offer");
-/// alice.content(link, "answer").await;
-/// assert_eq!(bob.receive_content().await.1, "answer");
+/// alice.send_content(link, "answer").await;
+/// assert_eq!(bob.recv_content().await.1, "answer");
 /// assert_eq!(hub.stats().relayed_messages, 2);
 /// # }
 /// ```

@@ -49,10 +49,10 @@ async fn get(admin: &str, path: &str) -> String {
 async fn the_server_shows_its_groups_and_peers_without_their_keys() {
     let (_process, server, admin) = started(&[]).await;
     let [mut member, mut joiner] = [open(&server, "/secret-key").await, open(&server, "/secret-key").await];
-    assert!(member.ask(7, &[]).await);
-    assert!(!joiner.ask(8, &[]).await);
-    joiner.content(0, "offer").await;
-    member.receive_content().await;
+    assert!(member.connect(7, &[]).await);
+    assert!(!joiner.connect(8, &[]).await);
+    joiner.send_content(0, "offer").await;
+    member.recv_content().await;
 
     let status: serde_json::Value = serde_json::from_str(&get(&admin, "/status").await).expect("JSON");
     for (name, expected) in [("peers", 2), ("groups", 1), ("links", 1), ("relayed", 1)] {
@@ -76,10 +76,10 @@ async fn metrics_are_in_the_form_of_prometheus() {
     let mut peers = Vec::new();
     for id in 1..=3 {
         let mut peer = open(&server, "/K").await;
-        peer.ask(id, &[]).await;
+        peer.connect(id, &[]).await;
         peers.push(peer);
     }
-    assert_eq!(open(&server, "/K").await.closed().await, 1013);
+    assert_eq!(open(&server, "/K").await.recv_close().await, 1013);
     let metrics = get(&admin, "/metrics").await;
     for line in [
         "# TYPE sigver_peers gauge",
@@ -104,16 +104,16 @@ async fn a_server_that_drains_is_well_and_not_ready() {
     let mut peers = Vec::new();
     for id in 1..=3 {
         let mut peer = open(&server, "/K").await;
-        peer.ask(id, &[]).await;
+        peer.connect(id, &[]).await;
         peers.push(peer);
     }
     let pid = process.id().expect("it runs").to_string();
     let kill = tokio::process::Command::new("kill").args(["-TERM", &pid]).status().await.expect("there is kill");
     assert!(kill.success());
     // The first one of three goes at once, the others later.
-    let mut closed = futures::future::select_all(peers.iter_mut().map(|peer| Box::pin(peer.hear()))).await.0;
+    let mut closed = futures::future::select_all(peers.iter_mut().map(|peer| Box::pin(peer.recv()))).await.0;
     while let Heard::Message(_) = closed {
-        closed = futures::future::select_all(peers.iter_mut().map(|peer| Box::pin(peer.hear()))).await.0;
+        closed = futures::future::select_all(peers.iter_mut().map(|peer| Box::pin(peer.recv()))).await.0;
     }
     assert!(matches!(closed, Heard::Closed(Some(frame)) if frame.code == 1001));
     assert_eq!(ask(&admin, "GET", "/readyz").await, (503, "draining\n".to_owned()));

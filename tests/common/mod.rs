@@ -1,13 +1,13 @@
 //! A WebSocket client over TCP.
 
 use sigver::Transport;
-use sigver::memory::Client;
+use sigver::memory::TestClient;
 use tokio::net::{TcpStream, ToSocketAddrs};
 
 /// Opens `ws://ADDRESS/PATH`; `path` begins with a slash.
-pub(crate) async fn open<A: ToSocketAddrs>(address: A, path: &str) -> Client<impl Transport + Unpin + use<A>> {
+pub(crate) async fn open<A: ToSocketAddrs>(address: A, path: &str) -> TestClient<impl Transport + Unpin + use<A>> {
     let socket = TcpStream::connect(address).await.expect("the server listens");
     let url = format!("ws://localhost{path}");
     let (stream, _) = tokio_tungstenite::client_async(url, socket).await.expect("a WebSocket handshake");
-    Client::new(sigver::hyper::transport(stream))
+    TestClient::new(sigver::hyper::transport(stream))
 }

@@ -32,19 +32,19 @@ struct Bystanders {
 impl Bystanders {
     async fn meet(door: &dyn Door) -> Self {
         let [mut member, mut joiner] = [door.open("K").await, door.open("K").await];
-        assert!(member.ask(1, &[]).await);
-        assert!(!joiner.ask(2, &[]).await);
-        joiner.content(0, "hello").await;
-        let (link, _) = member.receive_content().await;
+        assert!(member.connect(1, &[]).await);
+        assert!(!joiner.connect(2, &[]).await);
+        joiner.send_content(0, "hello").await;
+        let (link, _) = member.recv_content().await;
         Self { member, joiner, link }
     }
 
     /// The next thing that they hear is what they say to each other.
     async fn undisturbed(&mut self) {
-        self.joiner.content(0, "ping").await;
-        assert_eq!(self.member.receive_content().await, (self.link, "ping".into()));
-        self.member.content(self.link, "pong").await;
-        assert_eq!(self.joiner.receive_content().await, (self.link, "pong".into()));
+        self.joiner.send_content(0, "ping").await;
+        assert_eq!(self.member.recv_content().await, (self.link, "ping".into()));
+        self.member.send_content(self.link, "pong").await;
+        assert_eq!(self.joiner.recv_content().await, (self.link, "pong".into()));
     }
 }
 
@@ -53,11 +53,11 @@ async fn offend(kind: Kind, offence: Frame, code: u16) {
     let door = kind.open().await;
     let mut bystanders = Bystanders::meet(&*door).await;
     let mut offender = door.open("K").await;
-    assert!(offender.ask(3, &[1]).await);
-    offender.send(offence).await;
-    assert_eq!(offender.closed().await, code);
+    assert!(offender.connect(3, &[1]).await);
+    offender.send_frame(offence).await;
+    assert_eq!(offender.recv_close().await, code);
     bystanders.undisturbed().await;
-    assert!(!door.open("K").await.ask(4, &[3]).await, "the offender is no member any more");
+    assert!(!door.open("K").await.connect(4, &[3]).await, "the offender is no member any more");
 }
 
 async fn a_text_message_is_4743(kind: Kind) {
@@ -82,8 +82,8 @@ async fn connected_from_a_peer_is_ignored(kind: Kind) {
     let door = kind.open().await;
     let mut bystanders = Bystanders::meet(&*door).await;
     for admitted in [true, false] {
-        bystanders.member.say(Message::Connected(admitted)).await;
-        bystanders.joiner.say(Message::Connected(admitted)).await;
+        bystanders.member.send(Message::Connected(admitted)).await;
+        bystanders.joiner.send(Message::Connected(admitted)).await;
     }
     bystanders.undisturbed().await;
 }
@@ -92,7 +92,7 @@ async fn heartbeat_false_and_unknown_fields_are_ignored(kind: Kind) {
     let door = kind.open().await;
     let mut bystanders = Bystanders::meet(&*door).await;
     for bytes in [&[0x08, 0][..], &[0x78, 5, 0x08, 1]] {
-        bystanders.joiner.send(Frame::Binary(Bytes::from_static(bytes))).await;
+        bystanders.joiner.send_frame(Frame::Binary(Bytes::from_static(bytes))).await;
     }
     bystanders.undisturbed().await;
 }
@@ -108,8 +108,8 @@ async fn a_message_far_over_the_limit_is_1009(kind: Kind) {
 async fn what_came_before_the_offence_is_answered(kind: Kind) {
     let door = kind.open().await;
     let mut peer = door.open("K").await;
-    peer.connect(1, &[]).await;
-    peer.send(Frame::Text("text".into())).await;
-    assert!(matches!(peer.hear().await, Heard::Message(Message::Connected(true))));
-    assert_eq!(peer.closed().await, 4743);
+    peer.send_connect(1, &[]).await;
+    peer.send_frame(Frame::Text("text".into())).await;
+    assert!(matches!(peer.recv().await, Heard::Message(Message::Connected(true))));
+    assert_eq!(peer.recv_close().await, 4743);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sigver::protocol::{CloseCode, GroupKey};
-use sigver::{SignalingHub, HubStats};
+use sigver::{HubStats, SignalingHub};
 use tokio::time::Instant;
 
 use crate::door::{Door, Kind, Knock, Peer};
@@ -26,7 +26,7 @@ async fn peers(door: &dyn Door, keys: &[&str]) -> Vec<Peer> {
     let mut peers = Vec::new();
     for (id, key) in (1..).zip(keys) {
         let mut peer = door.open(key).await;
-        peer.ask(id, &[]).await;
+        peer.connect(id, &[]).await;
         peers.push(peer);
     }
     peers
@@ -36,7 +36,7 @@ async fn peers(door: &dyn Door, keys: &[&str]) -> Vec<Peer> {
 async fn closed(peers: &mut [Peer], code: u16) {
     for peer in peers {
         loop {
-            match peer.hear().await {
+            match peer.recv().await {
                 sigver::memory::Heard::Message(_) => {}
                 sigver::memory::Heard::Closed(Some(frame)) => break assert_eq!(frame.code, code),
                 other => panic!("expected a close, but heard {other:?}"),
@@ -78,7 +78,7 @@ async fn a_drain_spreads_the_closes_over_its_time(kind: Kind) {
     let mut here = peers(&*door, &["A", "B", "C", "D", "E"]).await;
     let start = Instant::now();
     let times = join_all(here.iter_mut().map(async |peer| {
-        assert_eq!(peer.closed().await, 1001);
+        assert_eq!(peer.recv_close().await, 1001);
         start.elapsed()
     }));
     let (left, mut times) = tokio::join!(hub.drain(within), times);
@@ -109,9 +109,9 @@ async fn one_peer_is_closed_and_the_others_stay(kind: Kind) {
     let member = hub.group(&key).into_iter().find(|peer| peer.member.is_some()).expect("the first one");
     assert!(hub.close_peer(member.peer, BANNED));
     closed(&mut here[..1], 4001).await;
-    assert_eq!(here[1].receive_content().await.1, "");
-    assert!(here[1].ask(2, &[]).await);
-    assert!(here[2].ask(3, &[]).await);
+    assert_eq!(here[1].recv_content().await.1, "");
+    assert!(here[1].connect(2, &[]).await);
+    assert!(here[2].connect(3, &[]).await);
     assert!(!hub.close_peer(member.peer, BANNED), "it is gone");
 }
 
@@ -122,9 +122,9 @@ async fn one_group_is_closed_and_the_others_stay(kind: Kind) {
     let key = GroupKey::new("K").expect("a key");
     assert_eq!(hub.close_group(&key, BANNED), 2);
     closed(&mut here[..2], 4001).await;
-    assert!(here[2].ask(3, &[]).await);
+    assert!(here[2].connect(3, &[]).await);
     assert_eq!(hub.close_group(&GroupKey::new("none").expect("a key"), BANNED), 0);
-    assert!(door.open("K").await.ask(1, &[]).await, "they may come back");
+    assert!(door.open("K").await.connect(1, &[]).await, "they may come back");
 }
 
 async fn groups_are_closed_by_their_keys(kind: Kind) {
@@ -133,5 +133,5 @@ async fn groups_are_closed_by_their_keys(kind: Kind) {
     let mut here = peers(&*door, &["exam/1", "exam/2", "exam/2", "lesson/1"]).await;
     assert_eq!(hub.close_groups_where(|key| key.as_str().starts_with("exam/"), BANNED), 3);
     closed(&mut here[..3], 4001).await;
-    assert!(here[3].ask(3, &[]).await);
+    assert!(here[3].connect(3, &[]).await);
 }

@@ -18,8 +18,8 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use sigver::memory::Client;
-use sigver::{Frame, JoinRequest, SignalingHub, Transport, TransportError, JoinRequest};
+use sigver::memory::TestClient;
+use sigver::{Frame, JoinRequest, SignalingHub, Transport, TransportError};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -42,7 +42,7 @@ pub(crate) async fn in_time(kind: Kind, test: impl Future<Output = ()>) {
 }
 
 /// A peer, whatever it came in by.
-pub(crate) type Peer = Client<Pin<Box<AnyTransport>>>;
+pub(crate) type Peer = TestClient<Pin<Box<AnyTransport>>>;
 type AnyTransport = dyn Transport<Err = TransportError, Error = TransportError, Item = Result<Frame, TransportError>>;
 
 /// A byte stream to a server.
@@ -103,7 +103,7 @@ pub(crate) trait Door: Send + Sync {
     /// Opens a socket for who is refused.
     async fn refused(&self, knock: Knock) -> Refused {
         match self.knock(knock).await {
-            Ok(mut peer) => Refused::Closed(peer.closed().await),
+            Ok(mut peer) => Refused::Closed(peer.recv_close().await),
             Err(status) => Refused::Http(status),
         }
     }
@@ -225,7 +225,7 @@ impl Kind {
 fn request(client: SocketAddr, head: Parts) -> JoinRequest {
     let tail = head.uri.path().strip_prefix("/signal").expect("the contract stays below the mount");
     let opening = JoinRequest::from_url(tail.strip_prefix('/').unwrap_or(tail), head.uri.query());
-    JoinRequest::from(opening).address(client.ip()).head(head)
+    JoinRequest::from(opening).with_client_ip(client.ip()).with_parts(head)
 }
 
 async fn serve_hyper<S>(listener: TcpListener, service: impl Fn(SocketAddr) -> S) -> Infallible
@@ -253,11 +253,11 @@ impl Door for Memory {
         // A key that is in no URL can be said in memory all the same.
         let tail = format!("?{}", query.unwrap_or_default());
         let head = Knock { tail, ..knock.clone() }.request("ws://localhost/").into_parts().0;
-        let request = JoinRequest::from(opening).address([127, 0, 0, 1].into()).head(head);
+        let request = JoinRequest::from(opening).with_client_ip([127, 0, 0, 1].into()).with_parts(head);
         let (there, here) = sigver::memory::pair(16);
         let hub = self.0.clone();
         tokio::spawn(async move { hub.serve(there, request).await });
-        Ok(Client::new(Box::pin(here)))
+        Ok(TestClient::new(Box::pin(here)))
     }
 
     async fn socket(&self) -> Box<dyn Socket> {
@@ -375,7 +375,7 @@ async fn websocket(door: &dyn Door, mount: &str, knock: &Knock) -> Result<Peer, 
     let slash = if knock.tail.starts_with('?') && !mount.is_empty() { "" } else { "/" };
     let request = knock.request(&format!("ws://localhost{mount}{slash}"));
     match tokio_tungstenite::client_async(request, door.socket().await).await {
-        Ok((stream, _)) => Ok(Client::new(Box::pin(sigver::hyper::transport(stream)))),
+        Ok((stream, _)) => Ok(TestClient::new(Box::pin(sigver::hyper::transport(stream)))),
         Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
         Err(error) => panic!("a WebSocket handshake, but {error}"),
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use sigver::memory::Heard;
 use sigver::protocol::{CloseCode, GroupKey};
-use sigver::{Cause, PeerInfo, ClientIpHeader, Rejection, SignalingHub, SignedKeys, JoinRequest};
+use sigver::{Cause, ClientIpHeader, JoinRequest, PeerInfo, Rejection, SignalingHub, SignedKeys};
 
 use crate::door::{Door, Kind, Knock, Refused};
 use crate::limits::build;
@@ -37,8 +37,8 @@ const CLIENT: &str = "192.0.2.7";
 async fn admitted(door: &dyn Door, knock: Knock) -> bool {
     match door.knock(knock).await {
         Ok(mut peer) => {
-            peer.connect(1, &[1]).await;
-            matches!(peer.hear().await, Heard::Message(_))
+            peer.send_connect(1, &[1]).await;
+            matches!(peer.recv().await, Heard::Message(_))
         }
         Err(_) => false,
     }
@@ -47,7 +47,7 @@ async fn admitted(door: &dyn Door, knock: Knock) -> bool {
 async fn an_admission_sees_the_request_and_says_who_it_is(kind: Kind) {
     let hub = build(SignalingHub::builder().admission(|request: JoinRequest| async move {
         let head = request.request().expect("it comes by a request");
-        assert_eq!(request.client_address(), Some([127, 0, 0, 1].into()));
+        assert_eq!(request.client_ip(), Some([127, 0, 0, 1].into()));
         assert_eq!(request.key()?.as_str(), "my key");
         assert!(request.is_favored());
         assert_eq!(head.headers["x-user"], "alice");
@@ -60,27 +60,32 @@ async fn an_admission_sees_the_request_and_says_who_it_is(kind: Kind) {
 async fn an_admission_refuses_with_a_close_code(kind: Kind) {
     const BANNED: CloseCode = CloseCode::app(4001);
     let hub = build(SignalingHub::builder().admission(|request: JoinRequest| async move {
-        if request.key()?.as_str() == "open" { Ok(PeerInfo::new()) } else { Err(Rejection::close(BANNED, "x".repeat(200))) }
+        if request.key()?.as_str() == "open" {
+            Ok(PeerInfo::new())
+        } else {
+            Err(Rejection::close(BANNED, "x".repeat(200)))
+        }
     }));
     let door = kind.mount(hub.clone()).await;
     let mut banned = door.open("shut").await;
-    match banned.hear().await {
+    match banned.recv().await {
         Heard::Closed(Some(frame)) => assert_eq!((frame.code, frame.reason), (4001, "x".repeat(123))),
         other => panic!("expected a close, but heard {other:?}"),
     }
     assert!(admitted(&*door, Knock::at("open")).await);
-    assert_eq!(hub.stats().turned_away.by(Cause::Admission), 1);
+    assert_eq!(hub.stats().rejections.get(Cause::Admission), 1);
 }
 
 async fn an_admission_refuses_with_a_status(kind: Kind) {
     for (status, code) in [(401, 1008), (429, 1013), (500, 1011)] {
         let hub = build(
-            SignalingHub::builder().admission(move |_| async move { Err::<PeerInfo, _>(Rejection::http(status, "not you")) }),
+            SignalingHub::builder()
+                .admission(move |_| async move { Err::<PeerInfo, _>(Rejection::http(status, "not you")) }),
         );
         let door = kind.mount(hub.clone()).await;
         assert_eq!(door.refused(Knock::at("K")).await, kind.rejection(status, code));
         hub.shutdown().await;
-        assert_eq!(hub.stats().turned_away.by(Cause::Admission), 1);
+        assert_eq!(hub.stats().rejections.get(Cause::Admission), 1);
     }
 }
 
@@ -113,7 +118,8 @@ async fn an_admission_that_takes_too_long_refuses(kind: Kind) {
 }
 
 async fn an_admission_is_not_asked_about_what_is_no_key(kind: Kind) {
-    let hub = build(SignalingHub::builder().admission(|_| async { panic!("it is asked") as Result<PeerInfo, Rejection> }));
+    let hub =
+        build(SignalingHub::builder().admission(|_| async { panic!("it is asked") as Result<PeerInfo, Rejection> }));
     let door = kind.mount(hub).await;
     assert_eq!(door.refused(Knock::at("")).await, Refused::Closed(4741));
     assert_eq!(door.refused(Knock::at("%ff")).await, Refused::Closed(4745));
@@ -191,8 +197,8 @@ async fn a_token_before_the_key_admits_and_is_no_part_of_it(kind: Kind) {
     }));
     let door = kind.mount(hub).await;
     let [mut alice, mut bob] = [door.open("alice/K").await, door.open("bob/K").await];
-    assert!(alice.ask(1, &[]).await);
-    assert!(!bob.ask(2, &[]).await);
+    assert!(alice.connect(1, &[]).await);
+    assert!(!bob.connect(2, &[]).await);
     assert_eq!(door.refused(Knock::at("eve/K")).await, Refused::Closed(4001));
     assert_eq!(door.refused(Knock::at("alice/")).await, Refused::Closed(4741));
 }
@@ -205,8 +211,8 @@ async fn a_signed_key_admits_until_it_expires(kind: Kind) {
     let over = sign(now - Duration::from_secs(1));
     let door = kind.mount(build(SignalingHub::builder().admission(keys.clone()))).await;
     let [mut alice, mut bob] = [door.open(&good).await, door.open(&later).await];
-    assert!(alice.ask(1, &[]).await);
-    assert!(!bob.ask(2, &[]).await, "one group");
+    assert!(alice.connect(1, &[]).await);
+    assert!(!bob.connect(2, &[]).await, "one group");
     for bad in [&over, "room", &good.replace("room", "other")] {
         assert_eq!(door.refused(Knock::at(bad)).await, Refused::Closed(1008), "{bad}");
     }
@@ -243,7 +249,7 @@ async fn pages_of_other_origins_get_403(kind: Kind) {
         assert_eq!(door.refused(knock).await, kind.rejection(403, 1008), "{evil}");
     }
     hub.shutdown().await;
-    assert_eq!(hub.stats().turned_away.by(Cause::AllowedOrigins), 4);
+    assert_eq!(hub.stats().rejections.get(Cause::AllowedOrigins), 4);
 }
 
 async fn without_an_origin_needs_the_switch(kind: Kind) {
@@ -261,7 +267,7 @@ async fn one_peer_too_many_in_all_is_1013(kind: Kind) {
     let door = kind.mount(hub.clone()).await;
     let [first, _second] = [door.open("K").await, door.open("L").await];
     assert_eq!(door.refused(Knock::at("M")).await, Refused::Closed(1013));
-    assert!(hub.stats().turned_away.by(Cause::MaxPeers) >= 1);
+    assert!(hub.stats().rejections.get(Cause::MaxPeers) >= 1);
     first.close().await;
     // The place is free once the hub has seen it.
     while !admitted(&*door, Knock::at("M")).await {}
@@ -274,7 +280,7 @@ async fn one_peer_too_many_of_an_address_is_1013(kind: Kind) {
     let knock = |from: &str| door.knock(Knock::at("K").from(from));
     let [first, _second] = [knock(CLIENT).await.expect("a peer"), knock(CLIENT).await.expect("a peer")];
     assert_eq!(door.refused(Knock::at("K").from(CLIENT)).await, Refused::Closed(1013));
-    assert!(hub.stats().turned_away.by(Cause::MaxPeersPerIp) >= 1);
+    assert!(hub.stats().rejections.get(Cause::MaxPeersPerIp) >= 1);
     assert!(admitted(&*door, Knock::at("L").from("192.0.2.8")).await, "another address");
     let [_third, _fourth] = [knock("2001:db8::1").await.expect("a peer"), knock("2001:db8::2").await.expect("a peer")];
     assert_eq!(door.refused(Knock::at("K").from("2001:db8::3:0:0:1")).await, Refused::Closed(1013), "the same /64");
@@ -298,7 +304,7 @@ async fn one_new_peer_too_many_in_a_second_is_1013(kind: Kind) {
         assert!(came < 1000, "nobody is refused");
     }
     assert!(came >= 3, "{came}");
-    assert_eq!(hub.stats().turned_away.by(Cause::JoinsPerSecondPerIp), 1);
+    assert_eq!(hub.stats().rejections.get(Cause::JoinsPerSecondPerIp), 1);
     assert!(admitted(&*door, from("192.0.2.8")).await, "another address");
 }
 
@@ -317,7 +323,7 @@ async fn one_group_too_many_is_1013(kind: Kind) {
     let [first, _second] = [door.open("K").await, door.open("L").await];
     assert_eq!(door.refused(Knock::at("M")).await, Refused::Closed(1013));
     assert!(admitted(&*door, Knock::at("L")).await, "a group that there is");
-    assert!(hub.stats().turned_away.by(Cause::MaxGroups) >= 1);
+    assert!(hub.stats().rejections.get(Cause::MaxGroups) >= 1);
     first.close().await;
     while !admitted(&*door, Knock::at("M")).await {}
 }

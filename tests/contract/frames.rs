@@ -102,7 +102,7 @@ async fn fragments_are_counted_too_and_too_many_are_1008(kind: Kind) {
     flood.extend([0x00, 0x80, 0, 0, 0, 0].repeat(20_000));
     let answer = frames(&*door, &flood).await;
     assert_eq!((answer[0], &answer[2..4]), (0x88, &1008_u16.to_be_bytes()[..]), "{answer:?}");
-    assert_eq!(hub.stats().turned_away.by(Cause::MessagesPerSecond), 1);
+    assert_eq!(hub.stats().rejections.get(Cause::MessagesPerSecond), 1);
     // As many as may be are one message.
     let mut fair = vec![0x02, 0x80, 0, 0, 0, 0];
     fair.extend([0x00, 0x80, 0, 0, 0, 0].repeat(900));

@@ -30,7 +30,7 @@ fn hub(kind: Kind) -> SignalingHub {
 async fn until_closed(peer: &mut Peer) -> (usize, u16) {
     let mut heartbeats = 0;
     loop {
-        match peer.hear_all().await {
+        match peer.recv_any().await {
             Heard::Message(Message::Heartbeat) => heartbeats += 1,
             Heard::Message(Message::Connected(_)) => {}
             Heard::Closed(Some(frame)) => return (heartbeats, frame.code),
@@ -48,11 +48,11 @@ async fn content_is_no_heartbeat(kind: Kind) {
     let door = kind.mount(hub(kind)).await;
     let mut peer = door.open("K").await;
     for heartbeats in 0.. {
-        match peer.hear_all().await {
+        match peer.recv_any().await {
             Heard::Message(Message::Heartbeat) => {
-                peer.content(0, "alive").await;
-                peer.connect(1, &[]).await;
-                assert!(matches!(peer.hear_all().await, Heard::Message(Message::Connected(true))));
+                peer.send_content(0, "alive").await;
+                peer.send_connect(1, &[]).await;
+                assert!(matches!(peer.recv_any().await, Heard::Message(Message::Connected(true))));
             }
             Heard::Closed(Some(frame)) => {
                 assert_eq!((heartbeats, frame.code), (2, 4742));
@@ -66,10 +66,10 @@ async fn content_is_no_heartbeat(kind: Kind) {
 async fn a_peer_that_sends_heartbeats_stays(kind: Kind) {
     let door = kind.mount(hub(kind)).await;
     let mut peer = door.open("K").await;
-    assert!(peer.ask(1, &[]).await);
+    assert!(peer.connect(1, &[]).await);
     for _ in 0..10 {
-        assert!(matches!(peer.hear_all().await, Heard::Message(Message::Heartbeat)));
-        peer.heartbeat().await;
+        assert!(matches!(peer.recv_any().await, Heard::Message(Message::Heartbeat)));
+        peer.send_heartbeat().await;
     }
     assert_eq!(until_closed(&mut peer).await, (2, 4742));
 }
@@ -79,7 +79,7 @@ async fn heartbeats_come_every_five_seconds(kind: Kind) {
     let mut peer = door.open("K").await;
     let opened = Instant::now();
     let mut times = Vec::new();
-    while let Heard::Message(Message::Heartbeat) = peer.hear_all().await {
+    while let Heard::Message(Message::Heartbeat) = peer.recv_any().await {
         times.push(opened.elapsed());
     }
     times.push(opened.elapsed());

@@ -105,5 +105,5 @@ async fn a_peer_that_vanishes_in_the_handshake_leaves_no_trace(kind: Kind) {
     door.socket().await.write_all(request.as_bytes()).await.expect("the server reads");
     let mut peer = door.open("K").await;
     // The one that vanished never asked, so it is no member.
-    assert!(peer.ask(1, &[]).await);
+    assert!(peer.connect(1, &[]).await);
 }

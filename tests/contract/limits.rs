@@ -27,10 +27,10 @@ crate::over_every_mount! {
 /// A member, a joiner bound to it, and the link between them.
 async fn linked(door: &dyn Door) -> (Peer, Peer, u32) {
     let [mut member, mut joiner] = [door.open("K").await, door.open("K").await];
-    assert!(member.ask(1, &[]).await);
-    assert!(!joiner.ask(2, &[]).await);
-    joiner.content(0, "offer").await;
-    let (link, _) = member.receive_content().await;
+    assert!(member.connect(1, &[]).await);
+    assert!(!joiner.connect(2, &[]).await);
+    joiner.send_content(0, "offer").await;
+    let (link, _) = member.recv_content().await;
     (member, joiner, link)
 }
 
@@ -40,10 +40,10 @@ async fn a_peer_that_never_connects_is_1008(kind: Kind) {
     let mut silent = door.open("K").await;
     let mut heartbeats = 0;
     loop {
-        match silent.hear_all().await {
+        match silent.recv_any().await {
             Heard::Message(_) => {
                 heartbeats += 1;
-                silent.heartbeat().await;
+                silent.send_heartbeat().await;
             }
             Heard::Closed(Some(frame)) => {
                 assert_eq!(frame.code, 1008);
@@ -70,10 +70,10 @@ async fn a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it(kind: Kind)
         let payload = vec![0; 60_000];
         for sent in 0.. {
             assert!(sent < 1000, "60 MB are waiting for a peer that reads nothing");
-            member.content(link, payload.clone()).await;
+            member.send_content(link, payload.clone()).await;
             // The answer tells that the hub has got so far; before it may come the end of the link.
-            member.connect(1, &[]).await;
-            match member.hear().await {
+            member.send_connect(1, &[]).await;
+            match member.recv().await {
                 Heard::Message(Message::Connected(true)) => {}
                 Heard::Message(Message::Content { data, .. }) => {
                     assert_eq!(data, "");
@@ -82,10 +82,10 @@ async fn a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it(kind: Kind)
                 other => panic!("expected an answer or the end of the link, but heard {other:?}"),
             }
         }
-        assert_eq!(hub.stats().turned_away.by(cause), 1);
+        assert_eq!(hub.stats().rejections.get(cause), 1);
         if kind == Kind::Memory {
             let mut heard = 0;
-            while let Heard::Message(_) = deaf.hear().await {
+            while let Heard::Message(_) = deaf.recv().await {
                 heard += 1;
             }
             assert!(heard >= 16, "{heard}: what was accepted before the overflow comes first");
@@ -101,9 +101,9 @@ async fn a_socket_that_takes_nothing_is_closed(kind: Kind) {
     let (mut member, _deaf, link) = linked(&*door).await;
     // More than the buffers on the way take, and less than the outbox.
     for _ in 0..500 {
-        member.content(link, vec![0; 60_000]).await;
+        member.send_content(link, vec![0; 60_000]).await;
     }
-    assert_eq!(member.receive_content().await, (link, "".into()));
+    assert_eq!(member.recv_content().await, (link, "".into()));
     assert_eq!(hub.stats().peers, 1);
 }
 
@@ -112,7 +112,7 @@ async fn a_closed_peer_that_does_not_answer_is_dropped(kind: Kind) {
     let door = kind.mount(hub.clone()).await;
     // It never reads, so it never answers the close.
     let mut deaf = door.open("K").await;
-    assert!(deaf.ask(1, &[]).await);
+    assert!(deaf.connect(1, &[]).await);
     let start = Instant::now();
     assert_eq!(hub.drain(Duration::from_secs(50)).await, 0);
     assert!(kind != Kind::Memory || start.elapsed() < Duration::from_millis(150), "{:?}", start.elapsed());
@@ -121,17 +121,17 @@ async fn a_closed_peer_that_does_not_answer_is_dropped(kind: Kind) {
 async fn a_group_over_its_limit_is_1013(kind: Kind) {
     let door = kind.mount(build(SignalingHub::builder().max_peers_per_group(2))).await;
     let mut here = [door.open("K").await, door.open("K").await];
-    assert!(here[0].ask(1, &[]).await);
-    assert!(!here[1].ask(2, &[]).await);
-    assert_eq!(door.open("K").await.closed().await, 1013);
-    assert!(door.open("another").await.ask(1, &[]).await);
+    assert!(here[0].connect(1, &[]).await);
+    assert!(!here[1].connect(2, &[]).await);
+    assert_eq!(door.open("K").await.recv_close().await, 1013);
+    assert!(door.open("another").await.connect(1, &[]).await);
     let [first, _second] = here;
     first.close().await;
     // The seat is free once the hub has seen it; until then newcomers are sent away.
     loop {
         let mut next = door.open("K").await;
-        next.connect(3, &[]).await;
-        match next.hear().await {
+        next.send_connect(3, &[]).await;
+        match next.recv().await {
             Heard::Message(_) => break,
             Heard::Closed(Some(frame)) => assert_eq!(frame.code, 1013),
             other => panic!("expected an answer or a close, but heard {other:?}"),
@@ -142,29 +142,29 @@ async fn a_group_over_its_limit_is_1013(kind: Kind) {
 async fn too_many_members_named_are_1008(kind: Kind) {
     let door = kind.mount(build(SignalingHub::builder().max_members_per_connect(3))).await;
     let mut peer = door.open("K").await;
-    assert!(peer.ask(1, &[1, 2, 3]).await);
-    peer.connect(1, &[1, 2, 3, 4]).await;
-    assert_eq!(peer.closed().await, 1008);
+    assert!(peer.connect(1, &[1, 2, 3]).await);
+    peer.send_connect(1, &[1, 2, 3, 4]).await;
+    assert_eq!(peer.recv_close().await, 1008);
 }
 
 async fn a_smaller_message_limit_is_kept(kind: Kind) {
     let door = kind.mount(build(SignalingHub::builder().max_message_bytes(100))).await;
     let mut peer = door.open("K").await;
-    assert!(peer.ask(1, &[]).await);
-    peer.content(0, vec![0; 101]).await;
-    assert_eq!(peer.closed().await, 1009);
+    assert!(peer.connect(1, &[]).await);
+    peer.send_content(0, vec![0; 101]).await;
+    assert_eq!(peer.recv_close().await, 1009);
 }
 
 async fn a_member_is_not_put_out_before_its_minimum_stay(kind: Kind) {
     for (stay, answer) in [(Duration::from_secs(3600), false), (Duration::from_nanos(1), true)] {
         let door = kind.mount(build(SignalingHub::builder().eviction_min_age(stay))).await;
         let [mut member, mut joiner] = [door.open("K").await, door.open("K").await];
-        assert!(member.ask(1, &[]).await);
-        assert!(!joiner.ask(2, &[]).await);
+        assert!(member.connect(1, &[]).await);
+        assert!(!joiner.connect(2, &[]).await);
         if kind == Kind::Memory {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert_eq!(joiner.ask(2, &[]).await, answer, "after {stay:?}");
+        assert_eq!(joiner.connect(2, &[]).await, answer, "after {stay:?}");
     }
 }
 
@@ -173,11 +173,11 @@ async fn one_message_too_many_in_a_second_is_1008(kind: Kind) {
     let door = kind.mount(hub.clone()).await;
     let [mut flood, mut calm] = [door.open("K").await, door.open("L").await];
     for _ in 0..1000 {
-        flood.heartbeat().await;
+        flood.send_heartbeat().await;
     }
-    assert_eq!(flood.closed().await, 1008);
-    assert!(calm.ask(1, &[]).await);
-    assert_eq!(hub.stats().turned_away.by(Cause::MessagesPerSecond), 1);
+    assert_eq!(flood.recv_close().await, 1008);
+    assert!(calm.connect(1, &[]).await);
+    assert_eq!(hub.stats().rejections.get(Cause::MessagesPerSecond), 1);
 }
 
 async fn one_byte_too_many_in_a_second_is_1008(kind: Kind) {
@@ -185,10 +185,10 @@ async fn one_byte_too_many_in_a_second_is_1008(kind: Kind) {
     let door = kind.mount(hub.clone()).await;
     let mut flood = door.open("K").await;
     for _ in 0..20 {
-        flood.content(0, vec![0; 30_000]).await;
+        flood.send_content(0, vec![0; 30_000]).await;
     }
-    assert_eq!(flood.closed().await, 1008);
-    assert_eq!(hub.stats().turned_away.by(Cause::BytesPerSecond), 1);
+    assert_eq!(flood.recv_close().await, 1008);
+    assert_eq!(hub.stats().rejections.get(Cause::BytesPerSecond), 1);
 }
 
 async fn one_connect_too_many_in_a_second_is_1008(kind: Kind) {
@@ -197,8 +197,8 @@ async fn one_connect_too_many_in_a_second_is_1008(kind: Kind) {
     let mut asking = door.open("K").await;
     let mut answers = 0;
     loop {
-        asking.connect(1, &[]).await;
-        match asking.hear().await {
+        asking.send_connect(1, &[]).await;
+        match asking.recv().await {
             Heard::Message(Message::Connected(true)) => answers += 1,
             Heard::Closed(Some(frame)) => {
                 assert_eq!(frame.code, 1008);
@@ -209,7 +209,7 @@ async fn one_connect_too_many_in_a_second_is_1008(kind: Kind) {
         assert!(answers < 5000, "nobody is refused");
     }
     assert!(answers >= 50, "{answers}");
-    assert_eq!(hub.stats().turned_away.by(Cause::ConnectsPerSecond), 1);
+    assert_eq!(hub.stats().rejections.get(Cause::ConnectsPerSecond), 1);
 }
 
 pub(crate) fn build(builder: HubBuilder) -> SignalingHub {

@@ -78,7 +78,9 @@ fn guards(settings: &Settings, mut builder: HubBuilder) -> Result<HubBuilder, Co
     match &settings.allowed_origins {
         Some(origins) if origins.is_empty() && !without => return Err(ConfigError::NoOrigins),
         Some(origins) => builder = builder.allowed_origins(origins).allow_missing_origin(without),
-        None if without => return Err(ConfigError::Half { given: "--allow-missing-origin", missing: "--allowed-origin" }),
+        None if without => {
+            return Err(ConfigError::Half { given: "--allow-missing-origin", missing: "--allowed-origin" });
+        }
         None => {}
     }
     match (settings.trusted_proxies.as_deref().unwrap_or_default(), settings.client_ip_header) {

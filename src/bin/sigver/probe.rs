@@ -68,7 +68,7 @@ pub(crate) async fn run(options: &Options) -> Result<bool, TlsError> {
 async fn check(options: &Options, dial: &Dial<'_>, report: &mut Report) -> Option<()> {
     let target = &options.url;
     let url = target.with_key(&fresh_key());
-    report.say("url", Ok(((), target.to_string())));
+    report.send("url", Ok(((), target.to_string())));
     let addresses = report.check("name", dial.resolve()).await?;
     let socket = report.check("connect", dial.connect(&addresses)).await?;
     let socket = if target.encrypted() {
@@ -127,7 +127,7 @@ async fn refusals(options: &Options, report: &mut Report, dial: &Dial<'_>, addre
         let url = target.with_key(&fresh_key());
         let (socket, _) = dial.again(addresses).await?;
         let (mut peer, _) = dial.upgrade(socket, &url).await?;
-        peer.send(Frame::Text("text".to_owned())).await;
+        peer.send_frame(Frame::Text("text".to_owned())).await;
         closed(&mut peer, CloseCode::Message, options.timeout()).await
     };
     report.check("text message", text).await;
@@ -145,7 +145,7 @@ async fn refusals(options: &Options, report: &mut Report, dial: &Dial<'_>, addre
         Err(Trouble::Http { status: StatusCode::NOT_FOUND, .. }) => {
             report.skip("empty key", "HTTP 404: without a key the URL is not the hub's");
         }
-        finding => _ = report.say("empty key", finding),
+        finding => _ = report.send("empty key", finding),
     }
 }
 
@@ -175,7 +175,7 @@ async fn binding<T: Transport + Unpin>(joiner: &mut Peer<T>, within: Duration) -
 /// Asks to be admitted, and returns the answer.
 async fn connect<T: Transport + Unpin>(peer: &mut Peer<T>, within: Duration) -> Result<bool, Trouble> {
     // Netflux draws its ids from here, too: below are those of links.
-    peer.say(Message::connect(fastrand::u32(1 << 31..), &[])).await;
+    peer.send(Message::connect(fastrand::u32(1 << 31..), &[])).await;
     match peer.hear("connect", within).await? {
         Message::Connected(admitted) => Ok(admitted),
         came => Err(Trouble::Unexpected { came, expected: "connected" }),

@@ -102,7 +102,11 @@ impl PeerInfo {
 }
 
 /// Asks, with a deadline, and takes a panic for a rejection.
-pub(in crate::hub) async fn call(admission: &dyn Admission, request: JoinRequest, within: Duration) -> Result<PeerInfo, Rejection> {
+pub(in crate::hub) async fn call(
+    admission: &dyn Admission,
+    request: JoinRequest,
+    within: Duration,
+) -> Result<PeerInfo, Rejection> {
     // The panic may come out of the call as well as out of a poll. What it leaves broken is the app's own.
     let asked = AssertUnwindSafe(async { admission.admit(request).await }).catch_unwind();
     match timeout(within, asked).await {

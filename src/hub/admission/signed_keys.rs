@@ -37,8 +37,8 @@ const MIN_SECRET_BYTES: usize = 32;
 /// let permit = keys.sign(&GroupKey::new("room")?, SystemTime::now() + Duration::from_secs(60))?;
 ///
 /// let hub = SignalingHub::builder().admission(keys).build()?;
-/// assert!(memory::join(&hub, &*permit).ask(1, &[]).await);
-/// assert_eq!(memory::join(&hub, "room").closed().await, 1008);
+/// assert!(memory::join(&hub, &*permit).connect(1, &[]).await);
+/// assert_eq!(memory::join(&hub, "room").recv_close().await, 1008);
 /// # Ok(())
 /// # }
 /// ```

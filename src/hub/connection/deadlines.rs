@@ -34,7 +34,8 @@ impl<'a> Deadlines<'a> {
     /// Starts the timers of a peer that opened its socket now. `sleep` is not over.
     pub(in crate::hub) fn start(sleep: Pin<&'a mut Sleep>, config: &'a Config, epoch: Instant) -> Self {
         let now = Instant::now();
-        let past_grid = now.saturating_duration_since(epoch).as_nanos() % GRID.min(config.heartbeat_interval).as_nanos();
+        let past_grid =
+            now.saturating_duration_since(epoch).as_nanos() % GRID.min(config.heartbeat_interval).as_nanos();
         let opened = now - Duration::from_nanos(past_grid as u64);
         let connect = Some(now + config.first_connect_timeout);
         Self { sleep, config, heartbeat: opened + config.heartbeat_interval, connect, write: None }
@@ -131,7 +132,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn progress_puts_the_write_deadline_off_and_an_idle_socket_has_none() {
-        let config = Config { heartbeat_interval: 5 * SECOND, first_connect_timeout: 3600 * SECOND, ..Config::default() };
+        let config =
+            Config { heartbeat_interval: 5 * SECOND, first_connect_timeout: 3600 * SECOND, ..Config::default() };
         let start = Instant::now();
         let sleep = pin!(sleep(config.heartbeat_interval));
         let mut deadlines = Deadlines::start(sleep, &config, start);

@@ -21,12 +21,12 @@ use super::limits::Cause;
 use super::limits::config::Config;
 use super::rooms::outbox::Outbox;
 use super::shared::Shared;
+use crate::protocol::{CloseCode, Message, Request, Session};
+use crate::transport::{Frame, Transport, TransportError};
 use close_handshake::close_handshake;
 use deadlines::{Deadlines, Due};
 use peer_guard::PeerGuard;
 use rate_limits::PeerRateLimiter;
-use crate::protocol::{CloseCode, Message, Request, Session};
-use crate::transport::{Frame, Transport, TransportError};
 
 /// How many frames are read before the task writes and lets others run.
 const READ_BUDGET: usize = 64;
@@ -63,7 +63,11 @@ enum Exit {
 
 impl<T: Transport> Connection<'_, T> {
     /// Runs until the peer is gone or has to go. The seat is given up before the goodbye, which may take a while.
-    pub(in crate::hub) async fn run(mut guard: Box<PeerGuard>, mut transport: Pin<&mut T>, shared: &Shared) -> DisconnectReason {
+    pub(in crate::hub) async fn run(
+        mut guard: Box<PeerGuard>,
+        mut transport: Pin<&mut T>,
+        shared: &Shared,
+    ) -> DisconnectReason {
         let config = &shared.config;
         let mut batch = VecDeque::new();
         let exit = {
@@ -166,9 +170,7 @@ impl<T: Transport> Connection<'_, T> {
                 }
                 Ok(())
             }
-            Frame::Text(_) => {
-                Err(Close::new(CloseCode::Message, "a text message; messages have to be binary").into())
-            }
+            Frame::Text(_) => Err(Close::new(CloseCode::Message, "a text message; messages have to be binary").into()),
             // The transport answers.
             Frame::Ping(_) | Frame::Pong(_) => Ok(()),
             Frame::Close(frame) => Err(Exit::Left(frame.map(|frame| frame.code))),

@@ -72,7 +72,11 @@ impl Config {
     pub(in crate::hub) fn check(&self) -> Result<(), ConfigError> {
         let wrong = |field, value, rule| Err(ConfigError::new(field, value, rule));
         if self.heartbeat_interval.is_zero() || self.heartbeat_interval > MAX_HEARTBEAT_INTERVAL {
-            return wrong("heartbeat_interval", format!("{:?}", self.heartbeat_interval), "must be greater than 0 and at most 5s");
+            return wrong(
+                "heartbeat_interval",
+                format!("{:?}", self.heartbeat_interval),
+                "must be greater than 0 and at most 5s",
+            );
         }
         for (field, time) in [
             ("first_connect_timeout", self.first_connect_timeout),
@@ -114,7 +118,11 @@ impl Config {
         }
         // A relayed message is longer than the received one by its link id.
         if self.max_outbox_bytes < self.max_message_bytes + 1024 {
-            return wrong("max_outbox_bytes", self.max_outbox_bytes.to_string(), "must be at least max_message_bytes + 1024");
+            return wrong(
+                "max_outbox_bytes",
+                self.max_outbox_bytes.to_string(),
+                "must be at least max_message_bytes + 1024",
+            );
         }
         if !(512..=128 * 1024).contains(&self.read_buffer_bytes) {
             return wrong("read_buffer_bytes", self.read_buffer_bytes.to_string(), "must be 512 to 131072");

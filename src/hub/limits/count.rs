@@ -69,7 +69,8 @@ mod tests {
                 count.get() <= 1
             })
         };
-        let threads = thread::scope(|scope| [(); 2].map(|()| scope.spawn(acquire_and_release)).map(|thread| thread.join()));
+        let threads =
+            thread::scope(|scope| [(); 2].map(|()| scope.spawn(acquire_and_release)).map(|thread| thread.join()));
         assert!(threads.into_iter().all(|held| held.expect("it does not panic")), "the count exceeded its maximum");
         assert_eq!(count.get(), 0);
     }

@@ -55,7 +55,10 @@ mod tests {
             assert!(!bucket.try_take(1, per_second, start + SECOND / per_second));
             let later = start + 3 * SECOND;
             assert!(bucket.is_empty(later));
-            assert_eq!((0..2 * per_second).filter(|_| bucket.try_take(1, per_second, later)).count() as u32, per_second);
+            assert_eq!(
+                (0..2 * per_second).filter(|_| bucket.try_take(1, per_second, later)).count() as u32,
+                per_second
+            );
         }
     }
 

@@ -1,9 +1,9 @@
 //! Reports to the `metrics` facade; without the feature `metrics`, every method does nothing.
 
-#[cfg(feature = "metrics")]
-pub(in crate::hub) use reporting::{LinkMeter, Metrics};
 #[cfg(not(feature = "metrics"))]
 pub(in crate::hub) use noop::{LinkMeter, Metrics};
+#[cfg(feature = "metrics")]
+pub(in crate::hub) use reporting::{LinkMeter, Metrics};
 
 #[cfg(feature = "metrics")]
 mod reporting {
@@ -61,7 +61,10 @@ mod reporting {
             describe_counter!("sigver_relayed_bytes_total", Unit::Bytes, "Data bytes in relayed content messages");
             describe_counter!("sigver_closes_total", "Joined peers that the hub closed, by code and cause");
             describe_counter!("sigver_rejections_total", "Rejected joins, by cause");
-            describe_histogram!("sigver_outbox_messages", "Messages queued for a peer, sampled at each of its heartbeats");
+            describe_histogram!(
+                "sigver_outbox_messages",
+                "Messages queued for a peer, sampled at each of its heartbeats"
+            );
             describe_histogram!(
                 "sigver_heartbeat_delay_seconds",
                 Unit::Seconds,

@@ -73,7 +73,11 @@ impl Outbox {
 
     /// Takes all that waits, into `batch`, which is empty because the batch before was written. `Err` says that the
     /// peer is to be closed; what it should still get then is left for [`Outbox::drain`].
-    pub(in crate::hub) fn poll_take(&self, batch: &mut VecDeque<Bytes>, cx: &mut Context<'_>) -> Poll<Result<(), Close>> {
+    pub(in crate::hub) fn poll_take(
+        &self,
+        batch: &mut VecDeque<Bytes>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Close>> {
         debug_assert!(batch.is_empty(), "what was taken before is written first");
         let mut queue = self.queue.lock().expect("nothing panics under this lock");
         if let Some(closing) = &queue.closed {

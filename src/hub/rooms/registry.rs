@@ -62,7 +62,12 @@ impl Registry {
     /// by one [`Registry::exit`].
     ///
     /// `created` and `gone` are called under the shard's lock, so that who hears of both hears of them in their order.
-    pub(in crate::hub) fn acquire(&self, key: &GroupKey, config: &Config, created: impl FnOnce()) -> Result<Arc<Room>, Rejection> {
+    pub(in crate::hub) fn acquire(
+        &self,
+        key: &GroupKey,
+        config: &Config,
+        created: impl FnOnce(),
+    ) -> Result<Arc<Room>, Rejection> {
         let shard = self.shard(key);
         let mut rooms = self.shards[shard].rooms.lock().expect("nothing panics under this lock");
         let entry = match rooms.entry(key.clone()) {
@@ -149,7 +154,7 @@ mod tests {
     #[test]
     fn a_rush_of_keys_leaves_no_memory_behind() {
         let (registry, config) = (Registry::default(), Config { max_groups: usize::MAX, ..Config::default() });
-        let enter = |n: u32| registry.acquire(&GroupKey::new(&n.to_string()).expect("a key"), &config, || {});
+        let acquire = |n: u32| registry.acquire(&GroupKey::new(&n.to_string()).expect("a key"), &config, || {});
         let rooms: Vec<_> = (0..100_000).map(|n| acquire(n).expect("there is room for all")).collect();
         let mut gone = 0;
         rooms.iter().for_each(|room| registry.release(room, || gone += 1));

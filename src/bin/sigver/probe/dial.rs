@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hyper::Uri;
 use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION, ORIGIN};
 use sigver::Transport;
-use sigver::memory::Client;
+use sigver::memory::TestClient;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -129,7 +129,7 @@ impl<'a> Dial<'a> {
         let start = Instant::now();
         match self.within("the WebSocket handshake", tokio_tungstenite::client_async(request, socket)).await? {
             Ok((stream, _)) => {
-                let peer = Peer::new(Client::new(sigver::hyper::transport(stream)));
+                let peer = Peer::new(TestClient::new(sigver::hyper::transport(stream)));
                 Ok((peer, format!("HTTP 101, {}", Took(start.elapsed()))))
             }
             Err(tungstenite::Error::Http(response)) => Err(self.refused(&response)),

@@ -103,7 +103,7 @@ async fn carry<T: Transport + Unpin>(
     const WHAT: &str = "a message from the other peer";
     let unexpected = |came| Trouble::Unexpected { came, expected: "what the other peer says" };
     let sent: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(bytes).collect();
-    from.say(Message::content(recipient, sent.clone())).await;
+    from.send(Message::content(recipient, sent.clone())).await;
     let came = tokio::select! {
         came = to.hear(WHAT, within) => came?,
         // The sender may be told what was wrong with its message, and in any case answers its heartbeats.

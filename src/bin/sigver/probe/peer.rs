@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sigver::memory::{Client, Heard};
+use sigver::memory::{Heard, TestClient};
 use sigver::protocol::Message;
 use sigver::{Frame, Transport};
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ const HEARTBEAT_WITHIN: Duration = Duration::from_secs(6);
 
 /// A peer's socket, and what was seen of it.
 pub(super) struct Peer<T> {
-    client: Client<T>,
+    client: TestClient<T>,
     opened: Instant,
     /// When something last went over the socket, either way.
     busy: Instant,
@@ -24,7 +24,7 @@ pub(super) struct Peer<T> {
 }
 
 impl<T: Transport + Unpin> Peer<T> {
-    pub(super) fn new(client: Client<T>) -> Self {
+    pub(super) fn new(client: TestClient<T>) -> Self {
         let now = Instant::now();
         Self { client, opened: now, busy: now, bore: Duration::ZERO, heartbeats: 0 }
     }
@@ -41,11 +41,11 @@ impl<T: Transport + Unpin> Peer<T> {
 
     pub(super) async fn send(&mut self, frame: Frame) {
         self.busy();
-        self.client.send(frame).await;
+        self.client.send_frame(frame).await;
     }
 
     pub(super) async fn say(&mut self, message: Message) {
-        self.send(Frame::Binary(message.encode())).await;
+        self.send_frame(Frame::Binary(message.encode())).await;
     }
 
     /// The next message, heartbeats apart.
@@ -64,7 +64,7 @@ impl<T: Transport + Unpin> Peer<T> {
     /// Does nothing but answer heartbeats, until there were so many since the socket was opened.
     pub(super) async fn rest(&mut self, heartbeats: u32) -> Result<(), Trouble> {
         while self.heartbeats < heartbeats {
-            self.heartbeat().await?;
+            self.send_heartbeat().await?;
         }
         Ok(())
     }
@@ -73,7 +73,7 @@ impl<T: Transport + Unpin> Peer<T> {
     pub(super) async fn idle(&mut self, time: Duration) -> Result<(), Trouble> {
         let start = Instant::now();
         while start.elapsed() < time {
-            self.heartbeat().await?;
+            self.send_heartbeat().await?;
         }
         Ok(())
     }
@@ -89,12 +89,12 @@ impl<T: Transport + Unpin> Peer<T> {
 
     /// The next message. A heartbeat is counted, and answered.
     async fn next(&mut self) -> Result<Message, Trouble> {
-        match self.client.hear_all().await {
+        match self.client.recv_any().await {
             Heard::Message(message) => {
                 self.busy();
                 if message == Message::Heartbeat {
                     self.heartbeats += 1;
-                    self.client.heartbeat().await;
+                    self.client.send_heartbeat().await;
                 }
                 Ok(message)
             }

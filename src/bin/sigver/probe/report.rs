@@ -20,7 +20,7 @@ pub(super) type Finding<T> = Result<(T, String), Trouble>;
 impl Report {
     /// Runs a check. `None` says that what needs it has to be left out.
     pub(super) async fn check<T>(&mut self, what: &str, check: impl Future<Output = Finding<T>>) -> Option<T> {
-        self.say(what, check.await)
+        self.send(what, check.await)
     }
 
     /// Says what a check found.
