@@ -1,132 +1,138 @@
 /**
- * A full mesh of WebRTC peers, brought together by a sigver signaling hub.
+ * A full mesh of WebRTC peers that connect through a sigver signaling hub.
  *
- *     import { Sigver } from "./sigver.js";
+ *     import { joinGroup } from "./sigver.js";
  *
- *     const group = await Sigver.join("wss://example.org/signal", "tea-room");
+ *     const group = await joinGroup("wss://example.org/signal", "tea-room");
  *     group.addEventListener("peerjoin", ({ peerId }) => group.send("hello", peerId));
  *     group.addEventListener("message", ({ peerId, data }) => console.log(peerId, data));
- *     group.send("hello, everybody");
+ *     group.send("hello, everyone");
  *
- * The hub carries first contacts only. A joiner signals through it with the one member that it is bound to; every
- * peer tells its neighbours who else it sees, and meets the rest through them. So the hub's work for one join is the
- * same in a group of two and of twenty, and a mesh that stands goes on when the hub is away.
+ * The hub relays signals for a peer's first connection only. A joiner signals through the hub with one member. Every
+ * peer sends its list of neighbours to its neighbours, and peers connect to the rest of the group through them. The
+ * hub's work for one join is therefore the same in a group of two and in a group of twenty, and an existing mesh keeps
+ * working while the hub is unreachable.
  *
- * From the outside in: `Sigver` and `Group` (what a page uses), `Peer` (one RTCPeerConnection), `Signaling` (the
- * WebSocket to the hub), `encode` and `decode` (the wire).
+ * Pages use `joinGroup` and `Group`. They build on `Peer` (one RTCPeerConnection), `Signaling` (the WebSocket to the
+ * hub), and `encode` and `decode` (the hub's wire format).
  *
  * @module
  */
 
-// Every wait has a limit. Milliseconds, unless the name says otherwise.
-const HEARTBEAT_EVERY = 5_000; // the hub closes a peer that it has not heard for 15 s, and we do likewise
-const MISSED_HEARTBEATS = 3;
-const OPEN_WITHIN = 10_000; // the socket, and the hub's answer to `connect`
-const ANSWER_WITHIN = 5_000; // the first word of a peer that we want to meet; a suspended tab never says it
-const MEET_WITHIN = 15_000; // from the offer to open data channels
-const MEET_AFTER_END = 3_000; // what is left of it once the other side has ended its signaling
-const YIELD_FOR = 2_500; // the higher id of a pair lets the lower one make the offer
-const RETRY_FROM = 500; // back-off of meetings; doubles
-const RETRY_TO = 30_000;
-const RECONNECT_FROM = 1_000; // back-off of the socket; doubles
-const RECONNECT_TO = 30_000;
-const STABLE_AFTER = 30_000; // a membership that has lasted this long forgets the back-off
-const ASK_AFTER = 500; // neighbours that leave together cost one `connect`
-const SETTLED_AFTER = 5_000; // a connection younger than this is not replaced by an offer that crossed it
-const PING_EVERY = 2_000; // measures the round trip, and shows that the neighbour lives
-const MISSED_PINGS = 5;
-const LOST_AFTER = 20_000; // a neighbour gone without a goodbye: the hub has noticed by then, if it is dead
-const REMEMBER_FOR = 60_000; // those that said goodbye (rumours of them are stale), and those that did not
-const FLUSH_FOR = 200; // lets the goodbye out before the connections close
+// Every wait has a limit. All times are in milliseconds.
+const HEARTBEAT_INTERVAL = 5_000;
+const MAX_MISSED_HEARTBEATS = 3; // the hub and this client both close the connection after 15 s of silence
+const HUB_TIMEOUT = 10_000; // to open the socket, and for the hub's answer to `connect`
+const ANSWER_TIMEOUT = 5_000; // to the first signal from the other peer; a suspended tab never sends one
+const CONNECT_TIMEOUT = 15_000; // from the offer to open data channels
+const CONNECT_TIMEOUT_AFTER_END = 3_000; // the rest of it after the other peer ended its route
+const OFFER_DELAY = 2_500; // the peer with the higher id waits for an offer from the peer with the lower id
+const RETRY_MIN = 500; // back-off of connection attempts between peers; doubles
+const RETRY_MAX = 30_000;
+const RECONNECT_MIN = 1_000; // back-off of the WebSocket to the hub; doubles
+const RECONNECT_MAX = 30_000;
+const STABLE_AFTER = 30_000; // a socket that lasted this long resets the back-off
+const CONNECT_DELAY = 500; // neighbours that leave together cause one `connect`
+const SETTLED_AFTER = 5_000; // a younger connection is not replaced by an offer that crossed it
+const PING_INTERVAL = 2_000; // measures the round-trip time and detects lost neighbours
+const MAX_MISSED_PINGS = 5;
+const LOST_AFTER = 20_000; // by this age of a loss without `bye`, the hub has noticed a dead peer
+const REMEMBER_FOR = 60_000; // ids of neighbours that left or were lost
+const FLUSH_TIME = 200; // between sending `bye` and closing the connections
 
-const CHUNK_BYTES = 16 * 1024; // what every browser passes on in one piece
-const HIGH_WATER_BYTES = 1024 * 1024; // a fuller channel is waited for
+const CHUNK_BYTES = 16 * 1024; // every browser transmits this size in one piece
+const HIGH_WATER_BYTES = 1024 * 1024; // sending waits while more than this is buffered
 const LOW_WATER_BYTES = 256 * 1024;
-const MESSAGE_BYTES = 64 * 1024 * 1024; // a neighbour that sends a longer one is cut off
-const KEY_BYTES = 512;
-const MEETINGS = 64; // at the same time
-const NEIGHBOURS_TOLD = 1_000; // ids that are read from one neighbour's list
+const MAX_MESSAGE_BYTES = 64 * 1024 * 1024; // a neighbour that sends a longer message is disconnected
+const MAX_KEY_BYTES = 512;
+const MAX_PENDING_PEERS = 64;
+const MAX_NEIGHBOURS = 1_000; // read from the list of one neighbour
 
-/** Link ids of the hub are below 2^31, and member ids are drawn from there up, so the two never meet. */
+/** The hub's link ids are below 2^31. Member ids start there, so the two never collide. */
 const FIRST_MEMBER_ID = 2 ** 31;
 
 /**
- * `connecting`: no hub yet. `joining`: the hub is there, and we are meeting its members. `joined`: the hub counts us
- * in. `reconnecting`: the hub is away; the mesh lives on, but nobody new can come in through us. `left`: over.
+ * - `connecting`: the hub is not connected yet
+ * - `joining`: the hub is connected, and this peer is connecting to a member
+ * - `joined`: this peer is a member of the group
+ * - `reconnecting`: the hub is disconnected; the mesh keeps working, but no peer can join through this one
+ * - `left`: final
  * @typedef {"connecting" | "joining" | "joined" | "reconnecting" | "left"} State
  *
- * Why the state is what it is, in a word that a page can translate.
- * - `""`: all is well
- * - `unreachable`: the hub cannot be reached, or went away
- * - `silent`: it is reachable and says nothing
- * - `replaced`: we were the only member and did not let a joiner in (4744): we join anew
- * - `unanswered`: a member does not answer: the next one is tried
- * - `failed`: members answer, and no direct connection comes about (a firewall: a TURN server helps)
- * - `refused`: the hub does not accept the key, or us: final
- * @typedef {"" | "unreachable" | "silent" | "replaced" | "unanswered" | "failed" | "refused"} Reason
+ * Why the group is in its state. Pages translate it into a text.
+ * - `""`: there is no problem
+ * - `unreachable`: the hub cannot be reached, or it closed the connection
+ * - `hub-timeout`: the hub can be reached, but does not answer
+ * - `evicted`: this peer was the only member, and a joiner could not connect to it (4744); it joins again
+ * - `peer-timeout`: a member does not answer; the next one is tried
+ * - `ice-failed`: a member answered, but no direct connection was established (a firewall or NAT; a TURN server helps)
+ * - `rejected`: the hub rejected the key or this peer; final
+ * @typedef {"" | "unreachable" | "hub-timeout" | "evicted" | "peer-timeout" | "ice-failed" | "rejected"} Reason
  *
  * @typedef {object} Options
- * @property {RTCIceServer[]} [iceServers] STUN and TURN servers. None by default: enough within one network.
- * @property {RTCConfiguration} [rtc] Anything else for `new RTCPeerConnection`.
- * @property {AbortSignal} [signal] Ends the joining, and the membership if it comes later.
- * @property {boolean} [favored] Ask the hub to offer this member to joiners before others (a server-side peer).
+ * @property {RTCIceServer[]} [iceServers] STUN and TURN servers. Default: none, which is enough within one network.
+ * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`.
+ * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.
+ * @property {boolean} [favored] Asks the hub to prefer this peer when it selects a member for a joiner.
  *
- * What is known of a neighbour: its round trip in milliseconds, and whom it sees.
+ * One neighbour: its round-trip time in milliseconds, and its own neighbours.
  * @typedef {object} PeerInfo
  * @property {number} id
- * @property {number | undefined} roundTrip
- * @property {{ id: number, roundTrip: number | undefined }[]} neighbours
+ * @property {number | undefined} roundTripTime
+ * @property {{ id: number, roundTripTime: number | undefined }[]} neighbours
  *
  * @typedef {object} GroupEvents
- * @property {PeerEvent} peerjoin Data channels to this peer are open.
- * @property {PeerEvent} peerleave They are closed.
- * @property {PeerMessageEvent} message A string arrives as a string, all else as an `ArrayBuffer`.
- * @property {PeerStreamEvent} stream A peer added a media stream. (The stream's own `removetrack` tells its end.)
+ * @property {PeerEvent} peerjoin The data channels to this peer are open.
+ * @property {PeerEvent} peerleave The data channels to this peer are closed.
+ * @property {PeerMessageEvent} message A string arrives as a string, all other data as an `ArrayBuffer`.
+ * @property {PeerStreamEvent} stream A peer added a media stream. The stream's own `removetrack` event reports its end.
  * @property {StateEvent} statechange
- * @property {Event} meshchange A neighbour's round trip, or whom it sees, has changed.
+ * @property {Event} meshchange A neighbour's round-trip time or list of neighbours changed.
  */
 
 /**
- * @typedef {object} Signal What two peers that meet say to each other, by whatever path.
+ * @typedef {object} Signal One message between two peers that are connecting, sent over any route.
  * @property {number} from
- * @property {number} to 0 while a joiner does not know whom it is bound to
- * @property {number} exchange drawn by the one who makes the offer; what belongs to another attempt is ignored
- * @property {number[]} [members] beside an offer: whom its sender is connected with
+ * @property {number} to 0 while a joiner does not know the id of the member that it is bound to
+ * @property {number} negotiationId drawn by the peer that makes the offer; signals of other attempts are ignored
+ * @property {number[]} [members] in an offer: the neighbours of its sender
  * @property {RTCSessionDescriptionInit} [description]
  * @property {RTCIceCandidateInit} [candidate]
  * @property {string} [reject]
  *
- * @typedef {object} Path How signals reach a peer that is no neighbour yet.
+ * @typedef {object} Route How signals reach a peer that is not a neighbour yet: through the hub or through a neighbour.
  * @property {(signal: Signal) => void} send
- * @property {(signal?: Signal) => void} end No more will be sent, perhaps after this one.
+ * @property {(signal?: Signal) => void} end Ends the route, after sending one last signal if there is one.
  *
  * Why a `Peer` closed.
- * @typedef {"left" | "lost" | "unanswered" | "failed" | "glare" | "replaced" | "present" | "gone" | "same-id" | "busy"
- *   | "ended"} Farewell
+ * @typedef {"left" | "lost" | "peer-timeout" | "ice-failed" | "glare" | "replaced" | "present" | "gone" | "same-id"
+ *   | "busy" | "ended"} CloseReason
  */
 
-/** The front door. */
-export const Sigver = Object.freeze({
-  /**
-   * Joins the group of all peers with this key.
-   *
-   * Resolves when the hub counts this peer in: at once for the first peer, for others when the first neighbour is
-   * connected. A hub that is away is asked again until it is there, or until `options.signal` aborts. Rejects with the
-   * signal's reason, with a `NotSupportedError` where there is no WebRTC, a `TypeError` for a key that is empty,
-   * over 512 bytes, "." or "..", and a `NotAllowedError` when the hub refuses. To watch the joining, use `new Group`.
-   *
-   * @param {string | URL} url of the hub's mount, `ws:`, `wss:`, `http:`, `https:` or relative to the page. The key is
-   *   appended to its path, in front of its query.
-   * @param {string} key
-   * @param {Options} [options]
-   * @returns {Promise<Group>}
-   */
-  async join(url, key, options) {
-    const group = new Group(url, key, options);
-    await group.joined;
-    return group;
-  },
-});
+/**
+ * Joins the group of all peers with this key.
+ *
+ * Resolves when this peer is a member: immediately for the first peer, otherwise after the first neighbour connects.
+ * While the hub is unreachable, the connection is retried until it succeeds or `options.signal` aborts. To show the
+ * progress of joining, use `new Group`.
+ *
+ * Rejects with
+ * - the reason of `options.signal`,
+ * - a `NotSupportedError` if WebRTC is not available,
+ * - a `TypeError` if the key is empty, longer than 512 bytes, "." or "..", or if the URL is invalid,
+ * - a `NotAllowedError` if the hub rejects the key or this peer.
+ *
+ * @param {string | URL} url The hub's mount: `ws:`, `wss:`, `http:`, `https:` or relative to the page. The key is
+ *   appended to its path, before its query.
+ * @param {string} key
+ * @param {Options} [options]
+ * @returns {Promise<Group>}
+ */
+export async function joinGroup(url, key, options) {
+  const group = new Group(url, key, options);
+  await group.joined;
+  return group;
+}
 
 export class PeerEvent extends Event {
   /** @param {string} type @param {number} peerId */
@@ -163,7 +169,7 @@ export class StateEvent extends Event {
 
 /** This peer's membership in one group. */
 export class Group extends EventTarget {
-  /** Resolves and rejects as `Sigver.join` does. @type {Promise<void>} */
+  /** Resolves and rejects like `joinGroup`. @type {Promise<void>} */
   joined;
 
   #id = drawMemberId();
@@ -173,27 +179,28 @@ export class Group extends EventTarget {
   #url;
   /** @type {() => void} */ #resolveJoined = () => {};
   /** @type {(error: unknown) => void} */ #rejectJoined = () => {};
-  /** Aborted when the group is over: whoever waits, wakes. */
-  #over = new AbortController();
+  /** Aborted when the group is left, which ends every wait. */
+  #ended = new AbortController();
 
   /** @type {Signaling | undefined} */ #signaling;
-  /** Wakes the conversation with the hub: it is time to ask `connect` again. */
-  #ask = new Bell();
-  /** Wakes the wait for the next attempt to open a socket. */
-  #online = new Bell();
+  /** Notified when `connect` must be sent to the hub again. */
+  #connectDue = new Notify();
+  /** Notified when the browser is online again: ends the wait before the next socket. */
+  #online = new Notify();
 
   /** Neighbours, by id: their data channels are open. @type {Map<number, Peer>} */ #peers = new Map();
-  /** Peers on the way to become neighbours, by exchange. @type {Map<number, Peer>} */ #meetings = new Map();
-  /** The one of them that the hub bound us to. @type {Peer | undefined} */ #contact;
-  /** Joiners that the hub bound to us, by link. @type {Map<number, Peer>} */ #links = new Map();
-  /** Peers that neighbours told of, to be met through them. @type {Map<number, { tries: number, timer: number }>} */
-  #rumours = new Map();
-  /** Ids that said goodbye, and when. @type {Map<number, number>} */ #gone = new Map();
-  /** Ids that vanished without one, and when. @type {Map<number, number>} */ #lost = new Map();
+  /** Peers whose channels are not open yet, by negotiation id. @type {Map<number, Peer>} */ #pendingPeers = new Map();
+  /** The pending peer that the hub bound this peer to. @type {Peer | undefined} */ #boundMember;
+  /** Joiners that the hub bound to this peer, by link. @type {Map<number, Peer>} */ #links = new Map();
+  /** Peers in the lists of neighbours, to connect to. @type {Map<number, { tries: number, timer: number }>} */
+  #discovered = new Map();
+  /** Ids that sent `bye`, and when. Lists that still contain them are stale. @type {Map<number, number>} */
+  #leftIds = new Map();
+  /** Ids that were lost without `bye`, and when. @type {Map<number, number>} */ #lostIds = new Map();
   /** @type {Map<MediaStream, MediaStreamTrack[]>} */ #streams = new Map();
 
   /**
-   * Starts to join. Use `Sigver.join`, unless the page wants to show how the joining goes.
+   * Starts to join. Use this instead of `joinGroup` to show the progress of joining.
    *
    * @param {string | URL} url @param {string} key @param {Options} [options]
    */
@@ -204,32 +211,32 @@ export class Group extends EventTarget {
       this.#resolveJoined = resolve;
       this.#rejectJoined = reject;
     });
-    // A page that only listens to `statechange` must not be blamed for an unhandled rejection.
+    // A page that only listens to `statechange` must not cause an unhandled rejection.
     this.joined.catch(() => {});
     this.#url = "";
     try {
       options.signal?.throwIfAborted();
       if (typeof RTCPeerConnection === "undefined") {
-        throw new DOMException("This browser has no WebRTC", "NotSupportedError");
+        throw new DOMException("WebRTC is not available in this browser", "NotSupportedError");
       }
-      // What is wrong with the configuration shall come out here, not when the first peer is met.
-      new RTCPeerConnection(this.#configuration).close();
+      // Reports an invalid configuration here, not when the first peer connects.
+      new RTCPeerConnection(this.#rtcConfiguration).close();
       this.#url = groupUrl(url, key, options.favored);
     } catch (error) {
       this.#finish("", error);
       return;
     }
-    const ends = { signal: this.#over.signal };
-    options.signal?.addEventListener("abort", () => this.#finish("", options.signal?.reason), ends);
-    // A page that is closed says goodbye: the others need not wait until its silence is long enough.
-    globalThis.addEventListener?.("pagehide", () => this.leave(), ends);
-    globalThis.addEventListener?.("online", () => this.#online.ring(), ends);
-    const tick = setInterval(() => this.#tick(), PING_EVERY);
-    this.#over.signal.addEventListener("abort", () => clearInterval(tick));
-    this.#keepSignaling().catch((error) => this.#finish("", error));
+    const untilEnd = { signal: this.#ended.signal };
+    options.signal?.addEventListener("abort", () => this.#finish("", options.signal?.reason), untilEnd);
+    // `leave` sends `bye`, so neighbours notice a closed page before the ping timeout.
+    globalThis.addEventListener?.("pagehide", () => this.leave(), untilEnd);
+    globalThis.addEventListener?.("online", () => this.#online.notifyAll(), untilEnd);
+    const tick = setInterval(() => this.#tick(), PING_INTERVAL);
+    this.#ended.signal.addEventListener("abort", () => clearInterval(tick));
+    this.#runSignaling().catch((error) => this.#finish("", error));
   }
 
-  /** This peer's own id, the same for the life of this object (but for the one case in 2^31 that it is taken). */
+  /** This peer's id. It changes only if another peer in the group already has it (a chance of 1 in 2^31). */
   get id() {
     return this.#id;
   }
@@ -242,50 +249,53 @@ export class Group extends EventTarget {
     return this.#reason;
   }
 
-  /** The neighbours, lowest id first. A snapshot. @returns {PeerInfo[]} */
+  /** A snapshot of the neighbours, sorted by id. @returns {PeerInfo[]} */
   get peers() {
     return [...this.#peers.values()]
-      .map(({ id, roundTrip, neighbours }) => ({ id, roundTrip, neighbours }))
+      .map(({ id, roundTripTime, neighbours }) => ({ id, roundTripTime, neighbours }))
       .sort((a, b) => a.id - b.id);
   }
 
   /**
-   * Sends to one neighbour, or to all of them. Order is kept from one peer to another; a long message goes out in
-   * pieces, and waits while the channel is full: await the promise between large ones to keep memory low.
+   * Sends data to one neighbour, or to all of them. Messages from one peer to another arrive in order. A long message
+   * is sent in pieces and waits while the channel's buffer is full. Await the promise between large messages to limit
+   * memory use.
    *
-   * Resolves with the number of peers to whose channel it was handed in full (0 when nobody was there), never rejects.
-   * What is sent just before a peer leaves may be lost.
+   * Resolves with the number of peers whose channel accepted the whole message (0 without neighbours). Never rejects.
+   * A message that is sent just before a peer leaves may be lost.
    *
-   * @param {string | ArrayBuffer | ArrayBufferView} data a copy is taken
+   * @param {string | ArrayBuffer | ArrayBufferView} data is copied
    * @param {number} [peerId]
    * @returns {Promise<number>}
-   * @throws {TypeError} for other data, or more than 64 MiB
+   * @throws {TypeError} for other types of data, and for more than 64 MiB
    */
   send(data, peerId) {
     const bytes = toBytes(data);
-    if (bytes.length > MESSAGE_BYTES) throw new TypeError(`A message has at most ${MESSAGE_BYTES} bytes`);
+    if (bytes.length > MAX_MESSAGE_BYTES) {
+      throw new TypeError(`message is ${bytes.length} bytes; must be at most ${MAX_MESSAGE_BYTES}`);
+    }
     const all = [...this.#peers.values()];
     const to = peerId === undefined ? all : all.filter(({ id }) => id === peerId);
     return Promise.all(to.map((peer) => peer.send(bytes, typeof data === "string"))).then(
-      (taken) => taken.filter(Boolean).length,
+      (sent) => sent.filter(Boolean).length,
     );
   }
 
-  /** Shows a stream to every neighbour, also to those that come later. @param {MediaStream} stream */
+  /** Sends a stream to all neighbours, including those that join later. @param {MediaStream} stream */
   addStream(stream) {
     if (this.#streams.has(stream) || this.#state === "left") return;
     this.#streams.set(stream, stream.getTracks());
     for (const peer of this.#peers.values()) peer.addTracks(stream, stream.getTracks());
   }
 
-  /** Shows it no longer. Its tracks are not stopped. @param {MediaStream} stream */
+  /** Stops sending a stream. Does not stop its tracks. @param {MediaStream} stream */
   removeStream(stream) {
     const tracks = this.#streams.get(stream);
     this.#streams.delete(stream);
     for (const peer of this.#peers.values()) peer.removeTracks(tracks ?? []);
   }
 
-  /** Says goodbye, closes everything. No `peerleave` follows: all of them left. Can be called again. */
+  /** Leaves the group and closes all connections. Emits no `peerleave`. Further calls have no effect. */
   leave() {
     this.#finish("", new DOMException("The group was left", "AbortError"));
   }
@@ -314,145 +324,152 @@ export class Group extends EventTarget {
 
   // ---- The hub ------------------------------------------------------------------------------------------------------
 
-  /** Holds a socket to the hub for as long as the group lives. */
-  async #keepSignaling() {
+  #wasJoined = false;
+
+  /** Keeps a socket to the hub open until the group is left. */
+  async #runSignaling() {
     for (let failures = 0; ; failures++) {
       const signaling = new Signaling(this.#url, (content) => this.#onContent(signaling, content));
       this.#signaling = signaling;
       const since = performance.now();
-      if (await signaling.opened) await this.#attend(signaling);
+      if (await signaling.opened) await this.#runMembership(signaling);
       signaling.close();
       this.#links.clear();
       const code = await signaling.closed;
-      if (this.#over.signal.aborted) return;
-      // Whom it has let in before, it may let in again; the mesh does not end for this.
+      if (this.#ended.signal.aborted) return;
+      // After a successful join, a rejection may be temporary, and the mesh must survive it.
       if (!this.#wasJoined && [CloseCode.KEY, CloseCode.URL, CloseCode.POLICY].some((final) => final === code)) {
-        const error = new DOMException(`The signaling server refused (${code})`, "NotAllowedError");
-        return this.#finish("refused", error);
+        const text = `The signaling server rejected the join with close code ${code}`;
+        return this.#finish("rejected", new DOMException(text, "NotAllowedError"));
       }
       if (performance.now() - since > STABLE_AFTER) failures = 0;
-      // Nobody joined the group through us while it was ours alone: it is another's now. We come back as a joiner.
-      const replaced = code === CloseCode.BLOCKING_MEMBER;
-      const silent = code === CloseCode.SILENT || code === CloseCode.HEARTBEAT;
-      this.#become(
+      // An evicted peer had no neighbours: the group now belongs to the joiner that evicted it. It returns as a joiner.
+      const evicted = code === CloseCode.BLOCKING_MEMBER;
+      const timedOut = code === CloseCode.HUB_TIMEOUT || code === CloseCode.HEARTBEAT;
+      this.#setState(
         this.#wasJoined ? "reconnecting" : "connecting",
-        replaced ? "replaced" : silent ? "silent" : "unreachable",
+        evicted ? "evicted" : timedOut ? "hub-timeout" : "unreachable",
       );
-      const wait = replaced && failures === 0 ? RETRY_FROM : backOff(RECONNECT_FROM, RECONNECT_TO, failures);
-      await this.#sleep(wait, this.#online.rung());
+      const wait = evicted && failures === 0 ? RETRY_MIN : backOff(RECONNECT_MIN, RECONNECT_MAX, failures);
+      await this.#sleep(wait, this.#online.notified());
     }
   }
 
-  #wasJoined = false;
-
   /**
-   * The conversation over one socket: asks the hub whether we are in, naming our neighbours, until it says yes, and
-   * again whenever a neighbour left (if the hub's group is by now one that we see nobody of, it says no, and binds us
-   * to one of its members: that is how halves that formed apart become one).
+   * Makes this peer a member over one socket, and keeps it one. Sends `connect` with the ids of all neighbours until
+   * the hub answers `true`, and again after a neighbour left. If none of the hub's members is a neighbour by then, the
+   * hub answers `false` and binds this peer to one of them. This merges halves of a group that formed separately.
    *
    * @param {Signaling} signaling
    */
-  async #attend(signaling) {
-    let refusals = 0;
-    /** @type {Reason} */ let trouble = "";
-    if (!this.#wasJoined) this.#become("joining", "");
+  async #runMembership(signaling) {
+    let failedAttempts = 0;
+    /** @type {Reason} */ let lastReason = "";
+    if (!this.#wasJoined) this.#setState("joining", "");
     while (signaling.isOpen) {
-      const asked = this.#ask.rung();
-      const admitted = await signaling.connect(this.#id, [...this.#peers.keys()]);
-      if (admitted === undefined) return;
-      if (admitted) {
-        refusals = 0;
-        trouble = "";
+      const connectDue = this.#connectDue.notified();
+      const isMember = await signaling.connect(this.#id, [...this.#peers.keys()]);
+      if (isMember === undefined) return;
+      if (isMember) {
+        failedAttempts = 0;
+        lastReason = "";
         this.#wasJoined = true;
-        this.#become("joined", "");
+        this.#setState("joined", "");
         this.#resolveJoined();
-        await Promise.race([asked, signaling.closed]);
-        await this.#sleep(jitter(ASK_AFTER), signaling.closed);
-        await this.#seekLost(signaling);
+        await Promise.race([connectDue, signaling.closed]);
+        await this.#sleep(jitter(CONNECT_DELAY), signaling.closed);
+        await this.#healSplit(signaling);
         continue;
       }
-      this.#become("joining", trouble);
-      const farewell = await this.#meetBound(signaling);
-      if (farewell === undefined) continue;
-      if (farewell === "unanswered" || farewell === "failed") this.#become("joining", (trouble = farewell));
-      // Asking again makes a sole member that we have tried give way to us: so first see an attempt of its own, or of
-      // one of our neighbours, through.
-      if (farewell === "glare" || farewell === "present") await this.#sleep(jitter(RETRY_FROM), signaling.closed);
-      await this.#sleep(ANSWER_WITHIN, signaling.closed, this.#meetingsOver());
-      // The first refusal is followed up at once (by the next member); many are not.
-      if (refusals++) await this.#sleep(backOff(RETRY_FROM, RETRY_TO, refusals), signaling.closed);
+      this.#setState("joining", lastReason);
+      const closeReason = await this.#connectToBoundMember(signaling);
+      if (closeReason === undefined) continue;
+      if (closeReason === "peer-timeout" || closeReason === "ice-failed") {
+        lastReason = closeReason;
+        this.#setState("joining", lastReason);
+      }
+      // Another `connect` evicts a sole member that this peer has tried. Wait first for attempts that the member or a
+      // neighbour began.
+      if (closeReason === "glare" || closeReason === "present") await this.#sleep(jitter(RETRY_MIN), signaling.closed);
+      await this.#sleep(ANSWER_TIMEOUT, signaling.closed, this.#pendingPeersSettled());
+      // The first failure is retried immediately, with the next member; further failures back off.
+      if (failedAttempts++) await this.#sleep(backOff(RETRY_MIN, RETRY_MAX, failedAttempts), signaling.closed);
     }
   }
 
   /**
-   * Makes an offer to the member that the hub bound us to.
+   * Makes an offer to the member that the hub bound this peer to.
    *
    * @param {Signaling} signaling
-   * @returns {Promise<Farewell | undefined>} why it failed
+   * @returns {Promise<CloseReason | undefined>} why it failed
    */
-  async #meetBound(signaling) {
-    const contact = this.#newPeer(0, drawUint32(), true, signaling.path(0));
-    this.#contact = contact;
-    const farewell = await Promise.race([contact.met, signaling.closed.then(() => undefined)]);
-    this.#contact = undefined;
-    if (farewell === "same-id" && this.#peers.size === 0) this.#id = drawMemberId();
-    return farewell;
+  async #connectToBoundMember(signaling) {
+    const member = this.#newPeer(0, drawUint32(), true, signaling.route(0));
+    this.#boundMember = member;
+    const closeReason = await Promise.race([member.settled, signaling.closed.then(() => undefined)]);
+    this.#boundMember = undefined;
+    if (closeReason === "same-id" && this.#peers.size === 0) this.#id = drawMemberId();
+    return closeReason;
   }
 
   /** @param {Signaling} signaling @param {Content} content */
   #onContent(signaling, { senderId, data }) {
     const fromMember = senderId === 0;
     if (data.length === 0) {
-      (fromMember ? this.#contact : this.#links.get(senderId))?.pathEnded();
+      (fromMember ? this.#boundMember : this.#links.get(senderId))?.routeEnded();
       this.#links.delete(senderId);
       return;
     }
     const signal = readSignal(data);
-    // A `to` that is not us: the reference server also passes a bound peer's other mail to its bound member.
+    // The reference server also passes a bound peer's signals for other recipients to the member that it is bound to.
     if (!signal || (signal.to !== 0 && signal.to !== this.#id)) return;
-    if (fromMember && signal.exchange !== this.#contact?.exchange) return;
-    const peer = this.#onSignal(signal, signaling.path(senderId));
+    if (fromMember && signal.negotiationId !== this.#boundMember?.negotiationId) return;
+    const peer = this.#onSignal(signal, signaling.route(senderId));
     if (peer && !fromMember) this.#links.set(senderId, peer);
   }
 
   /**
-   * A neighbour that vanished may be dead, or in another half of a group that a broken network split; both halves are
-   * members, so the hub has no reason to bind one to the other. The lowest id of a half looks, on behalf of it.
+   * Lost ids that may belong to another half of the group. A lost neighbour may be dead, or a broken network may have
+   * split the group. The hub does not merge the halves, because the peers of both are members. The peer with the lowest
+   * id of a half searches for its half; the list is empty for all others.
    */
-  get #doubtful() {
+  get #lostIdsToSeek() {
     if (this.#peers.size === 0 || Math.min(...this.#peers.keys()) < this.#id) return [];
     const seen = new Set([...this.#peers.values()].flatMap((peer) => peer.neighbours.map(({ id }) => id)));
     const before = performance.now() - LOST_AFTER;
-    return [...this.#lost].filter(([id, since]) => since < before && !seen.has(id)).map(([id]) => id);
+    return [...this.#lostIds].filter(([id, since]) => since < before && !seen.has(id)).map(([id]) => id);
   }
 
   /**
-   * Naming only the lost ones asks the hub whether one of them is still a member. If so, we let the hub put us out and
-   * bind us to one member after the other, until it is one that we do not see.
+   * Merges the halves of a split group. A `connect` that names only lost ids asks the hub whether one of them is still
+   * a member. If so, further ones that name no ids make the hub bind this peer to one member after another, until it
+   * reaches a member of the other half.
    *
    * @param {Signaling} signaling
    */
-  async #seekLost(signaling) {
-    const lost = this.#doubtful;
-    for (const id of lost) this.#lost.delete(id);
+  async #healSplit(signaling) {
+    const lost = this.#lostIdsToSeek;
+    for (const id of lost) this.#lostIds.delete(id);
     if (lost.length === 0 || !(await signaling.connect(this.#id, lost))) return;
     for (let tries = this.#peers.size + 2; tries > 0 && signaling.isOpen; tries--) {
       if ((await signaling.connect(this.#id, [])) !== false) return;
-      if ((await this.#meetBound(signaling)) === undefined) return;
+      if ((await this.#connectToBoundMember(signaling)) === undefined) return;
     }
   }
 
-  // ---- Meeting ------------------------------------------------------------------------------------------------------
+  // ---- Pending peers ------------------------------------------------------------------------------------------------
 
   /**
-   * A word from a peer that is being met: by the hub's link, or relayed by a neighbour.
+   * Handles a signal from a pending peer, received over a link of the hub or relayed by a neighbour.
    *
-   * @param {Signal} signal @param {Path} path leads back to it
-   * @returns {Peer | undefined} whom it concerns
+   * @param {Signal} signal @param {Route} route back to its sender
+   * @returns {Peer | undefined} the peer that handled it
    */
-  #onSignal(signal, path) {
-    const { from, exchange } = signal;
-    const known = this.#meetings.get(exchange) ?? [...this.#peers.values()].find((it) => it.exchange === exchange);
+  #onSignal(signal, route) {
+    const { from, negotiationId } = signal;
+    const known =
+      this.#pendingPeers.get(negotiationId) ??
+      [...this.#peers.values()].find((it) => it.negotiationId === negotiationId);
     if (known) {
       if (known.id === 0 && signal.reject === undefined && !this.#identify(known, from)) return undefined;
       if (known.id !== from && known.id !== 0) return undefined;
@@ -460,275 +477,276 @@ export class Group extends EventTarget {
       return known;
     }
     if (signal.description?.type !== "offer") return undefined;
-    const objection = this.#objection(signal);
-    if (objection) {
-      path.end({ from: this.#id, to: from, exchange, reject: objection });
+    const reject = this.#rejectOffer(signal);
+    if (reject) {
+      route.end({ from: this.#id, to: from, negotiationId, reject });
       return undefined;
     }
-    const peer = this.#newPeer(from, exchange, false, path);
+    const peer = this.#newPeer(from, negotiationId, false, route);
     peer.receive(signal);
     return peer;
   }
 
   /**
-   * Two peers can meet by two ways at once. Of the attempts of a pair the one that the lower id began survives.
+   * Returns why an offer is rejected, or closes what the offer replaces. Two peers can start two attempts at once; the
+   * attempt that the peer with the lower id began survives.
    *
    * @param {Signal} offer
-   * @returns {Farewell | undefined}
+   * @returns {CloseReason | undefined}
    */
-  #objection({ from, members }) {
+  #rejectOffer({ from, members }) {
     if (from === this.#id) return "same-id";
     const open = this.#peers.get(from);
     if (open && (members?.includes(this.#id) || open.age < SETTLED_AFTER)) return "present";
-    const rival = this.#meetingWith(from);
+    const rival = this.#pendingPeer(from);
     if (rival?.initiator && this.#id < from) return "glare";
-    if (!rival && this.#meetings.size >= MEETINGS) return "busy";
+    if (!rival && this.#pendingPeers.size >= MAX_PENDING_PEERS) return "busy";
     rival?.close("glare");
-    // It makes an offer although we see it: it has lost us, and we have not noticed yet.
+    // The sender has lost an open connection, and this side has not noticed yet.
     open?.close("replaced");
     return undefined;
   }
 
   /**
-   * A joiner learns whom it is bound to with the first answer.
+   * Sets the id of the bound member, which a joiner learns from the first answer.
    *
-   * @param {Peer} contact @param {number} id
-   * @returns {boolean} whether it goes on
+   * @param {Peer} member @param {number} id
+   * @returns {boolean} whether this attempt continues
    */
-  #identify(contact, id) {
-    const rival = this.#meetingWith(id);
+  #identify(member, id) {
+    const rival = this.#pendingPeer(id);
     if (rival && !rival.initiator && id < this.#id) {
-      contact.close("glare");
+      member.close("glare");
       return false;
     }
     rival?.close("glare");
-    contact.id = id;
+    member.id = id;
     return true;
   }
 
   /** @param {number} id */
-  #meetingWith(id) {
-    return [...this.#meetings.values()].find((it) => it.id === id);
+  #pendingPeer(id) {
+    return [...this.#pendingPeers.values()].find((it) => it.id === id);
   }
 
-  /** Resolves when no meeting is under way. */
-  async #meetingsOver() {
-    while (this.#meetings.size) await Promise.race([...this.#meetings.values()].map((it) => it.met));
+  /** Resolves when there is no pending peer. */
+  async #pendingPeersSettled() {
+    while (this.#pendingPeers.size) await Promise.race([...this.#pendingPeers.values()].map((it) => it.settled));
   }
 
   /**
-   * Whom a neighbour sees and we do not, we want to meet.
+   * Schedules connections to the neighbours of a neighbour.
    *
    * @param {Peer} neighbour
    */
-  #hearOf(neighbour) {
+  #discover(neighbour) {
     for (const { id } of neighbour.neighbours) {
-      const rumour = this.#rumours.get(id);
-      if (id === this.#id || this.#peers.has(id) || this.#gone.has(id) || rumour?.timer) continue;
-      const tries = rumour?.tries ?? 0;
-      const wait = tries ? backOff(RETRY_FROM, RETRY_TO, tries) : this.#id < id ? 0 : YIELD_FOR;
-      this.#rumours.set(id, { tries: tries + 1, timer: setTimeout(() => this.#meetRumoured(id), wait) });
+      const entry = this.#discovered.get(id);
+      if (id === this.#id || this.#peers.has(id) || this.#leftIds.has(id) || entry?.timer) continue;
+      const tries = entry?.tries ?? 0;
+      const wait = tries ? backOff(RETRY_MIN, RETRY_MAX, tries) : this.#id < id ? 0 : OFFER_DELAY;
+      this.#discovered.set(id, { tries: tries + 1, timer: setTimeout(() => this.#connectToDiscovered(id), wait) });
     }
   }
 
   /** @param {number} id */
-  #meetRumoured(id) {
-    const rumour = this.#rumours.get(id);
-    if (rumour) rumour.timer = 0;
-    const seenBy = [...this.#peers.values()].filter((it) => it.neighbours.some((other) => other.id === id));
-    const via = seenBy[Math.floor(Math.random() * seenBy.length)];
-    if (!via) return void this.#rumours.delete(id);
-    if (this.#peers.has(id) || this.#meetingWith(id) || this.#meetings.size >= MEETINGS) return;
-    this.#newPeer(id, drawUint32(), true, this.#relayBy(via.id));
+  #connectToDiscovered(id) {
+    const entry = this.#discovered.get(id);
+    if (entry) entry.timer = 0;
+    const relays = [...this.#peers.values()].filter((it) => it.neighbours.some((other) => other.id === id));
+    const relay = relays[Math.floor(Math.random() * relays.length)];
+    if (!relay) return void this.#discovered.delete(id);
+    if (this.#peers.has(id) || this.#pendingPeer(id) || this.#pendingPeers.size >= MAX_PENDING_PEERS) return;
+    this.#newPeer(id, drawUint32(), true, this.#relayRoute(relay.id));
   }
 
-  /** @param {number} viaId @returns {Path} */
-  #relayBy(viaId) {
-    const send = (/** @type {Signal} */ signal) => this.#peers.get(viaId)?.tell({ relay: signal });
+  /** @param {number} relayId @returns {Route} */
+  #relayRoute(relayId) {
+    const send = (/** @type {Signal} */ signal) => this.#peers.get(relayId)?.sendControl({ relay: signal });
     return { send, end: (signal) => signal && send(signal) };
   }
 
   /**
-   * @param {number} id 0: not known yet
-   * @param {number} exchange @param {boolean} initiator @param {Path} path
+   * @param {number} id 0 if it is not known yet
+   * @param {number} negotiationId @param {boolean} initiator @param {Route} route
    */
-  #newPeer(id, exchange, initiator, path) {
+  #newPeer(id, negotiationId, initiator, route) {
     const members = initiator ? [...this.#peers.keys()] : undefined;
-    const peer = new Peer(id, exchange, initiator, this.#configuration, {
+    const peer = new Peer(id, negotiationId, initiator, this.#rtcConfiguration, {
       signal: (body) => {
-        const first = body.description?.type === "offer" ? { members } : {};
-        path.send({ from: this.#id, to: peer.id, exchange, ...first, ...body });
+        const offered = body.description?.type === "offer" ? { members } : {};
+        route.send({ from: this.#id, to: peer.id, negotiationId, ...offered, ...body });
       },
       polite: () => this.#id > peer.id,
-      opened: () => this.#onOpened(peer, path),
-      closed: (farewell, wasOpen) => {
-        if (!wasOpen) path.end({ from: this.#id, to: peer.id, exchange, reject: farewell });
-        this.#onClosed(peer, farewell, wasOpen);
+      opened: () => this.#onOpened(peer, route),
+      closed: (reason, wasOpen) => {
+        if (!wasOpen) route.end({ from: this.#id, to: peer.id, negotiationId, reject: reason });
+        this.#onClosed(peer, reason, wasOpen);
       },
-      told: (message) => this.#onTold(peer, message),
-      message: (data) => this.#over.signal.aborted || this.dispatchEvent(new PeerMessageEvent(peer.id, data)),
-      stream: (stream) => this.#over.signal.aborted || this.dispatchEvent(new PeerStreamEvent(peer.id, stream)),
+      control: (message) => this.#onControl(peer, message),
+      message: (data) => this.#ended.signal.aborted || this.dispatchEvent(new PeerMessageEvent(peer.id, data)),
+      stream: (stream) => this.#ended.signal.aborted || this.dispatchEvent(new PeerStreamEvent(peer.id, stream)),
     });
-    this.#meetings.set(exchange, peer);
+    this.#pendingPeers.set(negotiationId, peer);
     return peer;
   }
 
   /** @returns {RTCConfiguration} */
-  get #configuration() {
-    const { rtc, iceServers = rtc?.iceServers ?? [] } = this.#options;
-    return { ...rtc, iceServers };
+  get #rtcConfiguration() {
+    const { rtcConfiguration, iceServers = rtcConfiguration?.iceServers ?? [] } = this.#options;
+    return { ...rtcConfiguration, iceServers };
   }
 
   // ---- The mesh -----------------------------------------------------------------------------------------------------
 
-  /** @param {Peer} peer @param {Path} path */
-  #onOpened(peer, path) {
+  /** @param {Peer} peer @param {Route} route */
+  #onOpened(peer, route) {
     const { id } = peer;
-    this.#forgetMeeting(peer);
-    path.end();
+    this.#removePending(peer);
+    route.end();
     this.#peers.get(id)?.close("replaced");
-    this.#forgetRumour(id);
-    this.#lost.delete(id);
-    this.#gone.delete(id);
+    this.#removeDiscovered(id);
+    this.#lostIds.delete(id);
+    this.#leftIds.delete(id);
     this.#peers.set(id, peer);
-    this.#tellNeighbours();
+    this.#announceNeighbours();
     for (const [stream, tracks] of this.#streams) peer.addTracks(stream, tracks);
     this.dispatchEvent(new PeerEvent("peerjoin", id));
   }
 
-  /** @param {Peer} peer @param {Farewell} farewell @param {boolean} wasOpen */
-  #onClosed(peer, farewell, wasOpen) {
+  /** @param {Peer} peer @param {CloseReason} reason @param {boolean} wasOpen */
+  #onClosed(peer, reason, wasOpen) {
     const { id } = peer;
-    this.#forgetMeeting(peer);
-    if (this.#over.signal.aborted || !wasOpen) return;
+    this.#removePending(peer);
+    if (this.#ended.signal.aborted || !wasOpen) return;
     this.#peers.delete(id);
-    if (farewell === "left") {
-      this.#gone.set(id, performance.now());
-      this.#forgetRumour(id);
-    } else if (farewell === "lost") {
-      this.#lost.set(id, performance.now());
+    if (reason === "left") {
+      this.#leftIds.set(id, performance.now());
+      this.#removeDiscovered(id);
+    } else if (reason === "lost") {
+      this.#lostIds.set(id, performance.now());
     }
-    this.#tellNeighbours();
+    this.#announceNeighbours();
     this.dispatchEvent(new PeerEvent("peerleave", id));
-    this.#ask.ring();
+    this.#connectDue.notifyAll();
   }
 
-  /** @param {Peer} peer @param {any} message from over there: anything */
-  #onTold(peer, message) {
-    if (this.#over.signal.aborted) return;
+  /** @param {Peer} peer @param {any} message untrusted */
+  #onControl(peer, message) {
+    if (this.#ended.signal.aborted) return;
     if (message.bye === true) return peer.close("left");
     if (Array.isArray(message.near)) {
       peer.neighbours = readNeighbours(message.near);
-      this.#hearOf(peer);
+      this.#discover(peer);
       this.dispatchEvent(new Event("meshchange"));
     }
     const signal = isSignal(message.relay) ? message.relay : undefined;
     if (!signal) return;
     if (signal.to === this.#id) {
-      this.#onSignal(signal, this.#relayBy(peer.id));
+      this.#onSignal(signal, this.#relayRoute(peer.id));
     } else if (signal.from === peer.id) {
-      const { from, to, exchange } = signal;
-      const next = this.#peers.get(to);
-      if (next) next.tell({ relay: signal });
-      else if (!signal.reject) peer.tell({ relay: { from: to, to: from, exchange, reject: "gone" } });
+      const { from, to, negotiationId } = signal;
+      const recipient = this.#peers.get(to);
+      if (recipient) recipient.sendControl({ relay: signal });
+      else if (!signal.reject) peer.sendControl({ relay: { from: to, to: from, negotiationId, reject: "gone" } });
     }
   }
 
-  #tellNeighbours() {
-    const near = [...this.#peers.values()].map(({ id, roundTrip }) => [id, roundTrip ?? null]);
-    for (const peer of this.#peers.values()) peer.tell({ near });
+  #announceNeighbours() {
+    const near = [...this.#peers.values()].map(({ id, roundTripTime }) => [id, roundTripTime ?? null]);
+    for (const peer of this.#peers.values()) peer.sendControl({ near });
   }
 
   #tick() {
     const before = performance.now() - REMEMBER_FOR;
-    for (const [id, since] of this.#gone) if (since < before) this.#gone.delete(id);
-    for (const [id, since] of this.#lost) if (since < before) this.#lost.delete(id);
+    for (const [id, since] of this.#leftIds) if (since < before) this.#leftIds.delete(id);
+    for (const [id, since] of this.#lostIds) if (since < before) this.#lostIds.delete(id);
     for (const peer of [...this.#peers.values()]) peer.ping();
-    this.#tellNeighbours();
-    if (this.#state === "joined" && this.#doubtful.length) this.#ask.ring();
+    this.#announceNeighbours();
+    if (this.#state === "joined" && this.#lostIdsToSeek.length) this.#connectDue.notifyAll();
   }
 
   /** @param {Peer} peer */
-  #forgetMeeting(peer) {
-    this.#meetings.delete(peer.exchange);
+  #removePending(peer) {
+    this.#pendingPeers.delete(peer.negotiationId);
     for (const [link, joiner] of this.#links) if (joiner === peer) this.#links.delete(link);
   }
 
   /** @param {number} id */
-  #forgetRumour(id) {
-    clearTimeout(this.#rumours.get(id)?.timer);
-    this.#rumours.delete(id);
+  #removeDiscovered(id) {
+    clearTimeout(this.#discovered.get(id)?.timer);
+    this.#discovered.delete(id);
   }
 
-  // ---- Its state ----------------------------------------------------------------------------------------------------
+  // ---- State --------------------------------------------------------------------------------------------------------
 
   /** @param {State} state @param {Reason} reason */
-  #become(state, reason) {
+  #setState(state, reason) {
     if (this.#state === "left" || (this.#state === state && this.#reason === reason)) return;
     this.#state = state;
     this.#reason = reason;
     this.dispatchEvent(new StateEvent(state, reason));
   }
 
-  /** @param {Reason} reason @param {unknown} error for whoever awaits `joined` */
+  /** @param {Reason} reason @param {unknown} error rejects `joined` */
   #finish(reason, error) {
     if (this.#state === "left") return;
-    this.#over.abort();
+    this.#ended.abort();
     this.#signaling?.close();
-    for (const id of [...this.#rumours.keys()]) this.#forgetRumour(id);
-    for (const meeting of [...this.#meetings.values()]) meeting.close("left");
+    for (const id of [...this.#discovered.keys()]) this.#removeDiscovered(id);
+    for (const pending of [...this.#pendingPeers.values()]) pending.close("left");
     for (const peer of this.#peers.values()) {
-      peer.tell({ bye: true });
-      setTimeout(() => peer.close("left"), FLUSH_FOR);
+      peer.sendControl({ bye: true });
+      setTimeout(() => peer.close("left"), FLUSH_TIME);
     }
     this.#peers.clear();
     this.#streams.clear();
-    this.#become("left", reason);
+    this.#setState("left", reason);
     this.#rejectJoined(error);
   }
 
   /**
-   * Waits, but not beyond the group's end, nor beyond any of `others`.
+   * Waits for `ms`, at most until the group is left or one of `others` settles.
    *
    * @param {number} ms @param {Promise<unknown>[]} others
    */
   async #sleep(ms, ...others) {
-    const slept = new Bell();
-    const wake = () => slept.ring();
-    const timer = setTimeout(wake, this.#over.signal.aborted ? 0 : ms);
-    this.#over.signal.addEventListener("abort", wake);
-    await Promise.race([slept.rung(), ...others]);
+    const elapsed = new Notify();
+    const wake = () => elapsed.notifyAll();
+    const timer = setTimeout(wake, this.#ended.signal.aborted ? 0 : ms);
+    this.#ended.signal.addEventListener("abort", wake);
+    await Promise.race([elapsed.notified(), ...others]);
     clearTimeout(timer);
-    this.#over.signal.removeEventListener("abort", wake);
+    this.#ended.signal.removeEventListener("abort", wake);
   }
 }
 
 /**
- * @typedef {object} PeerEvents What a `Peer` reports.
- * @property {(body: Partial<Signal>) => void} signal to be carried over while there is no data channel
- * @property {() => boolean} polite of the two, who gives way when both change the media at once
+ * @typedef {object} PeerEvents Callbacks of a `Peer`.
+ * @property {(body: Partial<Signal>) => void} signal sends a signal over the route while no data channel is open
+ * @property {() => boolean} polite whether this peer yields when both change the media at once
  * @property {() => void} opened
- * @property {(farewell: Farewell, wasOpen: boolean) => void} closed
- * @property {(message: any) => void} told
+ * @property {(reason: CloseReason, wasOpen: boolean) => void} closed
+ * @property {(message: any) => void} control
  * @property {(data: string | ArrayBuffer) => void} message
  * @property {(stream: MediaStream) => void} stream
  */
 
 /**
- * The connection to one other peer: first being met, then open, then closed.
+ * The connection to one other peer: first pending, then open, then closed.
  *
- * It has two data channels: a long message in the one holds up neither a ping nor a relayed signal in the other.
+ * It has two data channels, so that a long message delays neither pings nor relayed signals.
  */
 class Peer {
-  /** Resolves when it is open, or with the reason why it never will be. @type {Promise<Farewell | undefined>} */
-  met;
-  /** Whom it said it sees. @type {{ id: number, roundTrip: number | undefined }[]} */
+  /** Resolves when the connection opens, or with the reason why it failed. @type {Promise<CloseReason | undefined>} */
+  settled;
+  /** As the peer announced them. @type {{ id: number, roundTripTime: number | undefined }[]} */
   neighbours = [];
-  /** Milliseconds, smoothed. @type {number | undefined} */
-  roundTrip;
+  /** In milliseconds, smoothed. @type {number | undefined} */
+  roundTripTime;
 
-  /** @type {"meeting" | "open" | "closed"} */ #state = "meeting";
-  /** @type {(farewell?: Farewell) => void} */ #settle = () => {};
+  /** @type {"pending" | "open" | "closed"} */ #state = "pending";
+  /** @type {(reason?: CloseReason) => void} */ #settle = () => {};
   #openedAt = 0;
   #rtc;
   #control;
@@ -738,60 +756,60 @@ class Peer {
   #answered = false;
 
   /**
-   * @param {number} id 0: not known yet
-   * @param {number} exchange
-   * @param {boolean} initiator makes the offer
+   * @param {number} id 0 if it is not known yet
+   * @param {number} negotiationId
+   * @param {boolean} initiator whether this side makes the offer
    * @param {RTCConfiguration} configuration
    * @param {PeerEvents} events
    */
-  constructor(id, exchange, initiator, configuration, events) {
+  constructor(id, negotiationId, initiator, configuration, events) {
     this.id = id;
-    this.exchange = exchange;
+    this.negotiationId = negotiationId;
     this.initiator = initiator;
     this.#events = events;
-    this.met = new Promise((resolve) => (this.#settle = resolve));
+    this.settled = new Promise((resolve) => (this.#settle = resolve));
 
     const rtc = new RTCPeerConnection(configuration);
     this.#rtc = rtc;
     rtc.onnegotiationneeded = () => this.#offer();
     rtc.onicecandidate = ({ candidate }) => candidate && this.#signal({ candidate: candidate.toJSON() });
-    rtc.onconnectionstatechange = () => rtc.connectionState === "failed" && this.#break();
+    rtc.onconnectionstatechange = () => rtc.connectionState === "failed" && this.#fail();
     rtc.ontrack = ({ streams: [stream] }) => stream && this.#onTrack(stream);
 
-    this.#control = this.#channel("control", 0);
+    this.#control = this.#createChannel("control", 0);
     this.#control.onmessage = ({ data }) => this.#onControl(data);
-    this.#data = this.#channel("data", 1);
+    this.#data = this.#createChannel("data", 1);
     this.#data.onmessage = ({ data }) => this.#onData(data);
     this.#data.bufferedAmountLowThreshold = LOW_WATER_BYTES;
 
-    const deadline = performance.now() + MEET_WITHIN;
+    const deadline = performance.now() + CONNECT_TIMEOUT;
     this.#deadline = setTimeout(
       () => {
-        if (!this.#answered) return this.close("unanswered");
-        this.#deadline = setTimeout(() => this.close("failed"), deadline - performance.now());
+        if (!this.#answered) return this.close("peer-timeout");
+        this.#deadline = setTimeout(() => this.close("ice-failed"), deadline - performance.now());
       },
-      initiator ? ANSWER_WITHIN : MEET_WITHIN,
+      initiator ? ANSWER_TIMEOUT : CONNECT_TIMEOUT,
     );
   }
 
-  /** Milliseconds since it opened. */
+  /** Milliseconds since the connection opened. */
   get age() {
     return performance.now() - this.#openedAt;
   }
 
-  /** Both sides make the same channels, so none has to be announced. @param {string} label @param {number} id */
-  #channel(label, id) {
+  /** Both sides create the same channels, so no negotiation is needed. @param {string} label @param {number} id */
+  #createChannel(label, id) {
     const channel = this.#rtc.createDataChannel(label, { negotiated: true, id });
     channel.binaryType = "arraybuffer";
     channel.onopen = () => this.#open();
-    channel.onclose = () => this.#break();
+    channel.onclose = () => this.#fail();
     return channel;
   }
 
   #open() {
-    if (this.#state !== "meeting") return;
+    if (this.#state !== "pending") return;
     if (this.#control.readyState !== "open" || this.#data.readyState !== "open") return;
-    if (this.id === 0) return this.close("failed");
+    if (this.id === 0) return this.close("ice-failed");
     this.#state = "open";
     this.#openedAt = performance.now();
     clearTimeout(this.#deadline);
@@ -799,37 +817,37 @@ class Peer {
     this.#settle();
   }
 
-  #break() {
-    this.close(this.#state === "open" ? "lost" : "failed");
+  #fail() {
+    this.close(this.#state === "open" ? "lost" : "ice-failed");
   }
 
-  /** @param {Farewell} farewell */
-  close(farewell) {
+  /** @param {CloseReason} reason */
+  close(reason) {
     if (this.#state === "closed") return;
     const wasOpen = this.#state === "open";
     this.#state = "closed";
     clearTimeout(this.#deadline);
     this.#rtc.close();
-    this.#drained.ring();
-    this.#events.closed(farewell, wasOpen);
-    this.#settle(farewell);
+    this.#sendable.notifyAll();
+    this.#events.closed(reason, wasOpen);
+    this.#settle(reason);
   }
 
   // ---- Negotiation --------------------------------------------------------------------------------------------------
-  // The first offer and answer go by the path, all later ones (media) over the control channel, as "perfect
-  // negotiation" of the WebRTC specification: either side may offer at any time, the impolite one wins.
+  // The first offer and answer use the route. All later ones (media) use the control channel and follow "perfect
+  // negotiation" of the WebRTC specification: either side may offer at any time, and the impolite side wins.
 
   #makingOffer = false;
   #settingAnswer = false;
 
   async #offer() {
-    if (this.#state === "meeting" && !this.initiator) return;
+    if (this.#state === "pending" && !this.initiator) return;
     try {
       this.#makingOffer = true;
       await this.#rtc.setLocalDescription();
       this.#signal({ description: this.#rtc.localDescription?.toJSON() });
     } catch {
-      this.#break();
+      this.#fail();
     } finally {
       this.#makingOffer = false;
     }
@@ -839,21 +857,21 @@ class Peer {
   receive(signal) {
     this.#answered = true;
     if (signal.reject !== undefined) {
-      if (this.#state === "meeting") this.close(readFarewell(signal.reject));
+      if (this.#state === "pending") this.close(readReject(signal.reject));
     } else if (signal.description) {
-      this.#receiveDescription(signal.description).catch(() => this.#break());
+      this.#receiveDescription(signal.description).catch(() => this.#fail());
     } else if (signal.candidate) {
       if (this.#rtc.remoteDescription) this.#addCandidate(signal.candidate);
       else this.#earlyCandidates.push(signal.candidate);
     }
   }
 
-  /** Candidates that overtook the description which they belong to. @type {RTCIceCandidateInit[]} */
+  /** Candidates that arrived before their description. @type {RTCIceCandidateInit[]} */
   #earlyCandidates = [];
 
   /** @param {RTCIceCandidateInit} candidate */
   #addCandidate(candidate) {
-    // One that the browser does not want, or that belongs to an ignored offer, is no reason to give up.
+    // A candidate of an ignored offer, or one that the browser rejects, does not prevent a connection by others.
     this.#rtc.addIceCandidate(candidate).catch(() => {});
   }
 
@@ -874,16 +892,16 @@ class Peer {
 
   /** @param {{ description?: RTCSessionDescriptionInit, candidate?: RTCIceCandidateInit }} body */
   #signal(body) {
-    if (this.#state === "meeting") this.#events.signal(body);
-    else this.tell(body);
+    if (this.#state === "pending") this.#events.signal(body);
+    else this.sendControl(body);
   }
 
-  /** The path carries no more from over there. Either it is open over there already, or it gave up. */
-  pathEnded() {
-    if (this.#state !== "meeting") return;
+  /** Handles the end of the route: the other side either opened the connection or gave up. */
+  routeEnded() {
+    if (this.#state !== "pending") return;
     clearTimeout(this.#deadline);
     if (!this.#answered) return this.close("ended");
-    this.#deadline = setTimeout(() => this.close("failed"), MEET_AFTER_END);
+    this.#deadline = setTimeout(() => this.close("ice-failed"), CONNECT_TIMEOUT_AFTER_END);
   }
 
   // ---- Media --------------------------------------------------------------------------------------------------------
@@ -891,9 +909,9 @@ class Peer {
   /** @param {MediaStream} stream @param {MediaStreamTrack[]} tracks */
   addTracks(stream, tracks) {
     for (const track of tracks) {
-      // It would throw when the connection is closed, and for a track that two streams have in common.
-      const fits = this.#state === "open" && !this.#rtc.getSenders().some((sender) => sender.track === track);
-      if (fits) this.#rtc.addTrack(track, stream);
+      // `addTrack` throws on a closed connection, and for a track that two streams share.
+      const canAdd = this.#state === "open" && !this.#rtc.getSenders().some((sender) => sender.track === track);
+      if (canAdd) this.#rtc.addTrack(track, stream);
     }
   }
 
@@ -905,7 +923,7 @@ class Peer {
     }
   }
 
-  /** Streams that were reported, and still have tracks. @type {Set<string>} */
+  /** Ids of the streams that were reported and still have tracks. @type {Set<string>} */
   #streams = new Set();
 
   /** @param {MediaStream} stream */
@@ -922,50 +940,51 @@ class Peer {
 
   #missedPings = 0;
 
-  /** Counts pings, not time: a tab that slept must not take its own sleep for the other's silence. */
+  /** Counts pings instead of measuring time: after a tab was suspended, elapsed time does not mean a lost neighbour. */
   ping() {
-    if (this.#missedPings++ >= MISSED_PINGS) return this.close("lost");
-    this.tell({ ping: performance.now() });
+    if (this.#missedPings++ >= MAX_MISSED_PINGS) return this.close("lost");
+    this.sendControl({ ping: performance.now() });
   }
 
   /** @param {object} message */
-  tell(message) {
+  sendControl(message) {
     if (this.#control.readyState !== "open") return;
     try {
       this.#control.send(JSON.stringify(message));
     } catch {
-      // The buffer of a channel overflows only when nobody reads at the other end.
-      this.#break();
+      // The buffer of this channel only overflows if the other side no longer reads.
+      this.#fail();
     }
   }
 
   /** @param {unknown} text */
   #onControl(text) {
-    this.#open();
+    this.#open(); // a message may arrive before the channel's open event
     const message = readJson(text);
     if (!message || this.#state !== "open") return;
     this.#missedPings = 0;
-    if (typeof message.ping === "number") this.tell({ pong: message.ping });
-    else if (typeof message.pong === "number") this.#measure(performance.now() - message.pong);
+    if (typeof message.ping === "number") this.sendControl({ pong: message.ping });
+    else if (typeof message.pong === "number") this.#updateRoundTripTime(performance.now() - message.pong);
     else if (message.description || message.candidate) this.receive(message);
-    else this.#events.told(message);
+    else this.#events.control(message);
   }
 
   /** @param {number} sample */
-  #measure(sample) {
+  #updateRoundTripTime(sample) {
     if (!(sample >= 0)) return;
-    this.roundTrip = this.roundTrip === undefined ? sample : this.roundTrip + (sample - this.roundTrip) / 4;
+    const average = this.roundTripTime ?? sample;
+    this.roundTripTime = average + (sample - average) / 4;
   }
 
-  // ---- The data channel: pieces of messages, each with one byte in front --------------------------------------------
+  // ---- The data channel: pieces of messages, each with one byte of flags in front -----------------------------------
 
-  /** Rings when the data channel's buffer is low again, or the peer closed. */
-  #drained = new Bell();
-  /** The end of the message before. @type {Promise<unknown>} */ #sent = Promise.resolve();
+  /** Notified when the data channel's buffer is low again, and when the peer is closed. */
+  #sendable = new Notify();
+  /** Settles when the previous message is sent. @type {Promise<unknown>} */ #sent = Promise.resolve();
   /** @type {Uint8Array[]} */ #pieces = [];
   #piecesBytes = 0;
 
-  /** @param {Uint8Array} bytes @param {boolean} isText @returns {Promise<boolean>} whether all of it was taken */
+  /** @param {Uint8Array} bytes @param {boolean} isText @returns {Promise<boolean>} whether the channel accepted all */
   send(bytes, isText) {
     const sent = this.#sent.then(() => this.#transmit(bytes, isText)).catch(() => false);
     this.#sent = sent;
@@ -974,9 +993,9 @@ class Peer {
 
   /** @param {Uint8Array} bytes @param {boolean} isText */
   async #transmit(bytes, isText) {
-    this.#data.onbufferedamountlow = () => this.#drained.ring();
+    this.#data.onbufferedamountlow = () => this.#sendable.notifyAll();
     for (let start = 0, end = 0; ; start = end) {
-      while (this.#state === "open" && this.#data.bufferedAmount > HIGH_WATER_BYTES) await this.#drained.rung();
+      while (this.#state === "open" && this.#data.bufferedAmount > HIGH_WATER_BYTES) await this.#sendable.notified();
       if (this.#state !== "open") return false;
       end = Math.min(start + CHUNK_BYTES, bytes.length);
       const piece = new Uint8Array(1 + end - start);
@@ -989,14 +1008,14 @@ class Peer {
 
   /** @param {unknown} data */
   #onData(data) {
-    this.#open();
+    this.#open(); // a message may arrive before the channel's open event
     if (this.#state !== "open" || !(data instanceof ArrayBuffer) || data.byteLength === 0) return;
     const piece = new Uint8Array(data);
     const flags = piece[0] ?? 0;
     this.#missedPings = 0;
     this.#pieces.push(piece.subarray(1));
     this.#piecesBytes += piece.length - 1;
-    if (this.#piecesBytes > MESSAGE_BYTES) return this.close("lost");
+    if (this.#piecesBytes > MAX_MESSAGE_BYTES) return this.close("lost");
     if (!(flags & PieceFlag.LAST)) return;
     const bytes = concat(this.#pieces, this.#piecesBytes);
     this.#pieces = [];
@@ -1007,31 +1026,31 @@ class Peer {
 
 const PieceFlag = Object.freeze({ TEXT: 1, LAST: 2 });
 
-/** What a hub's close means to us; 4741 and up as in the protocol. */
+/** Close codes of the connection to the hub that this client distinguishes. */
 const CloseCode = Object.freeze({
   POLICY: 1008,
-  SILENT: 3000, // ours
+  HUB_TIMEOUT: 3000, // used by this client only
   KEY: 4741,
   HEARTBEAT: 4742,
   BLOCKING_MEMBER: 4744,
   URL: 4745,
 });
 
-/** One WebSocket to the hub. It ends when it closes, fails to open, or the hub falls silent. */
+/** One WebSocket to the hub. It ends when it closes, fails to open, or the hub misses its heartbeats. */
 class Signaling {
-  /** Whether it opened. @type {Promise<boolean>} */
+  /** Resolves with `true` when the socket opens, or with `false` if it does not. @type {Promise<boolean>} */
   opened;
-  /** Its close code. Never before `opened` has an answer. @type {Promise<number>} */
+  /** Resolves with the close code, never before `opened` resolves. @type {Promise<number>} */
   closed;
   isOpen = false;
 
   #socket;
   /** @type {(opened: boolean) => void} */ #resolveOpened = () => {};
   /** @type {(code: number) => void} */ #resolveClosed = () => {};
-  /** Takes the answer to `connect`. @type {((admitted: boolean) => void) | undefined} */ #answer;
+  /** Receives the answer to `connect`. @type {((isMember: boolean) => void) | undefined} */ #resolveAnswer;
   #timers = { open: 0, heartbeat: 0, answer: 0 };
-  #missed = 0;
-  #lastSent = 0;
+  #missedHeartbeats = 0;
+  #lastHeartbeat = 0;
   #oncontent;
 
   /** @param {string} url @param {(content: Content) => void} oncontent */
@@ -1045,21 +1064,21 @@ class Signaling {
     socket.onopen = () => this.#onOpen();
     socket.onmessage = ({ data }) => this.#onMessage(data);
     socket.onclose = ({ code }) => this.#end(code);
-    this.#timers.open = setTimeout(() => this.close(CloseCode.SILENT), OPEN_WITHIN);
+    this.#timers.open = setTimeout(() => this.close(CloseCode.HUB_TIMEOUT), HUB_TIMEOUT);
   }
 
   #onOpen() {
     clearTimeout(this.#timers.open);
     this.isOpen = true;
     this.#timers.heartbeat = setInterval(() => {
-      if (++this.#missed >= MISSED_HEARTBEATS) this.close(CloseCode.SILENT);
-      else this.#beat();
-    }, HEARTBEAT_EVERY);
+      if (++this.#missedHeartbeats >= MAX_MISSED_HEARTBEATS) this.close(CloseCode.HUB_TIMEOUT);
+      else this.#sendHeartbeat();
+    }, HEARTBEAT_INTERVAL);
     this.#resolveOpened(true);
   }
 
-  #beat() {
-    this.#lastSent = performance.now();
+  #sendHeartbeat() {
+    this.#lastHeartbeat = performance.now();
     this.#send({ heartbeat: true });
   }
 
@@ -1068,38 +1087,38 @@ class Signaling {
     const message = data instanceof ArrayBuffer ? decode(new Uint8Array(data)) : undefined;
     if (!message) return;
     if (message.heartbeat !== undefined) {
-      this.#missed = 0;
-      // Browsers slow the timers of a hidden tab down to one a minute, but not the messages that reach it.
-      if (performance.now() - this.#lastSent > HEARTBEAT_EVERY * 1.2) this.#beat();
+      this.#missedHeartbeats = 0;
+      // Browsers throttle the timers of a hidden tab to one per minute, but not the messages that it receives.
+      if (performance.now() - this.#lastHeartbeat > HEARTBEAT_INTERVAL * 1.2) this.#sendHeartbeat();
     } else if (message.connected !== undefined) {
-      this.#answer?.(message.connected);
+      this.#resolveAnswer?.(message.connected);
     } else if (message.content) {
       this.#oncontent(message.content);
     }
   }
 
   /**
-   * "I am `id`, and I see `members`: am I in?"
+   * Sends `connect` and waits for the answer.
    *
    * @param {number} id @param {number[]} members
-   * @returns {Promise<boolean | undefined>} nothing when the socket closed
+   * @returns {Promise<boolean | undefined>} whether this peer is a member; `undefined` if the socket closed
    */
   async connect(id, members) {
-    const answer = new Promise((/** @type {(admitted: boolean) => void} */ resolve) => (this.#answer = resolve));
-    this.#timers.answer = setTimeout(() => this.close(CloseCode.SILENT), OPEN_WITHIN);
+    const answer = new Promise((/** @type {(isMember: boolean) => void} */ resolve) => (this.#resolveAnswer = resolve));
+    this.#timers.answer = setTimeout(() => this.close(CloseCode.HUB_TIMEOUT), HUB_TIMEOUT);
     this.#send({ connect: { id, members } });
-    const admitted = await Promise.race([answer, this.closed.then(() => undefined)]);
+    const isMember = await Promise.race([answer, this.closed.then(() => undefined)]);
     clearTimeout(this.#timers.answer);
-    return admitted;
+    return isMember;
   }
 
   /**
-   * The link to a joiner of ours, or (0) to the member that we are bound to.
+   * Returns the route over a link to a joiner, or (0) to the member that this peer is bound to.
    *
    * @param {number} recipientId
-   * @returns {Path}
+   * @returns {Route}
    */
-  path(recipientId) {
+  route(recipientId) {
     let ended = false;
     /** @param {Signal | undefined} signal @param {boolean} lastData */
     const send = (signal, lastData) => {
@@ -1116,7 +1135,7 @@ class Signaling {
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(encode(message));
   }
 
-  /** Does not wait for the other end: it may be the reason. @param {number} [code] */
+  /** Does not wait for the close handshake: the hub may be unresponsive. @param {number} [code] */
   close(code = 1000) {
     this.#socket.close(code);
     this.#end(code);
@@ -1134,12 +1153,12 @@ class Signaling {
   }
 }
 
-// ---- The wire -------------------------------------------------------------------------------------------------------
+// ---- The wire format ------------------------------------------------------------------------------------------------
 
 /**
  * @typedef {{ senderId: number, recipientId: number, lastData: boolean, data: Uint8Array }} Content
  *
- * Exactly one field is there.
+ * Exactly one field is set.
  * @typedef {object} Message
  * @property {boolean} [heartbeat]
  * @property {Content} [content]
@@ -1150,25 +1169,25 @@ class Signaling {
 const VARINT = 0;
 const BYTES = 2;
 
-/** One message as protobuf. @param {Message} message @returns {Uint8Array<ArrayBuffer>} */
+/** Encodes one message as protobuf. @param {Message} message @returns {Uint8Array<ArrayBuffer>} */
 export function encode({ heartbeat, content, connect, connected }) {
   const out = new Writer();
   if (heartbeat !== undefined) out.uint32(1, Number(heartbeat));
   else if (content) {
     const { senderId, recipientId, lastData, data } = content;
-    const inner = new Writer().some(1, senderId).some(2, recipientId).some(3, Number(lastData));
+    const inner = new Writer().nonZero(1, senderId).nonZero(2, recipientId).nonZero(3, Number(lastData));
     out.bytes(2, (data.length ? inner.bytes(4, data) : inner).finish());
   } else if (connect) {
     const members = new Writer();
     for (const id of connect.members) members.varint(id);
-    const inner = new Writer().some(1, connect.id);
+    const inner = new Writer().nonZero(1, connect.id);
     out.bytes(3, (connect.members.length ? inner.bytes(2, members.finish()) : inner).finish());
   } else if (connected !== undefined) out.uint32(4, Number(connected));
   return out.finish();
 }
 
 /**
- * The message in these bytes; nothing when they hold none. Fields that we do not know are skipped.
+ * Decodes one message. Returns `undefined` if the bytes are not a valid message. Unknown fields are skipped.
  *
  * @param {Uint8Array} bytes
  * @returns {Message | undefined}
@@ -1221,17 +1240,17 @@ function* fields(bytes) {
   while (!reader.done) {
     const tag = reader.varint();
     const number = tag >>> 3;
-    if (number === 0) throw new RangeError("There is no field 0");
+    if (number === 0) throw new RangeError("field number is 0; must be at least 1");
     if ((tag & 7) === VARINT) yield { number, value: reader.varint() };
     else if ((tag & 7) === BYTES) yield { number, value: reader.take(reader.varint()) };
     else if ((tag & 7) === 1) reader.take(8);
     else if ((tag & 7) === 5) reader.take(4);
-    else throw new RangeError("A wire type that proto3 does not use");
+    else throw new RangeError(`wire type is ${tag & 7}; must be 0, 1, 2 or 5`);
   }
 }
 
 class Reader {
-  #at = 0;
+  #position = 0;
   #bytes;
 
   /** @param {Uint8Array} bytes */
@@ -1240,10 +1259,10 @@ class Reader {
   }
 
   get done() {
-    return this.#at === this.#bytes.length;
+    return this.#position === this.#bytes.length;
   }
 
-  /** Up to ten bytes long, cut to 32 bits, as protobuf has it. */
+  /** Reads at most ten bytes and truncates the value to 32 bits, as protobuf requires. */
   varint() {
     let value = 0;
     for (let shift = 0; shift < 70; shift += 7) {
@@ -1251,15 +1270,15 @@ class Reader {
       if (shift < 32) value |= (byte & 0x7f) << shift;
       if (byte < 0x80) return value >>> 0;
     }
-    throw new RangeError("A varint of more than ten bytes");
+    throw new RangeError("varint is longer than 10 bytes");
   }
 
   /** @param {number} length */
   take(length) {
-    const end = this.#at + length;
-    if (end > this.#bytes.length) throw new RangeError("The message is cut off");
-    const taken = this.#bytes.subarray(this.#at, end);
-    this.#at = end;
+    const end = this.#position + length;
+    if (end > this.#bytes.length) throw new RangeError("message is truncated");
+    const taken = this.#bytes.subarray(this.#position, end);
+    this.#position = end;
     return taken;
   }
 }
@@ -1279,8 +1298,8 @@ class Writer {
     return this.varint((number << 3) | VARINT).varint(value);
   }
 
-  /** Leaves a zero out, as proto3 does. @param {number} number @param {number} value */
-  some(number, value) {
+  /** Omits a zero, as proto3 does. @param {number} number @param {number} value */
+  nonZero(number, value) {
     return value === 0 ? this : this.uint32(number, value);
   }
 
@@ -1298,19 +1317,19 @@ class Writer {
 
 /** @param {number | Uint8Array} value */
 function asBytes(value) {
-  if (typeof value === "number") throw new TypeError("A number where bytes belong");
+  if (typeof value === "number") throw new TypeError("field is a number; must be bytes");
   return value;
 }
 
 /** @param {number | Uint8Array} value */
 function asNumber(value) {
-  if (typeof value !== "number") throw new TypeError("Bytes where a number belongs");
+  if (typeof value !== "number") throw new TypeError("field is bytes; must be a number");
   return value;
 }
 
-// ---- What comes from other peers is read with care ------------------------------------------------------------------
+// ---- Untrusted input from other peers -------------------------------------------------------------------------------
 
-/** @param {unknown} text @returns {any} an object, or nothing */
+/** Parses JSON. Returns an object, or `undefined`. @param {unknown} text @returns {any} */
 function readJson(text) {
   try {
     const value = JSON.parse(String(text));
@@ -1328,12 +1347,12 @@ function readSignal(data) {
 
 /** @param {any} value @returns {value is Signal} */
 function isSignal(value) {
-  const { from, to, exchange, members, description, candidate } = value ?? {};
+  const { from, to, negotiationId, members, description, candidate } = value ?? {};
   return (
     isId(from) &&
     from !== 0 &&
     isId(to) &&
-    isId(exchange) &&
+    isId(negotiationId) &&
     (members === undefined || (Array.isArray(members) && members.every(isId))) &&
     (description === undefined || typeof description?.type === "string") &&
     (candidate === undefined || typeof candidate?.candidate === "string")
@@ -1348,51 +1367,57 @@ function isId(value) {
 /** @param {unknown[]} near */
 function readNeighbours(near) {
   return near
-    .slice(0, NEIGHBOURS_TOLD)
+    .slice(0, MAX_NEIGHBOURS)
     .map((entry) => (Array.isArray(entry) ? entry : []))
     .filter(([id]) => isId(id) && id !== 0)
-    .map(([id, roundTrip]) => ({ id, roundTrip: typeof roundTrip === "number" ? roundTrip : undefined }));
+    .map(([id, roundTripTime]) => ({
+      id,
+      roundTripTime: typeof roundTripTime === "number" ? roundTripTime : undefined,
+    }));
 }
 
-/** @param {unknown} reject @returns {Farewell} */
-function readFarewell(reject) {
+/** @param {unknown} reject @returns {CloseReason} */
+function readReject(reject) {
   return reject === "present" || reject === "glare" || reject === "same-id" || reject === "busy" || reject === "gone"
     ? reject
-    : "failed";
+    : "ice-failed";
 }
 
-// ---- Small things ---------------------------------------------------------------------------------------------------
+// ---- Helpers --------------------------------------------------------------------------------------------------------
 
-/** Lets any number of waiters go on when it rings; who waits later, waits for the next time. */
-class Bell {
-  /** @type {() => void} */ #release = () => {};
+/** Wakes all current waiters on each notification. */
+class Notify {
+  /** @type {() => void} */ #resolve = () => {};
   /** @type {Promise<void> | undefined} */ #next;
 
-  rung() {
-    return (this.#next ??= new Promise((resolve) => (this.#release = resolve)));
+  /** Resolves at the next notification. */
+  notified() {
+    return (this.#next ??= new Promise((resolve) => (this.#resolve = resolve)));
   }
 
-  ring() {
-    this.#release();
+  notifyAll() {
+    this.#resolve();
     this.#next = undefined;
   }
 }
 
 /**
- * The address of a group: the key is one segment of the path, after the mount and in front of the query.
+ * Returns the URL of a group: the key is one segment of the path, after the mount and before the query.
  *
  * @param {string | URL} base @param {string} key @param {boolean} [favored]
  */
 export function groupUrl(base, key, favored) {
   const bytes = new TextEncoder().encode(key).length;
-  if (bytes < 1 || bytes > KEY_BYTES) throw new TypeError(`A key has 1 to ${KEY_BYTES} bytes`);
-  // A URL's path cannot hold them, not even escaped: they mean "here" and "up".
-  if (key === "." || key === "..") throw new TypeError("A key cannot be a dot or two");
+  if (bytes < 1 || bytes > MAX_KEY_BYTES) {
+    throw new TypeError(`key is ${bytes} bytes; must be 1 to ${MAX_KEY_BYTES}`);
+  }
+  // URL parsers resolve these path segments, even when they are percent-encoded.
+  if (key === "." || key === "..") throw new TypeError(`key is "${key}"; must not be a dot segment`);
   const url = new URL(base, globalThis.location?.href);
   url.protocol = url.protocol.replace(/^http/, "ws");
   url.pathname = `${url.pathname.replace(/\/$/, "")}/${encodeURIComponent(key)}`;
   url.hash = "";
-  // A bare `favored`, in the words of the protocol; `searchParams` would write `favored=`.
+  // The protocol uses a bare `favored`; `searchParams` would write `favored=`.
   if (favored) url.search += url.search ? "&favored" : "?favored";
   return url.href;
 }
@@ -1402,16 +1427,16 @@ function toBytes(data) {
   if (typeof data === "string") return new TextEncoder().encode(data);
   if (data instanceof ArrayBuffer) return new Uint8Array(data.slice(0));
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
-  throw new TypeError("A message is a string, an ArrayBuffer, a typed array or a DataView");
+  throw new TypeError("message type is not supported; must be a string, an ArrayBuffer, a typed array or a DataView");
 }
 
 /** @param {Uint8Array[]} pieces @param {number} length */
 function concat(pieces, length) {
   const whole = new Uint8Array(length);
-  let at = 0;
+  let position = 0;
   for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
+    whole.set(piece, position);
+    position += piece.length;
   }
   return whole;
 }
@@ -1424,12 +1449,12 @@ function drawMemberId() {
   return FIRST_MEMBER_ID + (drawUint32() >>> 1);
 }
 
-/** Doubles with every failure, to a limit, the half of it random: peers that fell together must not rise together. */
-function backOff(/** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ failures) {
-  return jitter(Math.min(to, from * 2 ** Math.min(failures, 16)));
+/** Doubles with each failure up to a maximum, with jitter: peers that fail together must not retry together. */
+function backOff(/** @type {number} */ min, /** @type {number} */ max, /** @type {number} */ failures) {
+  return jitter(Math.min(max, min * 2 ** Math.min(failures, 16)));
 }
 
-/** Between a half and all of it. @param {number} ms */
+/** Returns a random time from 50 % to 100 % of `ms`. @param {number} ms */
 function jitter(ms) {
   return ms * (0.5 + Math.random() / 2);
 }

@@ -1,17 +1,17 @@
 /**
- * The demo page and sigver.js in Chromium: whole groups, with the accidents that befall them.
+ * Tests the demo page and sigver.js in Chromium: groups of several tabs, and their failures.
  *
  *     node demo.mjs                                     the published server, npm sigver
- *     node demo.mjs --signaling "PATH/sigver"           another one that takes -h HOST -p PORT
- *     node demo.mjs --server "PATH/axum"                an example: serves the page too, takes HOST:PORT
- *     node demo.mjs --page http://HOST:PORT/            one that runs already (restarts are left out)
+ *     node demo.mjs --signaling "PATH/sigver"           a server with the options -h HOST -p PORT
+ *     node demo.mjs --server "PATH/axum"                an example, which also serves the page; its argument is HOST:PORT
+ *     node demo.mjs --page http://HOST:PORT/            a running server (skips the scenarios that restart it)
  *
- *     --page-here    with --server: the page from this folder, only the signaling from that server
- *     --only WORDS   the scenarios with these words in their name
- *     --shots DIR    screenshots of the page instead
+ *     --page-here    with --server: serve the page from this folder, and use the server for signaling only
+ *     --only WORDS   run only scenarios whose name contains WORDS
+ *     --shots DIR    take screenshots of the page instead
  *
- * One line for each scenario, then `N passed, M failed`. Nothing here sleeps: every wait is for a condition, with a
- * deadline.
+ * Prints one line per scenario, then `N passed, M failed`. Nothing sleeps: every wait is for a condition and has a
+ * timeout.
  */
 
 import assert from "node:assert/strict";
@@ -32,8 +32,8 @@ const { values: args } = parseArgs({
   },
 });
 
-const LATER = 30_000; // what has to be noticed by silence
-const MUCH_LATER = 90_000; // what waits for that, and then for back-off
+const LATER = 30_000; // for conditions that need a timeout of sigver.js
+const MUCH_LATER = 90_000; // for conditions that need such a timeout and then a back-off
 
 const target = args.page
   ? { page: args.page }
@@ -44,18 +44,18 @@ const browser = await launch();
 
 // ---- Tabs --------------------------------------------------------------------------------------------------------------
 
-/** What went wrong in any page of the running scenario: exceptions, unhandled rejections, requests to other hosts. */
-const complaints = [];
+/** Errors of all pages of the running scenario: exceptions, unhandled rejections, requests to other hosts. */
+const pageErrors = [];
 const hosts = new Set([target.page, target.signaling].filter(Boolean).map((url) => new URL(url).host));
 
-/** Handles that the scenarios need and a page does not: sockets that can be held back, connections that can be cut. */
+/** Gives the scenarios control of a page: they can block its sockets and close its connections. */
 function instrument() {
   const { WebSocket: Socket, RTCPeerConnection: Connection } = globalThis;
   globalThis.sockets = [];
   globalThis.frames = { sent: [], received: [] };
   globalThis.WebSocket = class extends Socket {
     constructor(url) {
-      super(globalThis.holdSockets ? "ws://127.0.0.1:9/" : url); // a port that browsers refuse
+      super(globalThis.blockSockets ? "ws://127.0.0.1:9/" : url); // browsers block this port
       globalThis.sockets.push(this);
       this.addEventListener("message", ({ data }) => globalThis.frames.received.push(data));
     }
@@ -76,27 +76,27 @@ function instrument() {
     if (!(globalThis.noRelay && String(data).startsWith('{"relay"'))) send.call(this, data);
   };
   const { setTimeout: later } = globalThis;
-  // 2500 ms is how long the higher id of a pair lets the lower one make the offer.
+  // OFFER_DELAY of sigver.js: for 2500 ms, the peer with the higher id waits for the other one's offer.
   globalThis.setTimeout = (callback, ms, ...rest) =>
-    later(callback, globalThis.noYield && ms === 2_500 ? 0 : ms, ...rest);
-  globalThis.heard = [];
+    later(callback, globalThis.noOfferDelay && ms === 2_500 ? 0 : ms, ...rest);
+  globalThis.received = [];
   globalThis.states = [];
 }
 
-/** A tab has a context, hence a process, of its own: one that is killed takes no other along. */
+/** Opens a tab in its own context, hence its own process, so that killing one tab does not affect others. */
 async function open(key, { before, ...options } = {}) {
   const context = await browser.newContext({ permissions: PERMISSIONS, ...options });
   const page = await context.newPage();
-  page.on("pageerror", (error) => complaints.push(`in a page: ${error.stack ?? error}`));
+  page.on("pageerror", (error) => pageErrors.push(`uncaught in a page: ${error.stack ?? error}`));
   page.on("request", (request) => {
     const { protocol, host } = new URL(request.url());
-    if (protocol !== "data:" && !hosts.has(host)) complaints.push(`a request to ${request.url()}`);
+    if (protocol !== "data:" && !hosts.has(host)) pageErrors.push(`request to another host: ${request.url()}`);
   });
   await page.addInitScript(instrument);
   if (before) await page.addInitScript(before);
   await page.goto(`${target.page}#${key}`);
   await page.evaluate(() => {
-    group.addEventListener("message", ({ peerId, data }) => heard.push({ peerId, data }));
+    group.addEventListener("message", ({ peerId, data }) => received.push({ peerId, data }));
     group.addEventListener("statechange", ({ state, reason }) => states.push({ state, reason }));
   });
   return page;
@@ -115,16 +115,16 @@ async function openInTurn(key, count) {
 
 const idOf = (tab) => tab.evaluate(() => group.id);
 
-/** Each of them is joined, and sees all the others and nobody else. */
+/** Waits until each tab has joined and its neighbours are exactly the other tabs. */
 async function meshed(tabs, timeout = SOON, state = "joined") {
   const ids = await Promise.all(tabs.map(idOf));
   const reached = tabs.map(async (tab) => {
-    const seen = ([ids, state]) =>
+    const isMeshed = ([ids, state]) =>
       (!state || group.state === state) &&
       JSON.stringify(group.peers.map(({ id }) => id)) ===
         JSON.stringify(ids.filter((id) => id !== group.id).sort((a, b) => a - b));
     try {
-      await until(tab, seen, [ids, state], timeout);
+      await until(tab, isMeshed, [ids, state], timeout);
     } catch {
       const now = await tab.evaluate(() => ({
         id: group.id,
@@ -133,71 +133,71 @@ async function meshed(tabs, timeout = SOON, state = "joined") {
         peers: group.peers.map(({ id }) => id),
         states,
       }));
-      throw new Error(`no mesh of ${ids}: ${JSON.stringify(now)}`);
+      throw new Error(`tabs ${ids} do not form a mesh: ${JSON.stringify(now)}`);
     }
   });
   for (const { reason } of await Promise.allSettled(reached)) if (reason) throw reason;
 }
 
-/** Writes in the chat of one tab, and sees it come up in the others. */
-async function chats(from, to, words) {
-  await from.fill("#text", words);
+/** Sends a chat message from one tab, and waits until the others show it. */
+async function chats(from, to, text) {
+  await from.fill("#text", text);
   await from.press("#text", "Enter");
-  await Promise.all(to.map((tab) => tab.locator("#log .line", { hasText: words }).first().waitFor({ timeout: SOON })));
+  await Promise.all(to.map((tab) => tab.locator("#log .line", { hasText: text }).first().waitFor({ timeout: SOON })));
 }
 
-/** Tabs end as tabs do, with the page's goodbye. */
+/** Closes tabs as a user does, so that sigver.js can send `bye`. */
 const close = (tabs) => Promise.all(tabs.map((tab) => tab.close({ runBeforeUnload: false })));
 
 // ---- Scenarios ---------------------------------------------------------------------------------------------------------
 
 const scenarios = {
-  async "three tabs mesh, and draw it"(key) {
+  async "three tabs form a mesh and draw it"(key) {
     const tabs = await openInTurn(key, 3);
     for (const tab of tabs) {
       await until(tab, () => document.querySelectorAll("#nodes > [data-peer]").length === 3);
       await until(tab, () => document.querySelectorAll("#edges .edge").length === 3);
       await until(
         tab,
-        () => [...document.querySelectorAll("#edges .trip")].filter((it) => /ms$/.test(it.textContent)).length === 3,
+        () => [...document.querySelectorAll("#edges .rtt")].filter((it) => /ms$/.test(it.textContent)).length === 3,
       );
       assert.equal(await tab.textContent("#state"), "Connected");
       assert.equal(await tab.textContent("#notice"), "");
     }
   },
 
-  async "the server carries first contacts only, and each comes to its end"(key) {
+  async "server relays only the first connection of each peer, and its links end"(key) {
     const contents = (direction) => {
       const contents = frames[direction].map((data) => decode(new Uint8Array(data))?.content).filter(Boolean);
       return contents.map(({ data, ...rest }) => ({ ...rest, data: new TextDecoder().decode(data) }));
     };
     const tabs = await openInTurn(key, 3);
     for (const tab of tabs) await tab.evaluate(async () => (globalThis.decode = (await import("./sigver.js")).decode));
-    const carried = () => Promise.all(tabs.slice(1).map((tab) => tab.evaluate(contents, "received")));
-    // Their own first contacts are over when the member's side, too, has ended.
+    const relayed = () => Promise.all(tabs.slice(1).map((tab) => tab.evaluate(contents, "received")));
+    // The first connection of each tab is complete when the member has ended its direction of the link, too.
     for (const tab of tabs.slice(1)) await until(tab, `(${contents})("received").at(-1).data === ""`);
-    const before = await carried();
+    const before = await relayed();
     tabs.push(await open(key));
     await meshed(tabs);
     tabs.pop();
-    assert.deepEqual(await carried(), before, "the fourth was met through the first, not through the server");
+    assert.deepEqual(await relayed(), before, "the fourth connected through the first, not through the server");
     for (const tab of tabs) assert.equal((await tab.evaluate(contents, "sent")).at(-1).lastData, true);
   },
 
-  async "chat reaches all, a private message one"(key) {
+  async "chat messages reach all peers, private messages one"(key) {
     const tabs = await openInTurn(key, 3);
     const [first, second, third] = tabs;
     await chats(first, [second, third], "hello from the first");
     await chats(third, [first, second], "and from the third ✓");
-    const sent = await first.evaluate((id) => group.send("for the third alone", id), await idOf(third));
+    const sent = await first.evaluate((id) => group.send("for the third only", id), await idOf(third));
     assert.equal(sent, 1);
-    await until(third, () => heard.some(({ data }) => data === "for the third alone"));
+    await until(third, () => received.some(({ data }) => data === "for the third only"));
     await chats(first, [second], "after that");
-    assert(!(await second.evaluate(() => heard.some(({ data }) => data === "for the third alone"))));
-    assert.equal(await first.evaluate(() => group.send("nobody", 1)), 0);
+    assert(!(await second.evaluate(() => received.some(({ data }) => data === "for the third only"))));
+    assert.equal(await first.evaluate(() => group.send("unknown peer", 1)), 0);
   },
 
-  async "long and short messages arrive whole and in order"(key) {
+  async "messages of all sizes arrive complete and in order"(key) {
     const tabs = await openInTurn(key, 2);
     const [sender, receiver] = tabs;
     await sender.evaluate(() => {
@@ -212,16 +212,16 @@ const scenarios = {
         group.send("😀".repeat(10_000)),
       ]);
     });
-    await until(receiver, () => heard.length === 7, undefined, LATER);
+    await until(receiver, () => received.length === 7, undefined, LATER);
     assert.deepEqual(await sender.evaluate(() => sent), [1, 1, 1, 1, 1, 1, 1]);
     const got = await receiver.evaluate(() => {
-      const bytes = new Uint8Array(heard[1].data);
+      const bytes = new Uint8Array(received[1].data);
       return {
-        kinds: heard.map(({ data }) =>
+        kinds: received.map(({ data }) =>
           typeof data === "string" ? `string ${data.length}` : `${data.constructor.name} ${data.byteLength}`,
         ),
         intact: bytes.every((byte, index) => byte === (((index * 7919) >> 3) & 255)),
-        emoji: heard[6].data === "😀".repeat(10_000),
+        emoji: received[6].data === "😀".repeat(10_000),
       };
     });
     assert.deepEqual(got.kinds, [
@@ -236,82 +236,82 @@ const scenarios = {
     assert(got.intact && got.emoji);
   },
 
-  // At once when its goodbye gets out, which a loaded machine may not grant a closing tab; else by its silence.
-  async "a tab closes, and the others see it"(key) {
+  // `bye` removes the tab immediately. On a loaded machine the closing tab may not send it; then the ping timeout does.
+  async "closed tab is removed from the mesh"(key) {
     const tabs = await openInTurn(key, 3);
     await close([tabs[0]]);
     await meshed(tabs.slice(1), LATER);
-    await chats(tabs[1], [tabs[2]], "two of us");
+    await chats(tabs[1], [tabs[2]], "two peers left");
     await until(tabs[1], () => document.querySelectorAll("#nodes > [data-peer]").length === 2);
   },
 
-  async "a tab is killed, and the others notice"(key) {
+  async "killed tab is removed from the mesh"(key) {
     const tabs = await openInTurn(key, 3);
     const devtools = await tabs[0].context().newCDPSession(tabs[0]);
-    devtools.send("Page.crash").catch(() => {}); // nobody is left to answer
+    devtools.send("Page.crash").catch(() => {}); // the crashed page sends no response
     await meshed(tabs.slice(1), LATER);
-    await chats(tabs[1], [tabs[2]], "two of us");
+    await chats(tabs[1], [tabs[2]], "two peers left");
   },
 
-  async "a new tab joins through whoever is left"(key) {
+  async "new tab joins through the remaining tabs"(key) {
     const tabs = await openInTurn(key, 3);
     await close([tabs[0]]);
-    const left = [tabs[1], tabs[2], await open(key)];
-    await meshed(left);
-    await close([left[0]]);
-    const rest = [left[1], left[2], await open(key)];
-    await meshed(rest);
-    await chats(rest[2], [rest[0], rest[1]], "the newest speaks");
+    const second = [tabs[1], tabs[2], await open(key)];
+    await meshed(second);
+    await close([second[0]]);
+    const third = [second[1], second[2], await open(key)];
+    await meshed(third);
+    await chats(third[2], [third[0], third[1]], "from the newest");
   },
 
-  async "the server stops, the mesh goes on, the server starts and takes a new peer"(key) {
+  async "mesh survives while the server stops, and a new peer joins after the restart"(key) {
     const tabs = await openInTurn(key, 3);
     await target.server.stop();
     for (const tab of tabs) await until(tab, () => group.state === "reconnecting");
-    await until(tabs[0], () => document.querySelector("#notice").textContent.includes("You stay connected"));
-    await chats(tabs[0], tabs.slice(1), "still here");
+    await until(tabs[0], () => document.querySelector("#notice").textContent.includes("Existing connections keep working"));
+    await chats(tabs[0], tabs.slice(1), "server is offline");
     await target.server.start();
     await meshed(tabs, LATER);
     tabs.push(await open(key));
     await meshed(tabs);
-    await chats(tabs[3], tabs.slice(0, 3), "I am new");
+    await chats(tabs[3], tabs.slice(0, 3), "from the new peer");
   },
 
-  async "a tab opens while the server is away, and joins when it is back"(key) {
+  async "tab opened while the server is offline joins after the restart"(key) {
     await target.server.stop();
     const tabs = [await open(key)];
-    await until(tabs[0], () => document.querySelector("#notice").textContent.includes("cannot be reached"));
+    await until(tabs[0], () => document.querySelector("#notice").textContent.includes("Can't reach the signaling server"));
     await target.server.start();
     await meshed(tabs, LATER);
   },
 
-  async "the server starts again, and newcomers are there before the old mesh"(key) {
+  async "old mesh merges with peers that joined first after the server restarts"(key) {
     const old = await openInTurn(key, 3);
-    for (const tab of old) await tab.evaluate(() => (globalThis.holdSockets = true));
+    for (const tab of old) await tab.evaluate(() => (globalThis.blockSockets = true));
     await target.server.stop();
     for (const tab of old) await until(tab, () => group.state === "reconnecting");
     await target.server.start();
-    const newcomers = await openInTurn(key, 2);
-    for (const tab of old) await tab.evaluate(() => (globalThis.holdSockets = false));
-    await meshed([...old, ...newcomers], MUCH_LATER);
+    const joinedFirst = await openInTurn(key, 2);
+    for (const tab of old) await tab.evaluate(() => (globalThis.blockSockets = false));
+    await meshed([...old, ...joinedFirst], MUCH_LATER);
   },
 
-  async "one loses its socket, and is a member again"(key) {
+  async "peer that loses its socket becomes a member again"(key) {
     const tabs = await openInTurn(key, 2);
     await tabs[0].evaluate(() => sockets.at(-1).close());
     await until(tabs[0], () => sockets.length > 1 && group.state === "joined");
     await meshed(tabs);
   },
 
-  async "five tabs join within one second"(key) {
-    const tabs = await openMany("warm-up-" + key, 5); // loaded, so that the joins come together
+  async "five tabs that join within one second form a mesh"(key) {
+    const tabs = await openMany("warm-up-" + key, 5); // loads the page first, so that the joins are simultaneous
     await meshed(tabs, LATER);
     await Promise.all(tabs.map((tab) => tab.evaluate((key) => (location.hash = key), key)));
     await meshed(tabs, LATER);
-    await chats(tabs[0], tabs.slice(1), "five of us");
+    await chats(tabs[0], tabs.slice(1), "five peers");
   },
 
-  async "two tabs join an empty group in the same instant"(key) {
+  async "two tabs that join an empty group simultaneously form a mesh"(key) {
     const tabs = await openMany("warm-up-" + key, 2);
     await meshed(tabs);
     for (let round = 0; round < 5; round++) {
@@ -330,13 +330,13 @@ const scenarios = {
     }
   },
 
-  async "both of a pair make the offer"(key) {
-    const tabs = await openMany(key, 5, { before: () => (globalThis.noYield = true) });
+  async "simultaneous offers of both peers lead to one connection"(key) {
+    const tabs = await openMany(key, 5, { before: () => (globalThis.noOfferDelay = true) });
     await meshed(tabs, LATER);
-    await chats(tabs[4], tabs.slice(0, 4), "met once");
+    await chats(tabs[4], tabs.slice(0, 4), "one connection each");
   },
 
-  async "the only member is stuck, and is replaced"(key) {
+  async "unresponsive sole member is evicted"(key) {
     const [helper] = await openMany("helper-" + key, 1);
     await helper.evaluate(
       async ([base, key]) => {
@@ -355,25 +355,25 @@ const scenarios = {
     await until(helper, () => globalThis.closedWith === 4744);
   },
 
-  async "a tab that slept through a joiner comes back as a joiner"(key) {
-    const [sleeper] = await openInTurn(key, 1);
-    const devtools = await sleeper.context().newCDPSession(sleeper);
+  async "evicted tab that was suspended joins again"(key) {
+    const [suspended] = await openInTurn(key, 1);
+    const devtools = await suspended.context().newCDPSession(suspended);
     await devtools.send("Debugger.enable");
-    const asleep = new Promise((resolve) => devtools.once("Debugger.paused", resolve));
+    const paused = new Promise((resolve) => devtools.once("Debugger.paused", resolve));
     await devtools.send("Debugger.pause");
-    await asleep;
+    await paused;
     const joiner = await open(key);
     await until(joiner, () => group.state === "joined", undefined, LATER);
     assert.deepEqual(await joiner.evaluate(() => group.peers), []);
     await devtools.send("Debugger.resume");
     await devtools.send("Debugger.disable");
-    await meshed([sleeper, joiner], MUCH_LATER);
-    assert(await sleeper.evaluate(() => states.some(({ reason }) => reason === "replaced")));
+    await meshed([suspended, joiner], MUCH_LATER);
+    assert(await suspended.evaluate(() => states.some(({ reason }) => reason === "evicted")));
   },
 
-  async "two halves that lost each other find together"(key) {
+  async "halves of a split group merge"(key) {
     const tabs = await openInTurn(key, 4);
-    const marks = await Promise.all(
+    const ufrags = await Promise.all(
       tabs.map((tab) =>
         tab.evaluate(() => {
           globalThis.noRelay = true;
@@ -382,7 +382,7 @@ const scenarios = {
         }),
       ),
     );
-    const localOf = (half) => half.flatMap((index) => marks[index].map(([local]) => local));
+    const localUfrags = (half) => half.flatMap((index) => ufrags[index].map(([local]) => local));
     const halves = [
       [0, 1],
       [2, 3],
@@ -393,7 +393,7 @@ const scenarios = {
           for (const it of connections) {
             if (others.includes(/a=ice-ufrag:(\S+)/.exec(it.remoteDescription?.sdp)?.[1])) it.close();
           }
-        }, localOf(others));
+        }, localUfrags(others));
       }
     }
     for (const half of halves)
@@ -402,17 +402,17 @@ const scenarios = {
         LATER,
         "",
       );
-    const clean = () => group.peers.length === 1 && group.peers[0].neighbours.length === 1;
-    for (const tab of tabs) await until(tab, clean, undefined, LATER);
+    const isHalf = () => group.peers.length === 1 && group.peers[0].neighbours.length === 1;
+    for (const tab of tabs) await until(tab, isHalf, undefined, LATER);
     for (const tab of tabs) await tab.evaluate(() => (globalThis.noRelay = false));
     await meshed(tabs, MUCH_LATER);
   },
 
-  async "cameras come and go, also for one who joins later"(key) {
+  async "camera streams start and stop, also for a peer that joins later"(key) {
     const tabs = await openInTurn(key, 2);
     const playing = (count) =>
       [...document.querySelectorAll("#tiles video")].filter((it) => it.videoWidth > 0).length === count;
-    await Promise.all(tabs.map((tab) => tab.click("#camera"))); // both at once: the negotiations collide
+    await Promise.all(tabs.map((tab) => tab.click("#camera"))); // simultaneously, so that the negotiations collide
     for (const tab of tabs) await until(tab, playing, 2);
     tabs.push(await open(key));
     await meshed(tabs);
@@ -427,13 +427,13 @@ const scenarios = {
     for (const tab of tabs) await until(tab, playing, 2);
   },
 
-  async "the invite link leads into the group"(key) {
+  async "invite link opens the group"(key) {
     const tabs = [await open(key)];
     await tabs[0].click("text=Copy invite");
     await tabs[0].locator("#log", { hasText: "Invite link copied" }).waitFor({ timeout: SOON });
     const link = await tabs[0].evaluate(() => navigator.clipboard.readText());
     assert.equal(link, await tabs[0].inputValue("#link"));
-    const guest = await open("elsewhere-" + key);
+    const guest = await open("other-" + key);
     await guest.goto(link);
     await guest.reload();
     await meshed([tabs[0], guest]);
@@ -442,35 +442,35 @@ const scenarios = {
     await until(guest, () => group.state === "joined" && group.peers.length === 0);
   },
 
-  async "joining is refused, aborted and left without a sound"(key) {
+  async "failed and aborted joins reject without page errors"(key) {
     const [tab] = await openInTurn(key, 1);
     const outcome = await tab.evaluate(async () => {
-      const { Sigver, Group } = await import("./sigver.js");
+      const { joinGroup, Group } = await import("./sigver.js");
       const url = new URL(new URLSearchParams(location.search).get("signal") ?? "/signal", location.href);
       const name = (promise) =>
         promise.then(
           (group) => group.state,
           (error) => error.name,
         );
-      const away = "ws://127.0.0.1:9/";
+      const offline = "ws://127.0.0.1:9/";
       const soon = new AbortController();
       setTimeout(() => soon.abort(), 100);
       const later = new AbortController();
-      const joined = await Sigver.join(url, "another", { signal: later.signal });
+      const joined = await joinGroup(url, "another", { signal: later.signal });
       later.abort();
-      new Group(away, ""); // whose failure nobody looks at
-      new Group(away, "unheard").leave();
+      new Group(offline, ""); // its rejected promise is not handled
+      new Group(offline, "left immediately").leave();
       return {
-        empty: await name(Sigver.join(url, "")),
-        long: await name(Sigver.join(url, "x".repeat(513))),
-        dots: await name(Sigver.join(url, "..")),
-        address: await name(Sigver.join("http://", "key")),
-        servers: await name(Sigver.join(url, "key", { iceServers: [{ urls: "nonsense" }] })),
-        aborted: await name(Sigver.join(url, "key", { signal: AbortSignal.abort() })),
-        abortedSoon: await name(Sigver.join(away, "key", { signal: soon.signal })),
+        empty: await name(joinGroup(url, "")),
+        long: await name(joinGroup(url, "x".repeat(513))),
+        dots: await name(joinGroup(url, "..")),
+        address: await name(joinGroup("http://", "key")),
+        servers: await name(joinGroup(url, "key", { iceServers: [{ urls: "nonsense" }] })),
+        aborted: await name(joinGroup(url, "key", { signal: AbortSignal.abort() })),
+        abortedSoon: await name(joinGroup(offline, "key", { signal: soon.signal })),
         abortedLater: joined.state,
-        again: (joined.leave(), joined.state),
-        sent: await joined.send("nobody hears"),
+        leftAgain: (joined.leave(), joined.state),
+        sent: await joined.send("after leaving"),
       };
     });
     assert.deepEqual(outcome, {
@@ -482,27 +482,27 @@ const scenarios = {
       aborted: "AbortError",
       abortedSoon: "AbortError",
       abortedLater: "left",
-      again: "left",
+      leftAgain: "left",
       sent: 0,
     });
     assert.equal(await tab.evaluate(() => group.state), "joined");
   },
 };
 
-// What a target cannot do is left out, and not counted.
-const NEEDS_RESTART = /server (stops|starts|is away)/;
-const NEEDS_PAGE = /opens while the server is away/; // from here: an example that is away serves none
+// Scenarios that a target does not support are skipped and not counted.
+const NEEDS_RESTART = /restart/;
+const NEEDS_PAGE = /opened while the server is offline/; // an example that is offline does not serve the page
 
 async function runScenarios() {
   const report = new Report();
   const run = (name, scenario) =>
     report.run(name, async () => {
-      complaints.length = 0;
+      pageErrors.length = 0;
       await scenario();
-      if (complaints.length) throw new Error(complaints.join("\n"));
+      if (pageErrors.length) throw new Error(pageErrors.join("\n"));
     });
 
-  // Alone, and silent but for heartbeats, for as long as all the rest takes.
+  // Alone in its group, this tab only sends heartbeats while all other scenarios run.
   const lone = args.only ? undefined : await open(`lone-${Date.now()}`);
   const loneSince = Date.now();
   let restarts = 0;
@@ -512,7 +512,7 @@ async function runScenarios() {
     if (NEEDS_PAGE.test(name) && !target.files) continue;
     if (NEEDS_RESTART.test(name)) restarts++;
     await run(name, () => scenario(`${name.replaceAll(" ", "-")}-${Date.now()}`));
-    // Also the tabs of a scenario that failed; not the lone one.
+    // Closes the tabs of failed scenarios, too.
     await Promise.all(
       browser
         .contexts()
@@ -522,11 +522,11 @@ async function runScenarios() {
   }
   if (lone) {
     await run(
-      `a lone peer stayed a member for ${Math.round((Date.now() - loneSince) / 1000)} s of silence`,
+      `idle peer stays a member for ${Math.round((Date.now() - loneSince) / 1000)} s`,
       async () => {
         await meshed([lone], LATER);
         const states = await lone.evaluate(() => states.filter(({ state }) => state === "reconnecting").length);
-        assert(states <= 2 * restarts, `it lost the server ${states} times`);
+        assert(states <= 2 * restarts, `it lost the server ${states} times in ${restarts} restarts`);
       },
     );
   }
@@ -539,17 +539,17 @@ const SIZES = { phone: { width: 390, height: 844 }, desktop: { width: 1280, heig
 
 async function takeShots(directory) {
   await mkdir(directory, { recursive: true });
-  const shoot = async (tab, what) => {
+  const shoot = async (tab, name) => {
     for (const [size, viewport] of Object.entries(SIZES)) {
       for (const colorScheme of ["light", "dark"]) {
         await tab.setViewportSize(viewport);
         await tab.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-        const path = `${directory}/${what}-${size}-${colorScheme}.png`;
+        const path = `${directory}/${name}-${size}-${colorScheme}.png`;
         await tab.screenshot({ path, fullPage: true, animations: "disabled" });
         console.log(path);
         assert(
           await tab.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
-          `${what} is wider than a ${size}`,
+          `${name} is wider than the ${size} screen`,
         );
       }
     }
@@ -566,7 +566,7 @@ async function takeShots(directory) {
   await chats(tabs[1], tabs, "Good morning! Who is there?");
   await chats(tabs[0], tabs, "I am, and the kettle is on.");
   await chats(tabs[3], tabs, "So am I. The server was restarted a minute ago and we all stayed connected, nice.");
-  const measured = () => [...document.querySelectorAll("#edges .trip")].filter((it) => /ms$/.test(it.textContent));
+  const measured = () => [...document.querySelectorAll("#edges .rtt")].filter((it) => /ms$/.test(it.textContent));
   await until(first, `(${measured})().length === 6`);
   await shoot(first, "mesh");
   await tabs[1].click("#camera");
@@ -580,18 +580,18 @@ async function takeShots(directory) {
   if (target.server) {
     await target.server.stop();
     await until(first, () => document.querySelector("#notice").textContent !== "");
-    await shoot(first, "server-away");
+    await shoot(first, "server-offline");
   }
 }
 
 // ---- Run ---------------------------------------------------------------------------------------------------------------
 
-let good = false;
+let passed = false;
 try {
-  good = args.shots ? (await takeShots(args.shots), true) : await runScenarios();
+  passed = args.shots ? (await takeShots(args.shots), true) : await runScenarios();
 } finally {
   await browser.close();
   target.files?.stop();
   await target.server?.stop();
 }
-process.exitCode = good ? 0 : 1;
+process.exitCode = passed ? 0 : 1;
