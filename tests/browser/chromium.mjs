@@ -1,4 +1,4 @@
-/** Debian's Chromium, set up so that WebRTC works on a machine with nothing but a loopback; and a wait for its tabs. */
+/** Launches Debian's Chromium so that WebRTC works with only a loopback interface, and waits for conditions in tabs. */
 
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
@@ -21,14 +21,14 @@ export const launch = () =>
     ],
   });
 
-/** Without these a page gets no candidates on such a machine. */
+/** Without these permissions, pages get no ICE candidates on such a machine. */
 export const PERMISSIONS = ["camera", "microphone", "clipboard-read", "clipboard-write"];
 
-/** Milliseconds; a loaded machine takes its time. */
+/** In milliseconds, for a machine under load. */
 export const SOON = 20_000;
 
-/** Waits until a condition holds in a tab. It has to be known at once: a promise would be taken for true. */
+/** Waits until a condition holds in a tab. The condition must be synchronous: a promise would count as true. */
 export function until(tab, condition, argument, timeout = SOON) {
-  assert(!/\basync\b|\bawait\b|\.then\(/.test(String(condition)), `${condition} gives a promise`);
+  assert(!/\basync\b|\bawait\b|\.then\(/.test(String(condition)), `${condition} is asynchronous; must be synchronous`);
   return tab.waitForFunction(condition, argument, { timeout, polling: 50 });
 }

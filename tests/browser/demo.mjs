@@ -3,7 +3,7 @@
  *
  *     node demo.mjs                                     the published server, npm sigver
  *     node demo.mjs --signaling "PATH/sigver"           a server with the options -h HOST -p PORT
- *     node demo.mjs --server "PATH/axum"                an example, which also serves the page; its argument is HOST:PORT
+ *     node demo.mjs --server "PATH/axum"                an example, which also serves the page; takes HOST:PORT
  *     node demo.mjs --page http://HOST:PORT/            a running server (skips the scenarios that restart it)
  *
  *     --page-here    with --server: serve the page from this folder, and use the server for signaling only
@@ -146,6 +146,10 @@ async function chats(from, to, text) {
   await Promise.all(to.map((tab) => tab.locator("#log .line", { hasText: text }).first().waitFor({ timeout: SOON })));
 }
 
+/** Waits until a tab shows a notice. */
+const notice = (tab, text) =>
+  until(tab, (text) => document.querySelector("#notice").textContent.includes(text), text);
+
 /** Closes tabs as a user does, so that sigver.js can send `bye`. */
 const close = (tabs) => Promise.all(tabs.map((tab) => tab.close({ runBeforeUnload: false })));
 
@@ -268,7 +272,7 @@ const scenarios = {
     const tabs = await openInTurn(key, 3);
     await target.server.stop();
     for (const tab of tabs) await until(tab, () => group.state === "reconnecting");
-    await until(tabs[0], () => document.querySelector("#notice").textContent.includes("Existing connections keep working"));
+    await notice(tabs[0], "Existing connections keep working");
     await chats(tabs[0], tabs.slice(1), "server is offline");
     await target.server.start();
     await meshed(tabs, LATER);
@@ -280,7 +284,7 @@ const scenarios = {
   async "tab opened while the server is offline joins after the restart"(key) {
     await target.server.stop();
     const tabs = [await open(key)];
-    await until(tabs[0], () => document.querySelector("#notice").textContent.includes("Can't reach the signaling server"));
+    await notice(tabs[0], "Can't reach the signaling server");
     await target.server.start();
     await meshed(tabs, LATER);
   },

@@ -1,14 +1,14 @@
 /**
- * The published client, npm `netflux`, unmodified, with a server as its `signalingServer`.
+ * Tests the unmodified npm package `netflux` in Chromium, with a server as its `signalingServer`.
  *
  *     node netflux.mjs                                  the published server, npm sigver
- *     node netflux.mjs --signaling "PATH/sigver"        another one that takes -h HOST -p PORT
- *     node netflux.mjs --server "PATH/axum"             an example, with signaling under /signal: takes HOST:PORT
+ *     node netflux.mjs --signaling "PATH/sigver"        a server with the options -h HOST -p PORT
+ *     node netflux.mjs --server "PATH/axum"             an example, with signaling under /signal; takes HOST:PORT
  *
- *     --only WORDS   the scenarios with these words in their name
+ *     --only WORDS   run only scenarios whose name contains WORDS
  *
- * One line for each scenario, then `N passed, M failed`. Nothing here sleeps: every wait is for a condition, with a
- * deadline.
+ * Prints one line per scenario, then `N passed, M failed`. Nothing sleeps: every wait is for a condition and has a
+ * timeout.
  */
 
 import assert from "node:assert/strict";
@@ -27,8 +27,8 @@ const { values: args } = parseArgs({
   },
 });
 
-const LATER = 60_000; // what Netflux needs several of its own time limits for
-const MUCH_LATER = 120_000; // many at once
+const LATER = 60_000; // for conditions that need several timeouts of Netflux
+const MUCH_LATER = 120_000; // for many simultaneous joins
 
 const files = await serveFiles({
   "/": ["netflux.html", "text/html; charset=utf-8"],
@@ -40,12 +40,12 @@ const browser = await launch();
 
 // ---- Peers -------------------------------------------------------------------------------------------------------------
 
-/** What went wrong in any page of the running scenario. */
-const complaints = [];
+/** Uncaught errors of all pages of the running scenario. */
+const pageErrors = [];
 
-/** What Netflux needs and such a machine lacks; and handles on its signaling socket. */
+/** Makes Netflux work on a machine with only a loopback interface, and records its signaling sockets. */
 function instrument() {
-  // Netflux comes back to a server only while the browser is online, and Chromium takes a loopback alone for offline.
+  // Netflux reconnects only while the browser is online. With only a loopback interface, Chromium reports offline.
   Object.defineProperty(Navigator.prototype, "onLine", { get: () => true });
   const { WebSocket: Socket } = globalThis;
   globalThis.sockets = [];
@@ -54,9 +54,10 @@ function instrument() {
     sent = [];
     constructor(...parameters) {
       super(...parameters);
-      if (!this.url.includes("wcId=")) globalThis.sockets.push(this); // else it is a bot's
+      if (!this.url.includes("wcId=")) globalThis.sockets.push(this); // other sockets belong to a bot
       this.addEventListener("message", (event) => {
-        if (globalThis.deaf && event.data.byteLength > 2) event.stopImmediatePropagation(); // all but heartbeats and answers
+        // Heartbeats and `connected` have 2 bytes, and `content` has more.
+        if (globalThis.ignoreContent && event.data.byteLength > 2) event.stopImmediatePropagation();
         this.received.push(new Uint8Array(event.data));
       });
       this.addEventListener("close", ({ code }) => (this.closedWith = code));
@@ -68,19 +69,19 @@ function instrument() {
   };
 }
 
-/** A tab with a group of its own that has not joined. */
+/** Opens a tab with a Netflux group that has not joined yet. */
 async function open() {
   const context = await browser.newContext({ permissions: PERMISSIONS });
   const tab = await context.newPage();
-  tab.on("pageerror", (error) => complaints.push(`in a page: ${error.stack ?? error}`));
+  tab.on("pageerror", (error) => pageErrors.push(`uncaught in a page: ${error.stack ?? error}`));
   await tab.addInitScript(instrument);
   await tab.goto(files.origin);
   await tab.evaluate(async (signalingServer) => {
     Object.assign(globalThis, await import("/sigver.js"));
-    globalThis.heard = [];
+    globalThis.messages = [];
     globalThis.group = new netflux.WebGroup({ signalingServer, rtcConfiguration: { iceServers: [] } });
-    group.onMessage = (id, data) => heard.push({ id, data });
-    /** What kinds of messages went over the signaling sockets: "connected", "content", "heartbeat", "connect". */
+    group.onMessage = (id, data) => messages.push({ id, data });
+    /** Returns the kinds of the messages on the signaling sockets: "connected", "content", "heartbeat", "connect". */
     globalThis.kinds = (direction) =>
       sockets.flatMap((socket) => socket[direction]).map((data) => Object.keys(decode(data) ?? {})[0]);
   }, signaling);
@@ -101,7 +102,7 @@ async function openInTurn(key, count) {
   return tabs;
 }
 
-/** Each of them has joined, knows all the others and nobody else, and is on good terms with the server. */
+/** Waits until each tab has joined, its members are exactly the other tabs, and its signaling state is CHECKED. */
 async function meshed(tabs, { timeout = SOON, others = [] } = {}) {
   const { JOINED } = await tabs[0].evaluate(() => netflux.WebGroupState);
   const { CHECKED } = await tabs[0].evaluate(() => netflux.SignalingState);
@@ -112,7 +113,7 @@ async function meshed(tabs, { timeout = SOON, others = [] } = {}) {
   const deadline = Date.now() + timeout;
   for (const tab of tabs) {
     for (;;) {
-      // A peer that comes back takes another id.
+      // A peer that joins again has a new id.
       const ids = [...(await Promise.all(tabs.map(idOf))), ...others];
       try {
         await until(tab, condition, [ids, JOINED, CHECKED], Math.min(2_000, timeout));
@@ -126,24 +127,24 @@ async function meshed(tabs, { timeout = SOON, others = [] } = {}) {
           signaling: netflux.SignalingState[group.signalingState],
           sockets: sockets.map(({ readyState, closedWith }) => closedWith ?? readyState),
         }));
-        throw new Error(`no mesh of ${ids}: ${JSON.stringify(now)}`);
+        throw new Error(`tabs ${ids} do not form a mesh: ${JSON.stringify(now)}`);
       }
     }
   }
 }
 
-/** What one sends, the others get. */
-async function talks(from, to, words) {
-  await from.evaluate((words) => group.send(words), words);
+/** Sends a message from one tab, and waits until the others receive it. */
+async function broadcasts(from, to, text) {
+  await from.evaluate((text) => group.send(text), text);
   const id = await idOf(from);
-  const got = ([id, words]) => heard.some((message) => message.id === id && message.data === words);
-  for (const tab of to) await until(tab, got, [id, words]);
+  const isReceived = ([id, text]) => messages.some((message) => message.id === id && message.data === text);
+  for (const tab of to) await until(tab, isReceived, [id, text]);
 }
 
-/** Netflux's build for Node, as a bot that browsers invite into their groups. */
+/** Starts a bot with Netflux's build for Node.js. Browsers invite it to their groups. */
 async function startBot() {
   const require = createRequire(import.meta.url);
-  // `uws` no longer installs, so package.json has `ws` in its place; it names one thing otherwise.
+  // `uws` can no longer be installed, so package.json replaces it by `ws`, which does not set `upgradeReq`.
   const { WebSocketServer } = require("uws");
   const { emit } = WebSocketServer.prototype;
   WebSocketServer.prototype.emit = function (event, socket, request) {
@@ -160,33 +161,33 @@ async function startBot() {
 // ---- Scenarios ---------------------------------------------------------------------------------------------------------
 
 const scenarios = {
-  async "two join, and talk"(key) {
+  async "two peers join and exchange messages"(key) {
     const [first, second] = await openInTurn(key, 2);
-    await talks(first, [second], "hello");
-    await talks(second, [first], "and hello to you ✓");
+    await broadcasts(first, [second], "hello");
+    await broadcasts(second, [first], "hello back ✓");
   },
 
-  async "three join one after the other: broadcast and private messages"(key) {
+  async "three peers that join in turn receive broadcast and private messages"(key) {
     const [first, second, third] = await openInTurn(key, 3);
-    await talks(first, [second, third], "to all");
-    await first.evaluate((id) => group.sendTo(id, "to the third alone"), await idOf(third));
-    await until(third, () => heard.some(({ data }) => data === "to the third alone"));
-    await talks(first, [second, third], "after that");
-    assert(!(await second.evaluate(() => heard.some(({ data }) => data === "to the third alone"))));
+    await broadcasts(first, [second, third], "to all");
+    await first.evaluate((id) => group.sendTo(id, "to the third only"), await idOf(third));
+    await until(third, () => messages.some(({ data }) => data === "to the third only"));
+    await broadcasts(first, [second, third], "after that");
+    assert(!(await second.evaluate(() => messages.some(({ data }) => data === "to the third only"))));
   },
 
-  async "five join one after the other, each through one member"(key) {
+  async "each peer signals with one member when five join in turn"(key) {
     const tabs = await openInTurn(key, 5);
     for (const tab of tabs) {
-      await talks(
+      await broadcasts(
         tab,
         tabs.filter((other) => other !== tab),
         "from each to all",
       );
     }
-    // The last one signaled with the first in the order, and with nobody else.
-    const signaled = await Promise.all(tabs.slice(1, 4).map((tab) => tab.evaluate(() => kinds("received"))));
-    const before = signaled.map((all) => all.filter((kind) => kind === "content").length);
+    // A sixth peer signals with the first member only: the others receive no further content.
+    const receivedKinds = await Promise.all(tabs.slice(1, 4).map((tab) => tab.evaluate(() => kinds("received"))));
+    const before = receivedKinds.map((all) => all.filter((kind) => kind === "content").length);
     tabs.push(await open());
     await join(tabs[5], key);
     await meshed(tabs);
@@ -197,85 +198,85 @@ const scenarios = {
     );
   },
 
-  async "a long message arrives whole"(key) {
+  async "long message arrives complete"(key) {
     const [first, second] = await openInTurn(key, 2);
     await first.evaluate(() => group.send(new Uint8Array(300_000).map((_, index) => index % 251)));
-    await until(second, () => heard.length === 1);
+    await until(second, () => messages.length === 1);
     assert(
       await second.evaluate(
-        () => heard[0].data.length === 300_000 && heard[0].data.every((byte, index) => byte === index % 251),
+        () => messages[0].data.length === 300_000 && messages[0].data.every((byte, index) => byte === index % 251),
       ),
     );
   },
 
-  async "one leaves, and comes back"(key) {
+  async "peer leaves and joins again"(key) {
     const tabs = await openInTurn(key, 3);
     await tabs[0].evaluate(() => group.leave());
     await meshed(tabs.slice(1));
     await until(tabs[0], () => group.state === netflux.WebGroupState.LEFT && sockets.at(-1).closedWith === 1000);
     await join(tabs[0], key);
     await meshed(tabs);
-    await talks(tabs[0], tabs.slice(1), "I am back");
+    await broadcasts(tabs[0], tabs.slice(1), "joined again");
   },
 
-  async "a tab closes"(key) {
+  async "closed tab is removed from the mesh"(key) {
     const tabs = await openInTurn(key, 3);
     await close([tabs[0]]);
     await meshed(tabs.slice(1), { timeout: LATER });
-    await talks(tabs[1], [tabs[2]], "two of us");
+    await broadcasts(tabs[1], [tabs[2]], "two peers left");
   },
 
-  async "a tab is killed"(key) {
+  async "killed tab is removed from the mesh, and a new peer joins"(key) {
     const tabs = await openInTurn(key, 3);
     const devtools = await tabs[0].context().newCDPSession(tabs[0]);
-    devtools.send("Page.crash").catch(() => {}); // nobody is left to answer
+    devtools.send("Page.crash").catch(() => {}); // the crashed page sends no response
     await meshed(tabs.slice(1), { timeout: LATER });
     tabs.push(await open());
     await join(tabs[3], key);
     await meshed(tabs.slice(1), { timeout: LATER });
-    await talks(tabs[1], tabs.slice(2), "three of us");
+    await broadcasts(tabs[1], tabs.slice(2), "three peers");
   },
 
-  async "seventeen seconds of silence are survived"(key) {
+  async "idle peers stay connected for four heartbeats"(key) {
     const tabs = await openInTurn(key, 2);
-    // One comes every five seconds.
-    const beats = () => kinds("received").filter((kind) => kind === "heartbeat").length;
-    const before = await Promise.all(tabs.map((tab) => tab.evaluate(beats)));
-    const four = `(${beats})() >= `;
-    await Promise.all(tabs.map((tab, index) => until(tab, `${four}${before[index] + 4}`, undefined, LATER)));
+    // The server sends one every 5 s.
+    const heartbeats = () => kinds("received").filter((kind) => kind === "heartbeat").length;
+    const before = await Promise.all(tabs.map((tab) => tab.evaluate(heartbeats)));
+    const atLeast = `(${heartbeats})() >= `;
+    await Promise.all(tabs.map((tab, index) => until(tab, `${atLeast}${before[index] + 4}`, undefined, LATER)));
     for (const tab of tabs) assert.equal(await tab.evaluate(() => sockets.length), 1);
     await meshed(tabs);
-    await talks(tabs[0], [tabs[1]], "still here");
+    await broadcasts(tabs[0], [tabs[1]], "after the heartbeats");
   },
 
-  async "the only member is stuck, and is replaced"(key) {
-    const [stuck] = await openInTurn(key, 1);
-    await stuck.evaluate(() => (globalThis.deaf = true));
+  async "unresponsive sole member is evicted and joins again"(key) {
+    const [unresponsive] = await openInTurn(key, 1);
+    await unresponsive.evaluate(() => (globalThis.ignoreContent = true));
     const joiner = await open();
     await join(joiner, key);
-    await until(stuck, () => sockets[0].closedWith === 4744, undefined, LATER);
-    await stuck.evaluate(() => (globalThis.deaf = false));
-    await meshed([stuck, joiner], { timeout: LATER });
-    assert.equal(await joiner.evaluate(() => sockets.length), 1, "the joiner is the member now");
-    await talks(stuck, [joiner], "it is me again");
+    await until(unresponsive, () => sockets[0].closedWith === 4744, undefined, LATER);
+    await unresponsive.evaluate(() => (globalThis.ignoreContent = false));
+    await meshed([unresponsive, joiner], { timeout: LATER });
+    assert.equal(await joiner.evaluate(() => sockets.length), 1, "the joiner is the member and was not closed");
+    await broadcasts(unresponsive, [joiner], "joined again");
   },
 
-  async "the server is killed, the mesh goes on, and all come back to the next one"(key) {
+  async "mesh survives a killed server and reconnects after the restart"(key) {
     const tabs = await openInTurn(key, 3);
     const ids = await Promise.all(tabs.map(idOf));
     await server.stop();
     for (const tab of tabs) await until(tab, () => sockets[0].readyState === WebSocket.CLOSED);
-    await talks(tabs[0], tabs.slice(1), "without a server");
+    await broadcasts(tabs[0], tabs.slice(1), "without a server");
     await server.start();
     await meshed(tabs, { timeout: LATER });
-    assert.deepEqual(await Promise.all(tabs.map(idOf)), ids, "nobody had to join anew");
+    assert.deepEqual(await Promise.all(tabs.map(idOf)), ids, "a peer joined again with a new id");
     tabs.push(await open());
     await join(tabs[3], key);
     await meshed(tabs);
-    await talks(tabs[3], tabs.slice(0, 3), "I am new");
+    await broadcasts(tabs[3], tabs.slice(0, 3), "from the new peer");
   },
 
-  async "one that is alone loses the server, and is back after three seconds"(key) {
+  async "sole peer reconnects after a server restart"(key) {
     const tabs = await openInTurn(key, 1);
     await server.stop();
     await until(tabs[0], () => sockets[0].readyState === WebSocket.CLOSED);
@@ -286,7 +287,7 @@ const scenarios = {
     await meshed(tabs);
   },
 
-  async "an invited bot is favored: joiners come in through it"(key) {
+  async "joiners are bound to an invited bot, which is favored"(key) {
     const tabs = await openInTurn(key, 2);
     const groups = [];
     bot.onWebGroup = (group) => groups.push(group);
@@ -300,24 +301,24 @@ const scenarios = {
     tabs.push(await open());
     await join(tabs[2], key);
     await meshed(tabs, { others: [group.myId], timeout: LATER });
-    assert.equal(await tabs[0].evaluate(contents), before, "the first member was not asked");
+    assert.equal(await tabs[0].evaluate(contents), before, "the first member received signals");
     await tabs[2].evaluate(() => globalThis.group.send("hello"));
-    await until(tabs[2], () => heard.some(({ data }) => data === "bot: hello"));
+    await until(tabs[2], () => messages.some(({ data }) => data === "bot: hello"));
     group.leave();
     await meshed(tabs, { timeout: LATER });
   },
 
-  // Netflux itself meshes late then, by exchanging lists of members every 20 s. The server's part is to answer each.
-  async "five join in the same instant, and each is answered"(key) {
+  // Netflux then completes the mesh late, by exchanging member lists every 20 s. The server must answer each `connect`.
+  async "each connect is answered when five peers join simultaneously"(key) {
     const tabs = await Promise.all(Array.from({ length: 5 }, open));
     await Promise.all(tabs.map((tab) => join(tab, key)));
     for (const tab of tabs) {
       await until(tab, () => kinds("received").includes("connected") && group.members.length > 1, undefined, LATER);
-      const [asked, answered] = await tab.evaluate(() =>
-        ["connect", "connected"].map((kind, sent) => kinds(sent ? "received" : "sent").filter((it) => it === kind).length),
-      );
-      assert(answered >= 1 && asked - answered <= 1, `${asked} asked, ${answered} answered`);
-      assert.equal(await tab.evaluate(() => sockets.length), 1, "nobody was sent away");
+      const count = ([direction, kind]) => kinds(direction).filter((it) => it === kind).length;
+      const sent = await tab.evaluate(count, ["sent", "connect"]);
+      const answered = await tab.evaluate(count, ["received", "connected"]);
+      assert(answered >= 1 && sent - answered <= 1, `${sent} sent, ${answered} answered`);
+      assert.equal(await tab.evaluate(() => sockets.length), 1, "a peer was closed");
     }
     await meshed(tabs, { timeout: MUCH_LATER });
   },
@@ -326,23 +327,23 @@ const scenarios = {
 // ---- Run ---------------------------------------------------------------------------------------------------------------
 
 const bot = await startBot();
-let good = false;
+let passed = false;
 try {
   const report = new Report();
   for (const [name, scenario] of Object.entries(scenarios)) {
     if (!name.includes(args.only)) continue;
     await report.run(name, async () => {
-      complaints.length = 0;
+      pageErrors.length = 0;
       await scenario(`${name.replace(/\W+/g, "-")}-${Date.now()}`);
-      if (complaints.length) throw new Error(complaints.join("\n"));
+      if (pageErrors.length) throw new Error(pageErrors.join("\n"));
     });
     await Promise.all(browser.contexts().map((context) => context.close()));
   }
-  good = report.end();
+  passed = report.end();
 } finally {
   await browser.close();
   files.stop();
   await server.stop();
 }
-// The bot keeps timers that nobody can stop.
-process.exit(good ? 0 : 1);
+// The bot has timers that cannot be stopped.
+process.exit(passed ? 0 : 1);

@@ -1,23 +1,23 @@
-/** One line for each scenario, and a sum at the end. */
+/** Runs scenarios and prints one line for each, and a summary. */
 export class Report {
   #passed = 0;
   #failed = 0;
 
   async run(name, scenario) {
     const start = Date.now();
-    let trouble;
+    let failure;
     try {
       await scenario();
       this.#passed++;
     } catch (error) {
-      trouble = error;
+      failure = error;
       this.#failed++;
     }
-    console.log(`${trouble ? "FAILED" : "ok"}  ${((Date.now() - start) / 1000).toFixed(1).padStart(5)} s  ${name}`);
-    if (trouble) console.log(String(trouble.stack ?? trouble).replace(/^/gm, "    "));
+    console.log(`${failure ? "FAILED" : "ok"}  ${((Date.now() - start) / 1000).toFixed(1).padStart(5)} s  ${name}`);
+    if (failure) console.log(String(failure.stack ?? failure).replace(/^/gm, "    "));
   }
 
-  /** Says the sum, and whether all is well: something ran, and nothing failed. */
+  /** Prints the summary. Returns whether at least one scenario ran and none failed. */
   end() {
     console.log(`${this.#passed} passed, ${this.#failed} failed`);
     return this.#failed === 0 && this.#passed > 0;

@@ -1,4 +1,4 @@
-/** What the scenarios run against: a server that can be stopped and started again on its port. */
+/** Servers under test, which can be stopped and restarted on the same port. */
 
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
@@ -6,7 +6,7 @@ import { createServer } from "node:http";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 
-const START_WITHIN = 15_000;
+const START_TIMEOUT = 15_000;
 const FILES = {
   "/": ["../../examples/web/index.html", "text/html; charset=utf-8"],
   "/sigver.js": ["../../examples/web/sigver.js", "text/javascript; charset=utf-8"],
@@ -15,7 +15,7 @@ const FILES = {
 /** The published signaling server, npm `sigver`. */
 export const REFERENCE = `${process.execPath} ${fileURLToPath(new URL("node_modules/sigver/dist/server.js", import.meta.url))}`;
 
-/** One of the framework examples (`COMMAND HOST:PORT`): the page at `/`, signaling under `/signal`. */
+/** Starts a framework example (`COMMAND HOST:PORT`), with the page at `/` and signaling under `/signal`. */
 export async function example(command, { pageHere = false } = {}) {
   const server = new Server(command, (port) => [`127.0.0.1:${port}`]);
   await server.start();
@@ -23,7 +23,7 @@ export async function example(command, { pageHere = false } = {}) {
   return pageHere ? withPage(server, signaling) : { page: `http://127.0.0.1:${server.port}/`, signaling, server };
 }
 
-/** A signaling server alone (`COMMAND -h HOST -p PORT`), with the page served from here. */
+/** Starts a signaling server (`COMMAND -h HOST -p PORT`), and serves the page from this process. */
 export async function signalingOnly(command) {
   const server = new Server(command, (port) => ["-h", "127.0.0.1", "-p", String(port)]);
   await server.start();
@@ -35,7 +35,7 @@ async function withPage(server, signaling) {
   return { page: `${files.origin}/?signal=${signaling}`, signaling, server, files };
 }
 
-/** Serves files from this folder: `{ "/path": ["file", "type"] }`. */
+/** Serves files relative to this folder: `{ "/path": ["file", "type"] }`. */
 export async function serveFiles(files) {
   const server = createServer(async ({ url }, response) => {
     const [path, type] = files[new URL(url, "http://page").pathname] ?? [];
@@ -51,7 +51,7 @@ export async function serveFiles(files) {
 }
 
 class Server {
-  /** 0 until the first start has drawn one. */
+  /** 0 until the operating system assigned one at the first start. */
   port = 0;
   #child;
 
@@ -65,24 +65,24 @@ class Server {
     const child = spawn(program, [...rest, ...this.argumentsFor(this.port)], { stdio: ["ignore", "pipe", "inherit"] });
     this.#child = child;
     this.exited = new Promise((resolve) => child.once("exit", resolve).once("error", resolve));
-    let said = "";
-    child.stdout.on("data", (data) => (said += data)); // read to the end, else a chatty server stalls
+    let output = "";
+    child.stdout.on("data", (data) => (output += data)); // always read, or a full pipe blocks the server
     const started = (async () => {
       for (;;) {
-        this.port ||= Number(/listening on \S*?:(\d+)/i.exec(said)?.[1] ?? 0);
+        this.port ||= Number(/listening on \S*?:(\d+)/i.exec(output)?.[1] ?? 0);
         if (this.port && (await accepts(this.port))) return true;
         await new Promise((resolve) => setTimeout(resolve, 50));
         if (child.exitCode !== null || child.killed) return false;
       }
     })();
-    const late = new Promise((resolve) => setTimeout(resolve, START_WITHIN, false).unref());
-    if (!(await Promise.race([started, late, this.exited.then(() => false)]))) {
+    const timeout = new Promise((resolve) => setTimeout(resolve, START_TIMEOUT, false).unref());
+    if (!(await Promise.race([started, timeout, this.exited.then(() => false)]))) {
       child.kill("SIGKILL");
-      throw new Error(`${this.command.join(" ")} did not start listening; it said: ${said}`);
+      throw new Error(`${this.command.join(" ")} did not start listening; output: ${output}`);
     }
   }
 
-  /** At once, without a goodbye: what a crash looks like. */
+  /** Kills the server without a close handshake, like a crash. */
   async stop() {
     this.#child.kill("SIGKILL");
     await this.exited;

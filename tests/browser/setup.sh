@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the browser tests need: Debian's chromium, and the npm packages named in package.json.
+# Installs the dependencies of the browser tests: Debian's Chromium and the npm packages in package.json.
 set -eu
 cd "$(dirname "$0")"
 
@@ -11,6 +11,6 @@ if [ ! -x /usr/bin/chromium ]; then
 fi
 /usr/bin/chromium --version
 
-# playwright-core drives Debian's browser and must not fetch one of its own; no package needs its install script.
+# playwright-core uses Debian's Chromium and must not download a browser. No package needs its install script.
 PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 test -d node_modules/playwright-core

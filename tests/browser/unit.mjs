@@ -1,11 +1,11 @@
-/** What of sigver.js needs no browser: `node --test unit.mjs`. */
+/** Tests the parts of sigver.js that need no browser: `node --test unit.mjs`. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import protobuf from "protobufjs";
-import { decode, encode, Group, groupUrl, Sigver } from "../../examples/web/sigver.js";
+import { decode, encode, Group, groupUrl, joinGroup } from "../../examples/web/sigver.js";
 
-// The schema as PROTOCOL.md has it, read by a protobuf library that others wrote.
+// The schema of the hub's messages, for an independent protobuf library.
 const { root } = protobuf.parse(`
   syntax = "proto3";
   message Message {
@@ -19,10 +19,10 @@ const bytes = (...values) => Uint8Array.from(values);
 
 const MESSAGES = {
   heartbeat: { heartbeat: true },
-  "a false heartbeat": { heartbeat: false },
+  "heartbeat false": { heartbeat: false },
   connected: { connected: true },
-  "not connected": { connected: false },
-  "connect, alone": { connect: { id: 2 ** 32 - 1, members: [] } },
+  "connected false": { connected: false },
+  "connect without members": { connect: { id: 2 ** 32 - 1, members: [] } },
   "connect with members": {
     connect: { id: 2 ** 31, members: [0, 1, 127, 128, 300, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1] },
   },
@@ -35,15 +35,15 @@ const MESSAGES = {
 };
 
 for (const [name, message] of Object.entries(MESSAGES)) {
-  test(`${name}: read back, and read by another library, and read from it`, () => {
+  test(`${name} round-trips, and is compatible with protobufjs`, () => {
     assert.deepEqual(decode(encode(message)), message);
-    const theirs = Message.toObject(Message.decode(encode(message)), { defaults: true, oneofs: false });
-    for (const [field, value] of Object.entries(message)) assert.deepEqual(plain(theirs[field]), plain(value));
+    const decoded = Message.toObject(Message.decode(encode(message)), { defaults: true, oneofs: false });
+    for (const [field, value] of Object.entries(message)) assert.deepEqual(plain(decoded[field]), plain(value));
     assert.deepEqual(decode(Uint8Array.from(Message.encode(Message.create(message)).finish())), message);
   });
 }
 
-/** Node's Buffer and Uint8Array with the same bytes are equal here. */
+/** Converts Buffer and Uint8Array to arrays, so that equal bytes compare as equal. */
 function plain(value) {
   return JSON.parse(
     JSON.stringify(value, (_, inner) =>
@@ -52,23 +52,23 @@ function plain(value) {
   );
 }
 
-test("members come packed, unpacked and mixed", () => {
+test("packed, unpacked and mixed members are decoded", () => {
   assert.deepEqual(decode(bytes(26, 6, 16, 5, 18, 2, 6, 7)), { connect: { id: 0, members: [5, 6, 7] } });
 });
 
-test("unknown fields are skipped, of every wire type", () => {
+test("unknown fields of all wire types are skipped", () => {
   const unknown = [0x78, 1, 0x7a, 2, 9, 9, 0x79, 1, 2, 3, 4, 5, 6, 7, 8, 0x7d, 1, 2, 3, 4];
   assert.deepEqual(decode(bytes(...unknown, 8, 1, ...unknown)), { heartbeat: true });
   assert.equal(decode(bytes(...unknown)), undefined);
 });
 
-test("varints are cut to 32 bits", () => {
+test("varints are truncated to 32 bits", () => {
   assert.deepEqual(decode(bytes(26, 6, 8, 0x81, 0x80, 0x80, 0x80, 0x10)), { connect: { id: 1, members: [] } });
   const minusOne = [...Array(9).fill(0xff), 1];
   assert.deepEqual(decode(bytes(26, 11, 8, ...minusOne)), { connect: { id: 2 ** 32 - 1, members: [] } });
 });
 
-test("bytes that are no message give nothing, and never throw", () => {
+test("invalid bytes decode to undefined without an exception", () => {
   for (const bad of [
     [],
     [8],
@@ -88,14 +88,14 @@ test("bytes that are no message give nothing, and never throw", () => {
   }
 });
 
-test("data that was read does not change with the buffer it was read from", () => {
+test("decoded data does not alias the input buffer", () => {
   const wire = encode(MESSAGES.content);
   const { content } = decode(wire);
   wire.fill(0);
   assert.deepEqual(content.data, bytes(1, 2, 3));
 });
 
-test("the key is one segment of the path, after the mount and before the query", () => {
+test("key is one path segment after the mount and before the query", () => {
   assert.equal(groupUrl("ws://host:1", "key"), "ws://host:1/key");
   assert.equal(groupUrl("wss://host/signal/", "a/b c?#ü"), "wss://host/signal/a%2Fb%20c%3F%23%C3%BC");
   assert.equal(groupUrl("https://host/signal?token=x#y", "key"), "wss://host/signal/key?token=x");
@@ -104,18 +104,18 @@ test("the key is one segment of the path, after the mount and before the query",
   assert.equal(groupUrl("ws://host", "%2e"), "ws://host/%252e");
 });
 
-test("a key has 1 to 512 bytes, and is no dot segment", () => {
+test("key that is empty, longer than 512 bytes or a dot segment throws TypeError", () => {
   for (const key of ["", ".", "..", "ü".repeat(257)]) assert.throws(() => groupUrl("ws://host", key), TypeError);
   assert.equal(groupUrl("ws://host", "ü".repeat(256)), `ws://host/${"%C3%BC".repeat(256)}`);
 });
 
-test("without WebRTC joining is refused, and no rejection is left unhandled", async () => {
+test("join without WebRTC rejects with NotSupportedError, and no rejection is unhandled", async () => {
   const unhandled = [];
   process.on("unhandledRejection", (error) => unhandled.push(error));
   const group = new Group("ws://host", "key");
   assert.equal(group.state, "left");
   assert(group.id >= 2 ** 31 && group.id < 2 ** 32);
-  await assert.rejects(Sigver.join("ws://host", "key"), { name: "NotSupportedError" });
+  await assert.rejects(joinGroup("ws://host", "key"), { name: "NotSupportedError" });
   await new Promise(setImmediate);
   assert.deepEqual(unhandled, []);
 });
