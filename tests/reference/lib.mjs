@@ -1,4 +1,5 @@
-// What the judge and the probes share: the schema, a peer that notes what it sees, starting a server, and knowing when all is quiet.
+// Shared by differential.mjs and observations.mjs: the schema, a peer that records what it receives, starting servers, and waiting until
+// all messages have arrived.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
@@ -16,7 +17,7 @@ const Message = protobuf.parse(`
 export const encode = (message) => Message.encode(message).finish()
 export const decode = (bytes) => Message.toObject(Message.decode(bytes), { defaults: true, oneofs: true })
 
-/** One socket, and everything that arrived on it. The server's own heartbeats come by the clock, so they are counted apart. */
+/** One socket and all messages that it received. Heartbeats depend on the clock, so they are counted separately. */
 export class Peer {
   inbox = []
   heartbeats = 0
@@ -30,29 +31,29 @@ export class Peer {
       else this.inbox.push(message)
     })
     this.ws.on('error', (error) => (this.error = error.message)) // 'close' with 1006 always follows
-    // Not events.once(): it rejects on 'error', and an error is no end of the story.
+    // Not events.once(), which rejects on 'error': 'close' still follows.
     this.closed = new Promise((resolve) => this.ws.once('close', (code) => resolve((this.code = code))))
     this.opened = Promise.race([new Promise((resolve) => this.ws.once('open', resolve)), this.closed])
   }
 
   send(bytes) {
-    // A socket that the server is closing takes no more; the step that closed it already shows that.
+    // Once the server closes the socket, later messages have no effect. The step that caused the close reports it.
     if (this.ws.readyState === WebSocket.OPEN) this.ws.send(bytes)
   }
 
-  /** Ends the stream without a close frame. A FIN and not a reset, because the server's own FIN then tells us that it noticed. */
+  /** Ends the stream without a close frame. Sends a FIN and not a reset: the server's own FIN then shows that it noticed. */
   drop() {
     this.ws._socket?.end()
     return this.closed
   }
 
-  /** Resolves when the server has answered a ping, or the socket is closed. */
-  async roundTrip() {
+  /** Resolves when the server answered a ping, or when the socket is closed. */
+  async pong() {
     if (this.ws.readyState === WebSocket.OPEN) {
       this.ws.ping()
       await Promise.race([new Promise((resolve) => this.ws.once('pong', resolve)), this.closed])
     }
-    // CLOSING: the close frame is exchanged, the end of the stream is on its way.
+    // CLOSING: the close frames are exchanged, and the end of the stream follows.
     if (this.ws.readyState === WebSocket.CLOSING) await this.closed
   }
 
@@ -62,15 +63,15 @@ export class Peer {
 }
 
 /**
- * Waits until the server has nothing more to say to these peers. It answers a ping after the frames before it, so after one round all
- * that was sent is handled, after the second what that caused at other peers is here. A server with threads may answer B's ping just
- * before it flushes what A caused, hence: rounds, and on until one brings nothing new.
+ * Waits until these peers have received everything that the server sends them. The server answers a ping after the frames before it. So
+ * after one round it has handled all frames, and after the second the resulting messages to other peers have arrived. A multi-threaded
+ * server may answer B's ping just before it flushes a message from A. Hence several rounds, until one brings nothing new.
  */
 export async function quiet(peers, rounds = 3) {
-  const seen = () => peers.reduce((n, p) => n + p.inbox.length + (p.code === null ? 0 : 1), 0)
-  for (let before = -1, round = 0; round < rounds || seen() !== before; round++) {
-    before = seen()
-    await Promise.all(peers.map((p) => p.roundTrip()))
+  const received = () => peers.reduce((n, p) => n + p.inbox.length + (p.code === null ? 0 : 1), 0)
+  for (let before = -1, round = 0; round < rounds || received() !== before; round++) {
+    before = received()
+    await Promise.all(peers.map((p) => p.pong()))
   }
 }
 
@@ -83,7 +84,7 @@ async function freePort() {
   return port
 }
 
-/** Starts a program and waits for its line `Signaling server is listening on HOST:PORT`. */
+/** Starts a program and waits for its output `Signaling server is listening on HOST:PORT`. */
 async function start(command, args) {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   process.once('exit', () => child.kill())
@@ -97,16 +98,16 @@ async function start(command, args) {
     child.stdout.on('data', read)
     child.stderr.on('data', read)
     child.on('error', reject)
-    child.on('exit', (code, signal) => reject(new Error(`${command} ended (${code ?? signal}) before it listened:\n${output}`)))
+    child.on('exit', (code, signal) => reject(new Error(`${command} exited with ${code ?? signal} before it listened; output:\n${output}`)))
   })
   const server = { base, alive: true, output: () => output, stop: () => child.kill() }
   child.on('exit', () => (server.alive = false))
   return server
 }
 
-// Thousands of sockets come from this machine's one address, and the reference counts none.
-const MANY = ['--opens-per-second', '4294967295', '--max-peers-per-address', '100000']
-export const startBinary = (path) => start(path, ['-h', '127.0.0.1', '-p', '0', ...MANY])
+// Thousands of sockets have the same client IP, and the reference has no limits per IP.
+const LIMITS = ['--joins-per-second-per-ip', '4294967295', '--max-peers-per-ip', '100000']
+export const startBinary = (path) => start(path, ['-h', '127.0.0.1', '-p', '0', ...LIMITS])
 
 export async function startReference() {
   const script = fileURLToPath(new URL('node_modules/sigver/dist/server.js', import.meta.url))
