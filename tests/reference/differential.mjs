@@ -59,7 +59,7 @@ function random(seed) {
   return { chance, below, pick }
 }
 
-// Bytes that both servers reject. The reference does not check wire types, so it accepts some others (FINDINGS.md, 26).
+// Bytes that both servers close with 4743. The reference does not check wire types, so it accepts other invalid bytes (FINDINGS.md, 26).
 const badBytes = ['', 'ffffffff', '12', '120a2201', '08ff', '08ffffffffffffffffffff01', '2801', 'a2060161', '0001', '3c', '0a0101', '0d01000000', '1a050d08000000', '12061a0101220178', '1a0508081201ff', '68656c6c6f']
 // Bytes without effect: heartbeats (true, false) and `connected` from a peer, also with an unknown field.
 const idleBytes = ['0801', '0800', '2001', '2000', '28010801', '0801280a']

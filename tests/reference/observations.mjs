@@ -1,9 +1,9 @@
-// Named probes of the reference server, for the places where the protocol can be read in two ways. Each prints what it saw.
+// Named observations of the reference server, for the parts of the protocol that allow two readings. Each prints what its peers received.
 //
-//   node answers.mjs [--on BASE_URL] [PART_OF_A_NAME]     (--on: ask another server, such as ours, the same questions)
+//   node observations.mjs [--on BASE_URL] [PART_OF_A_NAME]     (--on: observe another server, such as ours)
 //
-// How to read a line: `B<x from L1` B got content "x" with senderId L1, `J<x to L1` with recipientId L1, `end` content without data,
-// `A closed 4744` a close code, `J:true` the answer to J's connect, `nothing` nobody saw anything.
+// How to read a line: `B<x from L1` B received content "x" with senderId L1, `J<x to L1` with recipientId L1, `end` content without data,
+// `A closed 4744` a close code, `J:true` the answer to J's connect, `nothing` no peer received a message.
 import net from 'node:net'
 import { Peer, encode, quiet, startReference } from './lib.mjs'
 
@@ -13,7 +13,7 @@ const only = args[0] ?? ''
 let server = null
 let count = 0
 
-/** A key of its own, and peers known by one-letter names. */
+/** A group with a new key, and its peers by one-letter names. */
 class Group {
   peers = new Map()
   links = new Map()
@@ -21,7 +21,7 @@ class Group {
 
   constructor(base) {
     this.base = base
-    this.key = `probe-${process.pid}-${count++}`
+    this.key = `observation-${process.pid}-${count++}`
   }
   async open(names, query = '', path = this.key) {
     for (const name of names) {
@@ -30,10 +30,10 @@ class Group {
       this.peers.set(name, peer)
     }
   }
-  at(name) {
+  peer(name) {
     return this.peers.get(name)
   }
-  /** What everybody saw since the last look, as text. */
+  /** Returns what all peers received since the last call, as text. */
   async seen() {
     await quiet([...this.peers.values()])
     const out = []
@@ -53,342 +53,342 @@ class Group {
         out.push(`${name} closed ${peer.code}`)
       }
     }
-    if (server && !server.alive) out.push('THE SERVER DIED')
+    if (server && !server.alive) out.push('THE SERVER EXITED')
     return out.join(', ') || 'nothing'
   }
   link(id) {
     if (!this.links.has(id)) this.links.set(id, `L${this.links.size + 1}`)
     return this.links.get(id)
   }
-  /** The number behind `L1`; other numbers are themselves. */
+  /** Returns the id of the link named `L1`, or the argument if it is a number. */
   id(name) {
     for (const [id, known] of this.links) if (known === name) return id
     return name
   }
-  async note(what) {
+  async record(what) {
     const seen = await this.seen()
     this.log.push(`${what} -> ${seen}`)
     return seen
   }
   connect(name, id, members = []) {
-    this.at(name).send(encode({ connect: { id, members } }))
-    return this.note(`${name} connect ${id} [${members}]`)
+    this.peer(name).send(encode({ connect: { id, members } }))
+    return this.record(`${name} connect ${id} [${members}]`)
   }
-  say(name, to, text = 'x', lastData = false) {
-    this.at(name).send(encode({ content: { senderId: 77, recipientId: this.id(to), lastData, data: Buffer.from(text) } }))
-    return this.note(`${name} says "${text.length > 40 ? text.length + ' bytes' : text}" to ${to}${lastData ? ' (last)' : ''}`)
+  content(name, to, text = 'x', lastData = false) {
+    this.peer(name).send(encode({ content: { senderId: 77, recipientId: this.id(to), lastData, data: Buffer.from(text) } }))
+    return this.record(`${name} sends "${text.length > 40 ? text.length + ' bytes' : text}" to ${to}${lastData ? ' (last)' : ''}`)
   }
   raw(name, hex) {
-    this.at(name).send(Buffer.from(hex.replaceAll(' ', ''), 'hex'))
-    return this.note(`${name} raw ${hex || '(empty)'}`)
+    this.peer(name).send(Buffer.from(hex.replaceAll(' ', ''), 'hex'))
+    return this.record(`${name} raw ${hex || '(empty)'}`)
   }
   async leave(name, code) {
-    this.at(name).ws.close(code)
-    await this.at(name).closed
-    return this.note(`${name} closes${code ? ' with ' + code : ''}`)
+    this.peer(name).ws.close(code)
+    await this.peer(name).closed
+    return this.record(`${name} closes${code ? ' with ' + code : ''}`)
   }
 }
 
-const probes = []
-const probe = (name, run, ...peers) => probes.push({ name, run, peers })
+const observations = []
+const observe = (name, run) => observations.push({ name, run })
 
-// ---- offers and the tried list
+// ---- selection and the tried list
 
 for (const times of [1, 2, 3, 4]) {
-  probe(`blocking after a leave: J asked ${times} times in [A, B], then A leaves`, async (g) => {
+  observe(`blocking after a leave: J connects ${times} times in [A, B], then A leaves`, async (g) => {
     await g.open('ABJ')
     await g.connect('A', 1), await g.connect('B', 2, [1])
-    for (let i = 0; i < times; i++) await g.connect('J', 9), await g.say('J', 0, 'who?')
+    for (let i = 0; i < times; i++) await g.connect('J', 9), await g.content('J', 0, 'which member?')
     await g.leave('A')
-    await g.connect('J', 9), await g.say('J', 0, 'who?')
+    await g.connect('J', 9), await g.content('J', 0, 'which member?')
     await g.connect('J', 9)
   })
 }
-probe('blocking: the sole member when J asked twice', async (g) => {
+observe('blocking: sole member when J connects twice', async (g) => {
   await g.open('AJ')
   await g.connect('A', 1), await g.connect('J', 9), await g.connect('J', 9)
 })
-probe('blocking: the sole member renames itself between (does tried go by id or by member?)', async (g) => {
+observe('blocking: sole member changes its id in between (does the tried list contain ids or members?)', async (g) => {
   await g.open('AJ')
   await g.connect('A', 1), await g.connect('J', 9), await g.connect('A', 5), await g.connect('A', 5, [1]), await g.connect('A', 6, [5])
-  await g.connect('J', 9), await g.say('J', 0, 'who?')
+  await g.connect('J', 9), await g.content('J', 0, 'which member?')
 })
-probe('blocking: A leaves, a new first member takes the same id', async (g) => {
+observe('blocking: A leaves, and a new first member has the same id', async (g) => {
   await g.open('ABJ')
   await g.connect('A', 1), await g.connect('J', 9), await g.leave('A')
-  await g.connect('B', 1), await g.connect('J', 9), await g.say('J', 0, 'who?')
+  await g.connect('B', 1), await g.connect('J', 9), await g.content('J', 0, 'which member?')
 })
-probe('blocking: J asks again naming the id of the blocking member', async (g) => {
+observe('blocking: J connects again with the id of the blocking member in its list', async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 9), await g.connect('J', 9, [1]), await g.say('J', 0, 'old link?')
+  await g.connect('A', 1), await g.connect('J', 9), await g.connect('J', 9, [1]), await g.content('J', 0, 'old link')
 })
-probe('tried list after J became a member and lost it again', async (g) => {
+observe('tried list: J becomes a member, and then a joiner again', async (g) => {
   await g.open('ABCJ')
   await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('C', 3, [1])
-  await g.connect('J', 9), await g.say('J', 0, 'who?')
-  await g.connect('J', 9, [1]), await g.connect('J', 9, []), await g.say('J', 0, 'who?')
+  await g.connect('J', 9), await g.content('J', 0, 'which member?')
+  await g.connect('J', 9, [1]), await g.connect('J', 9, []), await g.content('J', 0, 'which member?')
 })
-probe('tried list: wraps, and after the wrap', async (g) => {
+observe('tried list: before and after a wrap', async (g) => {
   await g.open('ABCJ')
   await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('C', 3, [1])
-  for (let i = 0; i < 7; i++) await g.connect('J', 9), await g.say('J', 0, 'who?')
+  for (let i = 0; i < 7; i++) await g.connect('J', 9), await g.content('J', 0, 'which member?')
 })
-probe('tried list: J asks under another id each time', async (g) => {
+observe('tried list: J connects with a different id each time', async (g) => {
   await g.open('ABJ')
   await g.connect('A', 1), await g.connect('B', 2, [1])
-  for (const id of [7, 8, 9]) await g.connect('J', id), await g.say('J', 0, 'who?')
+  for (const id of [7, 8, 9]) await g.connect('J', id), await g.content('J', 0, 'which member?')
 })
-probe('rename: A of [A, B] asks as 5 naming its old id; J tried its old id', async (g) => {
+observe('new id: A of [A, B] connects as 5 with its old id in the list; J tried the old id', async (g) => {
   await g.open('ABJ')
   await g.connect('A', 1), await g.connect('B', 2, [1])
-  await g.connect('J', 9), await g.say('J', 0, 'who?')
+  await g.connect('J', 9), await g.content('J', 0, 'which member?')
   await g.connect('A', 5, [1])
-  for (let i = 0; i < 3; i++) await g.connect('J', 9), await g.say('J', 0, 'who?')
+  for (let i = 0; i < 3; i++) await g.connect('J', 9), await g.content('J', 0, 'which member?')
 })
-probe('rename: A of [A, B] asks as 5 naming only its new id (self-naming before it has it)', async (g) => {
+observe('new id: A of [A, B] connects as 5 with only the new id in the list', async (g) => {
   await g.open('ABJ')
   await g.connect('A', 1), await g.connect('B', 2, [1])
-  await g.connect('A', 5, [5]), await g.say('A', 0, 'who?')
+  await g.connect('A', 5, [5]), await g.content('A', 0, 'which member?')
 })
-probe('a member names only itself (its present id)', async (g) => {
+observe('own id: member connects with only its present id in the list', async (g) => {
   await g.open('ABJ')
   await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('A', 1, [1])
 })
-probe('a newcomer names only itself', async (g) => {
+observe('own id: new peer connects with only its own id in the list', async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 9, [9]), await g.say('J', 0, 'who?')
+  await g.connect('A', 1), await g.connect('J', 9, [9]), await g.content('J', 0, 'which member?')
 })
-probe('same id: two members with id 1, J asks thrice', async (g) => {
+observe('same id: two members have id 1, J connects three times', async (g) => {
   await g.open('ABJ')
   await g.connect('A', 1), await g.connect('B', 1, [1])
-  for (let i = 0; i < 3; i++) await g.connect('J', 9), await g.say('J', 0, 'who?')
+  for (let i = 0; i < 3; i++) await g.connect('J', 9), await g.content('J', 0, 'which member?')
 })
-probe('same id: [1, 1, 2], J asks four times', async (g) => {
+observe('same id: [1, 1, 2], J connects four times', async (g) => {
   await g.open('ABCJ')
   await g.connect('A', 1), await g.connect('B', 1, [1]), await g.connect('C', 2, [1])
-  for (let i = 0; i < 4; i++) await g.connect('J', 9), await g.say('J', 0, 'who?')
+  for (let i = 0; i < 4; i++) await g.connect('J', 9), await g.content('J', 0, 'which member?')
 })
-probe('same id: [A=1, B=1], J tried 1 (A), A leaves, J asks again', async (g) => {
+observe('same id: [A=1, B=1], J tried 1 (A), A leaves, J connects again', async (g) => {
   await g.open('ABJ')
-  await g.connect('A', 1), await g.connect('B', 1, [1]), await g.connect('J', 9), await g.say('J', 0, 'who?')
-  await g.leave('A'), await g.connect('J', 9), await g.say('J', 0, 'who?')
+  await g.connect('A', 1), await g.connect('B', 1, [1]), await g.connect('J', 9), await g.content('J', 0, 'which member?')
+  await g.leave('A'), await g.connect('J', 9), await g.content('J', 0, 'which member?')
 })
-probe('same id: [A=1, B=1], A asks [] (rule 5)', async (g) => {
+observe('same id: [A=1, B=1], A connects with [] (rule 5)', async (g) => {
   await g.open('AB')
-  await g.connect('A', 1), await g.connect('B', 1, [1]), await g.connect('A', 1, []), await g.say('A', 0, 'who?')
+  await g.connect('A', 1), await g.connect('B', 1, [1]), await g.connect('A', 1, []), await g.content('A', 0, 'which member?')
 })
-probe('the joiner has the id of the sole member', async (g) => {
+observe('same id: joiner has the id of the sole member', async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 1, []), await g.say('J', 0, 'who?'), await g.connect('J', 1, [])
+  await g.connect('A', 1), await g.connect('J', 1, []), await g.content('J', 0, 'which member?'), await g.connect('J', 1, [])
 })
-probe('the sole member asks as 5: which id counts for rule 3? (1 old, 5 new)', async (g) => {
+observe('new id: sole member connects as 5; does rule 3 use 1 or 5?', async (g) => {
   await g.open('AJK')
   await g.connect('A', 1), await g.connect('A', 5)
   await g.connect('J', 8, [5]), await g.connect('K', 9, [1])
 })
-probe('the sole member asks as 5 naming its own id 1: is it renamed?', async (g) => {
+observe('new id: sole member connects as 5 with its own id 1 in the list; does rule 3 use 1 or 5?', async (g) => {
   await g.open('AJK')
   await g.connect('A', 1), await g.connect('A', 5, [1])
   await g.connect('J', 8, [5]), await g.connect('K', 9, [1])
 })
-probe('favored: the order [A, B, F favored]', async (g) => {
+observe('favored: order of [A, B, F favored]', async (g) => {
   await g.open('ABJ'), await g.open('F', '?favored')
   await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('F', 3, [1])
-  for (let i = 0; i < 4; i++) await g.connect('J', 9), await g.say('J', 0, 'who?')
+  for (let i = 0; i < 4; i++) await g.connect('J', 9), await g.content('J', 0, 'which member?')
 })
-probe('favored: a favored joiner gets the same order', async (g) => {
+observe('favored: order for a favored joiner', async (g) => {
   await g.open('AB'), await g.open('FJ', '?favored')
   await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('F', 3, [1])
-  for (let i = 0; i < 3; i++) await g.connect('J', 9), await g.say('J', 0, 'who?')
+  for (let i = 0; i < 3; i++) await g.connect('J', 9), await g.content('J', 0, 'which member?')
 })
-probe('favored: two favored members after plain ones', async (g) => {
+observe('favored: order of two favored members after a regular one', async (g) => {
   await g.open('AJ'), await g.open('FG', '?favored')
   await g.connect('A', 1), await g.connect('F', 3, [1]), await g.connect('G', 4, [1])
-  for (let i = 0; i < 4; i++) await g.connect('J', 9), await g.say('J', 0, 'who?')
+  for (let i = 0; i < 4; i++) await g.connect('J', 9), await g.content('J', 0, 'which member?')
 })
 for (const query of ['?favored=0', '?favored=', '?favored&x=1', '?x=1&favored', '?Favored', '?favoredx', '?x=favored', '?x', '??favored', '?%66avored', '?favored=a&favored=b'])
-  probe(`favored: is ${query} favored?`, async (g) => {
+  observe(`favored: query ${query}`, async (g) => {
     await g.open('AJ'), await g.open('F', query)
     await g.connect('A', 1), await g.connect('F', 3, [1]), await g.connect('J', 9)
-    g.log = [(await g.say('J', 0, 'who?')).startsWith('F') ? 'favored' : `no (${g.log.join('; ')})`]
+    g.log = [(await g.content('J', 0, 'which member?')).startsWith('F') ? 'favored' : `not favored (${g.log.join('; ')})`]
   })
 
 // ---- content and links
 
-probe("a joiner's content to: its member's id, its link, junk, its own id, 0", async (g) => {
+observe("content of a joiner to its member's id, its link, an unknown id, its own id, 0", async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 9), await g.say('J', 0)
-  for (const to of [1, 'L1', 12345, 9]) await g.say('J', to)
+  await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0)
+  for (const to of [1, 'L1', 12345, 9]) await g.content('J', to)
 })
-probe('a member with a joiner, itself bound: content to its joiner, to 0, to the member, junk', async (g) => {
+observe('content of a bound member with a joiner to 0, to its joiner', async (g) => {
   await g.open('AJK')
-  await g.connect('A', 1), await g.connect('J', 2), await g.say('J', 0), await g.connect('J', 2, [1]), await g.say('J', 0, 'still?')
-  await g.leave('A'), await g.connect('K', 3), await g.say('K', 0)
-  await g.say('J', 'L2', 'to K'), await g.say('J', 0, 'to nobody')
+  await g.connect('A', 1), await g.connect('J', 2), await g.content('J', 0), await g.connect('J', 2, [1]), await g.content('J', 0, 'old link')
+  await g.leave('A'), await g.connect('K', 3), await g.content('K', 0)
+  await g.content('J', 'L2', 'to K'), await g.content('J', 0, 'to the closed member')
 })
-probe('the leak: J bound to A, K bound to J; J speaks to K', async (g) => {
+observe('leak: J is bound to A, K to J; J sends content to K', async (g) => {
   await g.open('AJK')
-  await g.connect('A', 1), await g.connect('J', 2), await g.say('J', 0), await g.connect('J', 2, [1])
-  await g.connect('K', 3), await g.say('K', 0), await g.connect('K', 3), await g.say('K', 0)
-  await g.say('J', 'L2', 'to K?'), await g.say('J', 'L3', 'to K?'), await g.say('J', 1, 'to A by id'), await g.say('J', 0, 'to A by 0'), await g.say('J', 12345, 'junk')
-  await g.say('J', 'L3', 'last to K', true), await g.say('J', 0, 'after: to A?'), await g.say('J', 'L3', 'after: to K?')
+  await g.connect('A', 1), await g.connect('J', 2), await g.content('J', 0), await g.connect('J', 2, [1])
+  await g.connect('K', 3), await g.content('K', 0), await g.connect('K', 3), await g.content('K', 0)
+  await g.content('J', 'L2', 'to K'), await g.content('J', 'L3', 'to K'), await g.content('J', 1, 'to A by id'), await g.content('J', 0, 'to A by 0'), await g.content('J', 12345, 'unknown id')
+  await g.content('J', 'L3', 'last to K', true), await g.content('J', 0, 'after the last, to A'), await g.content('J', 'L3', 'after the last, to K')
 })
-probe('the leak: junk with lastData, then 0', async (g) => {
+observe('leak: lastData to an unknown id, then content to 0', async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 2), await g.say('J', 0), await g.say('J', 12345, 'junk last', true), await g.say('J', 0, 'after')
+  await g.connect('A', 1), await g.connect('J', 2), await g.content('J', 0), await g.content('J', 12345, 'unknown id, last', true), await g.content('J', 0, 'after')
 })
-probe('a member with joiners speaks to 0, to a joiner by id, to its own id, junk', async (g) => {
+observe('content of a member with a joiner to 0, the id of the joiner, its own id, an unknown id', async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 9), await g.say('J', 0)
-  for (const to of [0, 9, 1, 12345]) await g.say('A', to)
-  await g.say('A', 'L1', 'by link')
+  await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0)
+  for (const to of [0, 9, 1, 12345]) await g.content('A', to)
+  await g.content('A', 'L1', 'by link')
 })
-probe("somebody else uses a link's id", async (g) => {
+observe("content of other peers to a link's id", async (g) => {
   await g.open('ABJK')
-  await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('J', 9), await g.say('J', 0)
-  await g.say('B', 'L1', 'from B'), await g.say('K', 'L1', 'from K')
+  await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('J', 9), await g.content('J', 0)
+  await g.content('B', 'L1', 'from B'), await g.content('K', 'L1', 'from K')
 })
-probe('content from a peer that never connected', async (g) => {
+observe('content from a peer that never connected', async (g) => {
   await g.open('AX')
-  await g.connect('A', 1), await g.say('X', 0), await g.say('X', 1)
+  await g.connect('A', 1), await g.content('X', 0), await g.content('X', 1)
 })
-probe('lastData from the joiner, then more both ways, then J closes', async (g) => {
+observe('lastData from the joiner, then content both ways, then J closes', async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 9), await g.say('J', 0, 'one', true), await g.say('J', 0, 'two'), await g.say('J', 0, 'three', true)
-  await g.say('A', 'L1', 'back'), await g.leave('J')
+  await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0, 'one', true), await g.content('J', 0, 'two'), await g.content('J', 0, 'three', true)
+  await g.content('A', 'L1', 'back'), await g.leave('J')
 })
-probe('lastData from the joiner, then A closes', async (g) => {
+observe('lastData from the joiner, then A closes', async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 9), await g.say('J', 0, 'one', true), await g.leave('A')
+  await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0, 'one', true), await g.leave('A')
 })
-probe('lastData from the member, then more both ways, then A closes', async (g) => {
+observe('lastData from the member, then content both ways, then A closes', async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 9), await g.say('J', 0), await g.say('A', 'L1', 'one', true), await g.say('A', 'L1', 'two')
-  await g.say('J', 0, 'forth'), await g.leave('A')
+  await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0), await g.content('A', 'L1', 'one', true), await g.content('A', 'L1', 'two')
+  await g.content('J', 0, 'forth'), await g.leave('A')
 })
-probe('lastData from the member, then J closes', async (g) => {
+observe('lastData from the member, then J closes', async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 9), await g.say('J', 0), await g.say('A', 'L1', 'one', true), await g.leave('J')
+  await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0), await g.content('A', 'L1', 'one', true), await g.leave('J')
 })
-probe('lastData both ways, then A closes', async (g) => {
+observe('lastData both ways, then A closes', async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 9), await g.say('J', 0, 'one', true), await g.say('A', 'L1', 'two', true), await g.say('J', 0), await g.say('A', 'L1'), await g.leave('A')
+  await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0, 'one', true), await g.content('A', 'L1', 'two', true), await g.content('J', 0), await g.content('A', 'L1'), await g.leave('A')
 })
-probe('lastData both ways, then J asks again with a sole member', async (g) => {
+observe('lastData both ways, then J connects again with a sole member', async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 9), await g.say('J', 0, 'one', true), await g.say('A', 'L1', 'two', true), await g.connect('J', 9)
+  await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0, 'one', true), await g.content('A', 'L1', 'two', true), await g.connect('J', 9)
 })
-probe('lastData without data, and content without data', async (g) => {
+observe('lastData without data, and content without data', async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 9), await g.say('J', 0, ''), await g.say('J', 0, '', true), await g.say('A', 'L1', ''), await g.say('A', 'L1', '', true), await g.leave('J')
+  await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0, ''), await g.content('J', 0, '', true), await g.content('A', 'L1', ''), await g.content('A', 'L1', '', true), await g.leave('J')
 })
-probe('J closes: what A sees, without any content before', async (g) => {
+observe('J closes without any content before', async (g) => {
   await g.open('AJ')
   await g.connect('A', 1), await g.connect('J', 9), await g.leave('J')
 })
-probe('A closes: what J sees, without any content before', async (g) => {
+observe('A closes without any content before', async (g) => {
   await g.open('AJK')
-  await g.connect('A', 1), await g.connect('J', 9), await g.connect('K', 8), await g.leave('A'), await g.say('J', 0)
+  await g.connect('A', 1), await g.connect('J', 9), await g.connect('K', 8), await g.leave('A'), await g.content('J', 0)
 })
-probe('J became a member and closes: does A still get the end?', async (g) => {
+observe('J becomes a member and closes: does A receive the end?', async (g) => {
   await g.open('AJ')
   await g.connect('A', 1), await g.connect('J', 9), await g.connect('J', 9, [1]), await g.leave('J')
 })
-probe('J became a member, A closes: does J still get the end?', async (g) => {
+observe('J becomes a member, A closes: does J receive the end?', async (g) => {
   await g.open('AJ')
   await g.connect('A', 1), await g.connect('J', 9), await g.connect('J', 9, [1]), await g.leave('A')
 })
-probe('J closes twice over two links (rebound before)', async (g) => {
+observe('J closes after it was bound twice', async (g) => {
   await g.open('ABJ')
-  await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('J', 9), await g.say('J', 0), await g.connect('J', 9), await g.say('J', 0), await g.leave('J')
+  await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('J', 9), await g.content('J', 0), await g.connect('J', 9), await g.content('J', 0), await g.leave('J')
 })
-probe('rebinding: A speaks to the old link; then A closes', async (g) => {
+observe('rebinding: A sends content to the old link, then A closes', async (g) => {
   await g.open('ABJ')
-  await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('J', 9), await g.say('J', 0), await g.connect('J', 9), await g.say('J', 0)
-  await g.say('A', 'L1', 'to the old link'), await g.say('B', 'L2', 'to the new link'), await g.leave('A'), await g.leave('B')
+  await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('J', 9), await g.content('J', 0), await g.connect('J', 9), await g.content('J', 0)
+  await g.content('A', 'L1', 'to the old link'), await g.content('B', 'L2', 'to the new link'), await g.leave('A'), await g.leave('B')
 })
-probe('rebinding to the same member (wrap): is the link fresh?', async (g) => {
+observe('rebinding to the same member (wrap): is the link new?', async (g) => {
   await g.open('ABJ')
   await g.connect('A', 1), await g.connect('B', 2, [1])
-  for (let i = 0; i < 3; i++) await g.connect('J', 9), await g.say('J', 0)
-  await g.say('A', 'L1', 'old'), await g.say('A', 'L3', 'new'), await g.leave('J')
+  for (let i = 0; i < 3; i++) await g.connect('J', 9), await g.content('J', 0)
+  await g.content('A', 'L1', 'old'), await g.content('A', 'L3', 'new'), await g.leave('J')
 })
-probe('the member asks again (true): do its links live on?', async (g) => {
+observe('member connects again (true): do its links stay open?', async (g) => {
   await g.open('AJ')
-  await g.connect('A', 1), await g.connect('J', 9), await g.say('J', 0), await g.connect('A', 1), await g.connect('A', 5, [1])
-  await g.say('A', 'L1', 'still?'), await g.say('J', 0, 'still?')
+  await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0), await g.connect('A', 1), await g.connect('A', 5, [1])
+  await g.content('A', 'L1', 'old link'), await g.content('J', 0, 'old link')
 })
 
 // ---- 4744 and rule 5
 
-probe('4744: joiners J (lets itself in) and K of A', async (g) => {
+observe('4744: J and K are bound to A; J evicts A', async (g) => {
   await g.open('AJK')
-  await g.connect('A', 1), await g.connect('J', 8), await g.connect('K', 9), await g.say('J', 0), await g.say('K', 0)
-  await g.connect('J', 8), await g.say('J', 0, 'after'), await g.connect('K', 9), await g.say('K', 0, 'who?')
+  await g.connect('A', 1), await g.connect('J', 8), await g.connect('K', 9), await g.content('J', 0), await g.content('K', 0)
+  await g.connect('J', 8), await g.content('J', 0, 'after'), await g.connect('K', 9), await g.content('K', 0, 'which member?')
 })
-probe('4744: A answers its close frame late; meanwhile content, connects', async (g) => {
+observe('4744: A answers its close frame late; others send content and connect', async (g) => {
   await g.open('AJK')
-  await g.connect('A', 1), await g.connect('J', 8), await g.connect('K', 9), await g.say('J', 0), await g.say('K', 0)
-  const a = g.at('A')
-  a.ws._socket.pause() // A reads nothing from here on, so it does not answer the close frame
+  await g.connect('A', 1), await g.connect('J', 8), await g.connect('K', 9), await g.content('J', 0), await g.content('K', 0)
+  const a = g.peer('A')
+  a.ws._socket.pause() // A stops reading, so it does not answer the close frame
   g.peers.delete('A')
-  await g.connect('J', 8), await g.say('K', 0, 'K to the old member'), await g.say('J', 0, 'J to the old member'), await g.connect('K', 9), await g.say('K', 0, 'who?')
+  await g.connect('J', 8), await g.content('K', 0, 'K to the old member'), await g.content('J', 0, 'J to the old member'), await g.connect('K', 9), await g.content('K', 0, 'which member?')
   a.ws._socket.resume()
   await a.closed
   g.peers.set('A', a)
-  await g.note('A reads on')
+  await g.record('A reads on')
 })
-probe('4744: A, its close frame unanswered, still sends content and connect', async (g) => {
+observe('4744: A has not answered its close frame and still sends content and connect', async (g) => {
   await g.open('AJK')
-  await g.connect('A', 1), await g.connect('J', 8), await g.connect('K', 9), await g.say('J', 0), await g.say('K', 0)
-  const a = g.at('A')
+  await g.connect('A', 1), await g.connect('J', 8), await g.connect('K', 9), await g.content('J', 0), await g.content('K', 0)
+  const a = g.peer('A')
   a.ws._socket.pause()
   g.peers.delete('A')
   await g.connect('J', 8)
   a.ws.send(encode({ content: { recipientId: g.id('L2'), data: Buffer.from('late') } }))
-  await g.note('A sends content to K')
+  await g.record('A sends content to K')
   a.ws.send(encode({ connect: { id: 1, members: [8] } }))
-  await g.note('A asks connect 1 [8]')
+  await g.record('A connect 1 [8]')
   await g.connect('K', 9, [1]), await g.connect('K', 9, [8])
   a.ws._socket.resume()
   await a.closed
   g.peers.set('A', a)
-  await g.note('A reads on')
+  await g.record('A reads on')
 })
-probe('4744: the one put out was itself bound (chain A <- J, J sole, K blocks J)', async (g) => {
+observe('4744: evicted member is itself bound (chain A <- J, J is the sole member, K evicts J)', async (g) => {
   await g.open('AJK')
-  await g.connect('A', 1), await g.connect('J', 2), await g.say('J', 0), await g.connect('J', 2, [1]), await g.connect('A', 1, []), await g.say('A', 0, 'who?')
-  await g.connect('K', 3), await g.say('K', 0, 'who?'), await g.connect('K', 3)
+  await g.connect('A', 1), await g.connect('J', 2), await g.content('J', 0), await g.connect('J', 2, [1]), await g.connect('A', 1, []), await g.content('A', 0, 'which member?')
+  await g.connect('K', 3), await g.content('K', 0, 'which member?'), await g.connect('K', 3)
 })
-probe('rule 5: A of [A, B] names nobody', async (g) => {
+observe('rule 5: A of [A, B] connects with []', async (g) => {
   await g.open('ABJ')
-  await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('J', 9), await g.say('J', 0)
-  await g.connect('A', 1), await g.say('A', 0, 'who?'), await g.say('J', 0, 'still A?'), await g.say('A', 'L1', 'to J')
-  await g.connect('A', 1), await g.say('J', 0, 'now?')
+  await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('J', 9), await g.content('J', 0)
+  await g.connect('A', 1), await g.content('A', 0, 'which member?'), await g.content('J', 0, 'to A'), await g.content('A', 'L1', 'to J')
+  await g.connect('A', 1), await g.content('J', 0, 'after the second connect')
 })
-probe('rule 5: A of [A, B] names an unknown member', async (g) => {
+observe('rule 5: A of [A, B] connects with an unknown id', async (g) => {
   await g.open('AB')
-  await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('A', 1, [55]), await g.say('A', 0, 'who?')
+  await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('A', 1, [55]), await g.content('A', 0, 'which member?')
 })
-probe('rule 5: A of [A, B, C] leaves the members and comes back: its place in the order', async (g) => {
+observe('rule 5: A of [A, B, C] becomes a joiner and a member again: its position in the order', async (g) => {
   await g.open('ABCJ')
   await g.connect('A', 1), await g.connect('B', 2, [1]), await g.connect('C', 3, [1])
-  await g.connect('A', 1), await g.say('A', 0, 'who?'), await g.connect('A', 1, [2])
-  for (let i = 0; i < 3; i++) await g.connect('J', 9), await g.say('J', 0, 'who?')
+  await g.connect('A', 1), await g.content('A', 0, 'which member?'), await g.connect('A', 1, [2])
+  for (let i = 0; i < 3; i++) await g.connect('J', 9), await g.content('J', 0, 'which member?')
 })
-probe('rule 5: is A offered to itself? [A, B] where B was tried by A before', async (g) => {
+observe('rule 5: is A bound to itself? [A, B], and A tried B before', async (g) => {
   await g.open('AB')
-  await g.connect('B', 2), await g.connect('A', 1), await g.connect('A', 1, [2]), await g.connect('A', 1), await g.say('A', 0, 'who?'), await g.connect('A', 1)
+  await g.connect('B', 2), await g.connect('A', 1), await g.connect('A', 1, [2]), await g.connect('A', 1), await g.content('A', 0, 'which member?'), await g.connect('A', 1)
 })
-probe('a member asks with [] when the group is itself and one other that it had tried (blocking?)', async (g) => {
+observe('rule 5: member connects with [] twice in a group of two; does the other member block?', async (g) => {
   await g.open('ABC')
-  await g.connect('A', 1), await g.connect('B', 2), await g.connect('B', 2, [1]), await g.connect('B', 2, []), await g.say('B', 0, 'who?'), await g.connect('B', 2, [])
+  await g.connect('A', 1), await g.connect('B', 2), await g.connect('B', 2, [1]), await g.connect('B', 2, []), await g.content('B', 0, 'which member?'), await g.connect('B', 2, [])
 })
-probe('rule order: the sole member names an unknown id', async (g) => {
+observe('rule order: sole member connects with an unknown id', async (g) => {
   await g.open('AJ')
   await g.connect('A', 1), await g.connect('A', 5, [66]), await g.connect('J', 9, [5]), await g.connect('J', 9, [1])
 })
-probe('everybody leaves; the group starts anew', async (g) => {
+observe('all members leave; does the group start again?', async (g) => {
   await g.open('ABJ')
   await g.connect('A', 1), await g.connect('J', 9), await g.leave('A'), await g.connect('J', 9, [1]), await g.connect('B', 1, [1]), await g.connect('B', 1, [9])
 })
@@ -396,11 +396,11 @@ probe('everybody leaves; the group starts anew', async (g) => {
 // ---- keys
 
 const key = (name, path) =>
-  probe(`key ${name}`, async (g) => {
+  observe(`key ${name}`, async (g) => {
     await g.open('A', '', path)
-    await g.note('open')
-    if (g.at('A').code === null) await g.connect('A', 1)
-    if (g.at('A').error) g.log.push(g.at('A').error)
+    await g.record('open')
+    if (g.peer('A').code === null) await g.connect('A', 1)
+    if (g.peer('A').error) g.log.push(g.peer('A').error)
   })
 key('(empty, path /)', '')
 key('a/b', 'a/b')
@@ -412,15 +412,15 @@ key('85 x %C3%A9 (510 escaped)', '%C3%A9'.repeat(85))
 key('%zz', '%zz')
 key('%ff', '%ff')
 key('% alone', '%')
-key('a trailing slash', 'k/')
+key('trailing slash', 'k/')
 key('//k', '/k')
-key('only a slash more (//)', '/')
+key('second slash only (//)', '/')
 key('%20', '%20')
 key('%00', '%00')
 
-/** Which spellings meet in one group: A is a member under one, is J bound to it under the other? */
+/** Which paths lead to the same group? A is a member under the first; J connects under the second. */
 for (const [one, two] of [['K', 'K/'], ['K', '/K'], ['K', '%4B'.replace('%4B', 'K') + '?x'], ['aK', '%61K'], ['K%2fx', 'K%2Fx'], ['K%2Fx', 'K/x'], ['K', 'k'], ['K+x', 'K%20x'], ['K;x', 'K']])
-  probe(`same group? /${one} and /${two}`, async (g) => {
+  observe(`same group? /${one} and /${two}`, async (g) => {
     const path = (k) => k.replace('K', 'K' + g.key)
     await g.open('A', '', path(one)), await g.open('J', '', two === 'k' ? path(one).toLowerCase() : path(two))
     await g.connect('A', 1)
@@ -428,9 +428,9 @@ for (const [one, two] of [['K', 'K/'], ['K', '/K'], ['K', '%4B'.replace('%4B', '
     g.log = [seen === 'J:false' ? 'one group' : `two groups (${seen})`]
   })
 
-/** Raw request lines, which a WebSocket library would not send. */
+/** Raw request lines that a WebSocket library does not send. */
 const rawKey = (name, target, extra = '') =>
-  probe(`raw request: ${name}`, async (g) => {
+  observe(`raw request: ${name}`, async (g) => {
     const { hostname, port } = new URL(g.base)
     const socket = net.connect(port, hostname)
     socket.on('error', () => {}) // 'close' follows
@@ -440,7 +440,7 @@ const rawKey = (name, target, extra = '') =>
       const look = (chunk) => {
         bytes = Buffer.concat([bytes, chunk])
         const head = bytes.indexOf('\r\n\r\n')
-        // A head and then a close frame, or a head and silence; the masked ping (89 80) makes an open socket speak.
+        // The head may be followed by a close frame or by nothing. The masked ping (89 80) makes an open socket answer.
         if (head >= 0 && bytes.length === head + 4) socket.write(Buffer.from('898000000000', 'hex'))
         if (head >= 0 && bytes.length > head + 4) resolve()
       }
@@ -452,16 +452,16 @@ const rawKey = (name, target, extra = '') =>
     const frame = bytes.subarray(head + 4)
     const lines = bytes.subarray(0, Math.max(head, 0)).toString('latin1').split('\r\n')
     const what = frame[0] === 0x8a ? 'open' : frame[0] === 0x88 ? `close ${frame.readUInt16BE(2)} "${frame.subarray(4)}"` : `frame ${frame.toString('hex')}`
-    g.log.push(head < 0 ? 'no answer, stream ended' : `${lines[0]} [${lines.slice(1).filter((l) => !/^(Upgrade|Connection|Sec-WebSocket-Accept)/i.test(l))}] then ${what}`)
-    if (server && !server.alive) g.log.push('THE SERVER DIED')
+    g.log.push(head < 0 ? 'no response, stream ended' : `${lines[0]} [${lines.slice(1).filter((l) => !/^(Upgrade|Connection|Sec-WebSocket-Accept)/i.test(l))}] then ${what}`)
+    if (server && !server.alive) g.log.push('THE SERVER EXITED')
   })
-rawKey('a plain key', '/KEY')
+rawKey('regular key', '/KEY')
 rawKey('absolute form', 'http://x/KEY')
 rawKey('no leading slash', 'KEY')
 rawKey('only a query', '/?favored')
 rawKey('%ff', '/%ff')
 rawKey('%zz', '/%zz')
-rawKey('a raw non-ASCII byte', '/KEY\xe9')
+rawKey('raw non-ASCII byte', '/KEY\xe9')
 rawKey('//', '//')
 rawKey('///', '///')
 rawKey('//host/KEY', '//host/KEY')
@@ -471,14 +471,14 @@ rawKey('offers permessage-deflate', '/KEY', 'Sec-WebSocket-Extensions: permessag
 // ---- bytes
 
 const bytes = (name, ...hex) =>
-  probe(`bytes: ${name}`, async (g) => {
+  observe(`bytes: ${name}`, async (g) => {
     await g.open('AJ')
     await g.connect('A', 1)
     await g.connect('J', 9)
-    await g.say('J', 0, 'hi') // so that L1 is known and content shows
+    await g.content('J', 0, 'hi') // makes L1 known, and shows that content arrives
     g.log = []
     for (const h of hex) await g.raw('J', h)
-    if (g.at('J').code === null && !(server && !server.alive)) await g.say('J', 0, 'alive')
+    if (g.peer('J').code === null && !(server && !server.alive)) await g.content('J', 0, 'alive')
   })
 bytes('empty frame', '')
 bytes('heartbeat true', '0801')
@@ -488,18 +488,18 @@ bytes('connected true from a peer', '2001')
 bytes('connected false from a peer', '2000')
 bytes('content, empty submessage', '1200')
 bytes('connect, empty submessage', '1a00')
-bytes('content then connect (two oneof fields: the last wins?)', '12021001 1a020809')
+bytes('content then connect (two oneof fields: does the last count?)', '12021001 1a020809')
 bytes('connect then content', '1a020809 1203220178')
 bytes('heartbeat then content', '0801 1203220178')
 bytes('content then heartbeat', '1203220178 0801')
 bytes('content then connected', '1203220178 2001')
-bytes('two contents: merged or last? (data x, then data y to 0)', '1203220178 1203220179')
-bytes('two contents: data x, then only a recipient (merge keeps x)', '1203220178 12021000')
-bytes('two contents: to 5 without data, then data y (merge keeps to 5)', '12021005 1203220179')
-bytes('two connects: members [1], then only id 8 (merge keeps the members)', '1a03120101 1a020808')
+bytes('two contents: data x, then data y to 0', '1203220178 1203220179')
+bytes('two contents: data x, then only a recipient (a merge keeps x)', '1203220178 12021000')
+bytes('two contents: to 5 without data, then data y (a merge keeps to 5)', '12021005 1203220179')
+bytes('two connects: members [1], then only id 8 (a merge keeps the members)', '1a03120101 1a020808')
 bytes('data twice in one content', '1206220178220179')
 bytes('lastData = 2', '1205 1802 220178', '1203220178')
-bytes('lastData = 0 written out', '1205 1800 220178', '1203220178')
+bytes('lastData = 0 encoded explicitly', '1205 1800 220178', '1203220178')
 bytes('unknown field 5 varint only', '2801')
 bytes('unknown field 100 length-delimited only', 'a2060161')
 bytes('unknown field then content', '2801 1203220178')
@@ -519,12 +519,12 @@ bytes('garbage text', '68656c6c6f')
 bytes('wire type: heartbeat as bytes', '0a0101')
 bytes('wire type: heartbeat as fixed32', '0d01000000')
 bytes('wire type: heartbeat as fixed64', '090100000000000000')
-bytes('wire type: content as varint 3 (then what could be a body)', '1003 220178')
+bytes('wire type: content as varint 3, then a valid body', '1003 220178')
 bytes('wire type: content as varint 0', '1000')
 bytes('wire type: connect as varint 0', '1800')
 bytes('wire type: connect as varint 2', '1802 0808')
 bytes('wire type: connected as bytes', '220101')
-bytes('wire type: connected as an empty string', '2200')
+bytes('wire type: connected as empty bytes', '2200')
 bytes('wire type: senderId as bytes', '12050a0101220178'.replace('1205', '1206'))
 bytes('wire type: senderId as fixed32', '12080d01000000220178')
 bytes('wire type: recipientId as fixed32', '12081500000000220178')
@@ -543,109 +543,109 @@ bytes('members packed, empty', '1a04 0808 1200')
 bytes('members packed, truncated varint', '1a05 0808 1201ff')
 bytes('id = 2^32-1 (5-byte varint)', '1a0608ffffffff0f')
 bytes('id = -1 as 10 bytes, members as 10 bytes', '1a0b08ffffffffffffffffff01')
-bytes('members [2^32 + 1] (truncates to 1?)', '1a08 0808 12048180808010'.replace('1a08', '1a09').replace('1204', '1205'))
-bytes('overlong tag (8a 00 is no valid minimal tag for 1..)', '9280 00 03 220178')
+bytes('members [2^32 + 1] (truncated to 1?)', '1a08 0808 12048180808010'.replace('1a08', '1a09').replace('1204', '1205'))
+bytes('overlong tag of 2 bytes', '9280 00 03 220178')
 bytes('tag of 6 bytes', '928080808000 03 220178')
 bytes('recipientId 2^32-1', '1209 10ffffffff0f 220178')
-bytes('recipientId 2^32 (truncates to 0?)', '1209 108080808010 220178')
+bytes('recipientId 2^32 (truncated to 0?)', '1209 108080808010 220178')
 bytes('senderId 2^32-1', '1209 08ffffffff0f 220178')
-probe('bytes: text frame', async (g) => {
+observe('bytes: text frame', async (g) => {
   await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9)
-  g.at('J').ws.send('hello')
-  await g.note('J sends text')
+  g.peer('J').ws.send('hello')
+  await g.record('J sends text')
 })
-probe('bytes: empty text frame', async (g) => {
+observe('bytes: empty text frame', async (g) => {
   await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9)
-  g.at('J').ws.send('')
-  await g.note('J sends empty text')
+  g.peer('J').ws.send('')
+  await g.record('J sends empty text')
 })
-probe('bytes: text frame with bytes that would be a Message', async (g) => {
+observe('bytes: text frame with a valid message', async (g) => {
   await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9)
-  g.at('J').ws.send('\x08\x01')
-  await g.note('J sends text')
+  g.peer('J').ws.send('\x08\x01')
+  await g.record('J sends text')
 })
-probe('bytes: a bad message followed at once by good ones', async (g) => {
+observe('bytes: invalid message followed immediately by valid ones', async (g) => {
   await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9)
-  g.at('J').send(Buffer.alloc(0))
-  g.at('J').send(encode({ content: { data: Buffer.from('after the bad one') } }))
-  g.at('J').send(encode({ connect: { id: 9, members: [1] } }))
-  await g.note('J: bad, content, connect in one burst')
+  g.peer('J').send(Buffer.alloc(0))
+  g.peer('J').send(encode({ content: { data: Buffer.from('after the invalid message') } }))
+  g.peer('J').send(encode({ connect: { id: 9, members: [1] } }))
+  await g.record('J sends an invalid message, content and connect in one burst')
 })
-probe('bytes: a bad message from the sole member, then J asks', async (g) => {
-  await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9), await g.raw('A', ''), await g.connect('J', 9), await g.say('J', 0)
+observe('bytes: invalid message from the sole member, then J connects', async (g) => {
+  await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9), await g.raw('A', ''), await g.connect('J', 9), await g.content('J', 0)
 })
-probe('bytes: a bad message from the sole member A, its close frame unanswered; J asks', async (g) => {
+observe('bytes: invalid message from the sole member A, which does not answer its close frame; J connects', async (g) => {
   await g.open('AJ'), await g.connect('A', 1)
-  const a = g.at('A')
+  const a = g.peer('A')
   a.ws._socket.pause()
   g.peers.delete('A')
   a.send(Buffer.alloc(0))
-  await g.connect('J', 9), await g.connect('J', 9, [1]), await g.say('J', 0)
+  await g.connect('J', 9), await g.connect('J', 9, [1]), await g.content('J', 0)
   a.ws._socket.resume()
   await a.closed
   g.peers.set('A', a)
-  await g.note('A reads on')
+  await g.record('A reads on')
 })
-probe('bytes: a fragmented message', async (g) => {
+observe('bytes: fragmented message', async (g) => {
   await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9)
   const m = encode({ content: { data: Buffer.from('in two frames') } })
-  g.at('J').ws.send(m.subarray(0, 5), { fin: false })
-  g.at('J').ws.send(m.subarray(5), { fin: true })
-  await g.note('J sends content in two frames')
+  g.peer('J').ws.send(m.subarray(0, 5), { fin: false })
+  g.peer('J').ws.send(m.subarray(5), { fin: true })
+  await g.record('J sends content in two frames')
 })
 for (const mb of [1, 10])
-  probe(`size: ${mb} MB of data`, async (g) => {
-    await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9), await g.say('J', 0, 'x'.repeat(mb << 20))
+  observe(`size: ${mb} MB of data`, async (g) => {
+    await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0, 'x'.repeat(mb << 20))
     g.log = [g.log.at(-1)]
   })
-probe('many members: 5000 ids, the last is known', async (g) => {
+observe('many members: 5000 ids, the last one exists', async (g) => {
   await g.open('AJ'), await g.connect('A', 1)
-  g.at('J').send(encode({ connect: { id: 9, members: [...Array(5000).keys()].map((i) => 5001 - i) } }))
-  await g.note('J connects with 5001..2')
-  g.at('J').send(encode({ connect: { id: 9, members: [...Array(5000).keys()].map((i) => 5000 - i) } }))
-  await g.note('J connects with 5000..1')
+  g.peer('J').send(encode({ connect: { id: 9, members: [...Array(5000).keys()].map((i) => 5001 - i) } }))
+  await g.record('J connects with 5001..2')
+  g.peer('J').send(encode({ connect: { id: 9, members: [...Array(5000).keys()].map((i) => 5000 - i) } }))
+  await g.record('J connects with 5000..1')
 })
 
 // ---- sockets
 
 for (const code of [undefined, 1000, 1001, 3000, 4999, 4744])
-  probe(`close by the client with ${code ?? 'no code'}: the code that comes back`, async (g) => {
+  observe(`close by the client with ${code ?? 'no code'}: the code in the answer`, async (g) => {
     await g.open('A'), await g.leave('A', code)
   })
-probe('ping: the pong carries the payload', async (g) => {
+observe('ping: payload of the pong', async (g) => {
   await g.open('A')
-  g.at('A').ws.ping('abc')
-  g.log.push(`pong ${await new Promise((r) => g.at('A').ws.once('pong', (d) => r(String(d))))}`)
+  g.peer('A').ws.ping('abc')
+  g.log.push(`pong ${await new Promise((r) => g.peer('A').ws.once('pong', (d) => r(String(d))))}`)
 })
-probe('pong unasked', async (g) => {
+observe('unsolicited pong', async (g) => {
   await g.open('A')
-  g.at('A').ws.pong('abc')
+  g.peer('A').ws.pong('abc')
   await g.connect('A', 1)
 })
-probe('the stream ends without a close frame (FIN): A sees', async (g) => {
-  await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9), await g.at('J').drop(), await g.note('J drops')
+observe('stream ends without a close frame (FIN): what A receives', async (g) => {
+  await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9), await g.peer('J').drop(), await g.record('J drops')
 })
-probe('the stream is reset (RST): A sees', async (g) => {
+observe('stream is reset (RST): what A receives', async (g) => {
   await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9)
-  g.at('J').ws._socket.resetAndDestroy()
-  await g.at('J').closed
-  await g.note('J resets')
+  g.peer('J').ws._socket.resetAndDestroy()
+  await g.peer('J').closed
+  await g.record('J resets')
 })
-probe('id 0, member 0', async (g) => {
-  await g.open('AJK'), await g.connect('A', 0), await g.connect('J', 9, [0]), await g.connect('K', 0, []), await g.say('K', 0, 'who?')
+observe('id 0 and members [0]', async (g) => {
+  await g.open('AJK'), await g.connect('A', 0), await g.connect('J', 9, [0]), await g.connect('K', 0, []), await g.content('K', 0, 'which member?')
 })
-probe('two groups: a link of one used from the other', async (g) => {
-  await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9), await g.say('J', 0)
-  await g.open('XY', '', g.key + 'other'), await g.connect('X', 1), await g.connect('Y', 9), await g.say('Y', 0), await g.say('X', 'L1', 'cross')
+observe('two groups: content to a link of another group', async (g) => {
+  await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0)
+  await g.open('XY', '', g.key + 'other'), await g.connect('X', 1), await g.connect('Y', 9), await g.content('Y', 0), await g.content('X', 'L1', 'cross')
 })
-probe('connect twice in one burst: two answers?', async (g) => {
+observe('two connects in one burst: two answers?', async (g) => {
   await g.open('AJ'), await g.connect('A', 1)
-  for (let i = 0; i < 2; i++) g.at('J').send(encode({ connect: { id: 9 } }))
-  await g.note('J connects twice at once')
+  for (let i = 0; i < 2; i++) g.peer('J').send(encode({ connect: { id: 9 } }))
+  await g.record('J sends two connects at once')
 })
 
-probe('heartbeat (17 s, only when asked for by name): who is closed when', async (g) => {
-  if (!only) return 'skipped'
+observe('heartbeat (17 s, skipped unless selected by name): which peers are closed, and when', async (g) => {
+  if (!only) return 'skipped: select it by name'
   const begin = Date.now()
   const kinds = { silent: null, true: '0801', false: '0800', content: '1200', connected: '2001', 'heartbeat+content': '08011200', 'content+heartbeat': '12000801', 'content+heartbeat+connected': '120008012001' }
   const ends = Object.entries(kinds).map(async ([kind, hex]) => {
@@ -661,12 +661,12 @@ probe('heartbeat (17 s, only when asked for by name): who is closed when', async
   await Promise.all(ends)
 })
 
-for (const { name, run } of probes.filter((p) => p.name.includes(only))) {
+for (const { name, run } of observations.filter((p) => p.name.includes(only))) {
   if (!on && !server?.alive) server = await startReference()
   const g = new Group(on ?? server.base)
   let timer
-  const late = new Promise((resolve) => (timer = setTimeout(() => resolve('TIMED OUT'), 20_000)))
-  const end = await Promise.race([run(g).catch((error) => `FAILED: ${error.message}`), late])
+  const timeout = new Promise((resolve) => (timer = setTimeout(() => resolve('TIMED OUT'), 20_000)))
+  const end = await Promise.race([run(g).catch((error) => `FAILED: ${error.message}`), timeout])
   clearTimeout(timer)
   if (end) g.log.push(end)
   console.log(`${name}\n    ${g.log.join('\n    ')}`)
