@@ -60,7 +60,7 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * @typedef {"connecting" | "joining" | "joined" | "reconnecting" | "left"} State
  *
  * Why the group is in its state. Pages translate it into a text.
- * - `""`: there is no problem
+ * - `""`: no problem
  * - `unreachable`: the hub cannot be reached, or it closed the connection
  * - `hub-timeout`: the hub can be reached, but does not answer
  * - `evicted`: this peer was the only member, and a joiner could not connect to it (4744); it joins again
@@ -529,7 +529,7 @@ export class Group extends EventTarget {
     return [...this.#pendingPeers.values()].find((it) => it.id === id);
   }
 
-  /** Resolves when there is no pending peer. */
+  /** Resolves when no peer is pending. */
   async #pendingPeersSettled() {
     while (this.#pendingPeers.size) await Promise.race([...this.#pendingPeers.values()].map((it) => it.settled));
   }

@@ -245,7 +245,7 @@ const scenarios = {
     const tabs = await openInTurn(key, 3);
     await close([tabs[0]]);
     await meshed(tabs.slice(1), LATER);
-    await chats(tabs[1], [tabs[2]], "two peers left");
+    await chats(tabs[1], [tabs[2]], "two peers remain");
     await until(tabs[1], () => document.querySelectorAll("#nodes > [data-peer]").length === 2);
   },
 
@@ -254,7 +254,7 @@ const scenarios = {
     const devtools = await tabs[0].context().newCDPSession(tabs[0]);
     devtools.send("Page.crash").catch(() => {}); // the crashed page sends no response
     await meshed(tabs.slice(1), LATER);
-    await chats(tabs[1], [tabs[2]], "two peers left");
+    await chats(tabs[1], [tabs[2]], "two peers remain");
   },
 
   async "new tab joins through the remaining tabs"(key) {
@@ -567,9 +567,9 @@ async function takeShots(directory) {
     tabs.push(await open(key));
     await meshed(tabs);
   }
-  await chats(tabs[1], tabs, "Good morning! Who is there?");
-  await chats(tabs[0], tabs, "I am, and the kettle is on.");
-  await chats(tabs[3], tabs, "So am I. The server was restarted a minute ago and we all stayed connected, nice.");
+  await chats(tabs[1], tabs, "Good morning! Anyone here?");
+  await chats(tabs[0], tabs, "Yes, and the kettle is on.");
+  await chats(tabs[3], tabs, "Me too. The server was restarted a minute ago, and we all stayed connected.");
   const measured = () => [...document.querySelectorAll("#edges .rtt")].filter((it) => /ms$/.test(it.textContent));
   await until(first, `(${measured})().length === 6`);
   await shoot(first, "mesh");

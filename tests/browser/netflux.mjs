@@ -223,7 +223,7 @@ const scenarios = {
     const tabs = await openInTurn(key, 3);
     await close([tabs[0]]);
     await meshed(tabs.slice(1), { timeout: LATER });
-    await broadcasts(tabs[1], [tabs[2]], "two peers left");
+    await broadcasts(tabs[1], [tabs[2]], "two peers remain");
   },
 
   async "killed tab is removed from the mesh, and a new peer joins"(key) {
