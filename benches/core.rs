@@ -1,4 +1,4 @@
-//! The parts alone: reducer, session and a hub over memory. `cargo bench --bench core`.
+//! Benchmarks the reducer, the session, and a hub over in-memory transports. `cargo bench --bench core`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -15,71 +15,72 @@ fn link(id: u32) -> LinkId {
     LinkId::new(id).expect("within range")
 }
 
-fn connect(peer: u64, members: &[u32], fresh: u32) -> Event {
+fn connect(peer: u64, members: &[u32], new_link: u32) -> Event {
     let members = members.iter().copied().map(MemberId).collect();
-    Event::Connect { peer: PeerId(peer), id: MemberId(peer as u32), members, fresh: link(fresh), now: Duration::ZERO }
+    let (peer, id) = (PeerId(peer), MemberId(peer as u32));
+    Event::Connect { peer, id, members, new_link: link(new_link), now: Duration::ZERO }
 }
 
-/// So many members, ids 1 and up, and peer 0, which has joined and nothing more.
+/// Creates a group with this number of members, whose ids start at 1, and with peer 0, which is not a member.
 fn group(members: u64) -> (Group, Vec<Action>) {
-    let (mut group, mut out) = (Group::new(), Vec::new());
-    group.handle(Event::Join { peer: PeerId(0), favored: false }, &mut out);
+    let (mut group, mut actions) = (Group::new(), Vec::new());
+    group.handle(Event::Join { peer: PeerId(0), favored: false }, &mut actions);
     for peer in 1..=members {
-        group.handle(Event::Join { peer: PeerId(peer), favored: false }, &mut out);
-        group.handle(connect(peer, &[1], 1), &mut out);
+        group.handle(Event::Join { peer: PeerId(peer), favored: false }, &mut actions);
+        group.handle(connect(peer, &[1], 1), &mut actions);
     }
-    out.clear();
-    (group, out)
+    actions.clear();
+    (group, actions)
 }
 
 fn reducer(c: &mut Criterion) {
     let mut benches = c.benchmark_group("reducer");
     for size in SIZES {
-        let (mut group, mut out) = group(size);
+        let (mut group, mut actions) = group(size);
         benches.bench_function(BenchmarkId::new("connect, bound", size), |b| {
-            let mut fresh = 1;
+            let mut id = 1;
             b.iter(|| {
-                fresh = fresh % 1000 + 1; // released by the connect after the next at the latest
-                group.handle(connect(0, &[], fresh), &mut out);
-                out.clear();
+                id = id % 1000 + 1; // each link is released when the next one replaces it
+                group.handle(connect(0, &[], id), &mut actions);
+                actions.clear();
             });
         });
-        group.handle(connect(0, &[], 2000), &mut out);
-        out.clear();
+        group.handle(connect(0, &[], 2000), &mut actions);
+        actions.clear();
         let data = Bytes::from(vec![0; 200]);
         benches.bench_function(BenchmarkId::new("relay", size), |b| {
             b.iter(|| {
                 let content = Event::Content { peer: PeerId(0), recipient: 0, last: false, data: data.clone() };
-                group.handle(content, &mut out);
-                black_box(&out);
-                out.clear();
+                group.handle(content, &mut actions);
+                black_box(&actions);
+                actions.clear();
             });
         });
-        benches.bench_function(BenchmarkId::new("join, connect, admitted, and leave", size), |b| {
+        benches.bench_function(BenchmarkId::new("join, connect as member, leave", size), |b| {
             let peer = PeerId(u64::MAX >> 1);
             b.iter(|| {
-                group.handle(Event::Join { peer, favored: false }, &mut out);
-                group.handle(connect(peer.0, &[1], 3000), &mut out);
-                group.handle(Event::Leave { peer }, &mut out);
-                out.clear();
+                group.handle(Event::Join { peer, favored: false }, &mut actions);
+                group.handle(connect(peer.0, &[1], 3000), &mut actions);
+                group.handle(Event::Leave { peer }, &mut actions);
+                actions.clear();
             });
         });
     }
     for joiners in [1, 1000] {
         benches.throughput(Throughput::Elements(joiners));
-        benches.bench_function(BenchmarkId::new("leave of a member with joiners", joiners), |b| {
+        benches.bench_function(BenchmarkId::new("leave, member with joiners", joiners), |b| {
             let with_joiners = || {
-                let (mut group, mut out) = group(2);
+                let (mut group, mut actions) = group(2);
                 for peer in 10..10 + joiners {
-                    group.handle(Event::Join { peer: PeerId(peer), favored: false }, &mut out);
-                    group.handle(connect(peer, &[], peer as u32), &mut out);
+                    group.handle(Event::Join { peer: PeerId(peer), favored: false }, &mut actions);
+                    group.handle(connect(peer, &[], peer as u32), &mut actions);
                 }
-                out.clear();
-                (group, out)
+                actions.clear();
+                (group, actions)
             };
-            let leave = |(mut group, mut out): (Group, Vec<Action>)| {
-                group.handle(Event::Leave { peer: PeerId(1) }, &mut out);
-                (group, out)
+            let leave = |(mut group, mut actions): (Group, Vec<Action>)| {
+                group.handle(Event::Leave { peer: PeerId(1) }, &mut actions);
+                (group, actions)
             };
             b.iter_batched(with_joiners, leave, BatchSize::LargeInput);
         });
@@ -105,12 +106,12 @@ fn hub(c: &mut Criterion) {
     let mut benches = c.benchmark_group("hub over memory");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     benches.throughput(Throughput::Elements(2));
-    benches.bench_function("a message there and back", |b| {
+    benches.bench_function("relay, round trip", |b| {
         b.iter_custom(|times| {
             runtime.block_on(async {
-                // No peer may send as much as this one.
+                // The benchmark exceeds the default rates.
                 let limits = SignalingHub::builder().messages_per_second(u32::MAX).bytes_per_second(u32::MAX);
-                let hub = limits.build().expect("sound limits");
+                let hub = limits.build().expect("valid settings");
                 let [mut member, mut joiner] = [memory::open(&hub, "K"), memory::open(&hub, "K")];
                 assert!(member.connect(1, &[]).await);
                 assert!(!joiner.connect(2, &[]).await);
@@ -129,18 +130,18 @@ fn hub(c: &mut Criterion) {
     benches.throughput(Throughput::Elements(1));
     for peers in [10, 10_000] {
         let crowded = runtime.block_on(crowd(peers));
-        for (answer, members) in [("admitted", &[0][..]), ("bound", &[])] {
-            benches.bench_function(BenchmarkId::new(format!("open, connect, {answer}, and leave"), peers), |b| {
+        for (answer, members) in [("as member", &[0][..]), ("bound", &[])] {
+            benches.bench_function(BenchmarkId::new(format!("join, connect {answer}, leave"), peers), |b| {
                 b.iter_custom(|times| runtime.block_on(joins(&crowded, members, times)));
             });
         }
     }
 }
 
-/// A hub with one group of so many members, who read all that they are told and never answer.
+/// Creates a hub with one group of this number of members, which read all messages and never answer.
 async fn crowd(peers: u32) -> SignalingHub {
     let limits = SignalingHub::builder().max_peers_per_group(20_000).missed_heartbeats(u32::MAX);
-    let hub = limits.build().expect("sound limits");
+    let hub = limits.build().expect("valid settings");
     for id in 0..peers {
         let mut member = memory::open(&hub, "K");
         assert!(member.connect(id, &[0]).await);
@@ -149,7 +150,7 @@ async fn crowd(peers: u32) -> SignalingHub {
     hub
 }
 
-/// How long so many joins by peers that see these members take, one after the other.
+/// Measures a number of consecutive joins of peers that see these members.
 async fn joins(hub: &SignalingHub, seen: &[u32], times: u64) -> Duration {
     let start = Instant::now();
     for _ in 0..times {

@@ -1,51 +1,51 @@
-//! Replays what the fuzz targets begin with: each file of `fuzz/corpus` keeps the rule of its folder's name.
+//! Replays the seed corpus of the fuzz targets: each file in `fuzz/corpus` passes the oracle named by its folder.
 
 use std::fs;
 use std::path::Path;
 
-mod rules;
+mod oracle;
 
-type Rule = fn(&[u8]);
+type Check = fn(&[u8]);
 
-const TARGETS: &[(&str, Rule)] = &[
+const TARGETS: &[(&str, Check)] = &[
     #[cfg(feature = "cli")]
-    ("config", rules::config::check),
-    ("group", rules::group::check),
-    ("key", rules::key::check),
-    ("session", rules::session::check),
-    ("url", rules::url::check),
-    ("wire", rules::wire::check),
+    ("config", oracle::config::check),
+    ("group", oracle::group::check),
+    ("key", oracle::key::check),
+    ("session", oracle::session::check),
+    ("url", oracle::url::check),
+    ("wire", oracle::wire::check),
 ];
 
-/// What is in a folder of `fuzz`, sorted.
+/// Returns the names of all entries in a folder of `fuzz`, sorted.
 fn names(folder: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(folder);
     let entries = fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut names: Vec<_> =
-        entries.map(|entry| entry.expect("it can be read").file_name().into_string().expect("UTF-8")).collect();
+        entries.map(|entry| entry.expect("a readable entry").file_name().into_string().expect("UTF-8")).collect();
     names.sort();
     names
 }
 
 #[test]
-fn each_file_of_the_corpus_keeps_the_rule_of_its_target() {
-    for &(target, rule) in TARGETS {
+fn every_corpus_file_passes_the_oracle_of_its_target() {
+    for &(target, check) in TARGETS {
         let folder = format!("corpus/{target}");
         let files = names(&folder);
         assert!(!files.is_empty(), "{folder} has no files");
         for file in files {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(&folder).join(&file);
-            let bytes = fs::read(&path).expect("it can be read");
-            let kept = std::panic::catch_unwind(|| rule(&bytes));
-            assert!(kept.is_ok(), "{folder}/{file} breaks the rule, see above");
+            let bytes = fs::read(&path).expect("a readable file");
+            let passed = std::panic::catch_unwind(|| check(&bytes));
+            assert!(passed.is_ok(), "{folder}/{file} fails its oracle, see the panic above");
         }
     }
 }
 
-// The settings are the stand-alone server's.
+// The target `config` needs the settings of the standalone server.
 #[cfg(feature = "cli")]
 #[test]
-fn each_fuzz_target_has_a_corpus_that_is_replayed() {
+fn every_fuzz_target_has_a_corpus_that_is_replayed() {
     let known: Vec<_> = TARGETS.iter().map(|(target, _)| *target).collect();
     assert_eq!(names("corpus"), known);
     let targets: Vec<_> = known.iter().map(|target| format!("{target}.rs")).collect();

@@ -42,7 +42,7 @@ const FRAMEWORKS: [(&str, &[&str]); 8] = [
 const IMPURE: [&str; 6] = ["Instant", "SystemTime", "std::thread", "Mutex", "Atomic", "async"];
 
 /// A test, which explores on all cores.
-const MODEL: &str = "protocol/model.rs";
+const MODEL: &str = "protocol/explore.rs";
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();

@@ -1,16 +1,16 @@
-//! Random input keeps the rules. `PROPTEST_CASES=100000 cargo test --features full --test properties` looks
-//! longer than CI does.
+//! Checks the test oracles on random input. CI runs few cases; for more, run
+//! `PROPTEST_CASES=100000 cargo test --features full --test properties`.
 
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sigver::protocol::{GroupKey, MemberId, Message};
 
-mod rules;
-use rules::group::{History, Step};
-use rules::key::escaped;
+mod oracle;
+use oracle::group::{History, Step};
+use oracle::key::encode;
 
-/// As many as meet in a busy group, and some of them by the same id.
+/// The number of peers in a busy group. Some of them share a member id.
 const PEERS: u8 = 12;
 
 fn message() -> impl Strategy<Value = Message> {
@@ -23,8 +23,8 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![Just(Message::Heartbeat), any::<bool>().prop_map(Message::Connected), content, connect]
 }
 
-/// A message with a byte changed, left out or put in, or cut short.
-fn almost_a_message() -> impl Strategy<Value = Bytes> {
+/// An encoded message with one byte changed, removed or inserted, or truncated.
+fn damaged_message() -> impl Strategy<Value = Bytes> {
     (message(), any::<prop::sample::Index>(), any::<u8>(), 0..5).prop_map(|(message, at, byte, change)| {
         let mut bytes = message.encode().to_vec();
         let at = at.index(bytes.len());
@@ -39,8 +39,8 @@ fn almost_a_message() -> impl Strategy<Value = Bytes> {
     })
 }
 
-/// Text that has much to do with escapes, some of it about as long as a key may be.
-fn almost_a_key() -> impl Strategy<Value = String> {
+/// Text with many percent-escapes, some of it near the maximum length of a key.
+fn key_like_text() -> impl Strategy<Value = String> {
     prop_oneof![
         "\\PC{0,40}",
         "[%0-9a-fé+/x]{0,20}",
@@ -61,7 +61,7 @@ fn query() -> impl Strategy<Value = String> {
 
 fn step() -> impl Strategy<Value = Step> {
     let peer = || 0..PEERS;
-    // Some peers share an id, and links have the same small numbers.
+    // Fewer ids than peers, and the same small numbers as those of links.
     let id = || 0..PEERS - 2;
     prop_oneof![
         4 => (peer(), any::<bool>()).prop_map(|(peer, favored)| Step::Join { peer, favored }),
@@ -72,56 +72,56 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A file with some of the settings, and with values that are seldom theirs.
+/// A configuration file with known settings, and with values that rarely fit them.
 #[cfg(feature = "cli")]
-fn almost_a_file() -> impl Strategy<Value = String> {
+fn config_like_text() -> impl Strategy<Value = String> {
     let text = prop_oneof!["[0-9]{1,20} ?(B|KiB|MiB|GiB|kb)", "([0-9]{1,20}(ms|s|m|h|d|y) ?){1,3}", "\\PC{0,12}"];
     let text = prop_oneof![text, "https?://(\\*\\.)?[a-z.]{1,9}(:[0-9]{1,6})?", "[0-9a-f:.]{1,15}(/[0-9]{1,3})?"];
     let value = prop_oneof![
         2 => any::<i64>().prop_map(|number| number.to_string()),
         2 => (0..100_000_u32).prop_map(|number| number.to_string()),
-        1 => any::<bool>().prop_map(|truth| truth.to_string()),
+        1 => any::<bool>().prop_map(|value| value.to_string()),
         5 => text.clone().prop_map(|text| format!("{text:?}")),
         1 => vec(text, 0..3).prop_map(|texts| format!("{texts:?}")),
         1 => "\\PC{0,9}",
     ];
-    let line = (prop::sample::select(rules::config::settings::Settings::names()), value)
+    let line = (prop::sample::select(oracle::config::settings::Settings::names()), value)
         .prop_map(|(name, value)| format!("{name} = {value}\n"));
     vec(line, 0..4).prop_map(|lines| lines.concat())
 }
 
 proptest! {
-    // A failure is shown by its smallest input, which belongs into a test with a name.
+    // Proptest prints the smallest failing input. Add it as a named test instead of a regression file.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..600)) {
-        rules::wire::check(&bytes);
-        rules::session::check(&bytes);
-        rules::group::check(&bytes);
-        rules::key::check(&bytes);
-        rules::url::check(&bytes);
+    fn any_bytes_pass_every_oracle(bytes in vec(any::<u8>(), 0..600)) {
+        oracle::wire::check(&bytes);
+        oracle::session::check(&bytes);
+        oracle::group::check(&bytes);
+        oracle::key::check(&bytes);
+        oracle::url::check(&bytes);
     }
 
     #[test]
-    fn a_message_survives_the_way_to_bytes_and_back(message in message()) {
+    fn message_is_unchanged_after_encoding_and_decoding(message in message()) {
         let bytes = message.clone().encode();
         prop_assert_eq!(Message::decode(bytes.clone()), Ok(message));
-        rules::wire::check(&bytes);
+        oracle::wire::check(&bytes);
     }
 
     #[test]
-    fn what_is_almost_a_message_is_read_or_refused(bytes in almost_a_message()) {
-        rules::wire::check(&bytes);
+    fn damaged_message_is_accepted_or_rejected(bytes in damaged_message()) {
+        oracle::wire::check(&bytes);
     }
 
     #[test]
-    fn a_session_asks_for_what_its_messages_say(
-        missed_limit in 1..5_u8,
-        members_limit in 0..30_u8,
-        messages in vec(prop::option::weighted(0.7, almost_a_message()), 0..30),
+    fn session_returns_the_requests_in_its_messages(
+        max_missed in 1..5_u8,
+        max_members in 0..30_u8,
+        messages in vec(prop::option::weighted(0.7, damaged_message()), 0..30),
     ) {
-        let mut bytes = vec![missed_limit, members_limit];
+        let mut bytes = vec![max_missed, max_members];
         for message in messages {
             match message {
                 Some(message) if message.len() < 255 => {
@@ -131,35 +131,35 @@ proptest! {
                 _ => bytes.push(255),
             }
         }
-        rules::session::check(&bytes);
+        oracle::session::check(&bytes);
     }
 
     #[test]
-    fn a_group_of_many_peers_does_what_the_protocol_says(steps in vec(step(), 0..200)) {
+    fn group_of_many_peers_behaves_like_the_naive_model(steps in vec(step(), 0..200)) {
         let mut history = History::default();
         steps.into_iter().for_each(|step| history.step(step));
         history.end();
     }
 
     #[test]
-    fn what_is_almost_a_key_is_read_or_refused(text in almost_a_key()) {
-        rules::key::check(text.as_bytes());
+    fn key_like_text_is_accepted_or_rejected(text in key_like_text()) {
+        oracle::key::check(text.as_bytes());
     }
 
     #[test]
-    fn an_escaped_key_is_the_key(text in "\\PC{0,300}") {
-        prop_assert_eq!(GroupKey::from_escaped(&escaped(&text)), GroupKey::new(&text));
+    fn percent_encoded_key_equals_the_key(text in "\\PC{0,300}") {
+        prop_assert_eq!(GroupKey::from_percent_encoded(&encode(&text)), GroupKey::new(&text));
     }
 
     #[test]
-    fn what_is_almost_an_url_is_read_or_refused(tail in almost_a_key(), query in query()) {
-        rules::url::check(format!("{tail}?{query}").as_bytes());
-        rules::url::check(format!("?{query}").as_bytes());
+    fn url_like_text_is_accepted_or_rejected(tail in key_like_text(), query in query()) {
+        oracle::url::check(format!("{tail}?{query}").as_bytes());
+        oracle::url::check(format!("?{query}").as_bytes());
     }
 
     #[cfg(feature = "cli")]
     #[test]
-    fn what_is_almost_a_configuration_is_read_or_refused(file in almost_a_file()) {
-        rules::config::check(file.as_bytes());
+    fn config_like_text_is_accepted_or_rejected(file in config_like_text()) {
+        oracle::config::check(file.as_bytes());
     }
 }

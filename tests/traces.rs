@@ -1,6 +1,6 @@
-//! Replays what the reference server was seen to do, as `tests/reference/judge.mjs --save` recorded it.
+//! Replays recordings of the reference server, made by `tests/reference/judge.mjs --save`.
 //!
-//! The first lines of `tests/reference/traces.txt` say what its lines mean.
+//! The first lines of `tests/reference/traces.txt` describe the format.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -9,54 +9,54 @@ use sigver::protocol::{Action, Event, Group, LinkId, MemberId, Message, PeerId};
 
 const TRACES: &str = include_str!("reference/traces.txt");
 
-/// What each peer sees in one step, in its order.
-type Sights = BTreeMap<PeerId, Vec<Sight>>;
+/// The observations of each peer in one step, in order.
+type Observations = BTreeMap<PeerId, Vec<Observation>>;
 
 #[derive(Debug, PartialEq)]
-enum Sight {
+enum Observation {
     Connected(bool),
     ContentFrom(LinkId, Vec<u8>),
     ContentTo(LinkId, Vec<u8>),
     Closed(u16),
 }
 
-/// One script on its way through a group.
+/// The replay of one script.
 #[derive(Default)]
 struct Replay {
     group: Group,
-    fresh: u32,
-    /// What the recording calls a link, by name; and which links have a name already.
+    links_created: u32,
+    /// The links that have a name in the recording.
     links: HashMap<String, LinkId>,
 }
 
 impl Replay {
-    /// Carries out a step, and says what the peers see. A peer that is closed leaves at once.
-    fn step(&mut self, words: &[&str]) -> Sights {
-        let mut seen = Sights::new();
+    /// Applies a step, and returns what the peers observe. A peer that is closed leaves at once.
+    fn step(&mut self, words: &[&str]) -> Observations {
+        let mut observed = Observations::new();
         let mut events = vec![self.event(words)];
         while let Some(event) = events.pop() {
             let mut actions = Vec::new();
             self.group.handle(event, &mut actions);
             for action in actions {
-                let (peer, sight) = match action {
-                    Action::Send { to, message: Message::Connected(admitted) } => (to, Sight::Connected(admitted)),
+                let (peer, observation) = match action {
+                    Action::Send { to, message: Message::Connected(member) } => (to, Observation::Connected(member)),
                     Action::Send { to, message: Message::Content { sender: 0, recipient, data, last: false } } => {
-                        (to, Sight::ContentTo(link(recipient), data.into()))
+                        (to, Observation::ContentTo(link(recipient), data.into()))
                     }
                     Action::Send { to, message: Message::Content { sender, recipient: 0, data, last: false } } => {
-                        (to, Sight::ContentFrom(link(sender), data.into()))
+                        (to, Observation::ContentFrom(link(sender), data.into()))
                     }
                     Action::Close { peer, code } => {
                         events.push(Event::Leave { peer });
-                        (peer, Sight::Closed(code.code()))
+                        (peer, Observation::Closed(code.as_u16()))
                     }
-                    Action::Release(_) => continue,
-                    other => panic!("{other:?} is nothing that a peer may see"),
+                    Action::ReleaseLink(_) => continue,
+                    other => panic!("{other:?} must not reach a peer"),
                 };
-                seen.entry(peer).or_default().push(sight);
+                observed.entry(peer).or_default().push(observation);
             }
         }
-        seen
+        observed
     }
 
     fn event(&mut self, words: &[&str]) -> Event {
@@ -65,14 +65,14 @@ impl Replay {
             ["open"] => Event::Join { peer, favored: false },
             ["open", "favored"] => Event::Join { peer, favored: true },
             ["connect", id, members] => {
-                self.fresh += 1;
+                self.links_created += 1;
                 let members = members.split(',').filter(|member| *member != "-");
                 Event::Connect {
                     peer,
                     id: MemberId(number(id)),
                     members: members.map(number).map(MemberId).collect(),
-                    // Out of the way of the small numbers that the scripts use.
-                    fresh: link(1 << 30 | self.fresh),
+                    // Different from the small numbers in the scripts.
+                    new_link: link(1 << 30 | self.links_created),
                     now: Duration::ZERO,
                 }
             }
@@ -81,27 +81,28 @@ impl Replay {
                 Event::Content { peer, recipient, last: last == "last", data: bytes(data).into() }
             }
             ["leave"] => Event::Leave { peer },
-            _ => panic!("no step: {words:?}"),
+            _ => panic!("{words:?} is not a step"),
         }
     }
 
-    /// What a line says that a peer saw. A link that has no name yet is the one that was `seen` in its place.
-    fn sight(&mut self, words: &[&str], seen: Option<&Sight>) -> Sight {
-        let mut named = |name: &str| match (self.links.get(name), seen) {
+    /// Parses an expected observation. A link without a name gets its name from `observed`, the observation at the
+    /// same place.
+    fn expected(&mut self, words: &[&str], observed: Option<&Observation>) -> Observation {
+        let mut named = |name: &str| match (self.links.get(name), observed) {
             (Some(&link), _) => link,
-            (None, Some(&(Sight::ContentFrom(link, _) | Sight::ContentTo(link, _)))) => {
-                assert!(!self.links.values().any(|known| *known == link), "{name} is a link that has another name");
+            (None, Some(&(Observation::ContentFrom(link, _) | Observation::ContentTo(link, _)))) => {
+                assert!(!self.links.values().any(|known| *known == link), "link {name} already has another name");
                 self.links.insert(name.to_owned(), link);
                 link
             }
-            (None, other) => panic!("expected {words:?}, but saw {other:?}"),
+            (None, other) => panic!("expected {words:?}, observed {other:?}"),
         };
         match words[1..] {
-            ["connected", admitted] => Sight::Connected(admitted == "true"),
-            ["content", "from", link, data] => Sight::ContentFrom(named(link), bytes(data)),
-            ["content", "to", link, data] => Sight::ContentTo(named(link), bytes(data)),
-            ["closed", code] => Sight::Closed(code.parse().expect("a number")),
-            _ => panic!("no sight: {words:?}"),
+            ["connected", member] => Observation::Connected(member == "true"),
+            ["content", "from", link, data] => Observation::ContentFrom(named(link), bytes(data)),
+            ["content", "to", link, data] => Observation::ContentTo(named(link), bytes(data)),
+            ["closed", code] => Observation::Closed(code.parse().expect("a number")),
+            _ => panic!("{words:?} is not an observation"),
         }
     }
 }
@@ -126,39 +127,39 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.map(|pair| u8::from_str_radix(pair, 16).expect("hex")).collect()
 }
 
-/// Compares what a step showed with what is left to read of it.
-fn all_seen(seen: &Sights, at: &str) {
-    assert!(seen.values().all(Vec::is_empty), "{at}: the reference shows no {seen:?}");
+/// Checks that the recording has listed all observations of a step.
+fn assert_all_expected(observed: &Observations, step: &str) {
+    assert!(observed.values().all(Vec::is_empty), "{step}: not observed with the reference: {observed:?}");
 }
 
 #[test]
-fn a_group_does_what_the_reference_server_did() {
+fn group_behaves_like_the_recorded_reference_server() {
     let mut replay = Replay::default();
-    let mut seen = Sights::new();
-    let (mut scripts, mut at) = (0, "");
+    let mut observed = Observations::new();
+    let (mut scripts, mut step) = (0, "");
     for line in TRACES.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let words: Vec<_> = line.split(' ').collect();
         match words[0] {
             "=" => {
-                all_seen(&seen, at);
-                (replay, seen) = (Replay::default(), Sights::new());
+                assert_all_expected(&observed, step);
+                (replay, observed) = (Replay::default(), Observations::new());
                 scripts += 1;
             }
             ">" => {
-                all_seen(&seen, at);
-                seen = replay.step(&words[1..]);
+                assert_all_expected(&observed, step);
+                observed = replay.step(&words[1..]);
             }
             "<" => {
-                let sights = seen.entry(peer(words[1])).or_default();
-                let expected = replay.sight(&words[1..], sights.first());
-                assert!(!sights.is_empty(), "script {scripts}, after {at}: nothing was seen of {line}");
-                assert_eq!(sights.remove(0), expected, "script {scripts}, after {at}");
+                let of_peer = observed.entry(peer(words[1])).or_default();
+                let expected = replay.expected(&words[1..], of_peer.first());
+                assert!(!of_peer.is_empty(), "script {scripts}, after {step}: {line} was not observed");
+                assert_eq!(of_peer.remove(0), expected, "script {scripts}, after {step}");
                 continue;
             }
-            other => panic!("no line begins with {other}"),
+            other => panic!("line starts with {other}; must be =, > or <"),
         }
-        at = line;
+        step = line;
     }
-    all_seen(&seen, at);
-    assert!(scripts >= 200, "{scripts}: the recording is not whole");
+    assert_all_expected(&observed, step);
+    assert!(scripts >= 200, "{scripts} scripts: the recording is incomplete");
 }

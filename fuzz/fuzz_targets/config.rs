@@ -1,4 +1,4 @@
-//! The configuration file of the stand-alone server. `cargo +nightly fuzz run config`
+//! Fuzzes the configuration file of the standalone server. `cargo +nightly fuzz run config`
 
 #![no_main]
 

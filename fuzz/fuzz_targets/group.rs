@@ -1,4 +1,4 @@
-//! What happens to a group. `cargo +nightly fuzz run group`
+//! Fuzzes the events of a group. `cargo +nightly fuzz run group`
 
 #![no_main]
 

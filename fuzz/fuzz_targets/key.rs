@@ -1,4 +1,4 @@
-//! A key, percent-encoded. `cargo +nightly fuzz run key`
+//! Fuzzes percent-encoded group keys. `cargo +nightly fuzz run key`
 
 #![no_main]
 

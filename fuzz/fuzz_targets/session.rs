@@ -1,4 +1,4 @@
-//! The messages of one peer. `cargo +nightly fuzz run session`
+//! Fuzzes the messages of one peer. `cargo +nightly fuzz run session`
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What a URL has behind the mount. `cargo +nightly fuzz run url`
+//! Fuzzes the part of a URL below the mount. `cargo +nightly fuzz run url`
 
 #![no_main]
 

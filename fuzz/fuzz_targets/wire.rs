@@ -1,4 +1,4 @@
-//! One binary message. `cargo +nightly fuzz run wire`
+//! Fuzzes one binary message. `cargo +nightly fuzz run wire`
 
 #![no_main]
 

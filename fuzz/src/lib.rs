@@ -1,13 +1,13 @@
-//! What each target does with its bytes: the same that `tests/corpus.rs` does with the files of `corpus`.
+//! The fuzz targets as functions: each passes its bytes to the test oracle of its name, as `tests/corpus.rs` does.
 
-#[path = "../../tests/rules/mod.rs"]
-mod rules;
+#[path = "../../tests/oracle/mod.rs"]
+mod oracle;
 
 macro_rules! targets {
     ($($target:ident)*) => {
         $(
             pub fn $target(bytes: &[u8]) {
-                rules::$target::check(bytes);
+                oracle::$target::check(bytes);
             }
         )*
     };

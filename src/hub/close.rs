@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::limits::Cause;
-use crate::protocol::{CloseCode, Fault};
+use crate::protocol::{CloseCode, SessionError};
 use crate::transport::{CloseFrame, TransportError};
 
 /// The close code and reason for a peer, and the limit or check behind it.
@@ -43,7 +43,7 @@ impl Close {
 
     /// Returns the close frame, with the reason cut to the length that RFC 6455 allows.
     pub(super) fn to_frame(&self) -> CloseFrame {
-        CloseFrame::new(self.code.code(), self.reason.clone())
+        CloseFrame::new(self.code.as_u16(), self.reason.clone())
     }
 }
 
@@ -53,14 +53,14 @@ impl From<CloseCode> for Close {
     }
 }
 
-impl From<Fault> for Close {
-    fn from(fault: Fault) -> Self {
-        let cause = match fault {
-            Fault::Members { .. } => Some(Cause::MaxMembersPerConnect),
-            Fault::Silent => Some(Cause::MaxMissedHeartbeats),
-            Fault::Wire(_) => None,
+impl From<SessionError> for Close {
+    fn from(error: SessionError) -> Self {
+        let cause = match error {
+            SessionError::TooManyMembers { .. } => Some(Cause::MaxMembersPerConnect),
+            SessionError::HeartbeatTimeout { .. } => Some(Cause::MaxMissedHeartbeats),
+            SessionError::Wire(_) => None,
         };
-        Self { cause, ..Self::new(fault.close_code(), fault.to_string()) }
+        Self { cause, ..Self::new(error.close_code(), error.to_string()) }
     }
 }
 
@@ -101,7 +101,7 @@ impl fmt::Display for DisconnectReason {
         match self {
             Self::ClosedByPeer { code: Some(code) } => write!(f, "closed by peer with {code}"),
             Self::ClosedByPeer { code: None } => f.write_str("closed by peer without a code"),
-            Self::ClosedByHub { code, reason, .. } => write!(f, "closed by hub with {}: {reason}", code.code()),
+            Self::ClosedByHub { code, reason, .. } => write!(f, "closed by hub with {}: {reason}", code.as_u16()),
             Self::ConnectionLost(error) => write!(f, "connection lost: {error}"),
             Self::Cancelled => f.write_str("cancelled"),
         }

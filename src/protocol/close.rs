@@ -1,47 +1,47 @@
-//! The codes that a socket is closed with.
+//! The codes that close a connection.
 
 use std::fmt;
 
-/// Why a peer's socket was closed, as the WebSocket close code that it sees.
+/// The WebSocket close code that a peer receives.
 ///
-/// The codes from 4741 to 4745 are those of npm's `sigver` 20.1.0, [`CloseCode::App`] is the app's; the others are
-/// RFC 6455's.
+/// The codes from 4741 to 4745 are those of npm's `sigver` 20.1.0, and the codes below 4000 are those of RFC 6455.
+/// [`CloseCode::App`] belongs to the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseCode {
-    /// 1001: the server goes away; come back, perhaps elsewhere.
+    /// 1001: the server is shutting down. The client can reconnect, perhaps to another server.
     GoingAway,
-    /// 1002: a frame that breaks RFC 6455.
+    /// 1002: a frame violates RFC 6455.
     ProtocolError,
-    /// 1008: refused by a limit or a policy of this server.
+    /// 1008: rejected by a limit or a policy of the server.
     Policy,
-    /// 1009: a message over the limit.
+    /// 1009: a message exceeds the maximum size.
     TooBig,
     /// 1011: a bug in the server.
     Internal,
-    /// 1013: overloaded, or this peer reads too slowly; try again later.
+    /// 1013: the server is overloaded, or the peer is a slow consumer. The client can try again later.
     TryAgainLater,
-    /// 4741 `ERR_KEY`: the group's key is empty or too long.
+    /// 4741 `ERR_KEY`: the group key is empty or too long.
     Key,
-    /// 4742 `ERR_HEARTBEAT`: three heartbeats missed.
+    /// 4742 `ERR_HEARTBEAT`: the peer missed too many heartbeats.
     Heartbeat,
-    /// 4743 `ERR_MESSAGE`: a text message, bytes that are no `Message`, or a `Message` with no known type.
+    /// 4743 `ERR_MESSAGE`: a text message, bytes that are not a valid `Message`, or a `Message` with no known type.
     Message,
-    /// 4744 `ERR_BLOCKING_MEMBER`: the only member did not let a joiner in, and was replaced.
+    /// 4744 `ERR_BLOCKING_MEMBER`: the only member did not accept a joiner and was evicted.
     BlockingMember,
-    /// 4745 `ERR_URL`: the URL cannot be read.
+    /// 4745 `ERR_URL`: the URL has an invalid percent-escape, or its key is not UTF-8.
     Url,
-    /// 4000 to 4999: what the app means by it, see [`CloseCode::app`].
+    /// 4000 to 4999: a code defined by the app, see [`CloseCode::app`].
     App(AppCode),
 }
 
-/// A close code that the app has given a meaning: 4000 to 4999, as RFC 6455 section 7.4.2 leaves them to apps.
+/// A close code defined by the app, in the range that RFC 6455 section 7.4.2 reserves for private use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AppCode(u16);
 
 impl CloseCode {
-    /// The number that goes over the wire.
-    pub const fn code(self) -> u16 {
+    /// Returns the number in the close frame.
+    pub const fn as_u16(self) -> u16 {
         match self {
             Self::GoingAway => 1001,
             Self::ProtocolError => 1002,
@@ -58,37 +58,38 @@ impl CloseCode {
         }
     }
 
-    /// A code of the app's own. Browsers see it as the close event's `code`.
+    /// Creates a close code of the app. Browsers receive it as the close event's `code`.
     ///
     /// ```
     /// use sigver::protocol::CloseCode;
     ///
     /// const BANNED: CloseCode = CloseCode::app(4001);
-    /// assert_eq!(BANNED.code(), 4001);
+    /// assert_eq!(BANNED.as_u16(), 4001);
     /// ```
     ///
     /// # Panics
-    /// When it is not within 4000 to 4999, or is one of the protocol's: 4741 to 4745.
+    /// If `code` is not in 4000 to 4999, or is one of the protocol's codes, 4741 to 4745.
     pub const fn app(code: u16) -> Self {
-        assert!(matches!(code, 4000..=4740 | 4746..=4999), "an app's close codes are 4000 to 4740 and 4746 to 4999");
+        assert!(matches!(code, 4000..=4740 | 4746..=4999), "an app's close code must be 4000 to 4740 or 4746 to 4999");
         Self::App(AppCode(code))
     }
 
-    /// What the hub says as the close reason unless it has something more exact to say. At most 123 bytes, as
-    /// RFC 6455 section 5.5 allows.
+    /// Returns the default close reason, which the hub sends unless it has a more specific one.
+    ///
+    /// It has at most 123 bytes, the limit of RFC 6455 section 5.5.
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::GoingAway => "the server is going away",
-            Self::ProtocolError => "a frame breaks RFC 6455",
-            Self::Policy => "refused by policy",
+            Self::GoingAway => "server is going away",
+            Self::ProtocolError => "frame violates RFC 6455",
+            Self::Policy => "rejected by policy",
             Self::TooBig => "message too big",
-            Self::Internal => "internal error, come back",
-            Self::TryAgainLater => "too slow or overloaded, try again later",
-            Self::Key => "the key has to have 1 to 512 bytes",
-            Self::Heartbeat => "missed 3 heartbeats",
+            Self::Internal => "internal error",
+            Self::TryAgainLater => "server overloaded or peer too slow; try again later",
+            Self::Key => "group key must be 1 to 512 bytes",
+            Self::Heartbeat => "missed too many heartbeats",
             Self::Message => "not a binary protobuf Message of a known type",
-            Self::BlockingMember => "the only member did not let a joiner in",
-            Self::Url => "the key has to be percent-encoded UTF-8",
+            Self::BlockingMember => "the only member did not accept a joiner",
+            Self::Url => "group key must be percent-encoded UTF-8",
             Self::App(_) => "closed by the app",
         }
     }
@@ -96,7 +97,7 @@ impl CloseCode {
 
 impl fmt::Display for CloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.code(), self.reason())
+        write!(f, "{} ({})", self.as_u16(), self.reason())
     }
 }
 
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_has_the_number_of_the_protocol_and_a_reason_that_fits_a_close_frame() {
+    fn close_codes_have_the_protocols_numbers_and_reasons_that_fit_a_close_frame() {
         let table = [
             (CloseCode::GoingAway, 1001),
             (CloseCode::ProtocolError, 1002),
@@ -122,7 +123,7 @@ mod tests {
             (CloseCode::app(4999), 4999),
         ];
         for (code, number) in table {
-            assert_eq!(code.code(), number);
+            assert_eq!(code.as_u16(), number);
             assert!(code.reason().len() <= 123, "{code}");
         }
     }

@@ -1,4 +1,4 @@
-//! One group: events in, actions out.
+//! The reducer of one group: applies events and returns actions.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -6,124 +6,57 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustc_hash::FxBuildHasher;
 
-use super::members::{Member, Members, Place, Search};
-use super::{CloseCode, LinkId, MemberId, Message, PeerId};
+use super::decide::{ConnectRequest, Decision, decide};
+use super::members::{Member, Members, Position};
+use super::search::{Search, Selection};
+use super::{Action, CloseCode, Event, LinkId, MemberId, Message, Outcome, PeerId};
 
-/// What happens to a group, each with the peer that it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// A peer opened a socket with the group's key. It is no member yet.
-    Join {
-        /// Not in the group yet.
-        peer: PeerId,
-        /// As a member it is offered to joiners before those that are not.
-        favored: bool,
-    },
-    /// A peer asks whether it is in. Answered by one [`Message::Connected`].
-    Connect {
-        /// Who asks.
-        peer: PeerId,
-        /// What it calls itself from now on.
-        id: MemberId,
-        /// The members that it sees, at most so many as the caller is willing to look up.
-        members: Vec<MemberId>,
-        /// The id of the link that this may make: random, and no other link's. One that is not used comes back
-        /// by [`Action::Release`] at once.
-        fresh: LinkId,
-        /// When, on a clock of the caller's that goes forward. Only [`Group::with_min_stay`] looks at it.
-        now: Duration,
-    },
-    /// A peer sends data along a link.
-    Content {
-        /// Who sends.
-        peer: PeerId,
-        /// The link of one of its joiners; or 0 or the bound member's id, for the member. Anything else: dropped.
-        recipient: u32,
-        /// Nothing more comes from this end.
-        last: bool,
-        /// The payload.
-        data: Bytes,
-    },
-    /// A peer's socket is closed.
-    Leave {
-        /// Who left. Its id may join again.
-        peer: PeerId,
-    },
-}
-
-/// What the group wants done, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Action {
-    /// Send a message to a peer.
-    Send {
-        /// A peer that joined and has not left.
-        to: PeerId,
-        /// [`Message::Connected`] or [`Message::Content`].
-        message: Message,
-    },
-    /// Close a peer's socket. The group goes on without it, and takes nothing but contents from it until it leaves.
-    Close {
-        /// Whom to close.
-        peer: PeerId,
-        /// Why.
-        code: CloseCode,
-    },
-    /// No link has this id any more: it may be given out again.
-    Release(LinkId),
-}
-
-/// The peers that opened a socket with one key.
+/// The peers that joined with one key.
 ///
-/// Everything that the protocol decides is decided in [`Group::handle`]. It never fails and never waits. In a group of
-/// n peers a connect costs O(log n + members named), a content O(1), a leave O(log n + the links of the one that
-/// leaves). A joiner that asks on and on pays for those it tried under an id that they took while they were members.
+/// [`Group::handle`] is the whole protocol of one group. It never fails and never waits. In a group of n peers, a
+/// connect costs O(log n + members named), a content O(1), and a leave O(log n + links of the peer). A joiner that
+/// asks repeatedly also pays for each member that it tried under an id that this member took while it was a member.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     peers: HashMap<PeerId, Peer, FxBuildHasher>,
     members: Members,
     links: HashMap<LinkId, Link, FxBuildHasher>,
-    /// How many links were ever made.
-    linked: u64,
-    /// How long a member has to have been one before it can be put out for blocking.
-    min_stay: Duration,
+    /// The number of links that were ever created.
+    links_created: u64,
+    eviction_min_age: Duration,
+}
+
+/// The membership and the links of one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerRoles {
+    /// Its id, if it is a member.
+    pub member_id: Option<MemberId>,
+    /// Its link to the member that it is bound to.
+    pub link: Option<LinkId>,
+    /// The number of joiners that are bound to it.
+    pub joiners: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Peer {
     favored: bool,
-    /// What it called itself when it was last admitted.
+    /// Its id as a member, kept when it loses its membership: its joiners can still address it by this id.
     id: MemberId,
-    /// Its place among the members, while it is one.
-    place: Option<Place>,
-    /// When it became a member.
-    since: Duration,
-    /// It was told to close: it asks for nothing any more.
-    closed: bool,
+    /// Its position among the members, if it is a member.
+    position: Option<Position>,
+    /// It was told to close, so its connects are ignored.
+    evicted: bool,
     /// Its link as a joiner.
-    bound: Option<LinkId>,
+    link: Option<LinkId>,
     /// Its links as a member.
     joiners: BTreeSet<LinkId>,
-    /// Whom it was bound to since it was last admitted. Few peers ever search, so the others do not pay for it.
-    search: Option<Box<Search>>,
-}
-
-/// How a peer stands in its group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Standing {
-    /// What it calls itself, when it is a member.
-    pub member: Option<MemberId>,
-    /// Its link to the member that it is bound to.
-    pub bound: Option<LinkId>,
-    /// How many joiners are bound to it.
-    pub joiners: usize,
+    search: Search,
 }
 
 #[derive(Clone, Debug)]
 struct Link {
-    /// Its place among all links that were ever made.
+    /// Its number among all links that were ever created.
     nth: u64,
     joiner: End,
     member: End,
@@ -132,81 +65,84 @@ struct Link {
 #[derive(Clone, Debug)]
 struct End {
     peer: PeerId,
-    /// This end has said that nothing more comes from it.
-    done: bool,
+    /// This end has sent its last data.
+    ended: bool,
 }
 
 impl Group {
-    /// A group without peers.
+    /// Creates a group without peers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A group whose only member is not put out for blocking before it has been a member for so long: who asks before
-    /// that is bound to it again. The reference has no such rule; with it nobody can take a group over by asking twice
-    /// while its member has had no time to answer.
-    pub fn with_min_stay(min_stay: Duration) -> Self {
-        Self { min_stay, ..Self::default() }
+    /// Creates a group that protects its only member from eviction until it has been a member for this time.
+    ///
+    /// A joiner that would evict the member earlier is bound to it again. The reference has no such rule. It prevents
+    /// a peer from taking over a group by asking twice before the member had time to answer.
+    pub fn with_eviction_min_age(eviction_min_age: Duration) -> Self {
+        Self { eviction_min_age, ..Self::default() }
     }
 
-    /// See [`Group::with_min_stay`].
-    pub fn min_stay(&self) -> Duration {
-        self.min_stay
+    /// Returns the time that was passed to [`Group::with_eviction_min_age`], or zero.
+    pub fn eviction_min_age(&self) -> Duration {
+        self.eviction_min_age
     }
 
-    /// How many peers have joined and not left, members or not.
-    pub fn peers(&self) -> usize {
+    /// Returns the number of peers that have joined and not left, members included.
+    pub fn peer_count(&self) -> usize {
         self.peers.len()
     }
 
-    /// How many of them are members.
-    pub fn members(&self) -> usize {
+    /// Returns the number of members.
+    pub fn member_count(&self) -> usize {
         self.members.len()
     }
 
-    /// How a peer stands in the group. `None` when it has not joined or has left.
-    pub fn standing(&self, peer: PeerId) -> Option<Standing> {
-        let Peer { id, place, bound, ref joiners, .. } = *self.peers.get(&peer)?;
-        Some(Standing { member: place.map(|_| id), bound, joiners: joiners.len() })
-    }
-
-    /// How many links there are.
-    pub fn links(&self) -> usize {
+    /// Returns the number of links.
+    pub fn link_count(&self) -> usize {
         self.links.len()
     }
 
-    /// The ids of all links, for a caller that gives the group up.
+    /// Returns the roles of a peer. `None` if it has not joined or has left.
+    pub fn peer(&self, peer: PeerId) -> Option<PeerRoles> {
+        let Peer { id, position, link, ref joiners, .. } = *self.peers.get(&peer)?;
+        Some(PeerRoles { member_id: position.map(|_| id), link, joiners: joiners.len() })
+    }
+
+    /// Iterates over the ids of all links, so that a caller that discards the group can release them.
     pub fn link_ids(&self) -> impl Iterator<Item = LinkId> + '_ {
         self.links.keys().copied()
     }
 
-    /// Takes one event and appends what has to be done because of it to `out`.
+    /// Applies an event, appends the resulting actions to `actions`, and returns the outcome for the event's peer.
     ///
     /// # Panics
-    /// When a peer joins twice, or does anything else before it joined or after it left, or when a fresh link id is
-    /// in use: the caller has lost count.
-    pub fn handle(&mut self, event: Event, out: &mut Vec<Action>) {
+    /// If a peer joins twice, or does anything before it joined or after it left, or if `new_link` is in use. Each is
+    /// a bug in the caller.
+    pub fn handle(&mut self, event: Event, actions: &mut Vec<Action>) -> Outcome {
         match event {
             Event::Join { peer, favored } => self.join(peer, favored),
-            Event::Connect { peer, id, members, fresh, now } => self.connect(peer, id, &members, fresh, now, out),
-            Event::Content { peer, recipient, last, data } => self.content(peer, recipient, last, data, out),
-            Event::Leave { peer } => self.leave(peer, out),
+            Event::Connect { peer, id, members, new_link, now } => {
+                self.connect(peer, id, &members, new_link, now, actions)
+            }
+            Event::Content { peer, recipient, last, data } => self.content(peer, recipient, last, data, actions),
+            Event::Leave { peer } => self.leave(peer, actions),
         }
     }
 
-    fn join(&mut self, peer: PeerId, favored: bool) {
-        let fresh = Peer {
+    fn join(&mut self, peer: PeerId, favored: bool) -> Outcome {
+        let new = Peer {
             favored,
             id: MemberId(0),
-            place: None,
-            since: Duration::ZERO,
-            closed: false,
-            bound: None,
+            position: None,
+            evicted: false,
+            link: None,
             joiners: BTreeSet::new(),
-            search: None,
+            search: Search::default(),
         };
-        let earlier = self.peers.insert(peer, fresh);
+        let earlier = self.peers.insert(peer, new);
         assert!(earlier.is_none(), "{peer:?} joined twice");
+        Outcome::Nothing
     }
 
     fn connect(
@@ -214,158 +150,144 @@ impl Group {
         peer: PeerId,
         id: MemberId,
         named: &[MemberId],
-        fresh: LinkId,
+        new_link: LinkId,
         now: Duration,
-        out: &mut Vec<Action>,
-    ) {
-        let asking = self.peer(peer);
-        if asking.closed {
-            out.push(Action::Release(fresh));
-            return;
+        actions: &mut Vec<Action>,
+    ) -> Outcome {
+        let Peer { evicted, ref search, .. } = *self.joined(peer);
+        if evicted {
+            actions.push(Action::ReleaseLink(new_link));
+            return Outcome::Nothing;
         }
-        let sole = self.members.sole();
-        let offered = if sole.is_some_and(|sole| sole.peer == peer) {
-            None
-        } else if self.members.is_empty() || self.members.include_any(named) {
-            self.admit(peer, id, now);
-            None
-        } else if let Some(sole) = sole.filter(|sole| asking.tried(sole.id) && self.has_stayed(sole.peer, now)) {
-            self.evict(sole.peer, out);
-            self.admit(peer, id, now);
-            None
-        } else {
-            Some(self.offer(peer))
-        };
-        match offered {
-            Some(member) => self.bind(peer, member, fresh, out),
-            None => out.push(Action::Release(fresh)),
+        let request = ConnectRequest { peer, named, now, eviction_min_age: self.eviction_min_age };
+        let decision = decide(&self.members, search, request);
+        match decision {
+            Decision::Keep => {}
+            Decision::Join => self.make_member(peer, id, now),
+            Decision::EvictAndJoin(blocking) => {
+                self.evict(blocking, actions);
+                self.make_member(peer, id, now);
+            }
+            Decision::Bind(selection) => self.bind(peer, &selection, new_link, actions),
         }
-        out.push(Action::Send { to: peer, message: Message::Connected(offered.is_none()) });
+        let member = !matches!(decision, Decision::Bind(_));
+        if member {
+            actions.push(Action::ReleaseLink(new_link));
+        }
+        actions.push(Action::Send { to: peer, message: Message::Connected(member) });
+        Outcome::Answered { member }
     }
 
     /// Makes a peer a member, or gives a member its new id.
-    fn admit(&mut self, peer: PeerId, id: MemberId, now: Duration) {
-        let entry = self.peers.get_mut(&peer).expect("who is admitted has joined");
-        entry.search = None;
+    fn make_member(&mut self, peer: PeerId, id: MemberId, now: Duration) {
+        let entry = self.peers.get_mut(&peer).expect("a peer that asks has joined");
+        entry.search.clear();
         let old = std::mem::replace(&mut entry.id, id);
-        match entry.place {
-            Some(place) => self.members.rename(place, old, id),
-            None => {
-                entry.place = Some(self.members.admit(Member { peer, id }, entry.favored));
-                entry.since = now;
-            }
+        match entry.position {
+            Some(position) => self.members.rename(position, old, id),
+            None => entry.position = Some(self.members.insert(Member { peer, id, since: now }, entry.favored)),
         }
     }
 
-    /// Whether a member has been one for long enough to be put out.
-    fn has_stayed(&self, peer: PeerId, now: Duration) -> bool {
-        now.saturating_sub(self.peer(peer).since) >= self.min_stay
-    }
-
-    /// Puts the blocking member out.
-    fn evict(&mut self, peer: PeerId, out: &mut Vec<Action>) {
+    /// Evicts the blocking member.
+    fn evict(&mut self, peer: PeerId, actions: &mut Vec<Action>) {
         let entry = self.peers.get_mut(&peer).expect("a member has joined");
-        let place = entry.place.take().expect("a member has its place");
-        entry.closed = true;
-        self.members.remove(place, entry.id);
-        out.push(Action::Close { peer, code: CloseCode::BlockingMember });
+        let position = entry.position.take().expect("a member has a position");
+        entry.evicted = true;
+        self.members.remove(position, entry.id);
+        actions.push(Action::Close { peer, code: CloseCode::BlockingMember });
     }
 
-    /// Whom a peer that is not admitted is to be bound to.
-    fn offer(&mut self, peer: PeerId) -> PeerId {
-        let entry = self.peers.get_mut(&peer).expect("who asks has joined");
-        if let Some(place) = entry.place.take() {
-            self.members.remove(place, entry.id);
+    /// Binds a peer to the selected member, and ends its membership and its earlier link.
+    fn bind(&mut self, joiner: PeerId, selection: &Selection, id: LinkId, actions: &mut Vec<Action>) {
+        let entry = self.peers.get_mut(&joiner).expect("a peer that asks has joined");
+        if let Some(position) = entry.position.take() {
+            self.members.remove(position, entry.id);
         }
-        let search = entry.search.get_or_insert_default();
-        self.members.offer(search).expect("a group without another member admits who asks").peer
-    }
-
-    fn bind(&mut self, joiner: PeerId, member: PeerId, id: LinkId, out: &mut Vec<Action>) {
-        if let Some(replaced) = self.peer_mut(joiner).bound.replace(id) {
-            self.cut(replaced, out);
+        entry.search.record(selection, &self.members);
+        if let Some(replaced) = entry.link.replace(id) {
+            self.drop_link(replaced, actions);
         }
-        self.peer_mut(member).joiners.insert(id);
-        self.linked += 1;
-        let [joiner, member] = [joiner, member].map(|peer| End { peer, done: false });
-        let earlier = self.links.insert(id, Link { nth: self.linked, joiner, member });
-        assert!(earlier.is_none(), "{id:?} is not fresh");
+        let member = selection.member.peer;
+        self.joined_mut(member).joiners.insert(id);
+        self.links_created += 1;
+        let [joiner, member] = [joiner, member].map(|peer| End { peer, ended: false });
+        let earlier = self.links.insert(id, Link { nth: self.links_created, joiner, member });
+        assert!(earlier.is_none(), "{id:?} is in use");
     }
 
-    fn content(&mut self, peer: PeerId, recipient: u32, last: bool, data: Bytes, out: &mut Vec<Action>) {
-        let sender = self.peer(peer);
+    fn content(&mut self, peer: PeerId, recipient: u32, last: bool, data: Bytes, actions: &mut Vec<Action>) -> Outcome {
+        let sender = self.joined(peer);
         let to_joiner = LinkId::new(recipient).filter(|link| sender.joiners.contains(link));
-        let to_member = || sender.bound.filter(|&link| recipient == 0 || recipient == self.bound_member(link).0);
-        let Some(id) = to_joiner.or_else(to_member) else { return };
-        let link = self.links.get_mut(&id).expect("its ends know no other links");
+        let to_member = || sender.link.filter(|&link| recipient == 0 || recipient == self.member_id(link).0);
+        let Some(id) = to_joiner.or_else(to_member) else { return Outcome::Nothing };
+        let link = self.links.get_mut(&id).expect("a peer's links exist");
+        let bytes = data.len();
         let (from, to, message) = match to_joiner {
             Some(_) => (&mut link.member, &link.joiner, Message::from_member(id, data)),
             None => (&mut link.joiner, &link.member, Message::from_joiner(id, data)),
         };
-        if from.done {
-            return;
+        if from.ended {
+            return Outcome::Nothing;
         }
-        out.push(Action::Send { to: to.peer, message });
-        from.done = last;
-        if link.joiner.done && link.member.done {
+        actions.push(Action::Send { to: to.peer, message });
+        from.ended = last;
+        if link.joiner.ended && link.member.ended {
             let joiner = link.joiner.peer;
-            self.peer_mut(joiner).bound = None;
-            self.cut(id, out);
+            self.joined_mut(joiner).link = None;
+            self.drop_link(id, actions);
         }
+        Outcome::Relayed { bytes }
     }
 
-    fn leave(&mut self, peer: PeerId, out: &mut Vec<Action>) {
+    fn leave(&mut self, peer: PeerId, actions: &mut Vec<Action>) -> Outcome {
         let left = self.peers.remove(&peer).unwrap_or_else(|| panic!("{peer:?} left without having joined"));
-        if let Some(place) = left.place {
-            self.members.remove(place, left.id);
+        if let Some(position) = left.position {
+            self.members.remove(position, left.id);
         }
-        let ids = left.bound.into_iter().chain(left.joiners);
-        let mut remove = |id| (id, self.links.remove(&id).expect("its ends know no other links"));
+        let ids = left.link.into_iter().chain(left.joiners);
+        let mut remove = |id| (id, self.links.remove(&id).expect("a peer's links exist"));
         let mut links: Vec<_> = ids.map(&mut remove).collect();
-        // A peer at the other end of two of them hears of the older one first, as from the reference.
+        // A peer at the other end of two of them receives the end of the older one first, as from the reference.
         links.sort_unstable_by_key(|(_, link)| link.nth);
         for (id, Link { joiner, member, .. }) in links {
             let (from, to, end) = if joiner.peer == peer {
-                self.peer_mut(member.peer).joiners.remove(&id);
+                self.joined_mut(member.peer).joiners.remove(&id);
                 (joiner, member, Message::from_joiner(id, Bytes::new()))
             } else {
-                self.peer_mut(joiner.peer).bound = None;
+                self.joined_mut(joiner.peer).link = None;
                 (member, joiner, Message::from_member(id, Bytes::new()))
             };
-            if !from.done {
-                out.push(Action::Send { to: to.peer, message: end });
+            if !from.ended {
+                actions.push(Action::Send { to: to.peer, message: end });
             }
-            out.push(Action::Release(id));
+            actions.push(Action::ReleaseLink(id));
         }
+        Outcome::Nothing
     }
 
-    /// Ends a link that its joiner knows no more, without telling anyone.
-    fn cut(&mut self, id: LinkId, out: &mut Vec<Action>) {
-        let link = self.links.remove(&id).expect("its ends know no other links");
-        self.peer_mut(link.member.peer).joiners.remove(&id);
-        out.push(Action::Release(id));
+    /// Removes a link that its joiner no longer refers to, without notifying either end.
+    fn drop_link(&mut self, id: LinkId, actions: &mut Vec<Action>) {
+        let link = self.links.remove(&id).expect("a peer's links exist");
+        self.joined_mut(link.member.peer).joiners.remove(&id);
+        actions.push(Action::ReleaseLink(id));
     }
 
-    fn bound_member(&self, link: LinkId) -> MemberId {
-        self.peer(self.links[&link].member.peer).id
+    /// Returns the id of the member at the end of a link.
+    fn member_id(&self, link: LinkId) -> MemberId {
+        self.joined(self.links[&link].member.peer).id
     }
 
-    fn peer(&self, peer: PeerId) -> &Peer {
+    fn joined(&self, peer: PeerId) -> &Peer {
         self.peers.get(&peer).unwrap_or_else(|| panic!("{peer:?} has not joined"))
     }
 
-    fn peer_mut(&mut self, peer: PeerId) -> &mut Peer {
+    fn joined_mut(&mut self, peer: PeerId) -> &mut Peer {
         self.peers.get_mut(&peer).unwrap_or_else(|| panic!("{peer:?} has not joined"))
     }
 }
 
-impl Peer {
-    fn tried(&self, id: MemberId) -> bool {
-        self.search.as_ref().is_some_and(|search| search.tried(id))
-    }
-}
-
 #[cfg(test)]
-mod sound;
+mod invariants;
 #[cfg(test)]
 mod tests;

@@ -1,25 +1,25 @@
-//! The three kinds of ids, so that none is taken for another.
+//! The three kinds of ids, as distinct types.
 
 use std::fmt;
 use std::num::NonZeroU32;
 
-/// Who an event is about: one socket, from its opening to its end. Given out by the hub, never sent over the wire.
+/// One connection of one client. The hub assigns it; it is never sent over the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(clippy::exhaustive_structs, reason = "a number and nothing else, for good")]
+#[expect(clippy::exhaustive_structs, reason = "a number, and never anything else")]
 pub struct PeerId(pub u64);
 
-/// What a peer calls itself in its group: any 32 bits, chosen by the peer, not checked to be unique.
+/// The id under which a peer is a member of its group: any 32 bits. The peer chooses it; it need not be unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(clippy::exhaustive_structs, reason = "a number and nothing else, for good")]
+#[expect(clippy::exhaustive_structs, reason = "a number, and never anything else")]
 pub struct MemberId(pub u32);
 
-/// The name of a link between a joiner and a member: 1 to 2^31 - 1, since Netflux tells member ids from link ids by
-/// the highest bit.
+/// The id of a link between a joiner and a member: 1 to 2^31 - 1. Netflux tells member ids from link ids by the highest
+/// bit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(NonZeroU32);
 
 impl LinkId {
-    /// A link id, or `None` when `value` is 0 or has its highest bit set.
+    /// Creates a link id. `None` if `value` is 0 or has its highest bit set.
     pub const fn new(value: u32) -> Option<Self> {
         match NonZeroU32::new(value) {
             Some(id) if value >> 31 == 0 => Some(Self(id)),
@@ -27,7 +27,7 @@ impl LinkId {
         }
     }
 
-    /// The number that goes over the wire.
+    /// Returns the number that is sent over the wire.
     pub const fn value(self) -> u32 {
         self.0.get()
     }
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_id_has_31_bits_and_is_not_0() {
+    fn link_id_has_31_bits_and_is_not_0() {
         assert_eq!(LinkId::new(0), None);
         assert_eq!(LinkId::new(1 << 31), None);
         assert_eq!(LinkId::new(u32::MAX), None);

@@ -1,223 +1,236 @@
-//! A group's members: who they are, in which order they are offered, and which of them a joiner has tried.
+//! The members of one group, in the order in which joiners are bound to them.
+//!
+//! Peers choose their own ids, so several members can have the same id. A joiner that has tried one of them has tried
+//! them all, so only the first member of each id is a candidate. In this picture B has changed its id, and C uses the
+//! id of A:
+//!
+//! ```text
+//! by_id       id 5: 1     id 7: 2                    the first position of each id
+//! tiers       1: A id 5   2: B id 7                  the members at these positions: the candidates, in order
+//!   renamed               2                          the candidates that have changed their id
+//! duplicates                         5, 3: C id 5    all other members
+//! ```
+//!
+//! Invariants, checked by [`Members::debug_assert_invariants`]:
+//! 1. `by_id` maps each id in use to the first position of a member with this id.
+//! 2. The tiers contain exactly the members at the positions in `by_id`. `duplicates` contains all other members.
+//! 3. `renamed` is a subset of its tier.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
+use std::time::Duration;
 
 use super::{MemberId, PeerId};
 
-/// The members of one group.
-///
-/// Peers choose their ids, and many may choose the same. A joiner that has tried an id has tried all who bear it, so
-/// only the first of them is ever offered; the others wait behind it, where no search has to walk past them.
-///
-/// Ids come from peers, so whatever hashes them keeps std's seeded hasher.
+/// The member list of one group.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Members {
-    /// How many were ever admitted: the next place in the order.
-    admitted: u64,
-    classes: [Class; 2],
-    /// Where the first bearer of each id stands.
-    first: HashMap<MemberId, Place>,
-    /// The other bearers.
-    waiting: BTreeMap<(MemberId, Place), Bearer>,
+    /// The number of the last position that was assigned.
+    last: u64,
+    /// Favored members, then regular members.
+    tiers: [Tier; TIERS],
+    /// Keeps std's seeded hasher, because peers choose the ids.
+    by_id: HashMap<MemberId, Position>,
+    duplicates: BTreeMap<(MemberId, Position), Entry>,
 }
 
-/// The first bearers among the favored members or among the others, in order of admission.
-#[derive(Clone, Debug, Default)]
-struct Class {
-    order: BTreeMap<u64, Member>,
-    /// The places of those that changed their id while they stayed, see [`Search::passed`].
-    renamed: BTreeSet<u64>,
-}
-
-/// Who bears an id at a place.
-#[derive(Clone, Copy, Debug)]
-struct Bearer {
-    peer: PeerId,
-    renamed: bool,
-}
-
-/// One member, as it is offered to joiners.
+/// One member of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) peer: PeerId,
     pub(super) id: MemberId,
+    /// The time at which the peer became a member.
+    pub(super) since: Duration,
 }
 
-/// How many ids that no member has any more a joiner remembers, beside one for each member. The reference remembers all
-/// of them; here a member that changes its id again and again costs nobody memory without end.
-const SPARE_TRIED: usize = 64;
-
-/// Where a member stands. Favored members are offered before the others, and each class by admission.
+/// The place of a member in the order of selection. It never changes while the peer is a member, and is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    class: usize,
+pub(super) struct Position {
+    tier: usize,
     nth: u64,
 }
 
-impl Place {
-    const FIRST: Self = Self { class: 0, nth: 0 };
-    const LAST: Self = Self { class: usize::MAX, nth: u64::MAX };
+/// How far a search has advanced in each tier.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cursor([u64; TIERS]);
+
+/// The candidates among the favored or the regular members.
+#[derive(Clone, Debug, Default)]
+struct Tier {
+    order: BTreeMap<u64, Member>,
+    renamed: BTreeSet<u64>,
 }
 
-/// Which members a joiner has been bound to since it was last admitted.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Search {
-    tried: HashSet<MemberId>,
-    /// For each class the place up to which every member has been tried, so that a joiner that asks again and again
-    /// never walks over all that it tried before. Only a member that changed its id can be untried behind it.
-    passed: [u64; 2],
+/// A member as it moves between a tier and the duplicates.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    member: Member,
+    renamed: bool,
 }
+
+const TIERS: usize = 2;
 
 impl Members {
     pub(super) fn is_empty(&self) -> bool {
-        self.first.is_empty()
+        self.by_id.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.classes.iter().map(|class| class.order.len()).sum::<usize>() + self.waiting.len()
+        self.by_id.len() + self.duplicates.len()
     }
 
-    /// The member of a group that has just one.
+    /// Returns the number of different ids.
+    pub(super) fn id_count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Returns the member of a group that has exactly one.
     pub(super) fn sole(&self) -> Option<Member> {
-        let alone = self.first.len() == 1 && self.waiting.is_empty();
-        self.classes.iter().find_map(|class| class.order.values().next()).copied().filter(|_| alone)
+        let is_alone = self.by_id.len() == 1 && self.duplicates.is_empty();
+        self.tiers.iter().find_map(|tier| tier.order.values().next()).copied().filter(|_| is_alone)
     }
 
-    /// Whether one of `ids` is a member's.
-    pub(super) fn include_any(&self, ids: &[MemberId]) -> bool {
-        ids.iter().any(|id| self.first.contains_key(id))
+    /// Returns whether a member has this id.
+    pub(super) fn contains_id(&self, id: MemberId) -> bool {
+        self.by_id.contains_key(&id)
     }
 
-    /// Puts a peer behind all others of its class.
-    pub(super) fn admit(&mut self, member: Member, favored: bool) -> Place {
-        self.admitted += 1;
-        let place = Place { class: usize::from(!favored), nth: self.admitted };
-        self.put(place, member.id, Bearer { peer: member.peer, renamed: false });
-        place
-    }
-
-    /// Gives the member at `place` another id; it keeps its place.
-    pub(super) fn rename(&mut self, place: Place, from: MemberId, to: MemberId) {
-        if from != to {
-            let Bearer { peer, .. } = self.take(place, from);
-            self.put(place, to, Bearer { peer, renamed: true });
-        }
-    }
-
-    pub(super) fn remove(&mut self, place: Place, id: MemberId) {
-        self.take(place, id);
-    }
-
-    /// The first member, in the order of offers, that `search` has not tried yet; once all were tried, the first of
-    /// all, with the search started over. `None` when there are no members.
-    ///
-    /// Costs O(log n), plus those that changed their id and were tried under the new one.
-    pub(super) fn offer(&self, search: &mut Search) -> Option<Member> {
-        let member = (0..self.classes.len()).find_map(|class| self.untried(class, search)).or_else(|| {
-            *search = Search::default();
-            (0..self.classes.len()).find_map(|class| self.untried(class, search))
-        })?;
-        search.tried.insert(member.id);
-        if search.tried.len() > 2 * self.first.len() + SPARE_TRIED {
-            search.tried.retain(|id| self.first.contains_key(id));
-        }
-        Some(member)
-    }
-
-    fn untried(&self, class: usize, search: &mut Search) -> Option<Member> {
-        let Class { order, renamed } = &self.classes[class];
-        let passed = search.passed[class];
-        let behind = renamed.range(..=passed).map(|nth| order[nth]).find(|member| !search.tried.contains(&member.id));
-        behind.or_else(|| {
-            let mut ahead = order.range(passed + 1..);
-            let (&nth, &member) = ahead.find(|(_, member)| !search.tried.contains(&member.id))?;
-            search.passed[class] = nth;
-            Some(member)
+    /// Iterates in order over the candidates that a search with this cursor can still select: those after the cursor,
+    /// and those before it that have changed their id.
+    pub(super) fn candidates(&self, cursor: Cursor) -> impl Iterator<Item = (Position, Member)> {
+        self.tiers.iter().zip(cursor.0).enumerate().flat_map(|(tier, (candidates, passed))| {
+            let Tier { order, renamed } = candidates;
+            let before = renamed.range(..=passed).map(|nth| (nth, &order[nth]));
+            before.chain(order.range(passed + 1..)).map(move |(&nth, &member)| (Position { tier, nth }, member))
         })
     }
 
-    fn put(&mut self, place: Place, id: MemberId, bearer: Bearer) {
-        match self.first.entry(id) {
-            Entry::Vacant(none) => _ = none.insert(place),
-            Entry::Occupied(mut first) if place < *first.get() => {
-                let later = first.insert(place);
-                let waiting = self.classes[later.class].take(later.nth);
-                self.waiting.insert((id, later), waiting);
-            }
-            Entry::Occupied(_) => {
-                self.waiting.insert((id, place), bearer);
-                return;
-            }
-        }
-        self.classes[place.class].put(place.nth, id, bearer);
+    /// Returns the first of the duplicates of an id: the candidate for this id if the current one is removed.
+    pub(super) fn first_duplicate(&self, id: MemberId) -> Option<(Position, Member)> {
+        let (&(_, position), entry) = self.duplicates.range((id, Position::FIRST)..=(id, Position::LAST)).next()?;
+        Some((position, entry.member))
     }
 
-    fn take(&mut self, place: Place, id: MemberId) -> Bearer {
-        if let Some(bearer) = self.waiting.remove(&(id, place)) {
-            return bearer;
+    /// Adds a member at the end of its tier.
+    pub(super) fn insert(&mut self, member: Member, favored: bool) -> Position {
+        self.last += 1;
+        let position = Position { tier: usize::from(!favored), nth: self.last };
+        self.insert_at(position, Entry { member, renamed: false });
+        position
+    }
+
+    /// Changes the id of the member at `position`.
+    pub(super) fn rename(&mut self, position: Position, from: MemberId, to: MemberId) {
+        if from != to {
+            let Entry { member, .. } = self.remove_at(position, from);
+            self.insert_at(position, Entry { member: Member { id: to, ..member }, renamed: true });
         }
-        let bearer = self.classes[place.class].take(place.nth);
-        match self.waiting.range((id, Place::FIRST)..=(id, Place::LAST)).next() {
-            Some((&(_, next), &waiting)) => {
-                self.waiting.remove(&(id, next));
-                self.first.insert(id, next);
-                self.classes[next.class].put(next.nth, id, waiting);
+    }
+
+    /// Removes the member at `position`, which has this id.
+    pub(super) fn remove(&mut self, position: Position, id: MemberId) {
+        self.remove_at(position, id);
+    }
+
+    fn insert_at(&mut self, position: Position, entry: Entry) {
+        let id = entry.member.id;
+        let is_first = match self.by_id.entry(id) {
+            hash_map::Entry::Vacant(unused) => {
+                unused.insert(position);
+                true
             }
-            None => _ = self.first.remove(&id),
+            hash_map::Entry::Occupied(mut first) if position < *first.get() => {
+                let later = first.insert(position);
+                let duplicate = self.tiers[later.tier].remove(later.nth);
+                self.duplicates.insert((id, later), duplicate);
+                true
+            }
+            hash_map::Entry::Occupied(_) => false,
+        };
+        if is_first {
+            self.tiers[position.tier].insert(position.nth, entry);
+        } else {
+            self.duplicates.insert((id, position), entry);
         }
-        bearer
+        self.debug_assert_invariants(id);
+    }
+
+    fn remove_at(&mut self, position: Position, id: MemberId) -> Entry {
+        let entry = self.duplicates.remove(&(id, position)).unwrap_or_else(|| {
+            let entry = self.tiers[position.tier].remove(position.nth);
+            match self.first_duplicate(id).and_then(|(next, _)| self.duplicates.remove_entry(&(id, next))) {
+                Some(((_, next), duplicate)) => {
+                    self.by_id.insert(id, next);
+                    self.tiers[next.tier].insert(next.nth, duplicate);
+                }
+                None => _ = self.by_id.remove(&id),
+            }
+            entry
+        });
+        self.debug_assert_invariants(id);
+        entry
+    }
+
+    /// Checks the invariants for one id, in O(log n) and in debug builds only.
+    fn debug_assert_invariants(&self, id: MemberId) {
+        let first = self.by_id.get(&id).copied();
+        let candidate = first.and_then(|first| self.tiers[first.tier].order.get(&first.nth));
+        debug_assert_eq!(
+            candidate.map(|member| member.id),
+            first.map(|_| id),
+            "by_id leads to a candidate with its id"
+        );
+        let duplicate = self.first_duplicate(id).map(|(position, _)| position);
+        debug_assert!(duplicate.is_none() || (first.is_some() && first < duplicate), "by_id has the first position");
+        let candidates: usize = self.tiers.iter().map(|tier| tier.order.len()).sum();
+        debug_assert_eq!(candidates, self.by_id.len(), "each id has exactly one candidate");
+        let is_subset = |tier: &Tier| tier.renamed.last().is_none_or(|nth| tier.order.contains_key(nth));
+        debug_assert!(self.tiers.iter().all(is_subset), "only candidates are marked as renamed");
     }
 }
 
-impl Class {
-    fn put(&mut self, nth: u64, id: MemberId, Bearer { peer, renamed }: Bearer) {
-        self.order.insert(nth, Member { peer, id });
+impl Position {
+    const FIRST: Self = Self { tier: 0, nth: 0 };
+    const LAST: Self = Self { tier: usize::MAX, nth: u64::MAX };
+}
+
+impl Cursor {
+    /// Advances past a position.
+    pub(super) fn advance(&mut self, Position { tier, nth }: Position) {
+        self.0[tier] = self.0[tier].max(nth);
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_passed(&self, Position { tier, nth }: Position) -> bool {
+        nth <= self.0[tier]
+    }
+}
+
+impl Tier {
+    fn insert(&mut self, nth: u64, Entry { member, renamed }: Entry) {
+        self.order.insert(nth, member);
         if renamed {
             self.renamed.insert(nth);
         }
     }
 
-    fn take(&mut self, nth: u64) -> Bearer {
-        let Member { peer, .. } = self.order.remove(&nth).expect("a place is held for as long as its member stays");
-        Bearer { peer, renamed: self.renamed.remove(&nth) }
-    }
-}
-
-impl Search {
-    /// Whether the joiner has been bound to this id since it was last admitted.
-    pub(super) fn tried(&self, id: MemberId) -> bool {
-        self.tried.contains(&id)
+    fn remove(&mut self, nth: u64) -> Entry {
+        let member = self.order.remove(&nth).expect("a member that is not a duplicate is in its tier");
+        Entry { member, renamed: self.renamed.remove(&nth) }
     }
 }
 
 #[cfg(test)]
 impl Members {
-    /// All members in the order of offers, for tests that look at everything.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = (Place, Member)> + use<> {
-        let first = self.classes.iter().enumerate().flat_map(|(class, members)| {
-            members.order.iter().map(move |(&nth, &member)| (Place { class, nth }, member))
-        });
-        let waiting = self.waiting.iter().map(|(&(id, place), bearer)| (place, Member { peer: bearer.peer, id }));
-        let all: BTreeMap<_, _> = first.chain(waiting).collect();
+    /// All members in the order of selection, duplicates included.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (Position, Member)> + use<> {
+        let duplicates = self.duplicates.iter().map(|(&(_, position), entry)| (position, entry.member));
+        let all: BTreeMap<_, _> = self.candidates(Cursor::default()).chain(duplicates).collect();
         all.into_iter()
     }
 
-    pub(super) fn renamed(&self, place: Place) -> bool {
-        let waiting = self.waiting.iter().any(|(&(_, other), bearer)| other == place && bearer.renamed);
-        waiting || self.classes[place.class].renamed.contains(&place.nth)
-    }
-}
-
-#[cfg(test)]
-impl Search {
-    pub(super) fn tried_ids(&self) -> BTreeSet<MemberId> {
-        self.tried.iter().copied().collect()
-    }
-
-    /// Whether the member at `place` is behind what the search has passed.
-    pub(super) fn passed(&self, place: Place) -> bool {
-        place.nth <= self.passed[place.class]
+    pub(super) fn is_renamed(&self, position: Position) -> bool {
+        let duplicate = self.duplicates.iter().any(|(&(_, other), entry)| other == position && entry.renamed);
+        duplicate || self.tiers[position.tier].renamed.contains(&position.nth)
     }
 }
 
@@ -225,106 +238,85 @@ impl Search {
 mod tests {
     use super::*;
 
-    fn member(n: u32) -> Member {
-        Member { peer: PeerId(n.into()), id: MemberId(n) }
+    fn member(peer: u64, id: u32) -> Member {
+        Member { peer: PeerId(peer), id: MemberId(id), since: Duration::ZERO }
     }
 
-    fn offers(members: &Members, search: &mut Search, count: usize) -> Vec<u32> {
-        (0..count).map(|_| members.offer(search).expect("there are members").id.0).collect()
+    fn candidates(members: &Members) -> Vec<u64> {
+        members.candidates(Cursor::default()).map(|(_, member)| member.peer.0).collect()
     }
 
     #[test]
-    fn offers_go_by_admission_with_favored_members_first_and_start_over() {
+    fn candidates_are_ordered_by_tier_and_then_by_insertion() {
         let mut members = Members::default();
         for (n, favored) in [(1, false), (2, true), (3, false), (4, true)] {
-            members.admit(member(n), favored);
+            members.insert(member(n, n as u32), favored);
         }
-        assert_eq!(offers(&members, &mut Search::default(), 6), [2, 4, 1, 3, 2, 4]);
+        assert_eq!(candidates(&members), [2, 4, 1, 3]);
     }
 
     #[test]
-    fn a_favored_member_admitted_during_a_search_is_next() {
+    fn duplicates_are_not_candidates() {
         let mut members = Members::default();
-        (1..=3).for_each(|n| _ = members.admit(member(n), false));
-        let mut search = Search::default();
-        assert_eq!(offers(&members, &mut search, 1), [1]);
-        members.admit(member(9), true);
-        assert_eq!(offers(&members, &mut search, 3), [9, 2, 3]);
+        (0..10_000).for_each(|peer| _ = members.insert(member(peer, 1), false));
+        members.insert(member(10_000, 2), false);
+        assert_eq!(candidates(&members), [0, 10_000]);
+        assert_eq!((members.len(), members.id_count()), (10_001, 2));
     }
 
     #[test]
-    fn a_member_that_changed_its_id_keeps_its_place_and_is_untried() {
+    fn first_duplicate_becomes_candidate_when_the_candidate_of_its_id_leaves() {
         let mut members = Members::default();
-        let first = members.admit(member(1), false);
-        (2..=4).for_each(|n| _ = members.admit(member(n), false));
-        let mut search = Search::default();
-        assert_eq!(offers(&members, &mut search, 2), [1, 2]);
-        members.rename(first, MemberId(1), MemberId(7));
-        assert_eq!(offers(&members, &mut search, 4), [7, 3, 4, 7]);
+        let [first, second, _] = [1, 2, 3].map(|peer| members.insert(member(peer, 5), false));
+        assert_eq!(candidates(&members), [1]);
+        members.remove(first, MemberId(5));
+        assert_eq!(candidates(&members), [2]);
+        members.rename(second, MemberId(5), MemberId(6));
+        assert_eq!(candidates(&members), [2, 3]);
     }
 
     #[test]
-    fn an_id_that_was_tried_is_not_offered_again_when_its_bearer_comes_back() {
+    fn earlier_member_that_takes_an_id_replaces_its_candidate() {
         let mut members = Members::default();
-        let first = members.admit(member(1), false);
-        members.admit(member(2), false);
-        let mut search = Search::default();
-        assert_eq!(offers(&members, &mut search, 1), [1]);
-        members.remove(first, MemberId(1));
-        members.admit(member(1), false);
-        members.admit(member(3), false);
-        assert_eq!(offers(&members, &mut search, 3), [2, 3, 2]);
+        let first = members.insert(member(1, 1), false);
+        members.insert(member(2, 5), false);
+        members.rename(first, MemberId(1), MemberId(5));
+        assert_eq!(candidates(&members), [1]);
+        members.insert(member(3, 5), true);
+        assert_eq!(candidates(&members), [3]);
+        assert_eq!(members.in_order().map(|(_, member)| member.peer.0).collect::<Vec<_>>(), [3, 1, 2]);
     }
 
     #[test]
-    fn a_member_that_keeps_changing_its_id_does_not_fill_a_joiners_memory() {
+    fn cursor_skips_all_candidates_but_renamed_ones() {
         let mut members = Members::default();
-        members.admit(member(1), false);
-        let changing = members.admit(member(2), false);
-        let mut search = Search::default();
-        for id in 3..10_000 {
-            members.offer(&mut search);
-            members.rename(changing, MemberId(id - 1), MemberId(id));
+        let positions = [1, 2, 3].map(|n| members.insert(member(n, n as u32), false));
+        members.rename(positions[0], MemberId(1), MemberId(9));
+        let mut cursor = Cursor::default();
+        cursor.advance(positions[1]);
+        let left: Vec<_> = members.candidates(cursor).map(|(_, member)| member.id.0).collect();
+        assert_eq!(left, [9, 3]);
+    }
+
+    #[test]
+    fn id_is_in_use_until_its_last_member_is_removed() {
+        let mut members = Members::default();
+        let positions = [members.insert(member(1, 5), false), members.insert(member(2, 5), true)];
+        for position in positions {
+            assert!(members.contains_id(MemberId(5)));
+            members.remove(position, MemberId(5));
         }
-        assert!(search.tried.len() <= 2 * 2 + SPARE_TRIED, "{}", search.tried.len());
-    }
-
-    #[test]
-    fn no_search_walks_past_those_who_share_an_id() {
-        let mut members = Members::default();
-        let shared = Member { peer: PeerId(0), id: MemberId(1) };
-        (0..10_000).for_each(|_| _ = members.admit(shared, false));
-        members.admit(member(2), false);
-        assert_eq!(offers(&members, &mut Search::default(), 3), [1, 2, 1]);
-        assert_eq!(members.classes[1].order.len(), 2);
-    }
-
-    #[test]
-    fn who_waits_behind_an_id_takes_the_place_of_its_first_bearer() {
-        let mut members = Members::default();
-        let [first, second, third] = [1, 2, 3].map(|peer| Member { peer: PeerId(peer), id: MemberId(5) });
-        let places = [first, second, third].map(|member| members.admit(member, false));
-        assert_eq!(members.offer(&mut Search::default()), Some(first));
-        members.remove(places[0], MemberId(5));
-        assert_eq!(members.offer(&mut Search::default()), Some(second));
-        members.rename(places[1], MemberId(5), MemberId(6));
-        assert_eq!(offers(&members, &mut Search::default(), 3), [6, 5, 6]);
-        members.rename(places[1], MemberId(6), MemberId(5));
-        assert_eq!(members.offer(&mut Search::default()), Some(second));
-        members.admit(Member { peer: PeerId(9), id: MemberId(5) }, true);
-        assert_eq!(members.offer(&mut Search::default()).map(|member| member.peer), Some(PeerId(9)));
-        assert_eq!(members.in_order().map(|(_, member)| member.peer.0).collect::<Vec<_>>(), [9, 2, 3]);
-    }
-
-    #[test]
-    fn an_id_counts_until_its_last_bearer_leaves() {
-        let mut members = Members::default();
-        let places = [members.admit(member(5), false), members.admit(member(5), true)];
-        for place in places {
-            assert!(members.include_any(&[MemberId(1), MemberId(5)]));
-            members.remove(place, MemberId(5));
-        }
-        assert!(!members.include_any(&[MemberId(5)]));
+        assert!(!members.contains_id(MemberId(5)));
         assert!(members.is_empty());
+    }
+
+    #[test]
+    fn sole_is_none_when_two_members_have_one_id() {
+        let mut members = Members::default();
+        assert_eq!(members.sole(), None);
+        members.insert(member(1, 5), false);
+        assert_eq!(members.sole(), Some(member(1, 5)));
+        members.insert(member(2, 5), false);
+        assert_eq!(members.sole(), None);
     }
 }

@@ -1,48 +1,51 @@
-//! What the protocol decides: plain synchronous Rust without a clock, randomness, a lock, a socket or a log.
+//! The rules of the protocol: synchronous Rust without a clock, randomness, locks, sockets or logging.
 //!
-//! A peer's bytes go through its [`Session`], which turns them into [`Request`]s. A [`Group`] takes each request as
-//! an [`Event`] and answers with [`Action`]s. The two never reach into each other, so they may live apart. Time and
-//! fresh [`LinkId`]s come in as values; whoever calls decides when things happen.
+//! A peer's bytes go through its [`Session`], which turns them into [`Request`]s. A [`Group`] applies each request as
+//! an [`Event`] and returns [`Action`]s. Sessions and groups are independent of each other, so they can run on
+//! different threads. Time and new [`LinkId`]s are inputs.
 //!
-//! [`crate::SignalingHub`] is the caller that most apps want. This module is public for those who need another one,
-//! and for whoever wants to read or test the rules without a runtime:
+//! Most apps use [`crate::SignalingHub`], which drives this module. The module is public for apps that need a driver of
+//! their own, and for tests of the rules without a runtime:
 //!
 //! ```
-//! use sigver::protocol::{Action, Event, Group, LinkId, MemberId, Message, PeerId};
+//! use std::time::Duration;
+//!
+//! use sigver::protocol::{Event, Group, LinkId, MemberId, Outcome, PeerId};
 //!
 //! let mut group = Group::new();
 //! let mut actions = Vec::new();
-//! let [alice, bob] = [PeerId(1), PeerId(2)];
-//!
-//! for (peer, id, link) in [(alice, 10, 1), (bob, 20, 2)] {
+//! let mut join = |peer, id, link| {
 //!     group.handle(Event::Join { peer, favored: false }, &mut actions);
-//!     let fresh = LinkId::new(link).expect("31 bits, not 0");
-//!     group.handle(Event::Connect { peer, id: MemberId(id), members: vec![], fresh, now: std::time::Duration::ZERO }, &mut actions);
-//! }
+//!     let new_link = LinkId::new(link).expect("31 bits, not 0");
+//!     let connect = Event::Connect { peer, id: MemberId(id), members: vec![], new_link, now: Duration::ZERO };
+//!     group.handle(connect, &mut actions)
+//! };
 //!
-//! let answers: Vec<_> = actions
-//!     .into_iter()
-//!     .filter_map(|action| match action {
-//!         Action::Send { to, message: Message::Connected(admitted) } => Some((to, admitted)),
-//!         _ => None,
-//!     })
-//!     .collect();
-//! assert_eq!(answers, [(alice, true), (bob, false)]); // Alice is in; Bob is bound to her and signals next.
+//! // Alice becomes the first member. Bob is bound to her.
+//! assert_eq!(join(PeerId(1), 10, 1), Outcome::Answered { member: true });
+//! assert_eq!(join(PeerId(2), 20, 2), Outcome::Answered { member: false });
 //! ```
+//!
+//! Inside a group, imports point in one direction: `members` (the list and its order), `search` (what one joiner has
+//! tried), `decide` (rules 1 to 5), `group` (the reducer, with the links).
 
 mod close;
+mod decide;
+mod event;
+#[cfg(test)]
+mod explore;
 mod group;
 mod id;
 mod key;
 mod members;
-#[cfg(test)]
-mod model;
+mod search;
 mod session;
 mod wire;
 
 pub use close::{AppCode, CloseCode};
-pub use group::{Action, Event, Group, Standing};
+pub use event::{Action, Event, Outcome};
+pub use group::{Group, PeerRoles};
 pub use id::{LinkId, MemberId, PeerId};
 pub use key::{GroupKey, KeyError, MAX_KEY_BYTES};
-pub use session::{Fault, Request, Session};
+pub use session::{Request, Session, SessionError};
 pub use wire::{Message, WireError};

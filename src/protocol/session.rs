@@ -1,105 +1,111 @@
-//! One peer's side of the protocol: what its bytes ask for, and whether it is still alive.
+//! The protocol state of one peer: decodes its messages and counts missed heartbeats.
 
 use bytes::Bytes;
 
 use super::{CloseCode, MemberId, Message, WireError};
 
-/// What a peer asks of its group.
+/// A peer's request to its group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Request {
-    /// "I am `id` and see `members`: am I in?"
+    /// The peer asks whether it is a member.
     Connect {
-        /// What the peer calls itself.
+        /// The id under which it becomes a member.
         id: MemberId,
         /// The members that it sees.
         members: Vec<MemberId>,
     },
-    /// "Carry this along a link."
+    /// The peer sends data along a link.
     Content {
-        /// A link's id, or 0 or the bound member's id.
+        /// The link id of one of its joiners; or, for the member that it is bound to, 0 or that member's id.
         recipient: u32,
-        /// Nothing more comes in this direction.
+        /// Whether this is the last data in this direction of the link.
         last: bool,
         /// The payload.
         data: Bytes,
     },
 }
 
-/// A connection's protocol state between the socket and the group.
+/// The protocol state of one connection, between the socket and the group.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Heartbeats sent, or due, since the peer's last one.
+    /// Heartbeat intervals since the peer's last heartbeat.
     missed: u32,
-    missed_limit: u32,
-    members_limit: usize,
+    max_missed: u32,
+    max_members: usize,
 }
 
 impl Session {
-    /// A session that is over when `missed_limit` heartbeats in a row went unanswered, and that takes at most
-    /// `members_limit` ids in one `connect`.
-    pub fn new(missed_limit: u32, members_limit: usize) -> Self {
-        Self { missed: 0, missed_limit, members_limit }
+    /// Creates a session that ends after `max_missed_heartbeats` intervals without a heartbeat from the peer, and that
+    /// accepts at most `max_members_per_connect` ids in one `connect`.
+    pub fn new(max_missed_heartbeats: u32, max_members_per_connect: usize) -> Self {
+        Self { missed: 0, max_missed: max_missed_heartbeats, max_members: max_members_per_connect }
     }
 
-    /// Takes one binary message from the peer. `None` says that the group has nothing to do with it.
+    /// Decodes one binary message of the peer. Returns `None` if the message does not concern the group.
     ///
     /// # Errors
-    /// The message is not one of the protocol (4743), or breaks a limit (1008): the peer has to be closed.
-    pub fn receive(&mut self, bytes: Bytes) -> Result<Option<Request>, Fault> {
+    /// [`SessionError::Wire`] and [`SessionError::TooManyMembers`]. The caller must close the peer.
+    pub fn receive(&mut self, bytes: Bytes) -> Result<Option<Request>, SessionError> {
         match Message::decode(bytes)? {
             Message::Heartbeat => {
                 self.missed = 0;
                 Ok(None)
             }
-            Message::Connect { members, .. } if members.len() > self.members_limit => {
-                Err(Fault::Members { count: members.len(), limit: self.members_limit })
+            Message::Connect { members, .. } if members.len() > self.max_members => {
+                Err(SessionError::TooManyMembers { count: members.len(), max: self.max_members })
             }
             Message::Connect { id, members } => Ok(Some(Request::Connect { id, members })),
             Message::Content { recipient, last, data, .. } => Ok(Some(Request::Content { recipient, last, data })),
-            // The reference ignores it too.
+            // The reference ignores it as well.
             Message::Connected(_) => Ok(None),
         }
     }
 
-    /// Counts one heartbeat interval: `Ok` says that a heartbeat is to be sent.
+    /// Counts one heartbeat interval. After `Ok`, the caller must send a heartbeat.
     ///
     /// # Errors
-    /// The peer missed as many as it may: [`Fault::Silent`].
-    pub fn tick(&mut self) -> Result<(), Fault> {
+    /// [`SessionError::HeartbeatTimeout`]. The caller must close the peer.
+    pub fn tick(&mut self) -> Result<(), SessionError> {
         self.missed += 1;
-        if self.missed < self.missed_limit { Ok(()) } else { Err(Fault::Silent) }
+        if self.missed < self.max_missed { Ok(()) } else { Err(SessionError::HeartbeatTimeout { missed: self.missed }) }
     }
 }
 
-/// What a peer did wrong.
+/// A violation of the protocol or of a limit, for which the peer must be closed.
+///
+/// The text is the close reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Fault {
-    /// A message that is none of the protocol's.
+pub enum SessionError {
+    /// A message is not valid.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// A `connect` that names too many members.
-    #[error("connect names {count} members; at most {limit} are allowed")]
+    /// A `connect` names too many members.
+    #[error("connect names {count} members; must be at most {max}")]
     #[non_exhaustive]
-    Members {
-        /// How many it names.
+    TooManyMembers {
+        /// The number of members that it names.
         count: usize,
-        /// How many it may name.
-        limit: usize,
+        /// The maximum.
+        max: usize,
     },
-    /// Too many heartbeats in a row without one from the peer.
-    #[error("missed too many heartbeats")]
-    Silent,
+    /// The peer missed too many heartbeats in a row.
+    #[error("missed {missed} heartbeats")]
+    #[non_exhaustive]
+    HeartbeatTimeout {
+        /// The number of heartbeats that it missed.
+        missed: u32,
+    },
 }
 
-impl Fault {
-    /// The code to close the peer with.
+impl SessionError {
+    /// Returns the code to close the peer with.
     pub const fn close_code(&self) -> CloseCode {
         match self {
             Self::Wire(_) => CloseCode::Message,
-            Self::Members { .. } => CloseCode::Policy,
-            Self::Silent => CloseCode::Heartbeat,
+            Self::TooManyMembers { .. } => CloseCode::Policy,
+            Self::HeartbeatTimeout { .. } => CloseCode::Heartbeat,
         }
     }
 }
@@ -113,15 +119,25 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_peer_gets_two_heartbeats_and_then_4742() {
+    fn silent_peer_gets_two_heartbeats_and_then_4742() {
         let mut session = session();
         assert_eq!(session.tick(), Ok(()));
         assert_eq!(session.tick(), Ok(()));
-        assert_eq!(session.tick().map_err(|fault| fault.close_code()), Err(CloseCode::Heartbeat));
+        assert_eq!(session.tick().map_err(|error| error.close_code()), Err(CloseCode::Heartbeat));
     }
 
     #[test]
-    fn only_a_heartbeat_sets_the_missed_count_back() {
+    fn heartbeat_timeout_reports_the_configured_number() {
+        for (max_missed, reason) in [(1, "missed 1 heartbeats"), (3, "missed 3 heartbeats"), (7, "missed 7 heartbeats")]
+        {
+            let mut session = Session::new(max_missed, 4);
+            let error = (0..max_missed).find_map(|_| session.tick().err()).expect("the last interval is one too many");
+            assert_eq!(error.to_string(), reason);
+        }
+    }
+
+    #[test]
+    fn only_heartbeats_reset_the_missed_count() {
         let mut session = session();
         for alive in [Message::HEARTBEAT, Bytes::from_static(&[0x08, 0])] {
             assert_eq!((session.tick(), session.tick()), (Ok(()), Ok(())));
@@ -129,9 +145,9 @@ mod tests {
         }
         assert_eq!((session.tick(), session.tick()), (Ok(()), Ok(())));
         for other in [Message::content(0, "x"), Message::connect(1, &[]), Message::Connected(true)] {
-            session.receive(other.encode()).expect("a message of the protocol");
+            session.receive(other.encode()).expect("a valid message");
         }
-        assert_eq!(session.tick(), Err(Fault::Silent));
+        assert_eq!(session.tick(), Err(SessionError::HeartbeatTimeout { missed: 3 }));
     }
 
     #[test]
@@ -140,26 +156,26 @@ mod tests {
     }
 
     #[test]
-    fn the_sender_that_a_peer_writes_is_ignored() {
+    fn sender_in_a_peers_content_is_ignored() {
         let content = Message::Content { sender: 99, recipient: 7, last: true, data: Bytes::from_static(b"x") };
         let request = Request::Content { recipient: 7, last: true, data: Bytes::from_static(b"x") };
         assert_eq!(session().receive(content.encode()), Ok(Some(request)));
     }
 
     #[test]
-    fn too_many_members_are_1008() {
-        let ask = |count: u32| session().receive(Message::connect(1, &(0..count).collect::<Vec<_>>()).encode());
-        assert!(ask(4).is_ok());
-        let fault = ask(5).expect_err("over the limit");
-        assert_eq!(fault, Fault::Members { count: 5, limit: 4 });
-        assert_eq!(fault.close_code(), CloseCode::Policy);
+    fn connect_over_the_maximum_of_members_closes_with_1008() {
+        let connect = |count: u32| session().receive(Message::connect(1, &(0..count).collect::<Vec<_>>()).encode());
+        assert!(connect(4).is_ok());
+        let error = connect(5).expect_err("over the maximum");
+        assert_eq!(error, SessionError::TooManyMembers { count: 5, max: 4 });
+        assert_eq!(error.close_code(), CloseCode::Policy);
     }
 
     #[test]
-    fn what_is_no_message_is_4743() {
+    fn invalid_message_closes_with_4743() {
         for bytes in [&b""[..], b"\x78\x05", b"garbage"] {
-            let fault = session().receive(Bytes::from_static(bytes)).expect_err("no message");
-            assert_eq!(fault.close_code(), CloseCode::Message);
+            let error = session().receive(Bytes::from_static(bytes)).expect_err("not a valid message");
+            assert_eq!(error.close_code(), CloseCode::Message);
         }
     }
 }

@@ -1,81 +1,83 @@
-//! One protobuf `Message`, as bytes and as a Rust value.
+//! The protobuf `Message` as a Rust value: decoding and encoding.
 
 use bytes::Bytes;
 use prost::Message as _;
 
 use super::{LinkId, MemberId};
 
-/// The generated types. They stay private, so that prost's versions are not part of this crate's API.
+/// The generated types. They are private, so that prost is not part of the public API.
 #[expect(unreachable_pub, reason = "generated")]
 mod proto {
     include!(concat!(env!("OUT_DIR"), "/sigver.rs"));
 }
 
-/// What one binary WebSocket message says. `proto/sigver.proto` has the schema.
+/// The content of one binary WebSocket message. The schema is `proto/sigver.proto`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Message {
-    /// "I am alive", both ways.
+    /// A sign of life, in both directions.
     Heartbeat,
-    /// Data that goes along a link, both ways.
+    /// Data along a link, in both directions.
     Content {
-        /// From the server: the link's id for the member, 0 for the joiner. From a peer: ignored.
+        /// From the server: the link id if the receiver is the member, 0 if it is the joiner. From a peer: ignored.
         sender: u32,
-        /// From a peer: a link's id, or 0 or a member's id. From the server: the link's id for the joiner, else 0.
+        /// From a peer: a link id to reach that joiner; 0 or the bound member's id to reach the member. From the
+        /// server: the link id if the receiver is the joiner, 0 if it is the member.
         recipient: u32,
-        /// From a peer: nothing more comes in this direction of the link. Never sent by the server.
+        /// From a peer: this is the last data in this direction of the link. Never sent by the server.
         last: bool,
-        /// The payload, not looked at. Empty from the server: the other end is gone.
+        /// The payload, which the server does not inspect. Empty from the server: the other end has disconnected.
         data: Bytes,
     },
-    /// "I am `id` and see `members`: am I in?", from a peer.
+    /// A peer's question whether it is a member.
     Connect {
-        /// What the peer calls itself.
+        /// The id under which the peer becomes a member.
         id: MemberId,
         /// The ids of the members that it sees, in any order.
         members: Vec<MemberId>,
     },
-    /// The answer to [`Message::Connect`], from the server. True: a member. False: bound to one.
+    /// The server's answer to [`Message::Connect`]. True: the peer is a member. False: it is bound to a member.
     Connected(bool),
 }
 
 impl Message {
-    /// What the server sends to keep a connection alive.
+    /// An encoded heartbeat, as the server sends it to keep a connection alive.
     pub const HEARTBEAT: Bytes = Bytes::from_static(&[0x08, 0x01]);
-    const ADMITTED: Bytes = Bytes::from_static(&[0x20, 0x01]);
-    const BOUND: Bytes = Bytes::from_static(&[0x20, 0x00]);
+    const CONNECTED_TRUE: Bytes = Bytes::from_static(&[0x20, 0x01]);
+    const CONNECTED_FALSE: Bytes = Bytes::from_static(&[0x20, 0x00]);
 
-    /// A content as a peer sends it to `recipient`.
+    /// Creates content as a peer sends it to `recipient`.
     pub fn content(recipient: u32, data: impl Into<Bytes>) -> Self {
         Self::Content { sender: 0, recipient, last: false, data: data.into() }
     }
 
-    /// A content as a peer sends it to `recipient`, with `lastData` set.
+    /// Creates content as a peer sends it to `recipient`, with `lastData` set.
     pub fn last_content(recipient: u32, data: impl Into<Bytes>) -> Self {
         Self::Content { sender: 0, recipient, last: true, data: data.into() }
     }
 
-    /// A content as the server sends it to the member of `link`.
+    /// Creates content as the server sends it to the member of `link`.
     pub fn from_joiner(link: LinkId, data: Bytes) -> Self {
         Self::Content { sender: link.value(), recipient: 0, last: false, data }
     }
 
-    /// A content as the server sends it to the joiner of `link`.
+    /// Creates content as the server sends it to the joiner of `link`.
     pub fn from_member(link: LinkId, data: Bytes) -> Self {
         Self::Content { sender: 0, recipient: link.value(), last: false, data }
     }
 
-    /// The question whether a peer that calls itself `id` and sees `members` is in.
+    /// Creates the question of a peer with this id that sees these members.
     pub fn connect(id: u32, members: &[u32]) -> Self {
         Self::Connect { id: MemberId(id), members: members.iter().copied().map(MemberId).collect() }
     }
 
-    /// Reads one binary WebSocket message. The payload of a content is a slice of `bytes`, not a copy.
+    /// Decodes one binary WebSocket message. The payload of content is a slice of `bytes`, not a copy.
     ///
     /// # Errors
-    /// [`WireError`], which is a close with 4743.
+    /// [`WireError`], for which the server closes the peer with 4743.
     pub fn decode(bytes: Bytes) -> Result<Self, WireError> {
-        match proto::Message::decode(bytes)?.r#type {
+        let message = proto::Message::decode(bytes).map_err(|error| WireError::Malformed(error.to_string()))?;
+        match message.r#type {
             Some(proto::message::Type::Heartbeat(_)) => Ok(Self::Heartbeat),
             Some(proto::message::Type::Content(proto::Content { sender_id, recipient_id, last_data, data })) => {
                 Ok(Self::Content { sender: sender_id, recipient: recipient_id, last: last_data, data })
@@ -83,17 +85,17 @@ impl Message {
             Some(proto::message::Type::Connect(proto::GroupData { id, members })) => {
                 Ok(Self::Connect { id: MemberId(id), members: members.into_iter().map(MemberId).collect() })
             }
-            Some(proto::message::Type::Connected(admitted)) => Ok(Self::Connected(admitted)),
+            Some(proto::message::Type::Connected(member)) => Ok(Self::Connected(member)),
             None => Err(WireError::NoKnownType),
         }
     }
 
-    /// The bytes of one binary WebSocket message. A payload is copied once; the constant messages are not built.
+    /// Encodes one binary WebSocket message. A payload is copied once. Messages without fields cost no allocation.
     pub fn encode(self) -> Bytes {
         let kind = match self {
             Self::Heartbeat => return Self::HEARTBEAT,
-            Self::Connected(true) => return Self::ADMITTED,
-            Self::Connected(false) => return Self::BOUND,
+            Self::Connected(true) => return Self::CONNECTED_TRUE,
+            Self::Connected(false) => return Self::CONNECTED_FALSE,
             Self::Content { sender, recipient, last, data } => proto::message::Type::Content(proto::Content {
                 sender_id: sender,
                 recipient_id: recipient,
@@ -109,22 +111,16 @@ impl Message {
     }
 }
 
-/// Why bytes are no message that this protocol knows.
+/// The reason why bytes are not a valid message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// The bytes are not a protobuf `Message`. The text says where.
-    #[error("not a protobuf Message: {0}")]
+    /// The bytes are not a protobuf `Message`. The text describes the position.
+    #[error("message is not a protobuf Message: {0}")]
     Malformed(String),
-    /// The message is empty or holds unknown fields only.
-    #[error("a Message has to have one of heartbeat, content, connect and connected")]
+    /// The message is empty, or contains only unknown fields.
+    #[error("message has no known type; must be heartbeat, content, connect or connected")]
     NoKnownType,
-}
-
-impl From<prost::DecodeError> for WireError {
-    fn from(error: prost::DecodeError) -> Self {
-        Self::Malformed(error.to_string())
-    }
 }
 
 #[cfg(test)]
@@ -136,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn each_message_survives_the_way_to_bytes_and_back() {
+    fn every_message_is_unchanged_after_encoding_and_decoding() {
         let link = LinkId::new(7).expect("31 bits");
         for message in [
             Message::Heartbeat,
@@ -154,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_those_of_the_reference_server() {
+    fn encoded_bytes_equal_those_of_the_reference_server() {
         assert_eq!(&Message::Heartbeat.encode()[..], [0x08, 1]);
         assert_eq!(&Message::Connected(true).encode()[..], [0x20, 1]);
         assert_eq!(&Message::Connected(false).encode()[..], [0x20, 0]);
@@ -162,13 +158,13 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_are_zero_may_be_written_out() {
+    fn explicit_zero_fields_are_accepted() {
         assert_eq!(decode(&[0x12, 8, 0x08, 0, 0x10, 0, 0x18, 0, 0x22, 0]), Ok(Message::content(0, "")));
         assert_eq!(decode(&[0x1a, 2, 0x08, 0]), Ok(Message::connect(0, &[])));
     }
 
     #[test]
-    fn members_may_be_packed_and_unpacked() {
+    fn packed_and_unpacked_members_are_accepted() {
         assert_eq!(decode(&[0x1a, 6, 0x08, 9, 0x12, 2, 1, 2]), Ok(Message::connect(9, &[1, 2])));
         assert_eq!(decode(&[0x1a, 6, 0x08, 9, 0x10, 1, 0x10, 2]), Ok(Message::connect(9, &[1, 2])));
     }
@@ -179,20 +175,20 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_field_is_skipped() {
+    fn unknown_field_is_skipped() {
         assert_eq!(decode(&[0x78, 5, 0x08, 1]), Ok(Message::Heartbeat));
     }
 
     #[test]
-    fn a_message_with_no_known_type_is_an_error() {
+    fn message_without_a_known_type_is_rejected() {
         assert_eq!(decode(&[]), Err(WireError::NoKnownType));
         assert_eq!(decode(&[0x78, 5]), Err(WireError::NoKnownType));
     }
 
     #[test]
-    fn bytes_that_are_no_message_are_an_error() {
+    fn malformed_bytes_are_rejected() {
         for bytes in [
-            &[0xff; 12][..],        // a varint that never ends
+            &[0xff; 12][..],        // a varint without end
             &[0x12, 5, 0x08],       // truncated
             &[0x0a, 0],             // heartbeat with the wrong wire type
             &[0x10, 1],             // content with the wrong wire type

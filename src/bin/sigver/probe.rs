@@ -184,7 +184,7 @@ async fn connect<T: Transport + Unpin>(peer: &mut Peer<T>, within: Duration) -> 
 
 /// The hub closes a peer with this code.
 async fn closed<T: Transport + Unpin>(peer: &mut Peer<T>, code: CloseCode, within: Duration) -> Finding<()> {
-    let expected = code.code();
+    let expected = code.as_u16();
     match peer.hear("what has to be refused", within).await {
         Err(Trouble::Closed(Some(frame))) if frame.code == expected => Ok(((), format!("closed with {expected}"))),
         Err(Trouble::Closed(frame)) => Err(Trouble::OtherClose { frame, expected }),

@@ -62,13 +62,13 @@ impl JoinRequest {
     /// ```
     pub fn from_url(path: &str, query: Option<&str>) -> Self {
         let parameters = || query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        let named = |name: &str, expected| GroupKey::from_escaped(name).is_ok_and(|name| name.as_str() == expected);
+        let named = |name: &str, expected| GroupKey::from_percent_encoded(name).is_ok_and(|name| name.as_str() == expected);
         let key = match path {
             "" => match parameters().find(|(name, _)| named(name, "key")) {
-                Some((_, key)) => GroupKey::from_escaped(&key.replace('+', "%20")),
+                Some((_, key)) => GroupKey::from_percent_encoded(&key.replace('+', "%20")),
                 None => Err(KeyError::Empty),
             },
-            key => GroupKey::from_escaped(key),
+            key => GroupKey::from_percent_encoded(key),
         };
         Self::with_key(key).favored(parameters().any(|(name, _)| named(name, "favored")))
     }

@@ -11,9 +11,9 @@ use crate::hub::close::{Close, DisconnectReason};
 use crate::hub::limits::count::CountGuard;
 use crate::hub::observability::events::HubEvent;
 use crate::hub::rooms::outbox::Outbox;
-use crate::hub::rooms::room::{Outcome, Room};
+use crate::hub::rooms::room::Room;
 use crate::hub::shared::Shared;
-use crate::protocol::{Event, PeerId, Request};
+use crate::protocol::{Event, Outcome, PeerId, Request};
 
 /// A joined peer. Dropping the guard is the only way out of a room. It removes the peer whether its connection ends by
 /// the peer, by the hub, by a cancelled future or by a panic.
@@ -92,11 +92,11 @@ impl PeerGuard {
         let peer = self.peer;
         match request {
             Request::Connect { id, members } => {
-                let connect = Event::Connect { peer, id, members, fresh: link_ids.allocate(), now };
+                let connect = Event::Connect { peer, id, members, new_link: link_ids.allocate(), now };
                 let timer = metrics.start_timer();
                 let outcome = self.room.handle(peer, connect, config, link_ids);
                 metrics.stop_timer(timer);
-                if let Outcome::Answered { admitted: member } = outcome {
+                if let Outcome::Answered { member } = outcome {
                     metrics.connect_answered(member);
                     tracing::debug!(member, "connect answered");
                     events.emit(|| HubEvent::ConnectAnswered { peer, key: self.slot.key.clone(), member });

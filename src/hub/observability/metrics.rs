@@ -135,7 +135,7 @@ mod reporting {
         pub(in crate::hub) fn closed(&self, code: CloseCode, cause: Option<Cause>) {
             // The codes of an app are few, and its own.
             let cause = cause.map_or("none", Cause::as_str);
-            counter!("sigver_closes_total", "code" => code.code().to_string(), "cause" => cause).increment(1);
+            counter!("sigver_closes_total", "code" => code.as_u16().to_string(), "cause" => cause).increment(1);
         }
 
         pub(in crate::hub) fn rejected(&self, cause: Cause) {

@@ -13,7 +13,7 @@ use crate::hub::close::Close;
 use crate::hub::limits::config::Config;
 use crate::hub::observability::snapshot::{GroupSnapshot, PeerSnapshot};
 use crate::hub::sync::{Mutex, MutexGuard};
-use crate::protocol::{Action, CloseCode, Event, Group, GroupKey, Message, PeerId};
+use crate::protocol::{Action, CloseCode, Event, Group, GroupKey, Outcome, PeerId};
 
 /// Where a group's events happen one after the other.
 ///
@@ -42,20 +42,12 @@ struct RoomPeer {
     slot: Arc<PeerSlot>,
 }
 
-/// What came of what a peer asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::hub) enum Outcome {
-    Nothing,
-    Relayed { bytes: usize },
-    Answered { admitted: bool },
-}
-
 /// How many actions a room keeps room for. More come only when a member with many joiners leaves.
 const KEPT_CAPACITY: usize = 8;
 
 impl Room {
     pub(in crate::hub) fn new(key: GroupKey, shard: usize, eviction_min_age: Duration) -> Self {
-        let state = State { group: Group::with_min_stay(eviction_min_age), ..State::default() };
+        let state = State { group: Group::with_eviction_min_age(eviction_min_age), ..State::default() };
         Self { key, shard, state: Mutex::new(state) }
     }
 
@@ -81,8 +73,8 @@ impl Room {
             return state.handle(event, config, link_ids);
         }
         // It was here before a panic, see `lock`, and does not know yet that it is closed.
-        if let Event::Connect { fresh, .. } = event {
-            link_ids.release(fresh);
+        if let Event::Connect { new_link, .. } = event {
+            link_ids.release(new_link);
         }
         Outcome::Nothing
     }
@@ -116,23 +108,23 @@ impl Room {
 
     pub(in crate::hub) fn group_snapshot(&self, key_hash: u64, link_ids: &LinkIdPool) -> GroupSnapshot {
         let state = self.lock(link_ids);
-        let (peers, members, links) = (state.group.peers(), state.group.members(), state.group.links());
+        let (peers, members, links) = (state.group.peer_count(), state.group.member_count(), state.group.link_count());
         GroupSnapshot { key: self.key.clone(), key_hash, peers, members, links }
     }
 
     pub(in crate::hub) fn peer_snapshots(&self, now: Duration, link_ids: &LinkIdPool) -> Vec<PeerSnapshot> {
         let state = self.lock(link_ids);
         let snapshot = |(&peer, seated): (&PeerId, &RoomPeer)| {
-            let standing = state.group.standing(peer)?;
+            let roles = state.group.peer(peer)?;
             let waiting = seated.outbox.queued();
             Some(PeerSnapshot {
                 id: peer,
                 identity: seated.slot.shared_identity(),
                 client_ip: seated.slot.client_ip(),
                 age: now.saturating_sub(seated.slot.since),
-                member_id: standing.member,
-                is_bound: standing.bound.is_some(),
-                joiners: standing.joiners,
+                member_id: roles.member_id,
+                is_bound: roles.link.is_some(),
+                joiners: roles.joiners,
                 queued_messages: waiting.0,
                 queued_bytes: waiting.1,
             })
@@ -147,7 +139,7 @@ impl Room {
             let mut state = poisoned.into_inner();
             state.close_all(&CloseCode::Internal.into());
             state.group.link_ids().for_each(|id| link_ids.release(id));
-            let group = Group::with_min_stay(state.group.min_stay());
+            let group = Group::with_eviction_min_age(state.group.eviction_min_age());
             *state = State { group, ..State::default() };
             self.state.clear_poison();
             state
@@ -157,20 +149,12 @@ impl Room {
 
 impl State {
     fn handle(&mut self, event: Event, config: &Config, link_ids: &LinkIdPool) -> Outcome {
-        self.group.handle(event, &mut self.actions);
-        let mut outcome = Outcome::Nothing;
+        let outcome = self.group.handle(event, &mut self.actions);
         for action in self.actions.drain(..) {
             match action {
-                Action::Send { to, message } => {
-                    match message {
-                        Message::Content { ref data, .. } => outcome = Outcome::Relayed { bytes: data.len() },
-                        Message::Connected(admitted) => outcome = Outcome::Answered { admitted },
-                        _ => {}
-                    }
-                    self.peers[&to].outbox.push(message.encode(), config);
-                }
+                Action::Send { to, message } => self.peers[&to].outbox.push(message.encode(), config),
                 Action::Close { peer, code } => self.peers[&peer].outbox.close(code.into()),
-                Action::Release(id) => link_ids.release(id),
+                Action::ReleaseLink(id) => link_ids.release(id),
             }
         }
         self.actions.shrink_to(KEPT_CAPACITY);
@@ -207,8 +191,8 @@ mod tests {
         }
 
         fn connect(&self, peer: u64) {
-            let (id, fresh) = (MemberId(peer as u32), self.link_ids.allocate());
-            let connect = Event::Connect { peer: PeerId(peer), id, members: vec![], fresh, now: Duration::ZERO };
+            let (id, new_link) = (MemberId(peer as u32), self.link_ids.allocate());
+            let connect = Event::Connect { peer: PeerId(peer), id, members: vec![], new_link, now: Duration::ZERO };
             self.room.handle(PeerId(peer), connect, &self.config, &self.link_ids);
         }
 

@@ -1,6 +1,8 @@
-//! One test for each rule of a group.
+//! One test for each rule of a group: membership here, links in `links`.
 
 use super::*;
+
+mod links;
 
 /// A group whose peers are numbers, and whose link ids count up from 1001.
 #[derive(Default)]
@@ -11,19 +13,20 @@ struct Scene {
 }
 
 impl Scene {
-    /// Peers 1 to `count`, none of them favored, none a member yet.
+    /// Creates a group with the regular peers from 1 to `count`, which are not members.
     fn of(count: u64) -> Self {
         let mut scene = Self::default();
         (1..=count).for_each(|peer| scene.join(peer, false));
         scene
     }
 
+    /// Returns all actions but `ReleaseLink`.
     fn handle(&mut self, event: Event) -> Vec<Action> {
-        let mut out = Vec::new();
-        self.group.handle(event, &mut out);
-        self.group.assert_sound();
-        out.retain(|action| !matches!(action, Action::Release(_)));
-        out
+        let mut actions = Vec::new();
+        self.group.handle(event, &mut actions);
+        self.group.assert_invariants();
+        actions.retain(|action| !matches!(action, Action::ReleaseLink(_)));
+        actions
     }
 
     fn join(&mut self, peer: u64, favored: bool) {
@@ -38,11 +41,11 @@ impl Scene {
     fn connect_as(&mut self, peer: u64, id: u32, members: &[u32]) -> Vec<Action> {
         self.links += 1;
         let members = members.iter().copied().map(MemberId).collect();
-        let fresh = LinkId::new(1000 + self.links).expect("few links");
-        self.handle(Event::Connect { peer: PeerId(peer), id: MemberId(id), members, fresh, now: self.now })
+        let new_link = self.link();
+        self.handle(Event::Connect { peer: PeerId(peer), id: MemberId(id), members, new_link, now: self.now })
     }
 
-    fn say(&mut self, peer: u64, recipient: u32, last: bool) -> Vec<Action> {
+    fn send(&mut self, peer: u64, recipient: u32, last: bool) -> Vec<Action> {
         let data = Bytes::from_static(b"data");
         self.handle(Event::Content { peer: PeerId(peer), recipient, last, data })
     }
@@ -51,14 +54,18 @@ impl Scene {
         self.handle(Event::Leave { peer: PeerId(peer) })
     }
 
-    /// The link that was made last.
+    /// The link id of the last connect.
     fn link(&self) -> LinkId {
         LinkId::new(1000 + self.links).expect("few links")
     }
 }
 
-fn answer(to: u64, admitted: bool) -> Action {
-    Action::Send { to: PeerId(to), message: Message::Connected(admitted) }
+fn answer(to: u64, member: bool) -> Action {
+    Action::Send { to: PeerId(to), message: Message::Connected(member) }
+}
+
+fn eviction(peer: u64) -> Action {
+    Action::Close { peer: PeerId(peer), code: CloseCode::BlockingMember }
 }
 
 fn to_member(to: u64, link: LinkId, data: &'static str) -> Action {
@@ -69,7 +76,7 @@ fn to_joiner(to: u64, link: LinkId, data: &'static str) -> Action {
     Action::Send { to: PeerId(to), message: Message::from_member(link, data.into()) }
 }
 
-/// Peer 1 is the member; peer 2 is bound to it by the link that is returned.
+/// Peer 1 is the member. Peer 2 is bound to it by the returned link.
 fn pair() -> (Scene, LinkId) {
     let mut scene = Scene::of(2);
     scene.connect(1, &[]);
@@ -78,7 +85,7 @@ fn pair() -> (Scene, LinkId) {
     (scene, link)
 }
 
-/// Peers 1 and 2 are members; peer 3 is none.
+/// Peers 1 and 2 are members. Peer 3 is not.
 fn two_members_and_a_peer() -> Scene {
     let mut scene = Scene::of(3);
     scene.connect(1, &[]);
@@ -87,14 +94,14 @@ fn two_members_and_a_peer() -> Scene {
 }
 
 #[test]
-fn rule_1_the_first_peer_to_ask_becomes_the_first_member() {
+fn rule_1_first_peer_to_ask_becomes_the_first_member() {
     let mut scene = Scene::of(2);
     assert_eq!(scene.connect(2, &[7, 8]), [answer(2, true)]);
     assert_eq!(scene.group.order(), [PeerId(2)]);
 }
 
 #[test]
-fn rule_2_the_sole_member_is_told_true_and_keeps_its_id() {
+fn rule_2_sole_member_is_answered_true_and_keeps_its_id() {
     let mut scene = Scene::of(2);
     scene.connect_as(1, 10, &[]);
     assert_eq!(scene.connect_as(1, 11, &[]), [answer(1, true)]);
@@ -111,14 +118,14 @@ fn rule_3_naming_one_current_member_is_enough() {
 }
 
 #[test]
-fn rule_3_a_member_counts_among_those_that_it_may_name_by_the_id_it_has() {
+fn rule_3_member_can_name_its_current_id_but_not_its_new_one() {
     let mut scene = two_members_and_a_peer();
     assert_eq!(scene.connect_as(1, 9, &[1]), [answer(1, true)]);
     assert_eq!(scene.connect_as(1, 8, &[8]), [answer(1, false)]);
 }
 
 #[test]
-fn rule_3_a_member_takes_the_new_id_and_keeps_its_place() {
+fn rule_3_member_takes_the_new_id_and_keeps_its_position() {
     let mut scene = two_members_and_a_peer();
     scene.connect_as(1, 9, &[2]);
     assert_eq!(scene.group.order(), [1, 2].map(PeerId));
@@ -128,62 +135,72 @@ fn rule_3_a_member_takes_the_new_id_and_keeps_its_place() {
 }
 
 #[test]
-fn rule_3_comes_before_rule_4() {
+fn rule_3_precedes_rule_4() {
     let (mut scene, link) = pair();
     assert_eq!(scene.connect(2, &[1]), [answer(2, true)]);
-    assert_eq!(scene.say(2, 0, false), [to_member(1, link, "data")]);
+    assert_eq!(scene.send(2, 0, false), [to_member(1, link, "data")]);
 }
 
 #[test]
-fn with_a_minimum_stay_a_member_blocks_only_after_it_and_who_asks_before_is_bound_again() {
-    let mut scene = Scene { group: Group::with_min_stay(Duration::from_secs(10)), ..Scene::default() };
-    (1..=2).for_each(|peer| scene.join(peer, false));
-    scene.now = Duration::from_secs(100);
-    assert_eq!(scene.connect(1, &[]), [answer(1, true)]);
-    scene.now += Duration::from_secs(5);
-    assert_eq!(scene.connect(1, &[]), [answer(1, true)], "asking again does not make its stay shorter");
-    for _ in 0..3 {
-        scene.now += Duration::from_secs(1);
-        assert_eq!(scene.connect(2, &[]), [answer(2, false)]);
-        assert_eq!(scene.say(2, 0, false).len(), 1, "its link works");
-    }
-    scene.now = Duration::from_secs(110);
-    let evicted = Action::Close { peer: PeerId(1), code: CloseCode::BlockingMember };
-    assert_eq!(scene.connect(2, &[]), [evicted, answer(2, true)]);
-}
-
-#[test]
-fn rule_4_the_only_member_blocks_when_a_peer_that_tried_it_asks_again() {
+fn rule_4_sole_member_is_evicted_when_a_peer_that_tried_it_asks_again() {
     let (mut scene, _) = pair();
-    let close = Action::Close { peer: PeerId(1), code: CloseCode::BlockingMember };
-    assert_eq!(scene.connect(2, &[]), [close, answer(2, true)]);
+    assert_eq!(scene.connect(2, &[]), [eviction(1), answer(2, true)]);
     assert_eq!(scene.group.order(), [PeerId(2)]);
 }
 
 #[test]
-fn rule_4_goes_by_the_member_id_and_not_by_the_peer() {
+fn rule_4_compares_member_ids_and_not_peers() {
     let mut scene = Scene::of(3);
     scene.connect_as(1, 7, &[]);
     scene.connect(3, &[]);
     scene.leave(1);
     scene.connect_as(2, 7, &[]);
-    let close = Action::Close { peer: PeerId(2), code: CloseCode::BlockingMember };
-    assert_eq!(scene.connect(3, &[]), [close, answer(3, true)]);
+    assert_eq!(scene.connect(3, &[]), [eviction(2), answer(3, true)]);
 }
 
 #[test]
-fn rule_4_looks_at_what_was_tried_since_the_search_started_over() {
-    // Peer 3 is offered 1, then 2, then 1 again, which forgets that it tried 2.
+fn rule_4_ignores_members_tried_before_the_search_started_over() {
+    // Peer 3 is bound to 1, then to 2, then to 1 again. The third time its search starts over and forgets 2.
     let mut scene = two_members_and_a_peer();
     (0..3).for_each(|_| assert_eq!(scene.connect(3, &[]), [answer(3, false)]));
     scene.leave(1);
     assert_eq!(scene.connect(3, &[]), [answer(3, false)]);
-    let close = Action::Close { peer: PeerId(2), code: CloseCode::BlockingMember };
-    assert_eq!(scene.connect(3, &[]), [close, answer(3, true)]);
+    assert_eq!(scene.connect(3, &[]), [eviction(2), answer(3, true)]);
 }
 
 #[test]
-fn a_peer_that_was_put_out_is_obeyed_no_more() {
+fn rule_4_protects_a_member_until_its_eviction_min_age() {
+    let mut scene = Scene { group: Group::with_eviction_min_age(Duration::from_secs(10)), ..Scene::default() };
+    (1..=2).for_each(|peer| scene.join(peer, false));
+    scene.now = Duration::from_secs(100);
+    assert_eq!(scene.connect(1, &[]), [answer(1, true)]);
+    scene.now += Duration::from_secs(5);
+    assert_eq!(scene.connect(1, &[]), [answer(1, true)], "asking again does not change its age");
+    for _ in 0..3 {
+        scene.now += Duration::from_secs(1);
+        assert_eq!(scene.connect(2, &[]), [answer(2, false)]);
+        assert_eq!(scene.send(2, 0, false).len(), 1, "its link works");
+    }
+    scene.now = Duration::from_secs(110);
+    assert_eq!(scene.connect(2, &[]), [eviction(1), answer(2, true)]);
+}
+
+#[test]
+fn renaming_a_member_does_not_change_its_age() {
+    let mut scene = Scene { group: Group::with_eviction_min_age(Duration::from_secs(10)), ..Scene::default() };
+    (1..=3).for_each(|peer| scene.join(peer, false));
+    scene.connect(1, &[]);
+    scene.connect(2, &[1]);
+    scene.now = Duration::from_secs(9);
+    assert_eq!(scene.connect_as(1, 7, &[2]), [answer(1, true)]);
+    scene.leave(2);
+    assert_eq!(scene.connect(3, &[]), [answer(3, false)]);
+    scene.now = Duration::from_secs(10);
+    assert_eq!(scene.connect(3, &[]), [eviction(1), answer(3, true)]);
+}
+
+#[test]
+fn evicted_peers_connect_is_ignored() {
     let (mut scene, _) = pair();
     scene.connect(2, &[]);
     assert_eq!(scene.connect(1, &[2]), []);
@@ -191,7 +208,7 @@ fn a_peer_that_was_put_out_is_obeyed_no_more() {
 }
 
 #[test]
-fn rule_5_members_are_offered_in_turn_and_then_from_the_start() {
+fn rule_5_joiner_is_bound_to_each_member_in_order_and_then_starts_over() {
     let mut scene = two_members_and_a_peer();
     for member in [1, 2, 1, 2] {
         assert_eq!(scene.connect(3, &[]), [answer(3, false)]);
@@ -200,7 +217,7 @@ fn rule_5_members_are_offered_in_turn_and_then_from_the_start() {
 }
 
 #[test]
-fn rule_5_favored_members_are_offered_first() {
+fn rule_5_joiner_is_bound_to_favored_members_first() {
     let mut scene = two_members_and_a_peer();
     scene.join(4, true);
     scene.connect(4, &[1]);
@@ -211,7 +228,7 @@ fn rule_5_favored_members_are_offered_first() {
 }
 
 #[test]
-fn rule_5_a_member_that_names_nobody_is_a_member_no_more_and_comes_back_last() {
+fn rule_5_member_that_names_no_member_loses_its_membership_and_returns_as_the_last_one() {
     let mut scene = two_members_and_a_peer();
     scene.connect(3, &[1]);
     assert_eq!(scene.connect(1, &[]), [answer(1, false)]);
@@ -222,143 +239,43 @@ fn rule_5_a_member_that_names_nobody_is_a_member_no_more_and_comes_back_last() {
 }
 
 #[test]
-fn becoming_a_member_forgets_who_was_tried() {
+fn becoming_a_member_clears_the_search() {
     let (mut scene, _) = pair();
     scene.connect(2, &[1]);
     assert_eq!(scene.connect(2, &[]), [answer(2, false)], "1 was tried before, but does not block now");
 }
 
 #[test]
-fn content_goes_along_the_link_both_ways() {
+fn peer_returns_the_roles_of_each_peer() {
     let (mut scene, link) = pair();
-    for recipient in [0, 1] {
-        assert_eq!(scene.say(2, recipient, false), [to_member(1, link, "data")]);
-    }
-    assert_eq!(scene.say(1, link.value(), false), [to_joiner(2, link, "data")]);
-}
-
-#[test]
-fn content_for_the_bound_member_may_name_the_id_that_it_has_now() {
-    let (mut scene, link) = pair();
-    scene.join(3, false);
-    scene.connect(3, &[1]);
-    scene.connect_as(1, 50, &[3]);
-    assert_eq!(scene.say(2, 50, false), [to_member(1, link, "data")]);
-    assert_eq!(scene.say(2, 1, false), []);
-}
-
-#[test]
-fn content_with_nobody_to_go_to_is_dropped() {
-    let (mut scene, link) = pair();
-    scene.join(3, false);
-    for (peer, recipient) in [(1, 0), (1, 1), (1, 2), (1, 99), (2, 99), (2, link.value()), (3, 0), (3, link.value())] {
-        assert_eq!(scene.say(peer, recipient, false), [], "{peer} to {recipient}");
-    }
-}
-
-#[test]
-fn a_joiner_that_became_a_member_serves_its_own_joiner_and_its_member() {
-    let (mut scene, first) = pair();
+    let member = PeerRoles { member_id: Some(MemberId(1)), link: None, joiners: 1 };
+    let joiner = PeerRoles { member_id: None, link: Some(link), joiners: 0 };
+    assert_eq!([1, 2, 3].map(|peer| scene.group.peer(PeerId(peer))), [Some(member), Some(joiner), None]);
     scene.connect(2, &[1]);
-    scene.join(3, false);
-    scene.connect(3, &[]);
-    scene.connect(3, &[]);
-    let second = scene.link();
-    assert_eq!(scene.group.bound_to(PeerId(3)), Some(PeerId(2)));
-    assert_eq!(scene.say(2, second.value(), false), [to_joiner(3, second, "data")]);
-    assert_eq!(scene.say(2, 0, false), [to_member(1, first, "data")]);
+    let both = PeerRoles { member_id: Some(MemberId(2)), ..joiner };
+    assert_eq!(scene.group.peer(PeerId(2)), Some(both));
 }
 
 #[test]
-fn last_data_ends_one_direction_and_the_link_when_both_are_over() {
-    let (mut scene, link) = pair();
-    assert_eq!(scene.say(2, 0, true), [to_member(1, link, "data")]);
-    assert_eq!(scene.say(2, 0, false), []);
-    assert_eq!(scene.say(1, link.value(), true), [to_joiner(2, link, "data")]);
-    assert!(!scene.group.has_link(link));
-}
-
-#[test]
-fn the_other_end_is_told_once_when_a_socket_closes() {
-    let (mut scene, link) = pair();
-    assert_eq!(scene.leave(2), [to_member(1, link, "")]);
-    let (mut scene, link) = pair();
-    assert_eq!(scene.leave(1), [to_joiner(2, link, "")]);
-    assert_eq!(scene.leave(2), []);
-}
-
-#[test]
-fn of_two_links_between_the_same_peers_the_older_one_ends_first() {
-    let (mut scene, first) = pair();
-    scene.connect(2, &[1]);
-    scene.connect(1, &[]);
-    let second = scene.link();
-    assert_eq!(scene.leave(1), [to_joiner(2, first, ""), to_member(2, second, "")]);
-    let (mut scene, first) = pair();
-    scene.connect(2, &[1]);
-    scene.connect(1, &[]);
-    let second = scene.link();
-    assert_eq!(scene.leave(2), [to_member(1, first, ""), to_joiner(1, second, "")]);
-}
-
-#[test]
-fn no_end_is_told_in_a_direction_that_was_over() {
-    let (mut scene, _) = pair();
-    scene.say(2, 0, true);
-    assert_eq!(scene.leave(2), []);
-    let (mut scene, link) = pair();
-    scene.say(2, 0, true);
-    assert_eq!(scene.leave(1), [to_joiner(2, link, "")]);
-}
-
-#[test]
-fn binding_again_ends_the_old_link_without_telling_anyone() {
-    let mut scene = two_members_and_a_peer();
-    scene.connect(3, &[]);
-    let old = scene.link();
-    assert_eq!(scene.connect(3, &[]), [answer(3, false)]);
-    assert_eq!(scene.say(1, old.value(), false), []);
-    assert_eq!(scene.leave(1), []);
-}
-
-#[test]
-fn a_link_lives_on_after_its_member_stops_being_one() {
-    let (mut scene, link) = pair();
-    scene.join(3, false);
-    scene.connect(3, &[1]);
-    assert_eq!(scene.connect(1, &[]), [answer(1, false)]);
-    assert_eq!(scene.say(1, link.value(), false), [to_joiner(2, link, "data")]);
-    assert_eq!(scene.say(2, 0, false), [to_member(1, link, "data")]);
-}
-
-#[test]
-fn the_links_of_a_member_that_was_put_out_end_when_it_leaves() {
-    let (mut scene, link) = pair();
-    scene.connect(2, &[]);
-    assert!(scene.group.has_link(link));
-    assert_eq!(scene.leave(1), [to_joiner(2, link, "")]);
-}
-
-#[test]
-fn a_fresh_link_id_is_released_when_it_is_not_used_and_when_its_link_is_over() {
-    let mut group = Group::new();
-    let mut run = |event| {
-        let mut out = Vec::new();
-        group.handle(event, &mut out);
-        out.retain(|action| matches!(action, Action::Release(_)));
-        out
-    };
-    let [one, two] = [1, 2].map(|id| LinkId::new(id).expect("31 bits"));
-    let ask = |peer, fresh| Event::Connect {
+fn handle_returns_the_outcome_for_the_peer_of_the_event() {
+    let mut scene = Scene::of(2);
+    let mut outcome = |event| scene.group.handle(event, &mut Vec::new());
+    let connect = |peer, link| Event::Connect {
         peer: PeerId(peer),
         id: MemberId(peer as u32),
         members: vec![],
-        fresh,
+        new_link: LinkId::new(link).expect("31 bits"),
         now: Duration::ZERO,
     };
-    run(Event::Join { peer: PeerId(1), favored: false });
-    run(Event::Join { peer: PeerId(2), favored: false });
-    assert_eq!(run(ask(1, one)), [Action::Release(one)]);
-    assert_eq!(run(ask(2, two)), []);
-    assert_eq!(run(Event::Leave { peer: PeerId(1) }), [Action::Release(two)]);
+    let content =
+        |recipient, last| Event::Content { peer: PeerId(2), recipient, last, data: Bytes::from_static(b"data") };
+    assert_eq!(outcome(Event::Join { peer: PeerId(3), favored: false }), Outcome::Nothing);
+    assert_eq!(outcome(connect(1, 1)), Outcome::Answered { member: true });
+    assert_eq!(outcome(connect(2, 2)), Outcome::Answered { member: false });
+    assert_eq!(outcome(content(0, true)), Outcome::Relayed { bytes: 4 });
+    assert_eq!(outcome(content(0, false)), Outcome::Nothing, "this direction has ended");
+    assert_eq!(outcome(content(9, false)), Outcome::Nothing, "there is no receiver");
+    assert_eq!(outcome(connect(2, 3)), Outcome::Answered { member: true });
+    assert_eq!(outcome(connect(1, 4)), Outcome::Nothing, "1 was evicted");
+    assert_eq!(outcome(Event::Leave { peer: PeerId(1) }), Outcome::Nothing);
 }

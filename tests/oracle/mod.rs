@@ -1,10 +1,10 @@
-//! What holds whatever comes in: `properties.rs`, `corpus.rs` and the targets of `fuzz` ask for it by bytes.
+//! Test oracles: checks that hold for any input bytes. `properties.rs`, `corpus.rs` and the targets of `fuzz` use them.
 
 #[cfg(feature = "cli")]
 pub(crate) mod config;
 pub(crate) mod group;
 pub(crate) mod key;
-mod model;
+mod naive_model;
 pub(crate) mod session;
 pub(crate) mod url;
 pub(crate) mod wire;

@@ -1,4 +1,4 @@
-//! Explores the histories of a few peers: each event in each state, until no new state turns up, or at random.
+//! Explores the histories of a few peers: every event in every state until no new state is found, or at random.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -9,25 +9,26 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Action, CloseCode, Event, Group, LinkId, MemberId, Message, PeerId};
+use super::{Action, CloseCode, Event, Group, LinkId, MemberId, Message, Outcome, PeerId};
 
-/// Where a history has led.
+/// The state after a history.
 #[derive(Clone, Default)]
 struct State {
     group: Group,
     joined: Vec<PeerId>,
     /// Peers that were told to close and have not left yet.
-    closing: Vec<PeerId>,
+    evicted: Vec<PeerId>,
 }
 
 impl State {
-    /// All that can happen next. Peers name one member at most: naming more is naming one of them.
+    /// Returns every event that is possible next. A connect names at most one member: naming several members is
+    /// equivalent to naming one of them.
     fn events(&self, Model { peers, borrowed_ids, favored }: Model) -> Vec<Event> {
         let own = |PeerId(peer): PeerId| MemberId(100 + peer as u32);
         let ids: Vec<_> = (1..=peers).map(|peer| own(PeerId(peer))).collect();
         let links = (1..).map(|id| LinkId::new(id).expect("few links"));
         let used: Vec<_> = links.clone().take(peers as usize).filter(|&link| self.group.has_link(link)).collect();
-        let fresh = links.clone().find(|link| !used.contains(link)).expect("31 bits are enough");
+        let new_link = links.clone().find(|link| !used.contains(link)).expect("31 bits are enough");
         let mut events = Vec::new();
         for peer in (1..=peers).map(PeerId) {
             if !self.joined.contains(&peer) {
@@ -38,7 +39,7 @@ impl State {
             events.push(Event::Leave { peer });
             for &id in ids.iter().filter(|&&id| borrowed_ids || id == own(peer)) {
                 let named = ids.iter().map(|&id| vec![id]).chain([vec![]]);
-                events.extend(named.map(|members| Event::Connect { peer, id, members, fresh, now: Duration::ZERO }));
+                events.extend(named.map(|members| Event::Connect { peer, id, members, new_link, now: Duration::ZERO }));
             }
             let links = used.iter().map(|link| link.value());
             for recipient in ids.iter().map(|id| id.0).chain(links).chain([0]) {
@@ -49,25 +50,25 @@ impl State {
         events
     }
 
-    /// What comes of an event, after checking all that has to hold.
+    /// Returns the state after an event, and checks all invariants.
     fn after(&self, event: &Event) -> Self {
         let mut next = self.clone();
-        let mut out = Vec::new();
-        next.group.handle(event.clone(), &mut out);
+        let mut actions = Vec::new();
+        let outcome = next.group.handle(event.clone(), &mut actions);
         match *event {
             Event::Join { peer, .. } => next.joined.push(peer),
             Event::Leave { peer } => {
                 next.joined.retain(|&other| other != peer);
-                next.closing.retain(|&other| other != peer);
+                next.evicted.retain(|&other| other != peer);
             }
             _ => {}
         }
         next.joined.sort();
 
-        next.group.assert_sound();
-        self.assert_answered(event, &next, &out);
+        next.group.assert_invariants();
+        self.assert_answered(event, &next, &actions, outcome);
         self.assert_order_kept(event, &next);
-        for action in &out {
+        for action in &actions {
             match *action {
                 Action::Send { to, ref message } => {
                     assert!(next.joined.contains(&to), "nothing is sent to a peer that left");
@@ -75,75 +76,93 @@ impl State {
                 }
                 Action::Close { peer, code } => {
                     assert_eq!(code, CloseCode::BlockingMember);
-                    assert!(!next.group.order().contains(&peer), "a closed peer is no member");
-                    next.closing.push(peer);
+                    assert!(!next.group.order().contains(&peer), "an evicted peer is not a member");
+                    next.evicted.push(peer);
                 }
-                Action::Release(link) => assert!(!next.group.has_link(link), "a released id is not in use"),
+                Action::ReleaseLink(link) => assert!(!next.group.has_link(link), "a released id is not in use"),
             }
         }
-        self.assert_ids_accounted(event, &next, &out);
+        self.assert_link_ids_kept(event, &next, &actions);
         if next.joined.is_empty() {
-            assert_eq!(hash(&next), hash(&Self::default()), "an empty group is gone");
+            assert_eq!(hash(&next), hash(&Self::default()), "an empty group has no state");
         }
         next
     }
 
-    /// One answer for each connect, which says what became of the peer; none for anything else.
-    fn assert_answered(&self, event: &Event, next: &Self, out: &[Action]) {
-        let answers: Vec<_> = out
-            .iter()
-            .filter_map(|action| match action {
-                Action::Send { to, message: Message::Connected(admitted) } => Some((*to, *admitted)),
+    /// Checks that a connect has exactly one answer, which is true of the peer; that other events have none; and that
+    /// the outcome describes the actions.
+    fn assert_answered(&self, event: &Event, next: &Self, actions: &[Action], outcome: Outcome) {
+        let sent = actions.iter().filter_map(|action| match action {
+            Action::Send { to, message } => Some((*to, message)),
+            _ => None,
+        });
+        let answers: Vec<_> = sent
+            .clone()
+            .filter_map(|(to, message)| match *message {
+                Message::Connected(member) => Some((to, member)),
                 _ => None,
             })
             .collect();
         match *event {
-            Event::Connect { peer, .. } if !self.closing.contains(&peer) => {
-                let admitted = next.group.order().contains(&peer);
-                assert_eq!(answers, [(peer, admitted)], "one answer, and a true one");
-                let member = next.group.bound_to(peer);
+            Event::Connect { peer, .. } if !self.evicted.contains(&peer) => {
+                let member = next.group.order().contains(&peer);
+                assert_eq!(answers, [(peer, member)], "a connect has one answer, and it is true");
+                assert_eq!(outcome, Outcome::Answered { member });
+                let bound_to = next.group.bound_to(peer);
                 assert!(
-                    admitted || member.is_some_and(|member| next.group.order().contains(&member)),
-                    "who is not admitted is bound to a member"
+                    member || bound_to.is_some_and(|bound_to| next.group.order().contains(&bound_to)),
+                    "a peer that is not a member is bound to a member"
                 );
             }
-            _ => assert_eq!(answers, [], "only a connect is answered"),
+            Event::Content { .. } => {
+                assert_eq!(answers, [], "only a connect is answered");
+                let relayed =
+                    if sent.count() > 0 { Outcome::Relayed { bytes: "data".len() } } else { Outcome::Nothing };
+                assert_eq!(outcome, relayed);
+            }
+            _ => {
+                assert_eq!(answers, [], "only a connect is answered");
+                assert_eq!(outcome, Outcome::Nothing);
+            }
         }
     }
 
-    /// Members stay where they are; who is new is the last of its class.
+    /// Checks that members keep their order, and that only a connect adds a member: the peer that asks.
     fn assert_order_kept(&self, event: &Event, next: &Self) {
         let (before, after) = (self.group.order(), next.group.order());
         let stayed: Vec<_> = after.iter().filter(|peer| before.contains(peer)).collect();
         let kept: Vec<_> = before.iter().filter(|peer| after.contains(peer)).collect();
         assert_eq!(stayed, kept, "members keep their order");
-        let came: Vec<_> = after.iter().filter(|peer| !before.contains(peer)).collect();
+        let new: Vec<_> = after.iter().filter(|peer| !before.contains(peer)).collect();
         match *event {
-            Event::Connect { peer, .. } => assert!(came.is_empty() || came == [&peer], "only who asks is admitted"),
-            _ => assert!(came.is_empty(), "only a connect admits"),
+            Event::Connect { peer, .. } => {
+                assert!(new.is_empty() || new == [&peer], "only the peer that asks is added")
+            }
+            _ => assert!(new.is_empty(), "only a connect adds a member"),
         }
     }
 
-    /// Ids in use before, and the fresh one, are in use after or released, never both.
-    fn assert_ids_accounted(&self, event: &Event, next: &Self, out: &[Action]) {
-        let released = out.iter().filter(|action| matches!(action, Action::Release(_))).count();
-        let fresh = usize::from(matches!(event, Event::Connect { .. }));
-        assert_eq!(self.group.links() + fresh, next.group.links() + released, "every id is a link's or released");
+    /// Checks that each link id that was in use, and the new one, is either in use or released afterwards.
+    fn assert_link_ids_kept(&self, event: &Event, next: &Self, actions: &[Action]) {
+        let released = actions.iter().filter(|action| matches!(action, Action::ReleaseLink(_))).count();
+        let new = usize::from(matches!(event, Event::Connect { .. }));
+        let (before, after) = (self.group.link_count(), next.group.link_count());
+        assert_eq!(before + new, after + released, "each link id is either in use or released");
     }
 }
 
-/// How much is explored.
+/// The bounds of an exploration.
 #[derive(Clone, Copy)]
 struct Model {
     peers: u64,
-    /// Peers call themselves by each other's ids too.
+    /// Peers also use each other's ids.
     borrowed_ids: bool,
-    /// How many of the peers may be favored.
+    /// The number of peers that can be favored.
     favored: u64,
 }
 
 impl Model {
-    /// Returns how many states there are.
+    /// Visits all states, and returns their number.
     fn explore(self) -> usize {
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let seen = Mutex::new(HashSet::from([hash(&State::default())]));
@@ -161,14 +180,14 @@ impl Model {
                 let parts = states.chunks(states.len().div_ceil(threads));
                 let found: Vec<_> =
                     parts.map(|part| scope.spawn(move || part.iter().flat_map(follow).collect::<Vec<_>>())).collect();
-                found.into_iter().flat_map(|part| part.join().expect("every state is sound")).collect()
+                found.into_iter().flat_map(|part| part.join().expect("every state keeps the invariants")).collect()
             });
         }
         seen.into_inner().expect("nothing panics under this lock").len()
     }
 }
 
-/// Stands for the state: with 64 bits and millions of states two alike are out of the question.
+/// Identifies a state. 64 bits make a collision among millions of states negligible.
 fn hash(state: &State) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(state.group.fingerprint())
 }
@@ -176,9 +195,11 @@ fn hash(state: &State) -> u64 {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// More peers than can be explored. `tests/properties.rs` sees the same from outside.
+    /// More peers than can be explored. `tests/properties.rs` checks the same through the public API.
     #[test]
-    fn any_history_of_six_peers_is_sound(choices in prop::collection::vec(any::<prop::sample::Index>(), 0..100)) {
+    fn random_history_of_six_peers_keeps_the_invariants(
+        choices in prop::collection::vec(any::<prop::sample::Index>(), 0..100),
+    ) {
         let model = Model { peers: 6, borrowed_ids: true, favored: 3 };
         choices.iter().fold(State::default(), |state, choice| {
             let events = state.events(model);
@@ -188,14 +209,14 @@ proptest! {
 }
 
 #[test]
-fn every_history_of_two_peers_is_sound() {
+fn every_history_of_two_peers_keeps_the_invariants() {
     let states = Model { peers: 2, borrowed_ids: true, favored: 2 }.explore();
     assert!(states > 10_000, "{states}: the model has lost some of its states");
 }
 
 #[test]
 #[ignore = "explores millions of transitions: run it in release mode"]
-fn every_history_of_three_peers_is_sound() {
+fn every_history_of_three_peers_keeps_the_invariants() {
     let states = Model { peers: 3, borrowed_ids: false, favored: 1 }.explore();
     assert!(states > 100_000, "{states}: the model has lost some of its states");
 }

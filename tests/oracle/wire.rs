@@ -1,9 +1,9 @@
-//! Bytes are a message or an error, and a message survives the way to bytes and back.
+//! Bytes decode to a message or an error, and a message is unchanged after encoding and decoding.
 
 use bytes::Bytes;
 use sigver::protocol::Message;
 
-/// A field that no message has.
+/// A field that is not in the schema.
 const UNKNOWN: [u8; 2] = [0x78, 5];
 
 pub(crate) fn check(bytes: &[u8]) {
@@ -13,7 +13,7 @@ pub(crate) fn check(bytes: &[u8]) {
         && !data.is_empty()
     {
         let (whole, part) = (bytes.as_ptr_range(), data.as_ptr_range());
-        assert!(whole.start <= part.start && part.end <= whole.end, "a payload is not copied");
+        assert!(whole.start <= part.start && part.end <= whole.end, "the payload is a slice of the input");
     }
     assert_eq!(Message::decode(message.clone().encode()).as_ref(), Ok(&message));
     let longer = [&bytes[..], &UNKNOWN].concat();

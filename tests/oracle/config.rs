@@ -1,9 +1,9 @@
-//! The stand-alone server's configuration file is read or refused with a word, and what is printed is read back.
+//! The standalone server parses a configuration file or reports the position of an error, and prints what it can parse.
 
 use sigver::SignalingHub;
 
 #[path = "../../src/bin/sigver/settings/mod.rs"]
-#[expect(dead_code, reason = "the command line is the server's own")]
+#[expect(dead_code, reason = "only the server uses the command line")]
 pub(crate) mod settings;
 
 use settings::Settings;
@@ -12,15 +12,15 @@ pub(crate) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match settings::parse(text) {
         Ok(settings) => accepted(settings),
-        Err(error) => assert!(error.span().is_some(), "{error} does not say where"),
+        Err(error) => assert!(error.span().is_some(), "{error} has no position"),
     }
 }
 
 fn accepted(settings: Settings) {
     let settings = settings.or(Settings::defaults());
-    let printed = toml::to_string(&settings).expect("what came from a file has a form in one");
+    let printed = toml::to_string(&settings).expect("parsed settings can be printed");
     let again = settings::parse(&printed).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(printed, toml::to_string(&again).expect("as before"));
+    assert_eq!(printed, toml::to_string(&again).expect("parsed settings can be printed"));
 
     let Settings { limits, origins, allow_missing_origin, trusted_proxies, client_ip_header, .. } = settings;
     let mut builder = limits.apply(SignalingHub::builder());
@@ -31,6 +31,6 @@ fn accepted(settings: Settings) {
         builder = builder.trusted_proxies(header.into(), trusted_proxies.unwrap_or_default());
     }
     if let Err(error) = builder.build() {
-        assert!(Settings::names().iter().any(|name| name == error.field()), "{error} names nothing that was set");
+        assert!(Settings::names().iter().any(|name| name == error.field()), "{error} does not name a setting");
     }
 }

@@ -1,0 +1,61 @@
+//! Repeats one step of the reducer, for a tool that counts instructions. `.ci/instructions` runs it.
+//!
+//! `instructions relay|connect|leave PEERS TIMES`
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sigver::protocol::{Event, Group, LinkId, MemberId, PeerId};
+
+/// The peer that is bound to a member.
+const JOINER: PeerId = PeerId(0);
+
+fn connect(peer: PeerId, members: &[u32], new_link: u32) -> Event {
+    let members = members.iter().copied().map(MemberId).collect();
+    Event::Connect {
+        peer,
+        id: MemberId(peer.0 as u32),
+        members,
+        new_link: LinkId::new(new_link).expect("within range"),
+        now: Duration::ZERO,
+    }
+}
+
+fn main() {
+    // cargo adds options of its own, such as `--bench`.
+    let args: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let [step, peers, times] = &args[..] else { panic!("arguments are {args:?}; must be STEP PEERS TIMES") };
+    let [peers, times] = [peers, times].map(|number| number.parse::<u32>().expect("a number"));
+
+    let (mut group, mut actions) = (Group::new(), Vec::new());
+    for peer in (1..=peers).map(|peer| PeerId(peer.into())) {
+        group.handle(Event::Join { peer, favored: false }, &mut actions);
+        group.handle(connect(peer, &[1], 1), &mut actions);
+    }
+    group.handle(Event::Join { peer: JOINER, favored: false }, &mut actions);
+    group.handle(connect(JOINER, &[], 1), &mut actions);
+    actions.clear();
+    let data = Bytes::from_static(&[0; 200]);
+    for nth in 0..times {
+        match step.as_str() {
+            "relay" => {
+                let content = Event::Content { peer: JOINER, recipient: 0, last: false, data: data.clone() };
+                group.handle(content, &mut actions);
+            }
+            // Two link ids alternate, because each new link replaces the previous one.
+            "connect" => {
+                group.handle(connect(JOINER, &[], 2 + nth % 2), &mut actions);
+            }
+            "leave" => {
+                let peer = PeerId(u64::from(peers) + 1);
+                group.handle(Event::Join { peer, favored: false }, &mut actions);
+                group.handle(connect(peer, &[1], 4), &mut actions);
+                group.handle(Event::Leave { peer }, &mut actions);
+            }
+            other => panic!("step is {other}; must be relay, connect or leave"),
+        }
+        black_box(&actions);
+        actions.clear();
+    }
+}

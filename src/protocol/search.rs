@@ -1,0 +1,206 @@
+//! The search of one joiner: which members it has tried, and which one comes next.
+
+use std::collections::HashSet;
+
+use super::members::{Cursor, Member, Members, Position};
+use super::{MemberId, PeerId};
+
+/// The members that a peer has been bound to since it was last a member or joined.
+///
+/// Only joiners that are bound use memory for it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Search(Option<Box<Progress>>);
+
+/// A member that [`Search::select`] has selected. [`Search::record`] applies it to the search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Selection {
+    pub(super) member: Member,
+    position: Position,
+    /// All members have been tried: the search starts over with this one.
+    restarts: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    /// Keeps std's seeded hasher, because peers choose the ids.
+    tried: HashSet<MemberId>,
+    /// Every candidate that the cursor has passed has been tried, unless it has changed its id since. A joiner that
+    /// asks repeatedly therefore does not visit again the members that it has tried.
+    cursor: Cursor,
+}
+
+/// The number of ids without a member that a search remembers, in addition to two for each id in use. The reference
+/// remembers all of them; the limit bounds the memory when a member changes its id again and again.
+const SPARE_TRIED: usize = 64;
+
+impl Search {
+    /// Returns whether the peer has been bound to a member with this id.
+    pub(super) fn has_tried(&self, id: MemberId) -> bool {
+        self.0.as_ref().is_some_and(|progress| progress.tried.contains(&id))
+    }
+
+    /// Selects the first member that `joiner` has not tried, or the first of all when it has tried all of them.
+    /// `None` if the group has no member other than `joiner`.
+    ///
+    /// Costs O(log n), plus one step for each member that was tried under an id that it took while it was a member.
+    pub(super) fn select(&self, members: &Members, joiner: PeerId) -> Option<Selection> {
+        self.first_untried(members, joiner).or_else(|| {
+            let selection = Self::default().first_untried(members, joiner)?;
+            Some(Selection { restarts: true, ..selection })
+        })
+    }
+
+    /// Applies a selection. `members` no longer contains the joiner.
+    pub(super) fn record(&mut self, selection: &Selection, members: &Members) {
+        let progress = self.0.get_or_insert_default();
+        if selection.restarts {
+            **progress = Progress::default();
+        }
+        progress.cursor.advance(selection.position);
+        progress.tried.insert(selection.member.id);
+        if progress.tried.len() > 2 * members.id_count() + SPARE_TRIED {
+            progress.tried.retain(|&id| members.contains_id(id));
+        }
+    }
+
+    /// Forgets all members that have been tried.
+    pub(super) fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    fn first_untried(&self, members: &Members, joiner: PeerId) -> Option<Selection> {
+        let cursor = self.0.as_ref().map_or_else(Cursor::default, |progress| progress.cursor);
+        let mut untried = members.candidates(cursor).filter(|(_, member)| !self.has_tried(member.id));
+        let mut first = untried.next()?;
+        if first.1.peer == joiner {
+            // A member that is about to lose its membership is not bound to itself. The next member is the next
+            // candidate, or the first duplicate of the joiner's id if that has a lower position.
+            let duplicate = members.first_duplicate(first.1.id);
+            first = untried.next().into_iter().chain(duplicate).min_by_key(|&(position, _)| position)?;
+        }
+        let (position, member) = first;
+        Some(Selection { member, position, restarts: false })
+    }
+}
+
+#[cfg(test)]
+impl Search {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The ids that have been tried, sorted.
+    pub(super) fn tried_ids(&self) -> Vec<MemberId> {
+        let mut ids: Vec<_> = self.0.iter().flat_map(|progress| &progress.tried).copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Whether the cursor has passed this position.
+    pub(super) fn has_passed(&self, position: Position) -> bool {
+        self.0.as_ref().is_some_and(|progress| progress.cursor.has_passed(position))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The peer that searches, which is not a member.
+    const JOINER: PeerId = PeerId(u64::MAX);
+
+    fn member(n: u32) -> Member {
+        Member { peer: PeerId(n.into()), id: MemberId(n), since: Duration::ZERO }
+    }
+
+    /// Members with the ids from 1 to `count`.
+    fn members(count: u32) -> (Members, Vec<Position>) {
+        let mut members = Members::default();
+        let positions = (1..=count).map(|n| members.insert(member(n), false)).collect();
+        (members, positions)
+    }
+
+    /// Selects and records `count` members, and returns their ids.
+    fn selections(members: &Members, search: &mut Search, count: usize) -> Vec<u32> {
+        let mut select = || {
+            let selection = search.select(members, JOINER).expect("the group has members");
+            search.record(&selection, members);
+            selection.member.id.0
+        };
+        (0..count).map(|_| select()).collect()
+    }
+
+    #[test]
+    fn search_selects_each_member_in_order_and_starts_over() {
+        let (mut members, _) = members(2);
+        members.insert(member(3), true);
+        assert_eq!(selections(&members, &mut Search::default(), 5), [3, 1, 2, 3, 1]);
+    }
+
+    #[test]
+    fn selecting_changes_nothing_until_it_is_recorded() {
+        let (members, _) = members(2);
+        let mut search = Search::default();
+        let first = search.select(&members, JOINER).expect("the group has members");
+        assert_eq!(search.select(&members, JOINER), Some(first));
+        search.record(&first, &members);
+        assert_eq!(selections(&members, &mut search, 1), [2]);
+    }
+
+    #[test]
+    fn favored_member_inserted_during_a_search_is_selected_next() {
+        let (mut members, _) = members(3);
+        let mut search = Search::default();
+        assert_eq!(selections(&members, &mut search, 1), [1]);
+        members.insert(member(9), true);
+        assert_eq!(selections(&members, &mut search, 3), [9, 2, 3]);
+    }
+
+    #[test]
+    fn renamed_member_is_untried_and_keeps_its_position() {
+        let (mut members, positions) = members(4);
+        let mut search = Search::default();
+        assert_eq!(selections(&members, &mut search, 2), [1, 2]);
+        members.rename(positions[0], MemberId(1), MemberId(7));
+        assert_eq!(selections(&members, &mut search, 4), [7, 3, 4, 7]);
+    }
+
+    #[test]
+    fn tried_id_is_not_selected_again_when_a_new_member_takes_it() {
+        let (mut members, positions) = members(2);
+        let mut search = Search::default();
+        assert_eq!(selections(&members, &mut search, 1), [1]);
+        members.remove(positions[0], MemberId(1));
+        members.insert(member(1), false);
+        members.insert(member(3), false);
+        assert_eq!(selections(&members, &mut search, 3), [2, 3, 2]);
+    }
+
+    #[test]
+    fn member_is_not_bound_to_itself_but_to_the_next_position() {
+        let (mut members, _) = members(1);
+        let select = |members: &Members, peer| {
+            Search::default().select(members, PeerId(peer)).map(|selection| selection.member.peer.0)
+        };
+        assert_eq!(select(&members, 1), None);
+        members.insert(Member { peer: PeerId(2), ..member(1) }, false);
+        members.insert(member(3), false);
+        assert_eq!((select(&members, 1), select(&members, 2)), (Some(2), Some(1)));
+        members.insert(member(4), true);
+        assert_eq!((select(&members, 1), select(&members, 4)), (Some(4), Some(1)));
+    }
+
+    #[test]
+    fn renaming_a_member_repeatedly_does_not_grow_a_search_without_bound() {
+        let (mut members, positions) = members(2);
+        let mut search = Search::default();
+        for id in 3..10_000 {
+            selections(&members, &mut search, 1);
+            members.rename(positions[1], MemberId(id - 1), MemberId(id));
+        }
+        let tried = search.tried_ids().len();
+        assert!(tried <= 2 * 2 + SPARE_TRIED, "{tried}");
+    }
+}
