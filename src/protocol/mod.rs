@@ -25,10 +25,9 @@
 //! assert_eq!(join(PeerId(1), 10, 1), Outcome::Answered { member: true });
 //! assert_eq!(join(PeerId(2), 20, 2), Outcome::Answered { member: false });
 //! ```
-//!
-//! Inside a group, imports point in one direction: `members` (the list and its order), `search` (what one joiner has
-//! tried), `decide` (rules 1 to 5), `group` (the reducer, with the links).
 
+// A group imports in one direction: members (the list and its order) <- search (what one joiner has tried) <- decide
+// (rules 1 to 5) <- group (the reducer, with the links).
 mod close;
 mod decide;
 mod event;
