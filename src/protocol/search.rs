@@ -70,13 +70,14 @@ impl Search {
 
     fn first_untried(&self, members: &Members, joiner: PeerId) -> Option<Selection> {
         let cursor = self.0.as_ref().map_or_else(Cursor::default, |progress| progress.cursor);
-        let mut untried = members.candidates(cursor).filter(|(_, member)| !self.has_tried(member.id));
-        let mut first = untried.next()?;
+        let is_untried = |member: &Member| !self.has_tried(member.id);
+        let mut first = members.find_candidate(cursor, is_untried)?;
         if first.1.peer == joiner {
             // A member that is about to lose its membership is not bound to itself. The next member is the next
             // candidate, or the first duplicate of the joiner's id if that has a lower position.
+            let next = members.find_candidate(cursor, |member| member.peer != joiner && is_untried(member));
             let duplicate = members.first_duplicate(first.1.id);
-            first = untried.next().into_iter().chain(duplicate).min_by_key(|&(position, _)| position)?;
+            first = next.into_iter().chain(duplicate).min_by_key(|&(position, _)| position)?;
         }
         let (position, member) = first;
         Some(Selection { member, position, restarts: false })
