@@ -112,7 +112,7 @@ fn hub(c: &mut Criterion) {
                 // The benchmark exceeds the default rates.
                 let limits = SignalingHub::builder().messages_per_second(u32::MAX).bytes_per_second(u32::MAX);
                 let hub = limits.build().expect("valid settings");
-                let [mut member, mut joiner] = [memory::open(&hub, "K"), memory::open(&hub, "K")];
+                let [mut member, mut joiner] = [memory::join(&hub, "K"), memory::join(&hub, "K")];
                 assert!(member.connect(1, &[]).await);
                 assert!(!joiner.connect(2, &[]).await);
                 let data = Bytes::from(vec![0; 200]);
@@ -140,10 +140,10 @@ fn hub(c: &mut Criterion) {
 
 /// Creates a hub with one group of this number of members, which read all messages and never answer.
 async fn crowd(peers: u32) -> SignalingHub {
-    let limits = SignalingHub::builder().max_peers_per_group(20_000).missed_heartbeats(u32::MAX);
+    let limits = SignalingHub::builder().max_peers_per_group(20_000).max_missed_heartbeats(u32::MAX);
     let hub = limits.build().expect("valid settings");
     for id in 0..peers {
-        let mut member = memory::open(&hub, "K");
+        let mut member = memory::join(&hub, "K");
         assert!(member.connect(id, &[0]).await);
         tokio::spawn(async move { while let Heard::Message(_) = member.recv().await {} });
     }
@@ -154,7 +154,7 @@ async fn crowd(peers: u32) -> SignalingHub {
 async fn joins(hub: &SignalingHub, seen: &[u32], times: u64) -> Duration {
     let start = Instant::now();
     for _ in 0..times {
-        let mut peer = memory::open(hub, "K");
+        let mut peer = memory::join(hub, "K");
         assert_eq!(peer.connect(u32::MAX, seen).await, !seen.is_empty());
     }
     start.elapsed()

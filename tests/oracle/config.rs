@@ -22,10 +22,10 @@ fn accepted(settings: Settings) {
     let again = settings::parse(&printed).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(printed, toml::to_string(&again).expect("parsed settings can be printed"));
 
-    let Settings { limits, origins, allow_missing_origin, trusted_proxies, client_ip_header, .. } = settings;
+    let Settings { limits, allowed_origins, allow_missing_origin, trusted_proxies, client_ip_header, .. } = settings;
     let mut builder = limits.apply(SignalingHub::builder());
-    if let Some(origins) = origins {
-        builder = builder.origins(origins).allow_missing_origin(allow_missing_origin.unwrap_or(false));
+    if let Some(origins) = allowed_origins {
+        builder = builder.allowed_origins(origins).allow_missing_origin(allow_missing_origin.unwrap_or(false));
     }
     if let Some(header) = client_ip_header {
         builder = builder.trusted_proxies(header.into(), trusted_proxies.unwrap_or_default());

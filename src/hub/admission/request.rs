@@ -62,7 +62,8 @@ impl JoinRequest {
     /// ```
     pub fn from_url(path: &str, query: Option<&str>) -> Self {
         let parameters = || query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        let named = |name: &str, expected| GroupKey::from_percent_encoded(name).is_ok_and(|name| name.as_str() == expected);
+        let named =
+            |name: &str, expected| GroupKey::from_percent_encoded(name).is_ok_and(|name| name.as_str() == expected);
         let key = match path {
             "" => match parameters().find(|(name, _)| named(name, "key")) {
                 Some((_, key)) => GroupKey::from_percent_encoded(&key.replace('+', "%20")),
