@@ -1,50 +1,59 @@
-//! A WebRTC signaling hub that an existing Rust HTTP server mounts at any path.
+//! WebRTC signaling for existing Rust servers: mount it in axum, warp or hyper, or over a transport of your own.
 //!
-//! Two browsers that want a direct connection first need somebody to carry their offers, answers and candidates.
-//! That is all that a [`SignalingHub`] does: peers with one key form a group, and it tells each newcomer whom to signal
-//! with. It speaks the wire protocol of npm's `sigver` 20.1.0, so that the published client Netflux works unmodified.
+#![cfg_attr(feature = "axum", doc = "```no_run")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::net::SocketAddr;
+//! use std::time::Duration;
 //!
-//! ```
-//! # #[tokio::main(flavor = "current_thread")] async fn main() {
-//! use sigver::{SignalingHub, memory};
+//! use axum::Router;
+//! use sigver::SignalingHub;
 //!
-//! let hub = SignalingHub::new();
-//! let mut alice = memory::join(&hub, "a key that both know");
-//! let mut bob = memory::join(&hub, "a key that both know");
+//! let hub = SignalingHub::builder().allowed_origins(["https://app.example"]).build()?;
+//! let app = Router::new().nest_service("/signal", sigver::axum::router(hub.clone())); // ws://HOST/signal/KEY
 //!
-//! assert!(alice.connect(1, &[]).await); // Alice is the first member.
-//! assert!(!bob.connect(2, &[]).await); // Bob is bound to her, and signals:
-//! bob.send_content(0, "offer").await;
-//! let (link, offer) = alice.recv_content().await;
-//! assert_eq!(offer, "offer");
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+//! let shutdown = async move {
+//!     tokio::signal::ctrl_c().await.expect("the process can listen for Ctrl-C");
+//!     hub.drain(Duration::from_secs(10)).await;
+//! };
+//! let service = app.into_make_service_with_connect_info::<SocketAddr>();
+//! axum::serve(listener, service).with_graceful_shutdown(shutdown).await?;
+//! # Ok(())
 //! # }
 //! ```
 //!
+//! Two browsers need a server to relay their offers, answers and ICE candidates before they have a direct connection.
+//! Peers that open a WebSocket with the same key form a group. The hub binds each new peer to one member of the group to
+//! signal with. sigver speaks the wire protocol of npm's `sigver` 20.1.0, so the published client Netflux works
+//! unmodified.
+//!
 //! # Parts
 //!
-//! - [`SignalingHub`] is when things happen: groups by key, one future for each peer, bounded queues, heartbeats. It is
-//!   a cheap clone, and owns no listener, runtime or task. [`HubBuilder`] has the limits.
-//! - [`Admission`] and [`JoinRequest`] are who may come in; [`Cause`] is what turned a peer away.
-//! - [`HubEvent`], [`GroupSnapshot`] and [`HubStats`] are what the owner of a hub sees.
-//! - [`Transport`] is what it needs of a socket: a stream and a sink of [`Frame`]s. Any is good.
-//! - [`protocol`] is what the protocol decides, without I/O: a group is a function from events to actions.
-//! - [`memory`] has peers without a network, for tests.
-//! - `sigver::axum`, `sigver::hyper` and `sigver::warp` mount the hub, each behind the feature of its name.
-//! - `sigver::guide`, in the documentation of all features, is what to know before a hub is run in public.
+//! - [`SignalingHub`] runs connections: groups by key, one future per peer, timers and bounded queues. It is a cheap
+//!   handle and owns no listener, runtime or task. [`HubBuilder`] has the settings.
+//! - [`JoinRequest`], [`Admission`] and [`Rejection`] decide who may join. [`Permit`] is an admitted join that is not
+//!   served yet. [`Cause`] names the limit or check that rejected a join or closed a peer.
+//! - [`HubStats`], [`GroupSnapshot`], [`PeerSnapshot`] and [`HubEvent`] show what the hub does.
+//! - [`Transport`] is what the hub needs of a connection: a stream and a sink of [`Frame`]s.
+//! - [`protocol`] implements the rules without I/O: a group is a function from events to actions.
+//! - `sigver::axum`, `sigver::warp` and `sigver::hyper` mount the hub, each behind the feature of that name.
+//! - [`memory`] joins a hub in the same process, for tests.
+//! - `sigver::guide`, in the documentation with all features, explains how to run a hub in production.
 //!
 //! # Features
 //!
-//! | feature | what it adds |
+//! | feature | adds |
 //! |---|---|
-//! | none, the default | the hub, [`protocol`], [`memory`]: no HTTP crate |
-//! | `hyper` | `sigver::hyper`: a service, and `upgrade` for one written by hand |
-//! | `axum` | `sigver::axum`: `handler` and `router` |
-//! | `warp` | `sigver::warp`: a filter |
-//! | `http2` | WebSockets over HTTP/2 in axum and hyper servers that speak it |
-//! | `metrics` | what happens, for the `metrics` facade |
-//! | `signed-keys` | `SignedKeys`: keys that expire, signed with HMAC-SHA256 |
-//! | `cli` | the stand-alone server `sigver` |
-//! | `full` | all of these |
+//! | none (default) | the hub, [`protocol`] and [`memory`], without an HTTP crate |
+//! | `axum` | `sigver::axum`: `router` and `handler` |
+//! | `warp` | `sigver::warp`: `filter` |
+//! | `hyper` | `sigver::hyper`: `service`, and `upgrade` for a service that you wrote |
+//! | `http2` | WebSockets over HTTP/2 (RFC 8441) in axum and hyper servers |
+//! | `metrics` | metrics for the `metrics` facade |
+//! | `signed-keys` | `SignedKeys`: expiring keys, signed with HMAC-SHA256 |
+//! | `full` | all of the above |
+//! | `cli` | the standalone server `sigver` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -53,10 +62,48 @@ mod hub;
 pub mod protocol;
 mod transport;
 
-/// Running a hub in public.
+/// Guide to running a hub in production.
+///
+/// 1. [`mounting`]: frameworks, keys, your own upgrade
+/// 2. [`access_control`]: origins, users, tokens, signed keys
+/// 3. [`limits`]: every limit with its default
+/// 4. [`deployment`]: proxies, TLS, slow handshakes, file descriptors
+/// 5. [`shutdown`]: drain without a reconnect storm
+/// 6. [`observability`]: counts, events, logs, metrics
+/// 7. [`standalone`]: the server `sigver` and its probe
+/// 8. [`compatibility`]: npm's `sigver`, Netflux, close codes
+///
+/// [`mounting`]: guide::mounting
+/// [`access_control`]: guide::access_control
+/// [`limits`]: guide::limits
+/// [`deployment`]: guide::deployment
+/// [`shutdown`]: guide::shutdown
+/// [`observability`]: guide::observability
+/// [`standalone`]: guide::standalone
+/// [`compatibility`]: guide::compatibility
 #[cfg(all(doc, feature = "full"))]
-#[doc = include_str!("guide.md")]
-pub mod guide {}
+pub mod guide {
+    // The chapters link to these names.
+    use crate::*;
+
+    #[doc = include_str!("guide/mounting.md")]
+    pub mod mounting {}
+    #[doc = include_str!("guide/access_control.md")]
+    pub mod access_control {}
+    #[doc = include_str!("guide/limits.md")]
+    pub mod limits {}
+    #[doc = include_str!("guide/deployment.md")]
+    pub mod deployment {}
+    #[doc = include_str!("guide/shutdown.md")]
+    pub mod shutdown {}
+    #[doc = include_str!("guide/observability.md")]
+    pub mod observability {}
+    #[doc = include_str!("guide/standalone.md")]
+    pub mod standalone {}
+    #[doc = include_str!("guide/compatibility.md")]
+    pub mod compatibility {}
+}
+
 #[cfg(feature = "axum")]
 pub use adapter::axum;
 #[cfg(feature = "hyper")]
@@ -75,7 +122,7 @@ pub use hub::{DisconnectReason, GroupSnapshot, HubEvent, PeerSnapshot};
 pub use protocol::{CloseCode, GroupKey};
 pub use transport::{CloseFrame, Frame, Transport, TransportError};
 
-/// The README's snippets compile.
+/// Compiles the snippets of the README.
 #[cfg(all(doctest, feature = "full"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
