@@ -1,7 +1,11 @@
-//! The guide's table of limits is complete and matches the defaults of the hub.
+//! The guide's table of limits matches the hub, and no document of the package contains a dead link.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
 
 use sigver::{Cause, SignalingHub};
 
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const LIMITS: &str = include_str!("../src/guide/limits.md");
 
 /// Returns the value of a limit in the form that the table uses.
@@ -50,4 +54,59 @@ fn every_limit_with_a_close_code_is_a_cause() {
         }
     }
     assert!(count >= 10, "src/guide/limits.md has {count} rows with a close code; must be at least 10");
+}
+
+/// Returns the Markdown files below `folder` that are part of the package.
+fn packaged_documents(folder: &Path, excluded: &[PathBuf]) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("the folder is readable");
+    let paths = entries.map(|entry| entry.expect("the entry is readable").path());
+    let mut documents = Vec::new();
+    for path in paths.filter(|path| is_packaged(path, excluded)) {
+        if path.is_dir() {
+            documents.extend(packaged_documents(&path, excluded));
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            documents.push(path);
+        }
+    }
+    documents
+}
+
+fn is_packaged(path: &Path, excluded: &[PathBuf]) -> bool {
+    let Ok(path) = path.strip_prefix(ROOT) else { return false };
+    let is_build_output =
+        path.components().any(|part| part.as_os_str() == "target" || part.as_os_str() == "node_modules");
+    !is_build_output && !excluded.iter().any(|excluded| path.starts_with(excluded))
+}
+
+/// Removes `.` and `..` from a path without a look at the file system.
+fn normalize(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut normal, part| {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => _ = normal.pop(),
+            part => normal.push(part),
+        }
+        normal
+    })
+}
+
+#[test]
+fn relative_links_lead_to_files_of_the_package() {
+    let manifest = fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).expect("the manifest is readable");
+    let list = manifest.split_once("\nexclude = [").and_then(|(_, rest)| rest.split_once(']'));
+    let list = list.map_or("", |(list, _)| list);
+    let excluded: Vec<_> = list.split('"').skip(1).step_by(2).map(PathBuf::from).collect();
+    let mut count = 0;
+    for document in packaged_documents(Path::new(ROOT), &excluded) {
+        let text = fs::read_to_string(&document).expect("the document is UTF-8");
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
+        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
+            let file = target.split('#').next().unwrap_or_default();
+            let file = normalize(&document.parent().expect("a file has a folder").join(file));
+            let (document, is_live) = (document.display(), file.exists() && is_packaged(&file, &excluded));
+            assert!(is_live, "{document} links to {target}, which is not part of the package");
+            count += 1;
+        }
+    }
+    assert!(count >= 10, "found {count} relative links; must be at least 10");
 }
