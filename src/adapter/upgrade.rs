@@ -32,7 +32,7 @@ pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: J
     {
         hub.record_rejection(rejection);
         let mut response = Response::new(Bytes::from(format!("{}\n", rejection.reason())));
-        *response.status_mut() = StatusCode::from_u16(status).expect("a rejection's status is one");
+        *response.status_mut() = status;
         return response;
     }
     let connection = hub.count_connection();

@@ -69,7 +69,7 @@ pub fn filter(hub: SignalingHub) -> impl Filter<Extract = (impl Reply + use<>,),
 /// let hub = SignalingHub::builder()
 ///     .admission(|request: JoinRequest| async move {
 ///         let user = request.request().and_then(|head| head.extensions.get::<User>());
-///         user.map(|user| PeerInfo::new().identity(&*user.0)).ok_or(Rejection::http(401, "log in first"))
+///         user.map(|user| PeerInfo::new().identity(&*user.0)).ok_or(Rejection::http(http::StatusCode::UNAUTHORIZED, "log in first"))
 ///     })
 ///     .build()?;
 /// let user = warp::header("x-user").map(User); // after all that makes sure of it

@@ -1,48 +1,97 @@
-//! Makes a hub.
+//! The builder of a hub: one method per setting.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::admission::AccessRules;
 use super::admission::hook::Admission;
+#[cfg(feature = "hyper")]
+use super::admission::proxies::{ClientIpHeader, TrustedProxies};
 use super::limits::config::{Config, ConfigError};
 use super::shared::SignalingHub;
 
-/// Makes a [`SignalingHub`] with other config than the default ones, which each method names, and with checks of who may
-/// come in.
+/// Configures and builds a [`SignalingHub`].
 ///
-/// [`HubBuilder::build`] takes times over 0 and up to a year, counts and rates from 1, and where a method says so, less
-/// than that. A rate is a token bucket that holds one second's worth: so much may come at once.
+/// Every resource that a peer can use has a limit with a safe default. A close reason names the limit that was exceeded,
+/// and [`Cause`](crate::Cause) has the name of the method.
+///
+/// [`HubBuilder::build`] checks all values. A duration must be greater than 0 and at most one year. A count, a size or a
+/// rate must be at least 1. Methods with narrower ranges state them. A rate is a token bucket whose burst is one second's
+/// worth.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sigver::SignalingHub;
+///
+/// let hub = SignalingHub::builder()
+///     .max_peers_per_group(50)
+///     .joins_per_second_per_ip(20)
+///     .outbox_timeout(Duration::from_secs(5))
+///     .build()?;
+/// # Ok::<(), sigver::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct HubBuilder {
     config: Config,
     access_rules: AccessRules,
     allow_missing_origin: Option<bool>,
-    /// The first wrong thing that was said of the access_rules.
-    wrong: Option<ConfigError>,
+    /// The first invalid access rule, which [`HubBuilder::build`] returns.
+    error: Option<ConfigError>,
 }
 
-/// Who may come in.
 impl HubBuilder {
-    /// The app's own say, asked after all other checks: whoever comes, when it is not set.
+    /// Builds the hub.
+    ///
+    /// # Errors
+    /// The first setting with an invalid value. [`ConfigError::field`] has the name of its method.
+    pub fn build(mut self) -> Result<SignalingHub, ConfigError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        match (&mut self.access_rules.origins, self.allow_missing_origin) {
+            (Some(origins), allowed) => origins.allow_missing = allowed.unwrap_or(false),
+            (None, None) => {}
+            (None, Some(allowed)) => {
+                let rule = "requires allowed_origins";
+                return Err(ConfigError::new("allow_missing_origin", allowed.to_string(), rule));
+            }
+        }
+        if self.access_rules.origins.as_ref().is_some_and(|origins| origins.is_empty() && !origins.allow_missing) {
+            return Err(ConfigError::new("allowed_origins", "empty".to_owned(), "must have at least one origin"));
+        }
+        self.config.check()?;
+        Ok(SignalingHub::with(self.config, self.access_rules))
+    }
+}
+
+/// Access control.
+impl HubBuilder {
+    /// Sets the admission hook. It runs after all built-in checks except those of the group. Default: admit every client.
+    ///
+    /// [`Admission`] has an example.
     pub fn admission(mut self, admission: impl Admission) -> Self {
         self.access_rules.admission = Some(Arc::new(admission));
         self
     }
 
-    /// How long the app's [`Admission`] may take for one peer: 5 s. After that the peer is closed with 1013.
-    pub fn admission_timeout(mut self, time: Duration) -> Self {
-        self.config.admission_timeout = time;
+    /// Sets how long the [`Admission`] hook may take for one peer. Default: 5 s. Exceeding it closes the peer with 1013
+    /// (cause `admission`).
+    pub fn admission_timeout(mut self, timeout: Duration) -> Self {
+        self.config.admission_timeout = timeout;
         self
     }
 
-    /// Pages of which origins may open sockets: of all, when it is not set. Else a request from another page, and one
-    /// without an `Origin`, is answered with 403.
+    /// Restricts browser clients to these origins; others get 403. Default: any origin.
     ///
-    /// An origin is `https://app.example`, with a port if it is not the scheme's own; `https://*.app.example` is every
-    /// name below that one, and not the name itself. Set it wherever cookies or the request's network let somebody in:
-    /// browsers let every page on the web open a WebSocket to every server, in the name of whoever looks at the page.
+    /// Write an origin as `https://app.example`, with a port unless it is the scheme's default. `https://*.app.example`
+    /// matches all subdomains but not the domain itself. Further calls add to the list. A request without an `Origin`
+    /// header gets 403 too, see [`HubBuilder::allow_missing_origin`].
+    ///
+    /// Set this if cookies or the client's network authenticate a peer. Browsers let any page open a WebSocket to any
+    /// server and send the user's cookies along. The list protects users of other sites from cross-site requests. It
+    /// does not authenticate clients: anything but a browser can send any `Origin`.
     ///
     /// ```
     /// let hub = sigver::SignalingHub::builder().allowed_origins(["https://app.example", "https://*.app.example"]).build()?;
@@ -52,23 +101,27 @@ impl HubBuilder {
         let mut list = self.access_rules.origins.take().unwrap_or_default();
         for origin in origins {
             if let Err(rule) = list.allow(origin.as_ref()) {
-                self.wrong.get_or_insert(ConfigError::new("allowed_origins", format!("{:?}", origin.as_ref()), rule));
+                self.error.get_or_insert(ConfigError::new("allowed_origins", format!("{:?}", origin.as_ref()), rule));
             }
         }
         self.access_rules.origins = Some(list);
         self
     }
 
-    /// Whether requests that say no origin may come too, when [`HubBuilder::origins`] are set: false. Native clients,
-    /// Node and tests send none, and neither does who wants to be taken for them.
+    /// Sets whether requests without an `Origin` header may join. Default: false. Requires
+    /// [`HubBuilder::allowed_origins`].
+    ///
+    /// Native clients, Node and tests send no `Origin`. Clients can omit the header at will, so allowing it weakens the
+    /// check.
     pub fn allow_missing_origin(mut self, allowed: bool) -> Self {
         self.allow_missing_origin = Some(allowed);
         self
     }
 
-    /// Whose word to take for where a peer comes from, and which of their headers: nobody's. IpLimiter and networks of
-    /// the proxies between the peers and this server. Without them every peer behind a proxy counts as one address. The
-    /// last call counts.
+    /// Trusts `header` from these proxies to determine the client IP. Default: none; the socket address is used.
+    ///
+    /// `proxies` are IP addresses and CIDR networks, each smaller than the whole Internet. Without this setting, all
+    /// clients behind a proxy share the limits of one IP. The last call replaces the previous ones.
     ///
     /// ```
     /// use sigver::{ClientIpHeader, SignalingHub};
@@ -80,13 +133,13 @@ impl HubBuilder {
     #[cfg(feature = "hyper")]
     pub fn trusted_proxies<P: AsRef<str>>(
         mut self,
-        header: super::admission::proxies::ClientIpHeader,
+        header: ClientIpHeader,
         proxies: impl IntoIterator<Item = P>,
     ) -> Self {
-        let mut list = super::admission::proxies::TrustedProxies::new(header);
+        let mut list = TrustedProxies::new(header);
         for proxy in proxies {
             if let Err(rule) = list.trust(proxy.as_ref()) {
-                self.wrong.get_or_insert(ConfigError::new("trusted_proxies", format!("{:?}", proxy.as_ref()), rule));
+                self.error.get_or_insert(ConfigError::new("trusted_proxies", format!("{:?}", proxy.as_ref()), rule));
             }
         }
         self.access_rules.proxies = list;
@@ -94,218 +147,184 @@ impl HubBuilder {
     }
 }
 
-/// How much of what.
+/// Numbers of peers and groups.
 impl HubBuilder {
-    /// How many peers there may be in all: 100 000. One more is closed with 1013.
+    /// Sets the maximum number of connected peers. Default: 100 000. Further peers are closed with 1013.
     pub fn max_peers(mut self, count: usize) -> Self {
         self.config.max_peers = count;
         self
     }
 
-    /// How many peers may come from one address: 1000. One more is closed with 1013. An IPv6 network of 64 bits counts
-    /// as one. Where the hub is not told addresses it counts none: see the adapter, and
-    /// `HubBuilder::trusted_proxies`.
+    /// Sets the maximum number of peers from one client IP. Default: 1000. Further peers are closed with 1013.
+    ///
+    /// An IPv6 /64 network counts as one IP. The limit applies only if the adapter knows the client IP: see the
+    /// adapter's documentation, and `HubBuilder::trusted_proxies`.
     pub fn max_peers_per_ip(mut self, count: usize) -> Self {
         self.config.max_peers_per_ip = count;
         self
     }
 
-    /// How many keys may have a peer at a time: 100 000. The first peer of one more is closed with 1013.
+    /// Sets the maximum number of groups that have at least one peer. Default: 100 000. The first peer of a further
+    /// group is closed with 1013.
     pub fn max_groups(mut self, count: usize) -> Self {
         self.config.max_groups = count;
         self
     }
 
-    /// How many new peers may come from one address in a second: 200. One more is closed with 1013. Netflux comes back
-    /// 3 s later.
-    pub fn joins_per_second_per_ip(mut self, rate: u32) -> Self {
-        self.config.joins_per_second_per_ip = rate;
-        self
-    }
-
-    /// How many messages a peer may send in a second, pings and heartbeats included: 20 000, which costs some 2 % of a
-    /// core. One more closes it with 1008. A peer that only signals sends a few hundred when it joins.
-    pub fn messages_per_second(mut self, rate: u32) -> Self {
-        self.config.messages_per_second = rate;
-        self
-    }
-
-    /// How many bytes a peer may send in a second: 32 MiB, and at least [`HubBuilder::max_message_bytes`]. More close it
-    /// with 1008.
-    pub fn bytes_per_second(mut self, rate: u32) -> Self {
-        self.config.bytes_per_second = rate;
-        self
-    }
-
-    /// How often a peer may ask `connect` in a second: 1000. Once more closes it with 1008. Netflux asks again at once
-    /// when it was refused, so a low rate puts out peers that search.
-    pub fn connects_per_second(mut self, rate: u32) -> Self {
-        self.config.connects_per_second = rate;
-        self
-    }
-
-    /// How often each peer is sent a heartbeat: 5 s. It cannot be more: published clients would take the hub for dead.
-    pub fn heartbeat_interval(mut self, every: Duration) -> Self {
-        self.config.heartbeat_interval = every;
-        self
-    }
-
-    /// How many heartbeats in a row a peer may leave unanswered, the last of which closes it with 4742: 3.
-    pub fn max_missed_heartbeats(mut self, count: u32) -> Self {
-        self.config.max_missed_heartbeats = count;
-        self
-    }
-
-    /// How long a peer may wait with its first `connect`: 60 s. After that it is closed with 1008.
-    pub fn first_connect_timeout(mut self, time: Duration) -> Self {
-        self.config.first_connect_timeout = time;
-        self
-    }
-
-    /// How long a peer's socket may take not one message of those that wait: 10 s. After that it is closed with 1013.
-    pub fn outbox_timeout(mut self, time: Duration) -> Self {
-        self.config.outbox_timeout = time;
-        self
-    }
-
-    /// How long a closed peer has for its part of the goodbye: 1 s. After that its socket is dropped.
-    pub fn close_timeout(mut self, time: Duration) -> Self {
-        self.config.close_timeout = time;
-        self
-    }
-
-    /// How long an HTTP connection has to become a WebSocket after the handshake was accepted: 10 s. After that it is
-    /// dropped.
-    pub fn upgrade_timeout(mut self, time: Duration) -> Self {
-        self.config.upgrade_timeout = time;
-        self
-    }
-
-    /// The longest message that a peer may send, in bytes: 64 KiB, and 64 MiB at most. A longer one closes it with 1009.
-    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
-        self.config.max_message_bytes = bytes;
-        self
-    }
-
-    /// How many members one `connect` may name: 4096. More close the peer with 1008.
-    pub fn max_members_per_connect(mut self, count: usize) -> Self {
-        self.config.max_members_per_connect = count;
-        self
-    }
-
-    /// How many messages may wait for a peer whose socket takes no more: 256. One more closes it with 1013, as nothing is
-    /// ever dropped from the middle. A peer that reads is bounded by [`HubBuilder::max_outbox_bytes`] only.
-    pub fn max_outbox_messages(mut self, count: usize) -> Self {
-        self.config.max_outbox_messages = count;
-        self
-    }
-
-    /// How many bytes may wait for one peer, with 64 more for each message: 1 MiB, and at least 1024 more than
-    /// [`HubBuilder::max_message_bytes`]. More close it with 1013.
-    pub fn max_outbox_bytes(mut self, bytes: usize) -> Self {
-        self.config.max_outbox_bytes = bytes;
-        self
-    }
-
-    /// How many peers one key may have, members or not: 10 000. One more is closed with 1013.
+    /// Sets the maximum number of peers in one group, members or not. Default: 10 000. Further peers are closed with
+    /// 1013.
     pub fn max_peers_per_group(mut self, count: usize) -> Self {
         self.config.max_peers_per_group = count;
         self
     }
 
-    /// How long the only member of a group has to have been one before it can be put out for blocking, with 4744: 0, as
-    /// the protocol has no such rule. Who asks before that is bound to it again.
+    /// Sets how long a sole member is protected from eviction (4744) after it became a member. Default: 0. It must be at
+    /// most one year.
     ///
-    /// Any joiner can put the only member out by asking twice. With a stay of some seconds nobody takes a group over
-    /// that has just begun; but who joins a group whose member went silent waits for so long, too.
-    pub fn eviction_min_age(mut self, time: Duration) -> Self {
-        self.config.eviction_min_age = time;
+    /// With the default, any joiner can evict a sole member by sending `connect` twice, as the protocol allows. A few
+    /// seconds keep a joiner from taking over a group that has just started. But a joiner also waits that long if the
+    /// sole member does not respond. Until then, the hub binds the joiner to the same member again.
+    pub fn eviction_min_age(mut self, age: Duration) -> Self {
+        self.config.eviction_min_age = age;
+        self
+    }
+}
+
+/// Rates.
+impl HubBuilder {
+    /// Sets the maximum number of joins per second from one client IP. Default: 200. Exceeding it closes the new peer
+    /// with 1013.
+    ///
+    /// IPs are counted as for [`HubBuilder::max_peers_per_ip`].
+    pub fn joins_per_second_per_ip(mut self, rate: u32) -> Self {
+        self.config.joins_per_second_per_ip = rate;
         self
     }
 
-    /// The read buffer of each WebSocket that an adapter upgrades, in bytes: 4096. It is most of what an idle peer
-    /// costs. From 512 to 131 072; below 1024 bursts get slow, and above 16 KiB everything does.
+    /// Sets the maximum number of messages per second from one peer, pings and heartbeats included. Default: 20 000,
+    /// which costs about 2 % of a core. Exceeding it closes the peer with 1008.
+    ///
+    /// A peer that only signals sends a few hundred messages when it joins.
+    pub fn messages_per_second(mut self, rate: u32) -> Self {
+        self.config.messages_per_second = rate;
+        self
+    }
+
+    /// Sets the maximum number of bytes per second from one peer. Default: 32 MiB. It must be at least
+    /// [`HubBuilder::max_message_bytes`]. Exceeding it closes the peer with 1008.
+    pub fn bytes_per_second(mut self, rate: u32) -> Self {
+        self.config.bytes_per_second = rate;
+        self
+    }
+
+    /// Sets the maximum number of `connect` messages per second from one peer. Default: 1000. Exceeding it closes the
+    /// peer with 1008.
+    ///
+    /// Netflux repeats `connect` immediately after a member did not respond to it. A low rate therefore closes peers that
+    /// search for a responsive member.
+    pub fn connects_per_second(mut self, rate: u32) -> Self {
+        self.config.connects_per_second = rate;
+        self
+    }
+}
+
+/// Sizes of messages and queues.
+impl HubBuilder {
+    /// Sets the maximum size in bytes of a message from a peer. Default: 64 KiB. It must be at most 64 MiB. Exceeding it
+    /// closes the peer with 1009.
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_message_bytes = bytes;
+        self
+    }
+
+    /// Sets the maximum number of members that one `connect` may name. Default: 4096. Exceeding it closes the peer with
+    /// 1008.
+    pub fn max_members_per_connect(mut self, count: usize) -> Self {
+        self.config.max_members_per_connect = count;
+        self
+    }
+
+    /// Sets the maximum number of messages queued for a slow consumer, a peer whose socket is not writable. Default: 256.
+    /// Exceeding it closes the peer with 1013; the hub never drops single messages.
+    ///
+    /// For a peer whose socket is writable, only [`HubBuilder::max_outbox_bytes`] applies.
+    pub fn max_outbox_messages(mut self, count: usize) -> Self {
+        self.config.max_outbox_messages = count;
+        self
+    }
+
+    /// Sets the maximum number of bytes queued for one peer, plus 64 for each message. Default: 1 MiB. It must be at
+    /// least [`HubBuilder::max_message_bytes`] + 1024. Exceeding it closes the peer with 1013.
+    pub fn max_outbox_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_outbox_bytes = bytes;
+        self
+    }
+
+    /// Sets the size in bytes of the read buffer of each WebSocket that an adapter upgrades. Default: 4096. It must be
+    /// 512 to 131 072.
+    ///
+    /// The read buffer is the largest part of an idle peer's memory. Below 1024, bursts become slow. Above 16 KiB,
+    /// everything becomes slow, because the buffer is zeroed before each read.
     pub fn read_buffer_bytes(mut self, bytes: usize) -> Self {
         self.config.read_buffer_bytes = bytes;
         self
     }
+}
 
-    /// How many events wait for a reader of [`SignalingHub::events`]: 1024, and 65 536 at most. They take some 128 bytes
-    /// each, once somebody reads events.
+/// Heartbeats and timeouts.
+impl HubBuilder {
+    /// Sets the interval at which the hub sends heartbeats to each peer. Default: 5 s. It must be greater than 0 and at
+    /// most 5 s: Netflux disconnects after about 15 s without a heartbeat.
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.config.heartbeat_interval = interval;
+        self
+    }
+
+    /// Sets how many missed heartbeats in a row close a peer with 4742. Default: 3.
+    pub fn max_missed_heartbeats(mut self, count: u32) -> Self {
+        self.config.max_missed_heartbeats = count;
+        self
+    }
+
+    /// Sets how long a peer may take until its first `connect`. Default: 60 s. Exceeding it closes the peer with 1008.
+    pub fn first_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.first_connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a peer's socket may make no write progress while messages are queued. Default: 10 s. Exceeding it
+    /// closes the peer with 1013.
+    pub fn outbox_timeout(mut self, timeout: Duration) -> Self {
+        self.config.outbox_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a closed peer may take to complete the close handshake. Default: 1 s. Exceeding it drops the
+    /// connection.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.config.close_timeout = timeout;
+        self
+    }
+
+    /// Sets how long an HTTP connection may take to become a WebSocket after its handshake was accepted. Default: 10 s.
+    /// Exceeding it drops the connection.
+    pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.config.upgrade_timeout = timeout;
+        self
+    }
+}
+
+/// Observability.
+impl HubBuilder {
+    /// Sets how many events the hub keeps for a slow reader of [`SignalingHub::events`]. Default: 1024. It must be 1 to
+    /// 65 536.
+    ///
+    /// An event takes about 128 bytes. The memory is allocated when the first reader subscribes.
     pub fn event_capacity(mut self, count: usize) -> Self {
         self.config.event_capacity = count;
         self
     }
-
-    /// The hub.
-    ///
-    /// # Errors
-    /// A [`ConfigError`] that names the first limit that makes no sense.
-    pub fn build(self) -> Result<SignalingHub, ConfigError> {
-        if let Some(wrong) = self.wrong {
-            return Err(wrong);
-        }
-        let mut access_rules = self.access_rules;
-        match (&mut access_rules.origins, self.allow_missing_origin) {
-            (Some(origins), without) => origins.without = without.unwrap_or(false),
-            (None, None) => {}
-            (None, Some(without)) => {
-                let rule = "requires allowed_origins";
-                return Err(ConfigError::new("allow_missing_origin", without.to_string(), rule));
-            }
-        }
-        if access_rules.origins.as_ref().is_some_and(|origins| origins.is_empty() && !origins.without) {
-            return Err(ConfigError::new("allowed_origins", "empty".to_owned(), "must have at least one origin"));
-        }
-        self.config.check()?;
-        Ok(SignalingHub::with(self.config, access_rules))
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn build_refuses_nonsense_and_names_the_field() {
-        let new = HubBuilder::default;
-        let zero = Duration::ZERO;
-        for (builder, field) in [
-            (new().heartbeat_interval(Duration::from_millis(5001)), "heartbeat_interval"),
-            (new().heartbeat_interval(zero), "heartbeat_interval"),
-            (new().max_missed_heartbeats(0), "max_missed_heartbeats"),
-            (new().first_connect_timeout(zero), "first_connect_timeout"),
-            (new().first_connect_timeout(Duration::MAX), "first_connect_timeout"),
-            (new().outbox_timeout(zero), "outbox_timeout"),
-            (new().close_timeout(zero), "close_timeout"),
-            (new().upgrade_timeout(zero), "upgrade_timeout"),
-            (new().max_message_bytes(0), "max_message_bytes"),
-            (new().max_members_per_connect(0), "max_members_per_connect"),
-            (new().max_outbox_messages(0), "max_outbox_messages"),
-            (new().max_outbox_bytes(64 * 1024 + 1023), "max_outbox_bytes"),
-            (new().max_message_bytes(usize::MAX), "max_message_bytes"),
-            (new().max_peers(0), "max_peers"),
-            (new().max_peers_per_group(0), "max_peers_per_group"),
-            (new().max_peers_per_ip(0), "max_peers_per_ip"),
-            (new().max_groups(0), "max_groups"),
-            (new().joins_per_second_per_ip(0), "joins_per_second_per_ip"),
-            (new().messages_per_second(0), "messages_per_second"),
-            (new().bytes_per_second(64 * 1024 - 1), "bytes_per_second"),
-            (new().connects_per_second(0), "connects_per_second"),
-            (new().admission_timeout(zero), "admission_timeout"),
-            (new().allowed_origins(["https://app.example", "app.example"]), "allowed_origins"),
-            (new().allowed_origins([""; 0]), "allowed_origins"),
-            (new().allow_missing_origin(true), "allow_missing_origin"),
-            (new().eviction_min_age(Duration::MAX), "eviction_min_age"),
-            (new().event_capacity(0), "event_capacity"),
-            (new().event_capacity(65_537), "event_capacity"),
-            (new().read_buffer_bytes(511), "read_buffer_bytes"),
-            (new().read_buffer_bytes(1 << 20), "read_buffer_bytes"),
-        ] {
-            let error = builder.build().expect_err(field);
-            assert_eq!(error.field(), field);
-            assert!(error.to_string().starts_with(field), "{error}");
-        }
-        assert!(new().build().is_ok());
-    }
-}
+mod tests;

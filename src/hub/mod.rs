@@ -7,8 +7,8 @@
 //! 3. [`rooms`]: the group of the peer's key behind one lock, and the bounded outbox of each peer.
 //! 4. [`close`]: why a connection ends. [`shutdown`] closes peers on behalf of the app.
 //!
-//! [`shared`] holds what all peers of a hub share, [`limits`] every setting and counter, and [`observability`] what the
-//! owner of a hub sees.
+//! [`shared`] contains the state that all peers of a hub share, [`builder`] and [`limits`] the settings, and
+//! [`observability`] the counters, snapshots, events and metrics.
 
 mod admission;
 mod builder;
@@ -51,7 +51,7 @@ pub use shared::SignalingHub;
 
 use crate::protocol::GroupKey;
 
-/// What the owner of a hub sees.
+/// Configuration, events and snapshots.
 impl SignalingHub {
     /// Returns a builder with the default settings.
     ///

@@ -116,7 +116,8 @@ impl Shared {
         Instant::now().saturating_duration_since(self.epoch)
     }
 
-    /// Counts, logs and reports a join that was refused. An invalid key has no cause and is not counted.
+    /// Reports a rejected join to counters, metrics, logs and events. A join with an invalid key has no cause and is not
+    /// reported.
     pub(super) fn record_rejection(&self, rejection: &Rejection) {
         let reason = rejection.reason();
         if let Some(cause) = rejection.cause() {
@@ -127,7 +128,7 @@ impl Shared {
         }
     }
 
-    /// Counts a joined peer that the hub closes.
+    /// Reports a joined peer that the hub closes to metrics, and to the counters if the close has a cause.
     pub(super) fn record_close(&self, close: &Close) {
         self.metrics.closed(close.code(), close.cause());
         if let Some(cause) = close.cause() {

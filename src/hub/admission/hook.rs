@@ -1,4 +1,4 @@
-//! The app's own say in who comes in.
+//! The app's admission hook, and how the hub calls it.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -14,26 +14,25 @@ use super::request::JoinRequest;
 use crate::hub::limits::Cause;
 use crate::protocol::{CloseCode, GroupKey};
 
-/// The app's own say in who comes in, for [`HubBuilder::admission`](crate::HubBuilder::admission).
+/// The app's access decision, for [`HubBuilder::admission`](crate::HubBuilder::admission).
 ///
-/// It is asked after the hub's other checks, those of the group's size apart, and before anything is kept for the peer, at most for
-/// [`HubBuilder::admission_timeout`](crate::HubBuilder::admission_timeout). A panic in it refuses that one peer, with
-/// 1011. It may be asked for many peers at a time.
+/// The hub calls it after all other checks except `max_peers_per_group` and `max_groups`, before it allocates any state
+/// for the peer. Calls for several peers may run at the same time. A panic rejects only the peer of that call, with 1011.
+/// A call that takes longer than [`HubBuilder::admission_timeout`](crate::HubBuilder::admission_timeout) rejects its
+/// peer with 1013.
 ///
-/// A closure does as well:
+/// Closures implement it:
 ///
 /// ```
-/// use sigver::protocol::CloseCode;
-/// use sigver::{PeerInfo, Rejection, SignalingHub, JoinRequest};
+/// use sigver::{CloseCode, JoinRequest, PeerInfo, Rejection, SignalingHub};
 ///
-/// async fn user_of(token: &str) -> Option<String> {
+/// async fn find_user(token: &str) -> Option<String> {
 ///     token.strip_prefix("token of ").map(str::to_owned)
 /// }
 ///
 /// let hub = SignalingHub::builder()
 ///     .admission(|request: JoinRequest| async move {
-///         let key = request.key()?;
-///         match user_of(key.as_str()).await {
+///         match find_user(request.key().as_str()).await {
 ///             Some(user) => Ok(PeerInfo::new().identity(user)),
 ///             None => Err(Rejection::close(CloseCode::app(4001), "log in first")),
 ///         }
@@ -43,10 +42,10 @@ use crate::protocol::{CloseCode, GroupKey};
 /// ```
 #[async_trait]
 pub trait Admission: Send + Sync + 'static {
-    /// Whether the request may come in.
+    /// Decides whether the peer may join. The key of the request is valid.
     ///
     /// # Errors
-    /// It may not: the rejection says what it is told.
+    /// The rejection that the peer receives.
     async fn admit(&self, request: JoinRequest) -> Result<PeerInfo, Rejection>;
 }
 
@@ -67,8 +66,25 @@ impl fmt::Debug for dyn Admission {
     }
 }
 
-/// What an [`Admission`] lets a request in with.
-#[derive(Clone, Debug, Default)]
+/// What an [`Admission`] knows about a peer that it admits.
+///
+/// ```
+/// use sigver::{GroupKey, JoinRequest, PeerInfo, SignalingHub, memory};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Clients open `ROOM;USER`: all users of a room join one group.
+/// let admission = |request: JoinRequest| async move {
+///     let (room, user) = request.key().as_str().split_once(';').unwrap_or((request.key().as_str(), "guest"));
+///     Ok(PeerInfo::new().key(GroupKey::new(room)?).identity(user))
+/// };
+/// let hub = SignalingHub::builder().admission(admission).build()?;
+///
+/// assert!(memory::join(&hub, "lobby;alice").connect(1, &[]).await);
+/// assert_eq!(hub.peers("lobby")[0].identity.as_deref(), Some("alice"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Default)]
 #[must_use]
 pub struct PeerInfo {
     pub(in crate::hub) identity: Option<Arc<str>>,
@@ -77,47 +93,49 @@ pub struct PeerInfo {
 }
 
 impl PeerInfo {
-    /// Lets the request in as it asks.
+    /// Admits the peer without an identity, with the key and the `favored` flag of its request.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whom the app takes it for: a user's name or number. It is in events, snapshots and logs; other peers never see it.
+    /// Sets the identity shown in events, snapshots and logs, such as a user name. Other peers never see it.
     pub fn identity(mut self, identity: impl Into<Arc<str>>) -> Self {
         self.identity = Some(identity.into());
         self
     }
 
-    /// Puts it into another group than it asks for, for example when what it asked with holds a token too.
+    /// Replaces the key of the request, for example if that key also contains a token.
     pub fn key(mut self, key: GroupKey) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Has it offered to joiners before the other members, or not, whatever it asks for.
+    /// Replaces the `favored` flag of the request: whether the hub prefers this peer when it selects a member for a
+    /// joiner.
     pub fn favored(mut self, favored: bool) -> Self {
         self.favored = Some(favored);
         self
     }
 }
 
-/// Asks, with a deadline, and takes a panic for a rejection.
+/// Calls the hook with a timeout. A panic of the hook becomes a rejection.
 pub(in crate::hub) async fn call(
     admission: &dyn Admission,
     request: JoinRequest,
-    within: Duration,
+    limit: Duration,
 ) -> Result<PeerInfo, Rejection> {
-    // The panic may come out of the call as well as out of a poll. What it leaves broken is the app's own.
-    let asked = AssertUnwindSafe(async { admission.admit(request).await }).catch_unwind();
-    match timeout(within, asked).await {
+    // `admit` may panic when it is called as well as when its future is polled. The hub shares no state with the hook, so
+    // a panic cannot break an invariant of the hub.
+    let answer = AssertUnwindSafe(async { admission.admit(request).await }).catch_unwind();
+    match timeout(limit, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => {
-            tracing::error!("the app's admission panicked");
+            tracing::error!("admission hook panicked");
             Err(Rejection::by(Cause::Admission, CloseCode::Internal, CloseCode::Internal.reason()))
         }
         Err(_) => {
-            tracing::warn!(?within, "the app's admission took too long");
-            Err(Rejection::by(Cause::Admission, CloseCode::TryAgainLater, "admission took too long, try again later"))
+            tracing::warn!(timeout = ?limit, "admission hook timed out");
+            Err(Rejection::by(Cause::Admission, CloseCode::TryAgainLater, "admission timed out, try again later"))
         }
     }
 }

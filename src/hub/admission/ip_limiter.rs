@@ -22,7 +22,7 @@ pub(in crate::hub) struct IpLimiter {
     epoch: Instant,
 }
 
-/// The addresses that share one limit: an IPv4 address, or an IPv6 /64 network, the least that one customer gets.
+/// The addresses that share one limit: an IPv4 address, or an IPv6 /64 network, the smallest that a customer gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct IpBlock(u64);
 
@@ -46,6 +46,8 @@ impl IpLimiter {
         Self { blocks: Mutex::default(), epoch }
     }
 
+    /// Counts a join from `ip` and takes a slot, unless that would exceed a limit. A join over the limit of peers still
+    /// counts against the join rate.
     pub(in crate::hub) fn acquire(self: &Arc<Self>, ip: IpAddr, config: &Config) -> Result<IpSlot, Rejection> {
         let now = self.clock();
         let block = IpBlock::from(ip);
@@ -73,7 +75,7 @@ impl IpLimiter {
 
 /// Removes blocks without a peer or a recent join. Rare: it runs only when the table would grow.
 fn remove_idle(blocks: &mut HashMap<IpBlock, Peers>, now: Duration) {
-    blocks.retain(|_, peers| peers.connected > 0 || !peers.joins.is_empty(now));
+    blocks.retain(|_, peers| peers.connected > 0 || !peers.joins.is_full(now));
     if blocks.capacity() > 4 * blocks.len().max(KEPT_CAPACITY) {
         blocks.shrink_to(2 * blocks.len());
     }
@@ -94,7 +96,7 @@ impl Drop for IpSlot {
         let mut blocks = self.limiter.blocks.lock().expect("nothing panics under this lock");
         let peers = blocks.get_mut(&self.block).expect("a block stays while it has a peer");
         peers.connected -= 1;
-        if peers.connected == 0 && peers.joins.is_empty(self.limiter.clock()) {
+        if peers.connected == 0 && peers.joins.is_full(self.limiter.clock()) {
             blocks.remove(&self.block);
         }
     }
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_counts_by_64_bits_and_a_mapped_address_as_ipv4() {
+    fn ipv6_is_counted_by_64_network_and_mapped_addresses_as_ipv4() {
         let block = |text| IpBlock::from(ip(text));
         assert_eq!(block("2001:db8::1"), block("2001:db8::ffff:0:1"));
         assert_ne!(block("2001:db8::1"), block("2001:db8:0:1::1"));

@@ -1,4 +1,7 @@
-//! Access control: whether a peer may join, decided before any state is allocated for it.
+//! Access control: decides whether a peer may join, before the hub allocates any state for it.
+//!
+//! A [`request`] passes the allowed [`origins`], the limits of its client IP ([`ip_limiter`], behind trusted proxies) and
+//! the app's [`hook`]. The outcome is the slot of a [`permit`], or a [`rejection`].
 
 pub(super) mod hook;
 pub(super) mod ip_limiter;
@@ -29,6 +32,7 @@ pub(super) struct AccessRules {
 }
 
 impl AccessRules {
+    /// Checks the origin of a request against the allowed origins, if there are any.
     pub(super) fn check_origin(&self, origin: Option<&str>) -> Result<(), Rejection> {
         self.origins.as_ref().map_or(Ok(()), |origins| origins.check(origin))
     }

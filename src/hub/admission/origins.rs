@@ -1,29 +1,29 @@
-//! Which pages may open a socket.
+//! The origins whose pages may open a connection.
 
 use super::rejection::Rejection;
 
-/// The origins that are allowed: scheme, host and port, as browsers send them.
+/// The allowed origins: scheme, host and port, as browsers send them.
 ///
-/// A WebSocket is under no same-origin policy: without such a list any page on the web can open one in the name of its
-/// request, cookies included.
+/// The same-origin policy does not apply to WebSockets. Without a list of allowed origins, any page on the web can open
+/// one in the name of its user, with the user's cookies.
 #[derive(Clone, Debug, Default)]
 pub(in crate::hub) struct AllowedOrigins {
     allowed: Vec<Pattern>,
-    /// Whether who says no origin may come: native clients and scripts.
-    pub(in crate::hub) without: bool,
+    /// Whether a request without an origin is allowed. Native clients and scripts send none.
+    pub(in crate::hub) allow_missing: bool,
 }
 
-/// `https://app.example`, or `https://*.app.example` for every name below that one.
+/// `https://app.example`, or `https://*.app.example` for all of its subdomains.
 #[derive(Clone, Debug)]
 struct Pattern {
-    /// `https://`, when the host begins with `*.`; else all of it.
+    /// The whole origin, or only `https://` if the host begins with `*.`.
     prefix: String,
-    /// `.app.example:8443`
+    /// The rest after `*`, such as `.app.example:8443`.
     suffix: Option<String>,
 }
 
 impl AllowedOrigins {
-    /// Adds a pattern, or says what must be.
+    /// Adds a pattern. The error is the rule that `text` violates.
     pub(in crate::hub) fn allow(&mut self, text: &str) -> Result<(), &'static str> {
         let text = text.to_ascii_lowercase();
         let Some((scheme, authority)) = text.split_once("://") else {
@@ -32,14 +32,14 @@ impl AllowedOrigins {
         let default_port = match scheme {
             "http" => ":80",
             "https" => ":443",
-            // Browser extensions and apps have schemes of their own.
+            // Browser extensions and apps have their own schemes.
             _ if scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && is_scheme(scheme) => "",
             _ => return Err("must be a scheme and a host, such as https://app.example"),
         };
         if authority.contains(['/', '?', '#', '@']) {
             return Err("must be a scheme, a host and an optional port, without path, query or user");
         }
-        // Browsers never say the port that the scheme has anyway.
+        // Browsers omit the default port of a scheme.
         let authority = authority.strip_suffix(default_port).filter(|_| !default_port.is_empty()).unwrap_or(authority);
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
@@ -67,7 +67,7 @@ impl AllowedOrigins {
 
     pub(in crate::hub) fn check(&self, origin: Option<&str>) -> Result<(), Rejection> {
         match origin {
-            None if self.without => Ok(()),
+            None if self.allow_missing => Ok(()),
             None => Err(Rejection::origin("Origin header required")),
             Some(origin) if self.allowed.iter().any(|pattern| pattern.matches(&origin.to_ascii_lowercase())) => Ok(()),
             Some(_) => Err(Rejection::origin("origin not allowed")),
@@ -83,7 +83,7 @@ impl Pattern {
     fn matches(&self, origin: &str) -> bool {
         let Some(suffix) = &self.suffix else { return origin == self.prefix };
         let below = origin.strip_prefix(&*self.prefix).and_then(|host| host.strip_suffix(&**suffix));
-        // One label at least, and nothing but labels.
+        // The wildcard stands for at least one label, and for nothing but labels.
         below.is_some_and(|labels| {
             let is_label = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
             !labels.is_empty() && !labels.starts_with('.') && !labels.ends_with('.') && labels.chars().all(is_label)
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_allowed_as_a_whole() {
+    fn origin_must_match_as_a_whole() {
         for good in ["https://app.example", "HTTPS://App.Example"] {
             assert!(allowed(&["https://app.example", "http://localhost:8000"], good), "{good}");
         }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_is_every_name_below_and_not_the_name_itself() {
+    fn wildcard_matches_subdomains_but_not_the_domain_itself() {
         let patterns = ["https://*.app.example", "https://*.dev.example:8443"];
         for good in ["https://a.app.example", "https://a.b.app.example", "https://x.dev.example:8443"] {
             assert!(allowed(&patterns, good), "{good}");
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_that_a_scheme_has_anyway_need_not_be_said() {
+    fn default_port_of_a_scheme_is_optional() {
         assert!(allowed(&["https://app.example:443"], "https://app.example"));
         assert!(allowed(&["http://*.app.example:80"], "http://a.app.example"));
         assert!(allowed(&["http://[::1]:3000"], "http://[::1]:3000"));
@@ -151,15 +151,15 @@ mod tests {
     }
 
     #[test]
-    fn without_an_origin_needs_a_switch() {
+    fn missing_origin_is_rejected_unless_allowed() {
         let mut origins = AllowedOrigins::default();
-        assert_eq!(origins.check(None).expect_err("not allowed").status(), Some(403));
-        origins.without = true;
+        assert_eq!(origins.check(None).expect_err("not allowed").reason(), "Origin header required");
+        origins.allow_missing = true;
         assert!(origins.check(None).is_ok());
     }
 
     #[test]
-    fn what_is_no_origin_is_an_error() {
+    fn invalid_origin_is_an_error() {
         for wrong in [
             "",
             "*",

@@ -1,4 +1,4 @@
-//! The slot of an admitted peer: its place in the limits, and what is known about it.
+//! The slot of an admitted peer: its share of the limits, and its key, identity and client IP.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::protocol::GroupKey;
 pub(in crate::hub) struct PeerSlot {
     pub(in crate::hub) key: GroupKey,
     pub(in crate::hub) favored: bool,
-    /// When it was granted, on the hub's clock.
+    /// The time when the slot was granted, on the hub's clock.
     pub(in crate::hub) since: Duration,
     identity: Option<Arc<str>>,
     client_ip: Option<IpAddr>,
@@ -42,7 +42,7 @@ impl PeerSlot {
         }
     }
 
-    /// Applies what the app's hook said about the peer.
+    /// Applies the answer of the admission hook.
     pub(in crate::hub) fn set_info(&mut self, info: PeerInfo) {
         let PeerInfo { identity, key, favored } = info;
         self.identity = identity;

@@ -1,4 +1,4 @@
-//! Where a peer comes from when there are proxies in between.
+//! The client IP of a connection that passed through trusted proxies.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,23 +6,21 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
 use ipnet::IpNet;
 
-use super::request::JoinRequest;
-
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The header by which proxies say whom they speak for.
+/// The header in which proxies report the client IP.
 ///
-/// Choose the one that the proxies themselves write: the other one comes from the peer as it is, who may say anything.
+/// Choose the header that your proxies set. They pass the other header on unchanged, so a client can forge it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientIpHeader {
-    /// `X-Forwarded-For`, what most proxies write.
+    /// `X-Forwarded-For`, which most proxies set.
     XForwardedFor,
-    /// `Forwarded`, RFC 7239.
+    /// `Forwarded` (RFC 7239).
     Forwarded,
 }
 
-/// The proxies that are believed.
+/// The proxies whose client IP header the hub trusts.
 #[derive(Clone, Debug, Default)]
 pub(in crate::hub) struct TrustedProxies {
     trusted: Vec<IpNet>,
@@ -34,7 +32,7 @@ impl TrustedProxies {
         Self { trusted: Vec::new(), header: Some(header) }
     }
 
-    /// Adds an address or a network, or says what must be.
+    /// Adds an address or a network. The error is the rule that `text` violates.
     pub(in crate::hub) fn trust(&mut self, text: &str) -> Result<(), &'static str> {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         let network: IpNet = network.map_err(|_| "must be an IP address or a CIDR network, such as 10.0.0.0/8")?;
@@ -48,19 +46,20 @@ impl TrustedProxies {
         Ok(())
     }
 
-    /// The first address, seen from here, that is none of a trusted proxy.
-    pub(in crate::hub) fn client_ip(&self, request: &JoinRequest) -> Option<IpAddr> {
-        let mut client = request.client_ip()?.to_canonical();
-        let (Some(header), Some(head)) = (self.header, request.parts()) else { return Some(client) };
-        let mut claims = claims(&head.headers, header);
+    /// Returns the client IP of a connection from `socket`: the first address that is not a trusted proxy, beginning
+    /// with `socket` and continuing with the header from right to left.
+    pub(in crate::hub) fn client_ip(&self, socket: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = socket.to_canonical();
+        let Some(header) = self.header else { return client };
+        let mut hops = forwarded_for(headers, header);
         while self.trusts(client) {
-            match claims.pop() {
-                Some(Some(before)) => client = before.to_canonical(),
-                // There is nobody before this one, or nobody who can be named.
+            match hops.pop() {
+                Some(Some(previous)) => client = previous.to_canonical(),
+                // The proxy reported no client, or one without an address.
                 Some(None) | None => break,
             }
         }
-        Some(client)
+        client
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -68,34 +67,34 @@ impl TrustedProxies {
     }
 }
 
-/// Whom each proxy says that it speaks for, the farthest first. `None` for what is no address: `unknown`, `_hidden`.
-fn claims(headers: &HeaderMap, header: ClientIpHeader) -> Vec<Option<IpAddr>> {
+/// Returns the client that each proxy reports, the farthest first. `None` for values such as `unknown` and `_hidden`.
+fn forwarded_for(headers: &HeaderMap, header: ClientIpHeader) -> Vec<Option<IpAddr>> {
     let name = match header {
         ClientIpHeader::XForwardedFor => X_FORWARDED_FOR,
         ClientIpHeader::Forwarded => FORWARDED,
     };
-    // A proxy may write behind what the peer wrote, which need not be text.
+    // A proxy may append to a value that the client sent, and that value can be any bytes.
     let lines = headers.get_all(name).iter().rev().map(|line| String::from_utf8_lossy(line.as_bytes()));
-    let mut claims = Vec::new();
+    let mut hops = Vec::new();
     for line in lines {
         match header {
-            ClientIpHeader::XForwardedFor => claims.extend(line.rsplit(',').map(address)),
-            ClientIpHeader::Forwarded => claims.extend(split(&line, ',').map(forwarded_for)),
+            ClientIpHeader::XForwardedFor => hops.extend(line.rsplit(',').map(address)),
+            ClientIpHeader::Forwarded => hops.extend(split(&line, ',').map(for_parameter)),
         }
     }
-    claims.reverse();
-    claims
+    hops.reverse();
+    hops
 }
 
-/// The `for` of one element of `Forwarded`.
-fn forwarded_for(element: &str) -> Option<IpAddr> {
+/// Returns the address in the `for` parameter of one element of `Forwarded`.
+fn for_parameter(element: &str) -> Option<IpAddr> {
     let mut pairs = split(element, ';').filter_map(|pair| pair.split_once('='));
     let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
     address(node.trim().trim_matches('"'))
 }
 
-/// Splits outside of quotes, and begins at the end, which a trusted proxy wrote: what is before that may leave a quote
-/// open.
+/// Splits outside of quotes, from the end: a trusted proxy wrote the end, but the client may have sent an unclosed quote
+/// before it.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut at) = (false, text.len());
     text.rsplit(move |c: char| {
@@ -106,7 +105,7 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// An address, with or without a port, one of IPv6 in brackets then.
+/// Parses an address with an optional port. An IPv6 address with a port is in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -117,42 +116,40 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    /// Who the client is, for a connection from `peer`, with 10.0.0.0/8 and fd00::/8 trusted.
-    fn client(header: ClientIpHeader, peer: &str, lines: &[(&str, &str)]) -> String {
+    /// Returns the client IP of a connection from `socket`, with 10.0.0.0/8, fd00::/8 and 192.0.2.200 trusted.
+    fn client(header: ClientIpHeader, socket: &str, lines: &[(&str, &str)]) -> String {
         let mut proxies = TrustedProxies::new(header);
         ["10.0.0.0/8", "fd00::/8", "192.0.2.200"].iter().for_each(|text| proxies.trust(text).expect(text));
-        let mut request = http::Request::builder();
+        let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            request = request.header(*name, *value);
+            headers.append(name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"));
         }
-        let (head, ()) = request.body(()).expect("a request").into_parts();
-        let request = JoinRequest::from("K").with_client_ip(address(peer).expect("an address")).with_parts(head);
-        proxies.client_ip(&request).expect("it has an address").to_string()
+        proxies.client_ip(address(socket).expect("an address"), &headers).to_string()
     }
 
     #[test]
-    fn x_forwarded_for_is_read_from_the_right_and_only_past_trusted_proxies() {
-        let client = |peer, value| client(ClientIpHeader::XForwardedFor, peer, &[("x-forwarded-for", value)]);
+    fn x_forwarded_for_is_read_from_right_to_left_past_trusted_proxies() {
+        let client = |socket, value| client(ClientIpHeader::XForwardedFor, socket, &[("x-forwarded-for", value)]);
         assert_eq!(client("10.0.0.1", "192.0.2.7"), "192.0.2.7");
-        assert_eq!(client("10.0.0.1", "1.1.1.1, 192.0.2.7"), "192.0.2.7", "what a client wrote itself");
+        assert_eq!(client("10.0.0.1", "1.1.1.1, 192.0.2.7"), "192.0.2.7", "the client forged the first entry");
         assert_eq!(client("10.0.0.1", "192.0.2.7, 10.2.3.4, 192.0.2.200"), "192.0.2.7");
-        assert_eq!(client("192.0.2.9", "1.1.1.1"), "192.0.2.9", "who is no proxy says nothing");
-        assert_eq!(client("10.0.0.1", "10.0.0.2, 10.0.0.3"), "10.0.0.2", "trusted all the way");
+        assert_eq!(client("192.0.2.9", "1.1.1.1"), "192.0.2.9", "the header of an untrusted socket is ignored");
+        assert_eq!(client("10.0.0.1", "10.0.0.2, 10.0.0.3"), "10.0.0.2", "all hops are trusted");
         assert_eq!(client("10.0.0.1", "192.0.2.7:1234"), "192.0.2.7");
         assert_eq!(client("::ffff:10.0.0.1", "[2001:db8::1]:443"), "2001:db8::1");
-        for silent in ["", "unknown", "1.1.1.1, garbage", ",", "300.1.1.1"] {
-            assert_eq!(client("10.0.0.1", silent), "10.0.0.1", "{silent}");
+        for unusable in ["", "unknown", "1.1.1.1, garbage", ",", "300.1.1.1"] {
+            assert_eq!(client("10.0.0.1", unusable), "10.0.0.1", "{unusable}");
         }
     }
 
     #[test]
-    fn more_lines_are_one_list() {
+    fn repeated_header_lines_are_one_list() {
         let lines = [("x-forwarded-for", "192.0.2.7"), ("x-forwarded-for", "10.0.0.2")];
         assert_eq!(client(ClientIpHeader::XForwardedFor, "10.0.0.1", &lines), "192.0.2.7");
     }
 
     #[test]
-    fn forwarded_is_read_as_rfc_7239_writes_it() {
+    fn forwarded_is_parsed_as_in_rfc_7239() {
         let client = |value| client(ClientIpHeader::Forwarded, "fd00::1", &[("forwarded", value)]);
         assert_eq!(client("for=192.0.2.60;proto=http;by=203.0.113.43"), "192.0.2.60");
         assert_eq!(client("For=\"[2001:db8:cafe::17]:4711\""), "2001:db8:cafe::17");
@@ -163,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_wrote_does_not_hide_what_a_proxy_wrote_behind_it() {
+    fn malformed_value_from_the_client_does_not_hide_the_entry_of_a_proxy() {
         fn forwarded(value: &str) -> String {
             client(ClientIpHeader::Forwarded, "10.0.0.1", &[("forwarded", value)])
         }
@@ -175,11 +172,9 @@ mod tests {
 
         let mut proxies = TrustedProxies::new(ClientIpHeader::XForwardedFor);
         proxies.trust("10.0.0.1").expect("an address");
-        let value = http::HeaderValue::from_bytes(b"\xe9, 192.0.2.7").expect("a header's value");
-        let (head, ()) =
-            http::Request::builder().header("x-forwarded-for", value).body(()).expect("sound").into_parts();
-        let request = JoinRequest::from("K").with_client_ip([10, 0, 0, 1].into()).with_parts(head);
-        assert_eq!(proxies.client_ip(&request), Some([192, 0, 2, 7].into()));
+        let value = http::HeaderValue::from_bytes(b"\xe9, 192.0.2.7").expect("a header value");
+        let headers = HeaderMap::from_iter([(X_FORWARDED_FOR, value)]);
+        assert_eq!(proxies.client_ip([10, 0, 0, 1].into(), &headers), IpAddr::from([192, 0, 2, 7]));
     }
 
     #[test]
@@ -190,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_an_error() {
+    fn invalid_network_is_an_error() {
         for wrong in ["", "proxy.example", "10.0.0.0/33", "0.0.0.0/0", "::/0", "::ffff:10.0.0.1"] {
             assert!(TrustedProxies::new(ClientIpHeader::Forwarded).trust(wrong).is_err(), "{wrong}");
         }

@@ -1,87 +1,131 @@
-//! The answer to a peer that may not come in.
+//! The answer to a join that the hub rejects: an HTTP status or a close code.
 
 use std::borrow::Cow;
+
+#[cfg(feature = "hyper")]
+use http::StatusCode;
 
 use crate::hub::close::Close;
 use crate::hub::limits::Cause;
 use crate::protocol::{CloseCode, KeyError};
 
-/// Why a peer may not open a socket, and how it learns that.
+/// Why the hub rejects a join, and how the client learns it.
 ///
 /// ```
-/// use sigver::Rejection;
-/// use sigver::protocol::CloseCode;
+/// use sigver::{CloseCode, Rejection};
 ///
-/// // A page's script sees code and reason of a close, and nothing of an HTTP status.
-/// let for_browsers = Rejection::close(CloseCode::app(4001), "log in first");
-/// // Costs less, and says all to those who are no browsers.
-/// let for_others = Rejection::http(401, "log in first");
-/// assert_eq!(for_others.status(), Some(401));
+/// // A browser can read the code and reason of a close, but not the HTTP status of a failed handshake.
+/// let rejection = Rejection::close(CloseCode::app(4001), "log in first");
+/// assert_eq!(rejection.close_code(), CloseCode::app(4001));
+/// assert_eq!(rejection.reason(), "log in first");
 /// ```
 #[derive(Clone, Debug)]
 pub struct Rejection {
     pub(in crate::hub) close: Close,
-    status: Option<u16>,
+    #[cfg(feature = "hyper")]
+    status: Option<StatusCode>,
 }
 
 impl Rejection {
-    /// Lets the handshake happen and closes the socket then, with this code and a reason of at most 123 bytes; what is
-    /// longer is cut.
+    /// Rejects with a close code: the hub accepts the handshake and then closes the connection with this code and
+    /// reason. A reason of more than 123 bytes is truncated.
     pub fn close(code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self::by(Cause::Admission, code, reason)
     }
 
-    /// Answers the handshake with an HTTP status and a line of text. Where the handshake has already happened, or
-    /// there is none, the socket is closed with the same text: with 1013 for 429 and 503, 1011 for the others from 500
-    /// on, and 1008 for the rest.
+    /// Rejects with an HTTP status: the hub answers the handshake with this status and a line of text.
+    ///
+    /// This costs less than a close code, but a browser cannot read it. If the handshake has already completed, the
+    /// connection is closed with this text as the reason instead: with 1013 for the statuses 429 and 503, 1011 for other
+    /// statuses from 500, and 1008 for the rest.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use sigver::{CloseCode, Rejection};
+    ///
+    /// let rejection = Rejection::http(StatusCode::UNAUTHORIZED, "log in first");
+    /// assert_eq!(rejection.status(), Some(StatusCode::UNAUTHORIZED));
+    /// assert_eq!(rejection.close_code(), CloseCode::Policy);
+    /// ```
     ///
     /// # Panics
-    /// When the status is not within 400 to 599.
-    pub fn http(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        let code = match status {
+    /// If the status is not a client or server error (400 to 599).
+    #[cfg(feature = "hyper")]
+    pub fn http(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        let code = match status.as_u16() {
             429 | 503 => CloseCode::TryAgainLater,
             500..=599 => CloseCode::Internal,
             400..=499 => CloseCode::Policy,
-            _ => panic!("a rejection's status is within 400 to 599, not {status}"),
+            status => panic!("the status of a rejection is {status}; must be 400 to 599"),
         };
-        Self { close: Close::by(Cause::Admission, code, reason), status: Some(status) }
+        Self::by(Cause::Admission, code, reason).with_status(status)
     }
 
     pub(in crate::hub) fn by(cause: Cause, code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { close: Close::by(cause, code, reason), status: None }
+        Self::from(Close::by(cause, code, reason))
     }
 
-    pub(in crate::hub) fn origin(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { close: Close::by(Cause::AllowedOrigins, CloseCode::Policy, reason), status: Some(403) }
+    pub(in crate::hub) fn origin(reason: &'static str) -> Self {
+        let rejection = Self::by(Cause::AllowedOrigins, CloseCode::Policy, reason);
+        #[cfg(feature = "hyper")]
+        let rejection = rejection.with_status(StatusCode::FORBIDDEN);
+        rejection
     }
 
     pub(in crate::hub) fn draining() -> Self {
-        Self { close: Close::draining(), status: Some(503) }
+        let rejection = Self::from(Close::draining());
+        #[cfg(feature = "hyper")]
+        let rejection = rejection.with_status(StatusCode::SERVICE_UNAVAILABLE);
+        rejection
     }
 
-    /// The HTTP status to answer the handshake with. `None` asks for a close after it: serve the rejection.
-    pub fn status(&self) -> Option<u16> {
+    /// Returns the HTTP status to answer the handshake with. `None` if the handshake must be accepted and the connection
+    /// passed to [`SignalingHub::reject`](crate::SignalingHub::reject).
+    #[cfg(feature = "hyper")]
+    pub fn status(&self) -> Option<StatusCode> {
         self.status
     }
 
-    /// The code to close the socket with.
+    /// Returns the code that the connection is closed with.
     pub fn close_code(&self) -> CloseCode {
         self.close.code()
     }
 
-    /// What the peer is told.
+    /// Returns the text that the peer receives, as a close reason or as the body of an HTTP response.
     pub fn reason(&self) -> &str {
         self.close.reason()
     }
 
-    /// Which check it did not pass. `None` when what it asks for is no key.
+    /// Returns the limit or check that rejected the join. `None` if the key is invalid.
     pub fn cause(&self) -> Option<Cause> {
         self.close.cause()
+    }
+
+    #[cfg(feature = "hyper")]
+    fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = Some(status);
+        self
+    }
+}
+
+impl From<Close> for Rejection {
+    fn from(close: Close) -> Self {
+        Self {
+            close,
+            #[cfg(feature = "hyper")]
+            status: None,
+        }
+    }
+}
+
+impl From<KeyError> for Rejection {
+    fn from(error: KeyError) -> Self {
+        Self::from(Close::new(error.close_code(), error.to_string()))
     }
 }
 
 impl From<&KeyError> for Rejection {
     fn from(error: &KeyError) -> Self {
-        Self { close: Close::new(error.close_code(), error.to_string()), status: None }
+        Self::from(*error)
     }
 }

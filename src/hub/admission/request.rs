@@ -5,6 +5,8 @@ use std::net::IpAddr;
 #[cfg(feature = "hyper")]
 use std::sync::Arc;
 
+#[cfg(feature = "hyper")]
+use super::proxies::TrustedProxies;
 use crate::protocol::{GroupKey, KeyError};
 
 /// A request to join a group: key, client IP, origin and HTTP request head.
@@ -32,22 +34,27 @@ pub struct JoinRequest {
 }
 
 impl JoinRequest {
-    /// Creates a request for the group with this key. The key is not percent-decoded.
+    /// Creates a request to join the group with this key. The key is not percent-decoded.
     pub fn new(key: impl AsRef<str>) -> Self {
         Self::with_key(GroupKey::new(key.as_ref()))
     }
 
-    /// Reads the key and the `favored` flag from a URL: from the path below the mount, without its leading slash, and
-    /// from the query. Both are percent-encoded.
+    /// Reads the key and the `favored` flag from a URL.
     ///
-    /// | URL | key |
-    /// |---|---|
-    /// | `/KEY` below the mount | the rest of the path, which may contain `/` |
-    /// | nothing below the mount, `?key=KEY` | the first `key` parameter; `+` is a space, as `URLSearchParams` writes it |
-    /// | neither | empty: the peer is closed with 4741 |
+    /// `path` is the path below the mount, without its leading slash. `query` is the URL's query. Both are still
+    /// percent-encoded.
     ///
-    /// The key is percent-decoded once and must be 1 to 512 bytes of UTF-8. With `?favored` (any value), the hub prefers
-    /// this peer when it selects a member for a joiner.
+    /// | mount | URL | key |
+    /// |---|---|---|
+    /// | axum `router` nested at `/signal`, warp `filter` behind `path("signal")`, hyper `service(hub).at("/signal")` | `/signal/KEY` | the path below the mount, slashes included |
+    /// | the same | `/signal?key=KEY` | the first `key` parameter of the query, if the path is empty |
+    /// | axum `handler` at `/signal/{*key}` or `/signal/{key}` | `/signal/KEY` | the part of the path that matches `key` |
+    /// | axum `handler` at `/signal`, `sigver::hyper::upgrade` | `/signal?key=KEY` | the first `key` parameter of the query |
+    /// | standalone server | `/KEY`, `/?key=KEY` | as for a mount at `/` |
+    ///
+    /// The key is percent-decoded once and must be 1 to 512 bytes of UTF-8. In the query, `+` means a space, as
+    /// `URLSearchParams` writes it. Without a key, the peer is closed with 4741. With `favored` in the query (any value),
+    /// the hub prefers this peer when it selects a member for a joiner.
     ///
     /// ```
     /// use sigver::JoinRequest;
@@ -81,7 +88,7 @@ impl JoinRequest {
         self
     }
 
-    /// Sets the address of the other end of the connection: the client, or a proxy in front of the server (see
+    /// Sets the IP address of the socket: of the client, or of a proxy in front of the server (see
     /// `HubBuilder::trusted_proxies`).
     #[must_use]
     pub fn with_client_ip(mut self, ip: IpAddr) -> Self {
@@ -98,7 +105,7 @@ impl JoinRequest {
     }
 
     /// Sets the head of the HTTP request: method, URI, headers, and the extensions that the app's middleware has set.
-    /// The origin is read from it.
+    /// Replaces the origin by that of the headers.
     #[cfg(feature = "hyper")]
     #[must_use]
     pub fn with_parts(mut self, parts: http::request::Parts) -> Self {
@@ -109,10 +116,14 @@ impl JoinRequest {
         self
     }
 
-    /// Replaces the address of a trusted proxy by the client IP that the proxy reports.
+    /// Replaces the address of a trusted proxy by the client IP that the proxy reports, and an IPv4-mapped address by
+    /// IPv4.
     #[cfg(feature = "hyper")]
-    pub(in crate::hub) fn behind(mut self, proxies: &super::proxies::TrustedProxies) -> Self {
-        self.client_ip = proxies.client_ip(&self);
+    pub(in crate::hub) fn behind(mut self, proxies: &TrustedProxies) -> Self {
+        self.client_ip = self.client_ip.map(|socket| match &self.parts {
+            Some(parts) => proxies.client_ip(socket, &parts.headers),
+            None => socket.to_canonical(),
+        });
         self
     }
 
@@ -128,7 +139,7 @@ impl JoinRequest {
     }
 }
 
-/// What an [`Admission`](crate::Admission) reads.
+/// Getters, for an [`Admission`](crate::Admission) hook.
 impl JoinRequest {
     /// Returns the key of the group that the peer asks to join.
     ///
@@ -162,7 +173,7 @@ impl JoinRequest {
         self.origin.as_deref()
     }
 
-    /// Returns the head of the HTTP request, if there was one.
+    /// Returns the head of the HTTP request. `None` if the peer did not join over HTTP.
     #[cfg(feature = "hyper")]
     pub fn parts(&self) -> Option<&http::request::Parts> {
         self.parts.as_deref()

@@ -1,4 +1,4 @@
-//! Keys that their bearer was given by the app, for a while.
+//! Group keys that the app signs and that expire.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -14,99 +14,101 @@ use super::request::JoinRequest;
 use crate::hub::limits::config::ConfigError;
 use crate::protocol::{CloseCode, GroupKey, KeyError};
 
-/// Fewer can be guessed, given time: as many as the hash has.
+/// The output size of SHA-256, which RFC 2104 recommends as the minimum.
 const MIN_SECRET_BYTES: usize = 32;
 
-/// An [`Admission`] of keys that the app has signed: `KEY~EXPIRY~MAC`.
+/// Admits only keys signed by the app, until they expire. All keys signed for one group key join the same group.
 ///
-/// EXPIRY is in seconds since 1970, MAC is HMAC-SHA256 of `KEY~EXPIRY` in unpadded base64url; `~` and all of these are
-/// free to stand in a URL's path. Published clients send no header and no query, so this is the one place where they
-/// can carry a capability. Peers with permits for one KEY meet in the group of that name, whatever expires when. A
-/// permit is looked at when its bearer comes, and not again while it stays.
+/// A signed key is `KEY~EXPIRY~MAC`. EXPIRY is in seconds since 1970, and MAC is the HMAC-SHA256 of `KEY~EXPIRY` in
+/// unpadded base64url. All of these characters, except those of KEY, are allowed in a URL path without escaping.
+/// Published clients send no header and no query, so the key is the only place for a credential.
 ///
-/// Who is refused is closed with 1008.
+/// The hub verifies a signed key once, when its peer joins. Its expiry does not disconnect the peer. A key that is not
+/// signed, forged or expired closes the peer with 1008.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
 ///
-/// use sigver::protocol::GroupKey;
-/// use sigver::{SignalingHub, SignedKeys, memory};
+/// use sigver::{GroupKey, SignalingHub, SignedKeys, memory};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let keys = SignedKeys::new("a secret of at least 32 bytes, from the environment")?;
-/// let permit = keys.sign(&GroupKey::new("room")?, SystemTime::now() + Duration::from_secs(60))?;
+/// let signed_key = keys.sign(&GroupKey::new("room")?, SystemTime::now() + Duration::from_secs(60))?;
 ///
 /// let hub = SignalingHub::builder().admission(keys).build()?;
-/// assert!(memory::join(&hub, &*permit).connect(1, &[]).await);
+/// assert!(memory::join(&hub, &*signed_key).connect(1, &[]).await);
 /// assert_eq!(memory::join(&hub, "room").recv_close().await, 1008);
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
 pub struct SignedKeys {
-    signing: Hmac<Sha256>,
-    also: Option<Hmac<Sha256>>,
+    primary: Hmac<Sha256>,
+    secondary: Option<Hmac<Sha256>>,
 }
 
 impl SignedKeys {
-    /// Signs with this secret, and takes what it has signed.
+    /// Signs and verifies with this primary secret.
     ///
     /// # Errors
-    /// It has less than 32 bytes.
+    /// The secret has fewer than 32 bytes.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        Ok(Self { signing: mac(secret.as_ref())?, also: None })
+        Ok(Self { primary: hmac(secret.as_ref())?, secondary: None })
     }
 
-    /// Takes what another secret has signed, too. To replace a secret without a peer noticing: have every server take
-    /// the new one as well, then have every server sign with the new one and take the old one as well, and forget the
-    /// old one when its last permit has expired.
+    /// Sets a secondary secret, which verifies but does not sign.
+    ///
+    /// To rotate a secret without rejecting peers: set the new one as the secondary secret of every server. Then make
+    /// it the primary secret of every server, with the old one as the secondary secret. Remove the old one after the
+    /// last key that it signed has expired.
     ///
     /// # Errors
-    /// It has less than 32 bytes.
+    /// The secret has fewer than 32 bytes.
     pub fn with_secondary_secret(mut self, secret: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        self.also = Some(mac(secret.as_ref())?);
+        self.secondary = Some(hmac(secret.as_ref())?);
         Ok(self)
     }
 
-    /// A permit for the group of this key: escape it as a part of a URL if the key has characters that need it.
+    /// Signs a group key. Percent-encode the result for a URL if the key needs it.
     ///
     /// # Errors
-    /// [`KeyError::TooLong`]: the permit is longer than a key may be. It adds some 55 bytes.
+    /// [`KeyError::TooLong`] if the signed key has more than 512 bytes. The signature adds about 55 bytes.
     pub fn sign(&self, key: &GroupKey, expires: SystemTime) -> Result<String, KeyError> {
-        // Before 1970 is long ago all the same.
+        // A time before 1970 has expired, as 1970 has.
         let expiry = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
         let signed = format!("{}~{expiry}", key.as_str());
-        let mac = self.signing.clone().chain_update(&signed).finalize().into_bytes();
-        let permit = format!("{signed}~{}", BASE64URL_NOPAD.encode(&mac));
-        GroupKey::new(&permit).map(|_| permit)
+        let mac = self.primary.clone().chain_update(&signed).finalize().into_bytes();
+        let signed_key = format!("{signed}~{}", BASE64URL_NOPAD.encode(&mac));
+        GroupKey::new(&signed_key).map(|_| signed_key)
     }
 
-    /// Whether a request has a permit: for an [`Admission`] of the app's own that looks at more than that.
+    /// Verifies the key of a request, and returns the group key that was signed. Use it in your own [`Admission`] hook
+    /// that checks more than the key.
     ///
     /// # Errors
-    /// It has none, or it is forged or has expired.
+    /// The key is not signed, forged or expired.
     pub fn verify(&self, request: &JoinRequest) -> Result<PeerInfo, Rejection> {
         Ok(PeerInfo::new().key(self.read(request.try_key()?.as_str(), SystemTime::now())?))
     }
 
-    fn read(&self, permit: &str, now: SystemTime) -> Result<GroupKey, Rejection> {
-        let refuse = |reason: &'static str| Rejection::close(CloseCode::Policy, reason);
-        let parts = permit.rsplit_once('~').and_then(|(signed, mac)| Some((signed, mac, signed.rsplit_once('~')?)));
+    fn read(&self, signed_key: &str, now: SystemTime) -> Result<GroupKey, Rejection> {
+        let reject = |reason: &'static str| Rejection::close(CloseCode::Policy, reason);
+        let parts = signed_key.rsplit_once('~').and_then(|(signed, mac)| Some((signed, mac, signed.rsplit_once('~')?)));
         let Some((signed, mac, (key, expiry))) = parts else {
-            return Err(refuse("the key has to be signed: KEY~EXPIRY~MAC"));
+            return Err(reject("key is not signed; must be KEY~EXPIRY~MAC"));
         };
-        let forged = || refuse("the key's signature is wrong");
+        let forged = || reject("key has an invalid signature");
         let mac = BASE64URL_NOPAD.decode(mac.as_bytes()).map_err(|_| forged())?;
-        let secrets = [Some(&self.signing), self.also.as_ref()];
-        // Each comparison takes the same time wherever the first wrong byte is.
-        let is_right = |secret: &Hmac<Sha256>| secret.clone().chain_update(signed).verify_slice(&mac).is_ok();
-        if !secrets.into_iter().flatten().any(is_right) {
+        let secrets = [Some(&self.primary), self.secondary.as_ref()];
+        // `verify_slice` compares in constant time.
+        let verifies = |secret: &Hmac<Sha256>| secret.clone().chain_update(signed).verify_slice(&mac).is_ok();
+        if !secrets.into_iter().flatten().any(verifies) {
             return Err(forged());
         }
         let expiry = expiry.parse().map_err(|_| forged())?;
         let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         if since_1970 >= Duration::from_secs(expiry) {
-            return Err(refuse("the key has expired"));
+            return Err(reject("key has expired"));
         }
         GroupKey::new(key).map_err(|error| Rejection::from(&error))
     }
@@ -125,11 +127,11 @@ impl fmt::Debug for SignedKeys {
     }
 }
 
-fn mac(secret: &[u8]) -> Result<Hmac<Sha256>, ConfigError> {
+fn hmac(secret: &[u8]) -> Result<Hmac<Sha256>, ConfigError> {
     if secret.len() < MIN_SECRET_BYTES {
         return Err(ConfigError::new("secret", format!("{} bytes long", secret.len()), "must be at least 32 bytes"));
     }
-    Ok(Hmac::new_from_slice(secret).expect("HMAC takes keys of any length"))
+    Ok(Hmac::new_from_slice(secret).expect("HMAC accepts keys of any length"))
 }
 
 #[cfg(test)]
@@ -147,47 +149,47 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn permit(secret: &str, key: &str) -> String {
+    fn sign(secret: &str, key: &str) -> String {
         keys(secret).sign(&GroupKey::new(key).expect("a key"), at(1000)).expect("short enough")
     }
 
-    fn read(keys: &SignedKeys, permit: &str, seconds: u64) -> Result<String, String> {
-        let key = keys.read(permit, at(seconds)).map_err(|rejection| rejection.reason().to_owned())?;
+    fn read(keys: &SignedKeys, signed_key: &str, seconds: u64) -> Result<String, String> {
+        let key = keys.read(signed_key, at(seconds)).map_err(|rejection| rejection.reason().to_owned())?;
         Ok(key.as_str().to_owned())
     }
 
     #[test]
-    fn the_mac_is_hmac_sha256_in_base64url() {
+    fn mac_is_hmac_sha256_in_base64url() {
         // printf 'room~1000' | openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef -binary | basenc --base64url
-        assert_eq!(permit(SECRET, "room"), "room~1000~rKV4OzG9qYkdWw3eZtgGu-m40boEkK10zABS-NGaIDc");
+        assert_eq!(sign(SECRET, "room"), "room~1000~rKV4OzG9qYkdWw3eZtgGu-m40boEkK10zABS-NGaIDc");
     }
 
     #[test]
-    fn a_ticket_opens_its_group_until_it_expires() {
+    fn signed_key_is_valid_for_its_group_until_it_expires() {
         for key in ["room", "a~b", "café/7", "~"] {
-            let permit = permit(SECRET, key);
-            assert_eq!(read(&keys(SECRET), &permit, 999), Ok(key.to_owned()));
-            assert_eq!(read(&keys(SECRET), &permit, 1000), Err("the key has expired".to_owned()));
+            let signed_key = sign(SECRET, key);
+            assert_eq!(read(&keys(SECRET), &signed_key, 999), Ok(key.to_owned()));
+            assert_eq!(read(&keys(SECRET), &signed_key, 1000), Err("key has expired".to_owned()));
         }
     }
 
     #[test]
-    fn what_is_changed_or_signed_by_another_is_refused() {
-        let good = permit(SECRET, "room");
+    fn forged_key_is_rejected() {
+        let good = sign(SECRET, "room");
         for at in 0..good.len() {
             let mut forged = good.clone().into_bytes();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
             let forged = String::from_utf8(forged).expect("ASCII");
             assert!(read(&keys(SECRET), &forged, 1).is_err(), "{forged}");
         }
-        for wrong in ["", "room", "room~1000", "room~1000~", "~~", &good[..good.len() - 1], &permit(OTHER, "room")] {
+        for wrong in ["", "room", "room~1000", "room~1000~", "~~", &good[..good.len() - 1], &sign(OTHER, "room")] {
             assert!(read(&keys(SECRET), wrong, 1).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn a_secret_is_replaced_by_way_of_two() {
-        let (old, new) = (permit(SECRET, "room"), permit(OTHER, "room"));
+    fn secondary_secret_verifies_but_does_not_sign() {
+        let (old, new) = (sign(SECRET, "room"), sign(OTHER, "room"));
         let both = keys(OTHER).with_secondary_secret(SECRET).expect("long enough");
         assert!(read(&both, &old, 1).is_ok() && read(&both, &new, 1).is_ok());
         let signed = both.sign(&GroupKey::new("room").expect("a key"), at(1000));
@@ -196,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn a_short_secret_is_an_error_and_none_shows_in_a_log() {
+    fn short_secret_is_an_error_and_debug_hides_secrets() {
         let error = SignedKeys::new("too short").expect_err("9 bytes");
         assert_eq!(error.to_string(), "secret is 9 bytes long; must be at least 32 bytes");
         assert_eq!(format!("{:?}", keys(SECRET)), "SignedKeys { .. }");
     }
 
     #[test]
-    fn a_ticket_that_is_longer_than_a_key_is_an_error() {
+    fn signed_key_over_512_bytes_is_an_error() {
         let key = GroupKey::new(&"k".repeat(500)).expect("a key");
         assert!(matches!(keys(SECRET).sign(&key, at(1000)), Err(KeyError::TooLong { .. })));
     }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// The longest interval that published clients accept: Netflux disconnects after about 15 s without a heartbeat.
+/// The longest interval that published clients tolerate: Netflux disconnects after about 15 s without a heartbeat.
 const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Longer than any sensible timeout, and far from the values that overflow a clock.
+/// Longer than any useful timeout, and far below the values that overflow a clock.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Signaling messages are never larger than this.
+/// Larger than any signaling message, and small enough for the arithmetic of rate limits.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 /// The settings of [`HubBuilder`](crate::HubBuilder), whose methods document each of them.

@@ -1,11 +1,11 @@
-//! A counter that can refuse one more, and that can be awaited until it reaches zero.
+//! A counter with a maximum, whose return to zero can be awaited.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// A number of things. Each [`CountGuard`] counts one.
+/// The number of live [`CountGuard`]s.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Count {
     value: AtomicUsize,
@@ -17,9 +17,10 @@ impl Count {
         self.value.load(Ordering::Acquire)
     }
 
+    /// Waits until no guard is alive.
     pub(in crate::hub) async fn wait_for_zero(&self) {
         loop {
-            // Registered first: the count may reach zero between the check and the wait.
+            // Create the future first: it also receives a notification between the check and the await.
             let zero = self.zero.notified();
             if self.get() == 0 {
                 return;
@@ -29,7 +30,7 @@ impl Count {
     }
 }
 
-/// Counts one until it is dropped.
+/// Adds one to a [`Count`] until dropped.
 #[derive(Debug)]
 pub(crate) struct CountGuard(Arc<Count>);
 
@@ -39,7 +40,7 @@ impl CountGuard {
         Self(count.clone())
     }
 
-    /// Counts one more, unless the count has reached `max`.
+    /// Adds one, unless the count has reached `max`.
     pub(in crate::hub) fn try_new(count: &Arc<Count>, max: usize) -> Option<Self> {
         let one_more = |value| (value < max).then_some(value + 1);
         count.value.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok().map(|_| Self(count.clone()))
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refused_guards_are_never_counted() {
+    fn try_new_never_exceeds_its_maximum() {
         let count = Arc::default();
         let acquire_and_release = || {
             (0..1_000_000).all(|_| {
@@ -71,7 +72,10 @@ mod tests {
         };
         let threads =
             thread::scope(|scope| [(); 2].map(|()| scope.spawn(acquire_and_release)).map(|thread| thread.join()));
-        assert!(threads.into_iter().all(|held| held.expect("it does not panic")), "the count exceeded its maximum");
+        assert!(
+            threads.into_iter().all(|held| held.expect("the thread does not panic")),
+            "the count exceeded its maximum"
+        );
         assert_eq!(count.get(), 0);
     }
 }

@@ -1,4 +1,5 @@
-//! The settings of a hub, the counters that enforce them, and the [`Cause`] that names each limit.
+//! The settings of a hub ([`config`]), the counters that enforce them ([`count`], [`token_bucket`]), and the [`Cause`] that
+//! names each limit.
 
 pub(super) mod config;
 pub(super) mod count;
@@ -14,13 +15,13 @@ use std::fmt;
 pub enum Cause {
     /// The app's [`Admission`](crate::Admission) hook rejected the peer, timed out or panicked.
     Admission,
-    /// The origin of the page is not allowed.
+    /// The request has no allowed origin.
     AllowedOrigins,
     /// The hub is draining.
     Draining,
-    /// Number of peers.
+    /// Number of peers in the hub.
     MaxPeers,
-    /// Number of peers with one key.
+    /// Number of peers in one group.
     MaxPeersPerGroup,
     /// Number of peers from one client IP.
     MaxPeersPerIp,
@@ -36,7 +37,7 @@ pub enum Cause {
     ConnectsPerSecond,
     /// Size of one message.
     MaxMessageBytes,
-    /// Number of ids in one `connect`.
+    /// Number of members that one `connect` names.
     MaxMembersPerConnect,
     /// Messages queued for a slow consumer.
     MaxOutboxMessages,
@@ -46,9 +47,9 @@ pub enum Cause {
     FirstConnectTimeout,
     /// Time without write progress while messages are queued.
     OutboxTimeout,
-    /// Time until an HTTP connection becomes a WebSocket.
+    /// Time until an HTTP connection becomes a WebSocket after its handshake was accepted.
     UpgradeTimeout,
-    /// Heartbeats that the peer left unanswered.
+    /// Heartbeats in a row that the peer missed.
     MaxMissedHeartbeats,
 }
 
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_lists_every_cause_once_in_order() {
+    fn all_contains_every_cause_once_in_order() {
         for (index, cause) in Cause::ALL.iter().enumerate() {
             assert_eq!(*cause as usize, index, "{cause}");
         }

@@ -1,38 +1,40 @@
-//! A token bucket.
+//! A token bucket, for rate limits.
 
 use std::time::Duration;
 
-/// How much of something has come lately. Full, it holds what is allowed in one second.
+/// A rate limit with a burst of one second's worth.
 ///
-/// It is the generic cell rate algorithm: one number says when the bucket will be empty again, so nothing has to run
-/// in between, and an idle bucket is worth nothing.
+/// It is implemented as the generic cell rate algorithm (GCRA): one number, the time at which all that was taken will
+/// have been refilled. It needs no timer, and an idle bucket equals a new one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TokenBucket {
-    /// On the hub's clock, in nanoseconds.
-    empty_at: u64,
+    /// The time when the bucket is full again, on the hub's clock in nanoseconds.
+    full_at: u64,
 }
 
 const SECOND: u64 = 1_000_000_000;
 
 impl TokenBucket {
-    /// Takes so many, or nothing and false when that would be over `per_second`. The clock goes forward only.
+    /// Takes `count` tokens and returns true, or takes none and returns false if that would exceed `per_second`. `now`
+    /// must not decrease between calls.
     pub(crate) fn try_take(&mut self, count: usize, per_second: u32, now: Duration) -> bool {
         let now = nanoseconds(now);
-        // A message has at most 2^26 bytes, so nothing overflows.
-        let until = self.empty_at.max(now) + count as u64 * SECOND / u64::from(per_second);
+        // `count` is at most 2^26, the maximum of `max_message_bytes`, so this cannot overflow.
+        let until = self.full_at.max(now) + count as u64 * SECOND / u64::from(per_second);
         let allowed = until <= now + SECOND;
         if allowed {
-            self.empty_at = until;
+            self.full_at = until;
         }
         allowed
     }
 
-    pub(in crate::hub) fn is_empty(&self, now: Duration) -> bool {
-        self.empty_at <= nanoseconds(now)
+    /// Returns whether the bucket is full, as a new one is.
+    pub(in crate::hub) fn is_full(&self, now: Duration) -> bool {
+        self.full_at <= nanoseconds(now)
     }
 }
 
-/// Enough for 584 years.
+/// A `u64` of nanoseconds lasts for 584 years.
 fn nanoseconds(time: Duration) -> u64 {
     time.as_nanos() as u64
 }
@@ -44,7 +46,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_second_worth_at_once_and_then_as_much_as_time_brings() {
+    fn bucket_allows_a_burst_of_one_second_and_then_the_rate() {
         for per_second in [1, 3, 1000, 20_000] {
             let mut bucket = TokenBucket::default();
             let start = 100 * SECOND;
@@ -54,7 +56,7 @@ mod tests {
             assert!(bucket.try_take(1, per_second, start + SECOND / per_second));
             assert!(!bucket.try_take(1, per_second, start + SECOND / per_second));
             let later = start + 3 * SECOND;
-            assert!(bucket.is_empty(later));
+            assert!(bucket.is_full(later));
             assert_eq!(
                 (0..2 * per_second).filter(|_| bucket.try_take(1, per_second, later)).count() as u32,
                 per_second
@@ -63,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_costs_nothing() {
+    fn rejected_take_consumes_no_tokens() {
         let mut bucket = TokenBucket::default();
         assert!(bucket.try_take(60, 100, SECOND));
         assert!(!bucket.try_take(41, 100, SECOND));

@@ -1,4 +1,4 @@
-//! The stream of what happens in a hub.
+//! The stream of events of a hub.
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +12,7 @@ use crate::hub::close::DisconnectReason;
 use crate::hub::limits::Cause;
 use crate::protocol::{GroupKey, PeerId};
 
-/// Something that happened in a hub, from [`SignalingHub::events`](crate::SignalingHub::events).
+/// An event of a hub, from [`SignalingHub::events`](crate::SignalingHub::events).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum HubEvent {
@@ -25,7 +25,7 @@ pub enum HubEvent {
     /// A peer joined a group.
     #[non_exhaustive]
     PeerJoined {
-        /// The hub's number of the peer. No other peer of this hub ever has it.
+        /// The id that the hub assigned to the peer. The hub never reuses it.
         peer: PeerId,
         /// The group's key.
         key: GroupKey,
@@ -34,20 +34,20 @@ pub enum HubEvent {
         /// The client IP, if it is known.
         client_ip: Option<IpAddr>,
     },
-    /// The hub answered a `connect` of a peer. Clients send more than one.
+    /// The hub answered a `connect` of a peer. A peer may send several.
     #[non_exhaustive]
     ConnectAnswered {
-        /// The hub's number of the peer.
+        /// The id that the hub assigned to the peer.
         peer: PeerId,
         /// The group's key.
         key: GroupKey,
-        /// Whether the peer is a member now. Otherwise, it is bound to a member.
+        /// Whether the peer became a member. Otherwise, it is bound to a member.
         member: bool,
     },
     /// A peer left its group. Its connection may take longer to close.
     #[non_exhaustive]
     PeerLeft {
-        /// The hub's number of the peer.
+        /// The id that the hub assigned to the peer.
         peer: PeerId,
         /// The group's key.
         key: GroupKey,
@@ -88,7 +88,7 @@ impl EventBus {
     /// Sends an event to the current readers. Never waits, and creates the event only if there is a reader.
     pub(in crate::hub) fn emit(&self, event: impl FnOnce() -> HubEvent) {
         if let Some(sender) = self.sender.get().filter(|sender| sender.receiver_count() > 0) {
-            // Fails only if the last reader has unsubscribed in the meantime.
+            // Fails only if the last reader has unsubscribed in the meantime. Then nothing needs the event.
             let _ = sender.send(event());
         }
     }

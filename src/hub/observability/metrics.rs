@@ -1,4 +1,4 @@
-//! Reports to the `metrics` facade; without the feature `metrics`, every method does nothing.
+//! Reports to the `metrics` facade. Without the feature `metrics`, every method does nothing.
 
 #[cfg(not(feature = "metrics"))]
 pub(in crate::hub) use noop::{LinkMeter, Metrics};
@@ -15,8 +15,8 @@ mod reporting {
     use crate::hub::limits::Cause;
     use crate::protocol::CloseCode;
 
-    /// Handles of the frequent metrics, created with the hub. A recorder that is installed later receives none of them.
-    /// No label depends on users.
+    /// Handles of the frequent metrics. They are created with the hub, so a recorder must be installed before that. No
+    /// label depends on user input.
     pub(in crate::hub) struct Metrics {
         peers: Gauge,
         groups: Gauge,
@@ -48,7 +48,7 @@ mod reporting {
         }
     }
 
-    /// Measures one group event.
+    /// The start of one group event.
     pub(in crate::hub) struct Timer(Instant);
 
     impl Default for Metrics {
@@ -56,9 +56,9 @@ mod reporting {
             describe_gauge!("sigver_peers", "Joined peers");
             describe_gauge!("sigver_groups", "Groups with at least one peer");
             describe_gauge!("sigver_links", "Links between a joiner and a member");
-            describe_counter!("sigver_connects_total", "Answers to connect, by outcome");
+            describe_counter!("sigver_connects_total", "Answers to connect messages, by outcome: member or bound");
             describe_counter!("sigver_relayed_messages_total", "Relayed content messages");
-            describe_counter!("sigver_relayed_bytes_total", Unit::Bytes, "Data bytes in relayed content messages");
+            describe_counter!("sigver_relayed_bytes_total", Unit::Bytes, "Payload bytes of relayed content messages");
             describe_counter!("sigver_closes_total", "Joined peers that the hub closed, by code and cause");
             describe_counter!("sigver_rejections_total", "Rejected joins, by cause");
             describe_histogram!(
@@ -68,12 +68,12 @@ mod reporting {
             describe_histogram!(
                 "sigver_heartbeat_delay_seconds",
                 Unit::Seconds,
-                "From a heartbeat of the hub to the next heartbeat of the peer: up to one interval, because Netflux uses its own timer"
+                "Time from a heartbeat of the hub to the next heartbeat of the peer: up to one interval, because Netflux sends on its own timer"
             );
             describe_histogram!(
                 "sigver_group_event_duration_seconds",
                 Unit::Seconds,
-                "Duration of a connect or a leave under its group's lock"
+                "Duration of a connect or a leave, including the wait for the group's lock"
             );
             Self {
                 peers: gauge!("sigver_peers"),
@@ -115,7 +115,7 @@ mod reporting {
             self.relayed_bytes.increment(bytes as u64);
         }
 
-        /// Relays are not timed: reading the clock would cost more than the relay.
+        /// Starts to measure a group event. Relays are not measured: reading the clock would cost more than the relay.
         pub(in crate::hub) fn start_timer(&self) -> Timer {
             Timer(Instant::now())
         }
@@ -133,7 +133,7 @@ mod reporting {
         }
 
         pub(in crate::hub) fn closed(&self, code: CloseCode, cause: Option<Cause>) {
-            // The codes of an app are few, and its own.
+            // Not a label per peer: an app uses few close codes.
             let cause = cause.map_or("none", Cause::as_str);
             counter!("sigver_closes_total", "code" => code.as_u16().to_string(), "cause" => cause).increment(1);
         }
@@ -180,6 +180,6 @@ mod noop {
         pub(in crate::hub) fn queued(&self, _messages: usize) {}
         pub(in crate::hub) fn heartbeat(&self, _after: Duration) {}
         pub(in crate::hub) fn closed(&self, _code: CloseCode, _cause: Option<Cause>) {}
-        pub(in crate::hub) fn turned_away(&self, _guard: Cause) {}
+        pub(in crate::hub) fn rejected(&self, _cause: Cause) {}
     }
 }

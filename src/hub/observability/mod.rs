@@ -1,4 +1,4 @@
-//! What the owner of a hub sees: counts, snapshots, events and metrics.
+//! What an app can observe: counts ([`stats`]), groups and peers ([`snapshot`]), [`events`] and [`metrics`].
 
 pub(super) mod events;
 pub(super) mod metrics;

@@ -1,4 +1,4 @@
-//! Groups and peers at one moment.
+//! Snapshots of groups and peers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,27 +6,27 @@ use std::time::Duration;
 
 use crate::protocol::{GroupKey, MemberId, PeerId};
 
-/// One group at one moment.
+/// A snapshot of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupSnapshot {
     /// The group's key.
     pub key: GroupKey,
-    /// The hash that stands for the key in logs. It stays the same while the hub exists, and does not reveal the key.
+    /// The hash that identifies the key in logs. It is constant while the hub exists and does not reveal the key.
     pub key_hash: u64,
-    /// Peers with this key, members or not.
+    /// The number of peers, members or not.
     pub peers: usize,
-    /// Peers that are members.
+    /// The number of members.
     pub members: usize,
-    /// Links between a joiner and a member.
+    /// The number of links between a joiner and a member.
     pub links: usize,
 }
 
-/// One peer at one moment.
+/// A snapshot of one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerSnapshot {
-    /// The hub's number of the peer. No other peer of this hub ever has it.
+    /// The id that the hub assigned to the peer. The hub never reuses it.
     pub id: PeerId,
     /// The identity that the app's [`Admission`](crate::Admission) gave the peer.
     pub identity: Option<Arc<str>>,

@@ -1,4 +1,4 @@
-//! The counts of a hub.
+//! The counters of a hub.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,25 +6,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::hub::limits::Cause;
 use crate::hub::limits::count::Count;
 
-/// The counts of a hub at one moment. Each is exact, but they are read one after the other.
+/// The counters of a hub, from [`SignalingHub::stats`](crate::SignalingHub::stats).
+///
+/// Each count is exact, but they are not read at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubStats {
-    /// Joined peers, members or not.
+    /// The number of joined peers, members or not.
     pub peers: usize,
-    /// Groups that have at least one peer.
+    /// The number of groups that have at least one peer.
     pub groups: usize,
-    /// Links between a joiner and a member.
+    /// The number of links between a joiner and a member.
     pub links: usize,
-    /// Content messages relayed since the hub was created.
+    /// The number of content messages relayed since the hub was created.
     pub relayed_messages: u64,
-    /// Joins rejected since the hub was created, by cause.
+    /// The joins rejected since the hub was created, by cause. A join with an invalid key has no cause and is not counted.
     pub rejections: CauseCounts,
-    /// Joined peers closed by a limit, a deadline or a drain since the hub was created, by cause.
+    /// The joined peers that a limit, a deadline or a drain closed since the hub was created, by cause.
     pub closes: CauseCounts,
 }
 
-/// Counts by [`Cause`].
+/// A count for each [`Cause`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CauseCounts([u64; Cause::ALL.len()]);
 

@@ -1,0 +1,46 @@
+//! Tests of the values that `build` accepts.
+
+use super::*;
+
+#[test]
+fn build_rejects_invalid_values_and_names_the_setting() {
+    let new = HubBuilder::default;
+    let zero = Duration::ZERO;
+    for (builder, field) in [
+        (new().heartbeat_interval(Duration::from_millis(5001)), "heartbeat_interval"),
+        (new().heartbeat_interval(zero), "heartbeat_interval"),
+        (new().max_missed_heartbeats(0), "max_missed_heartbeats"),
+        (new().first_connect_timeout(zero), "first_connect_timeout"),
+        (new().first_connect_timeout(Duration::MAX), "first_connect_timeout"),
+        (new().outbox_timeout(zero), "outbox_timeout"),
+        (new().close_timeout(zero), "close_timeout"),
+        (new().upgrade_timeout(zero), "upgrade_timeout"),
+        (new().max_message_bytes(0), "max_message_bytes"),
+        (new().max_members_per_connect(0), "max_members_per_connect"),
+        (new().max_outbox_messages(0), "max_outbox_messages"),
+        (new().max_outbox_bytes(64 * 1024 + 1023), "max_outbox_bytes"),
+        (new().max_message_bytes(usize::MAX), "max_message_bytes"),
+        (new().max_peers(0), "max_peers"),
+        (new().max_peers_per_group(0), "max_peers_per_group"),
+        (new().max_peers_per_ip(0), "max_peers_per_ip"),
+        (new().max_groups(0), "max_groups"),
+        (new().joins_per_second_per_ip(0), "joins_per_second_per_ip"),
+        (new().messages_per_second(0), "messages_per_second"),
+        (new().bytes_per_second(64 * 1024 - 1), "bytes_per_second"),
+        (new().connects_per_second(0), "connects_per_second"),
+        (new().admission_timeout(zero), "admission_timeout"),
+        (new().allowed_origins(["https://app.example", "app.example"]), "allowed_origins"),
+        (new().allowed_origins([""; 0]), "allowed_origins"),
+        (new().allow_missing_origin(true), "allow_missing_origin"),
+        (new().eviction_min_age(Duration::MAX), "eviction_min_age"),
+        (new().event_capacity(0), "event_capacity"),
+        (new().event_capacity(65_537), "event_capacity"),
+        (new().read_buffer_bytes(511), "read_buffer_bytes"),
+        (new().read_buffer_bytes(1 << 20), "read_buffer_bytes"),
+    ] {
+        let error = builder.build().expect_err(field);
+        assert_eq!(error.field(), field);
+        assert!(error.to_string().starts_with(field), "{error}");
+    }
+    assert!(new().build().is_ok());
+}
