@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::limits::Cause;
+use super::limits::config::Config;
 use crate::protocol::{CloseCode, SessionError};
 use crate::transport::{CloseFrame, TransportError};
 
-/// The close code and reason for a peer, and the limit or check behind it.
+/// The hub's decision to close a connection. Executing it turns it into [`DisconnectReason::ClosedByHub`].
 #[derive(Clone, Debug)]
 pub(super) struct Close {
     code: CloseCode,
@@ -17,6 +18,7 @@ pub(super) struct Close {
 }
 
 impl Close {
+    /// A close without a cause: neither a limit, a deadline nor a check is behind it.
     pub(super) fn new(code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { code, reason: reason.into(), cause: None }
     }
@@ -29,6 +31,16 @@ impl Close {
         Self::by(Cause::Draining, CloseCode::GoingAway, CloseCode::GoingAway.reason())
     }
 
+    pub(super) fn message_too_big(config: &Config) -> Self {
+        let reason = format!("message exceeds {} bytes", config.max_message_bytes);
+        Self::by(Cause::MaxMessageBytes, CloseCode::TooBig, reason)
+    }
+
+    pub(super) fn too_many_messages(config: &Config) -> Self {
+        let reason = format!("more than {} messages per second", config.messages_per_second);
+        Self::by(Cause::MessagesPerSecond, CloseCode::Policy, reason)
+    }
+
     pub(super) fn code(&self) -> CloseCode {
         self.code
     }
@@ -39,11 +51,6 @@ impl Close {
 
     pub(super) fn cause(&self) -> Option<Cause> {
         self.cause
-    }
-
-    /// Returns the close frame, with the reason cut to the length that RFC 6455 allows.
-    pub(super) fn to_frame(&self) -> CloseFrame {
-        CloseFrame::new(self.code.as_u16(), self.reason.clone())
     }
 }
 
@@ -71,15 +78,15 @@ pub enum DisconnectReason {
     /// The peer closed the connection, with or without a close frame.
     #[non_exhaustive]
     ClosedByPeer {
-        /// The close code that the peer sent: one of RFC 6455, or the app's own.
+        /// The close code that the peer sent: one of RFC 6455, or one of the app.
         code: Option<u16>,
     },
     /// The hub closed the connection.
     #[non_exhaustive]
     ClosedByHub {
-        /// The close code that the peer received.
+        /// The close code that the hub sent.
         code: CloseCode,
-        /// The close reason that the peer received.
+        /// The close reason that the hub sent, at most [`CloseFrame::MAX_REASON_BYTES`] long.
         reason: Arc<str>,
         /// The limit, deadline or check that the peer exceeded or failed, if there was one.
         cause: Option<Cause>,
@@ -90,9 +97,22 @@ pub enum DisconnectReason {
     Cancelled,
 }
 
-impl From<&Close> for DisconnectReason {
-    fn from(close: &Close) -> Self {
-        Self::ClosedByHub { code: close.code, reason: close.to_frame().reason.into(), cause: close.cause }
+impl DisconnectReason {
+    /// Returns the reason for a read or a write that failed. The hub closes a peer that violates a limit or RFC 6455.
+    pub(super) fn from_transport_error(error: TransportError, config: &Config) -> Self {
+        match error {
+            TransportError::MessageTooBig(_) => Close::message_too_big(config).into(),
+            TransportError::TooManyFrames => Close::too_many_messages(config).into(),
+            TransportError::Malformed(_) => Close::from(CloseCode::ProtocolError).into(),
+            TransportError::ConnectionLost(_) => Self::ConnectionLost(Arc::new(error)),
+        }
+    }
+}
+
+impl From<Close> for DisconnectReason {
+    fn from(close: Close) -> Self {
+        let Close { code, reason, cause } = close;
+        Self::ClosedByHub { code, reason: CloseFrame::new(code.as_u16(), reason).reason.into(), cause }
     }
 }
 
@@ -102,7 +122,7 @@ impl fmt::Display for DisconnectReason {
             Self::ClosedByPeer { code: Some(code) } => write!(f, "closed by peer with {code}"),
             Self::ClosedByPeer { code: None } => f.write_str("closed by peer without a code"),
             Self::ClosedByHub { code, reason, .. } => write!(f, "closed by hub with {}: {reason}", code.as_u16()),
-            Self::ConnectionLost(error) => write!(f, "connection lost: {error}"),
+            Self::ConnectionLost(error) => write!(f, "{error}"),
             Self::Cancelled => f.write_str("cancelled"),
         }
     }

@@ -93,8 +93,8 @@ impl SignalingHub {
     /// of one moment.
     pub fn groups(&self) -> Vec<GroupSnapshot> {
         let shared = &self.shared;
-        let rooms = shared.registry.snapshot();
-        let groups = rooms.iter().map(|room| room.group_snapshot(shared.registry.hash(room.key()), &shared.link_ids));
+        let rooms = shared.registry.rooms();
+        let groups = rooms.iter().map(|room| room.group_snapshot(shared.registry.hash(room.key())));
         // The last peer of a group may have left in the meantime.
         groups.filter(|group| group.peers > 0).collect()
     }
@@ -109,6 +109,6 @@ impl SignalingHub {
         // An invalid key has no group.
         let Ok(key) = GroupKey::new(key.as_ref()) else { return Vec::new() };
         let room = self.shared.registry.find(&key);
-        room.map(|room| room.peer_snapshots(self.shared.clock(), &self.shared.link_ids)).unwrap_or_default()
+        room.map(|room| room.peer_snapshots(self.shared.clock())).unwrap_or_default()
     }
 }

@@ -1,5 +1,6 @@
 //! From a join request to a served peer: the order of the checks, and the one way into a hub.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -179,7 +180,9 @@ fn serve<T: Transport>(
             Ok(guard) => Connection::run(guard, transport, &shared).await,
             Err(rejection) => {
                 shared.record_rejection(&rejection);
-                Box::pin(close_handshake(rejection.close, transport, Default::default(), &shared.config)).await
+                let reason = DisconnectReason::from(rejection.close);
+                Box::pin(close_handshake(&reason, transport, VecDeque::new(), &shared.config)).await;
+                reason
             }
         };
         tracing::debug!(%reason, "connection closed");

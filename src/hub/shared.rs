@@ -10,15 +10,14 @@ use tokio::time::Instant;
 use super::admission::AccessRules;
 use super::admission::ip_limiter::IpLimiter;
 use super::admission::rejection::Rejection;
-use super::close::Close;
+use super::limits::Cause;
 use super::limits::config::Config;
+use super::limits::draining::Draining;
 use super::observability::events::{EventBus, HubEvent};
 use super::observability::metrics::Metrics;
 use super::observability::stats::{Counters, HubStats};
-use super::rooms::link_ids::LinkIdPool;
 use super::rooms::registry::Registry;
-use super::sync::AtomicBool;
-use crate::protocol::PeerId;
+use crate::protocol::{CloseCode, PeerId};
 
 /// A signaling hub: connects peers that join with the same key.
 ///
@@ -50,15 +49,14 @@ pub struct SignalingHub {
 
 /// The state that all clones of a hub and all of its peers share.
 pub(super) struct Shared {
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     pub(super) access_rules: AccessRules,
     pub(super) ip_limiter: Arc<IpLimiter>,
     pub(super) events: EventBus,
     pub(super) registry: Registry,
-    pub(super) link_ids: LinkIdPool,
     pub(super) counters: Counters,
     pub(super) metrics: Metrics,
-    pub(super) draining: AtomicBool,
+    pub(super) draining: Draining,
     /// Heartbeats are aligned to this moment. It is the zero of the hub's clock.
     pub(super) epoch: Instant,
     next_peer: AtomicU64,
@@ -71,17 +69,16 @@ impl SignalingHub {
     }
 
     pub(super) fn with(config: Config, access_rules: AccessRules) -> Self {
-        let epoch = Instant::now();
+        let (config, epoch) = (Arc::new(config), Instant::now());
         let shared = Shared {
+            registry: Registry::new(config.clone()),
             config,
             access_rules,
             ip_limiter: Arc::new(IpLimiter::new(epoch)),
             events: EventBus::default(),
-            registry: Registry::default(),
-            link_ids: LinkIdPool::default(),
             counters: Counters::default(),
             metrics: Metrics::default(),
-            draining: AtomicBool::new(false),
+            draining: Draining::default(),
             epoch,
             next_peer: AtomicU64::new(0),
         };
@@ -94,11 +91,11 @@ impl SignalingHub {
 
     /// Returns the current counts of the hub.
     pub fn stats(&self) -> HubStats {
-        let Shared { registry, link_ids, counters, .. } = &*self.shared;
+        let Shared { registry, counters, .. } = &*self.shared;
         HubStats {
             peers: counters.peers.get(),
-            groups: registry.rooms(),
-            links: link_ids.in_use(),
+            groups: registry.room_count(),
+            links: registry.link_count(),
             relayed_messages: registry.relayed_messages(),
             rejections: counters.rejections(),
             closes: counters.closes(),
@@ -108,7 +105,7 @@ impl SignalingHub {
 
 impl Shared {
     pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+        self.draining.is_set()
     }
 
     /// Returns the time since the hub was created.
@@ -129,9 +126,9 @@ impl Shared {
     }
 
     /// Reports a joined peer that the hub closes to metrics, and to the counters if the close has a cause.
-    pub(super) fn record_close(&self, close: &Close) {
-        self.metrics.closed(close.code(), close.cause());
-        if let Some(cause) = close.cause() {
+    pub(super) fn record_close(&self, code: CloseCode, cause: Option<Cause>) {
+        self.metrics.closed(code, cause);
+        if let Some(cause) = cause {
             self.counters.count_close(cause);
         }
     }

@@ -1,7 +1,7 @@
-//! What shuttle has its own of, to go through the orders in which threads come to it: locks, and the flag beside them.
+//! Locks and flags: those of std, or those of shuttle in its tests, which explore the interleavings of threads.
 //!
-//! The ids of links keep std's locks: their shards are random, which a search through all orders cannot repeat. Counts
-//! that nothing waits for keep std's atomics.
+//! Link ids use std's locks in every build: their shards are random, so an exhaustive search could not repeat a run.
+//! Counters that no control flow depends on use std's atomics.
 
 #[cfg(all(test, shuttle))]
 pub(super) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicBool};

@@ -1,4 +1,4 @@
-//! The close handshake with a peer that the hub closes.
+//! The end of a connection: starts the close handshake, or answers it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -7,37 +7,54 @@ use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::time::timeout;
 
-use crate::hub::close::{Close, DisconnectReason};
+use crate::hub::close::DisconnectReason;
 use crate::hub::limits::config::Config;
-use crate::transport::{Frame, Transport, TransportError};
+use crate::transport::{CloseFrame, Frame, Transport, TransportError};
 
-/// Writes the queued messages and the close frame, then reads until the peer answers, so that no TCP reset discards the
-/// close code. The caller drops the connection of a peer that does not answer within `close_timeout`.
+/// Ends a connection as its reason requires, within `close_timeout`. Afterwards the caller drops the transport, even if
+/// the peer has not answered.
 pub(in crate::hub) async fn close_handshake<T: Transport>(
-    close: Close,
+    reason: &DisconnectReason,
     mut transport: Pin<&mut T>,
     queued: VecDeque<Bytes>,
     config: &Config,
-) -> DisconnectReason {
+) {
     let handshake = async {
-        for bytes in queued {
-            transport.feed(Frame::Binary(bytes)).await?;
-        }
-        transport.send(Frame::Close(Some(close.to_frame()))).await?;
-        // Frames that arrive from now on may be broken, too.
-        let mut errors = 0;
-        while let Some(read) = transport.next().await {
-            match read.map_err(Into::into) {
-                Ok(Frame::Close(_)) | Err(TransportError::ConnectionLost(_)) => break,
-                Ok(_) => {}
-                Err(_) if errors == 0 => errors += 1,
-                // The transport repeats its error. The peer can read the close frame while the connection stays open.
-                Err(_) => std::future::pending().await,
+        match reason {
+            DisconnectReason::ClosedByHub { code, reason, .. } => {
+                close(CloseFrame::new(code.as_u16(), &**reason), transport, queued).await
             }
+            // The transport answers the peer's close frame.
+            DisconnectReason::ClosedByPeer { .. } => transport.close().await,
+            // The transport can no longer send.
+            DisconnectReason::ConnectionLost(_) | DisconnectReason::Cancelled => Ok(()),
         }
-        transport.close().await
     };
-    // Whether the handshake completed, failed or timed out: the connection is over.
+    // Whether the handshake completes, fails or times out, the connection is over.
     let _: Result<Result<(), T::Err>, _> = timeout(config.close_timeout, handshake).await;
-    DisconnectReason::from(&close)
+}
+
+/// Writes the queued messages and the close frame, then reads until the peer answers, so that no TCP reset discards the
+/// close code.
+async fn close<T: Transport>(
+    frame: CloseFrame,
+    mut transport: Pin<&mut T>,
+    queued: VecDeque<Bytes>,
+) -> Result<(), T::Err> {
+    for bytes in queued {
+        transport.feed(Frame::Binary(bytes)).await?;
+    }
+    transport.send(Frame::Close(Some(frame))).await?;
+    // The peer may still send frames that are not valid.
+    let mut failed = false;
+    while let Some(read) = transport.next().await {
+        match read.map_err(Into::into) {
+            Ok(Frame::Close(_)) | Err(TransportError::ConnectionLost(_)) => break,
+            Ok(_) => {}
+            Err(_) if !failed => failed = true,
+            // The transport repeats its error. The peer can read the close frame while the connection stays open.
+            Err(_) => std::future::pending().await,
+        }
+    }
+    transport.close().await
 }

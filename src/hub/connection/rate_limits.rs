@@ -1,4 +1,4 @@
-//! How much one peer may send.
+//! The token buckets of one peer.
 
 use std::time::Duration;
 
@@ -8,39 +8,34 @@ use crate::hub::limits::config::Config;
 use crate::hub::limits::token_bucket::TokenBucket;
 use crate::protocol::CloseCode;
 
-/// What a peer has sent lately. Sending more than it may closes it: what is dropped in silence, or kept waiting behind
-/// a flood with the heartbeats, would break a handshake that nobody can explain then.
+/// Limits how much one peer sends. Exceeding a limit closes the peer: dropping or delaying its messages would break
+/// WebRTC negotiations and heartbeats in ways that are hard to diagnose.
 #[derive(Debug, Default)]
-pub(in crate::hub) struct PeerRateLimiter {
+pub(super) struct PeerRateLimiter {
     messages: TokenBucket,
     bytes: TokenBucket,
     connects: TokenBucket,
 }
 
 impl PeerRateLimiter {
-    /// Counts a message of so many bytes, whatever is in it.
-    pub(in crate::hub) fn take_message(&mut self, bytes: usize, config: &Config, now: Duration) -> Result<(), Close> {
+    /// Counts a frame of any kind, with the length of its payload.
+    pub(super) fn count_message(&mut self, bytes: usize, config: &Config, now: Duration) -> Result<(), Close> {
         if !self.messages.try_take(1, config.messages_per_second, now) {
-            return Err(Self::too_many_messages(config));
+            return Err(Close::too_many_messages(config));
         }
         if !self.bytes.try_take(bytes, config.bytes_per_second, now) {
-            return Err(over(Cause::BytesPerSecond, format!("more than {} bytes", config.bytes_per_second)));
+            let reason = format!("more than {} bytes per second", config.bytes_per_second);
+            return Err(Close::by(Cause::BytesPerSecond, CloseCode::Policy, reason));
         }
         Ok(())
     }
 
-    pub(in crate::hub) fn take_connect(&mut self, config: &Config, now: Duration) -> Result<(), Close> {
+    /// Counts a `connect`.
+    pub(super) fn count_connect(&mut self, config: &Config, now: Duration) -> Result<(), Close> {
         if !self.connects.try_take(1, config.connects_per_second, now) {
-            return Err(over(Cause::ConnectsPerSecond, format!("more than {} connects", config.connects_per_second)));
+            let reason = format!("more than {} connects per second", config.connects_per_second);
+            return Err(Close::by(Cause::ConnectsPerSecond, CloseCode::Policy, reason));
         }
         Ok(())
     }
-
-    pub(in crate::hub) fn too_many_messages(config: &Config) -> Close {
-        over(Cause::MessagesPerSecond, format!("more than {} messages", config.messages_per_second))
-    }
-}
-
-fn over(cause: Cause, what: String) -> Close {
-    Close::by(cause, CloseCode::Policy, format!("{what} a second"))
 }

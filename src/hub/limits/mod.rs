@@ -3,6 +3,7 @@
 
 pub(super) mod config;
 pub(super) mod count;
+pub(super) mod draining;
 pub(super) mod token_bucket;
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The ids of all links of a hub.
+//! Random link ids that are unique in a hub.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -6,25 +6,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustc_hash::FxBuildHasher;
 
-use super::registry::shards;
+use super::shards::shards;
 use crate::hub::observability::metrics::LinkMeter;
 use crate::protocol::LinkId;
 
-/// Gives out random ids that no other link of the hub has.
-pub(in crate::hub) struct LinkIdPool {
-    /// An id is in the shard that its lowest bits name.
+/// The ids of all links of a hub.
+pub(super) struct LinkIdPool {
+    /// The lowest bits of an id select its shard.
     shards: Box<[Mutex<HashSet<LinkId, FxBuildHasher>>]>,
     in_use: AtomicUsize,
     meter: LinkMeter,
 }
 
-/// For how many ids a shard keeps room.
+/// The number of ids up to which a shard does not release memory.
 const KEPT_CAPACITY: usize = 256;
 
 impl LinkIdPool {
-    pub(in crate::hub) fn allocate(&self) -> LinkId {
+    /// Returns a random id that no other link of the hub has.
+    pub(super) fn allocate(&self) -> LinkId {
         loop {
-            // Taken or out of range is so rare that drawing again costs nothing.
+            // An id that is in use or out of range is so rare that drawing again costs nothing.
             let Some(id) = LinkId::new(fastrand::u32(..) >> 1) else { continue };
             if self.shard(id).lock().expect("nothing panics under this lock").insert(id) {
                 self.in_use.fetch_add(1, Ordering::Relaxed);
@@ -34,10 +35,11 @@ impl LinkIdPool {
         }
     }
 
-    pub(in crate::hub) fn release(&self, id: LinkId) {
+    /// Makes an id available again. It must be in use.
+    pub(super) fn release(&self, id: LinkId) {
         let mut ids = self.shard(id).lock().expect("nothing panics under this lock");
-        let known = ids.remove(&id);
-        debug_assert!(known, "{id:?} was not given out");
+        let was_in_use = ids.remove(&id);
+        debug_assert!(was_in_use, "{id:?} is not in use");
         if ids.capacity() > 4 * ids.len().max(KEPT_CAPACITY) {
             let kept = 2 * ids.len();
             ids.shrink_to(kept);
@@ -47,7 +49,8 @@ impl LinkIdPool {
         self.meter.down();
     }
 
-    pub(in crate::hub) fn in_use(&self) -> usize {
+    /// Returns the number of ids in use.
+    pub(super) fn in_use(&self) -> usize {
         self.in_use.load(Ordering::Relaxed)
     }
 
@@ -67,11 +70,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_id_is_no_other_links_until_it_is_released() {
-        let ids = LinkIdPool::default();
-        let given: HashSet<_> = (0..10_000).map(|_| ids.allocate()).collect();
-        assert_eq!((given.len(), ids.in_use()), (10_000, 10_000));
-        given.into_iter().for_each(|id| ids.release(id));
-        assert_eq!(ids.in_use(), 0);
+    fn link_id_is_unique_until_it_is_released() {
+        let pool = LinkIdPool::default();
+        let allocated: HashSet<_> = (0..10_000).map(|_| pool.allocate()).collect();
+        assert_eq!((allocated.len(), pool.in_use()), (10_000, 10_000));
+        allocated.into_iter().for_each(|id| pool.release(id));
+        assert_eq!(pool.in_use(), 0);
     }
 }

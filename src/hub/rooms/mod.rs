@@ -1,6 +1,10 @@
-//! The groups of a hub: which keys have a room, and what happens in each room under its lock.
+//! The groups of a hub.
+//!
+//! [`registry`] maps each key to its room. A [`room`] is one group behind one lock. It pushes messages into the
+//! [`outbox`] of each peer that they are for. [`link_ids`] allocates the ids of links. [`shards`] sizes the tables.
 
-pub(super) mod link_ids;
+mod link_ids;
 pub(super) mod outbox;
 pub(super) mod registry;
 pub(super) mod room;
+mod shards;

@@ -1,4 +1,4 @@
-//! What waits to be written to one peer.
+//! The bounded send queue of one peer.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
@@ -11,13 +11,27 @@ use crate::hub::limits::config::Config;
 use crate::hub::sync::{Mutex, MutexGuard};
 use crate::protocol::CloseCode;
 
-/// How many frames a queue keeps room for while it is empty: bursts are rare, and idle peers are many.
+/// The number of frames up to which an empty queue does not release memory. Bursts are rare, and most peers are idle.
 const KEPT_CAPACITY: usize = 8;
 
-/// What a waiting frame costs beside its bytes.
+/// The assumed cost of a queued frame in addition to its bytes.
 const FRAME_OVERHEAD: usize = 64;
 
-/// A bounded queue from a room to a peer's task. Pushing never waits; a peer that lets it overflow is closed.
+/// A bounded queue of frames from a room to the task of one peer.
+///
+/// A push never waits and never drops a single frame. A push over a limit closes the peer instead, because a client
+/// that missed messages must reconnect to start over. The task takes all queued frames as one batch. This batch counts
+/// towards the limits until the task takes the next one.
+///
+/// | State | Entered by | A push | `max_outbox_messages` | `max_outbox_bytes` |
+/// | --- | --- | --- | --- | --- |
+/// | writable | creation, `set_writable(true)` | wakes the task | not enforced | enforced |
+/// | not writable | `set_writable(false)` | wakes the task only if it closes the peer | enforced | enforced |
+/// | closed | `close`, or a push over a limit | is ignored | | |
+///
+/// A peer whose transport is writable is not slow, however many frames are queued: its task has not run yet. A peer
+/// whose transport is not writable cannot use a wake-up for one more frame. The task learns of a close from
+/// [`Outbox::poll_take`] or [`Outbox::poll_closed`], whichever it waits for. The first close is final.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Outbox {
     queue: Mutex<Queue>,
@@ -26,103 +40,134 @@ pub(in crate::hub) struct Outbox {
 #[derive(Debug, Default)]
 struct Queue {
     frames: VecDeque<Bytes>,
+    /// The cost of `frames`.
     bytes: usize,
-    /// What was taken and may not be written yet counts too: frames and bytes.
-    in_flight: (usize, usize),
+    /// The batch that the task took last and may not have written yet.
+    in_flight: Size,
+    not_writable: bool,
     closed: Option<Box<Close>>,
     waker: Option<Waker>,
-    /// The peer's socket takes nothing, so there is no use in waking its task for one more frame.
-    stalled: bool,
+}
+
+/// A number of messages and their total cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::hub) struct Size {
+    pub(in crate::hub) messages: usize,
+    /// The length of the messages, plus [`FRAME_OVERHEAD`] for each.
+    pub(in crate::hub) bytes: usize,
 }
 
 impl Outbox {
-    /// Puts a frame behind the others. After a close it goes nowhere.
+    /// Appends a frame, or closes the peer if that would exceed a limit.
     pub(in crate::hub) fn push(&self, frame: Bytes, config: &Config) {
-        let mut queue = self.queue.lock().expect("nothing panics under this lock");
+        let mut queue = self.lock();
         if queue.closed.is_some() {
             return;
         }
-        let frames = queue.in_flight.0 + queue.frames.len() + 1;
         let cost = frame.len() + FRAME_OVERHEAD;
-        let bytes = queue.in_flight.1 + queue.bytes + cost;
-        // While its socket takes all that it gets, a peer is not slow: its task has just not had its turn.
-        let too_many = queue.stalled && frames > config.max_outbox_messages;
-        if too_many || bytes > config.max_outbox_bytes {
-            // Some of it lost is worse than all of it: the peer comes back and starts afresh.
+        if let Err(close) = queue.check_limits(cost, config) {
+            // The peer would miss the pushed frame, so the frames before it are of no use.
             queue.frames = VecDeque::new();
-            queue.closed = Some(Box::new(match too_many {
-                true => Close::by(Cause::MaxOutboxMessages, CloseCode::TryAgainLater, "too many messages wait unread"),
-                false => Close::by(Cause::MaxOutboxBytes, CloseCode::TryAgainLater, "too many bytes wait unread"),
-            }));
-        } else {
-            queue.bytes += cost;
-            queue.frames.push_back(frame);
-            if queue.stalled {
-                return;
-            }
+            queue.bytes = 0;
+            queue.closed = Some(Box::new(close));
+            return wake(queue);
         }
+        queue.bytes += cost;
+        queue.frames.push_back(frame);
+        if !queue.not_writable {
+            wake(queue);
+        }
+    }
+
+    /// Closes the peer, unless it is closed already.
+    pub(in crate::hub) fn close(&self, close: Close) {
+        let mut queue = self.lock();
+        queue.closed.get_or_insert(Box::new(close));
         wake(queue);
     }
 
-    /// Closes the peer. The first reason counts.
-    pub(in crate::hub) fn close(&self, closing: Close) {
-        let mut queue = self.queue.lock().expect("nothing panics under this lock");
-        queue.closed.get_or_insert(Box::new(closing));
-        wake(queue);
+    /// Sets whether the peer's transport accepts frames. After `set_writable(true)` the task must call
+    /// [`Outbox::poll_take`], because earlier pushes did not wake it.
+    pub(in crate::hub) fn set_writable(&self, writable: bool) {
+        self.lock().not_writable = !writable;
     }
 
-    /// Takes all that waits, into `batch`, which is empty because the batch before was written. `Err` says that the
-    /// peer is to be closed; what it should still get then is left for [`Outbox::drain`].
+    /// Moves all queued frames into `batch`, which must be empty. Pending while no frame is queued.
+    ///
+    /// Fails if the peer is closed. The queued frames then stay for [`Outbox::take_remaining`].
     pub(in crate::hub) fn poll_take(
         &self,
         batch: &mut VecDeque<Bytes>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Close>> {
-        debug_assert!(batch.is_empty(), "what was taken before is written first");
-        let mut queue = self.queue.lock().expect("nothing panics under this lock");
-        if let Some(closing) = &queue.closed {
-            return Poll::Ready(Err(Close::clone(closing)));
+        debug_assert!(batch.is_empty(), "the previous batch must be written first");
+        let mut queue = self.lock();
+        if let Some(close) = queue.closed.as_deref() {
+            return Poll::Ready(Err(close.clone()));
         }
-        queue.in_flight = (queue.frames.len(), queue.bytes);
+        queue.in_flight = queue.size();
+        if queue.frames.is_empty() {
+            queue.frames.shrink_to(KEPT_CAPACITY);
+            batch.shrink_to(KEPT_CAPACITY);
+            queue.register(cx);
+            return Poll::Pending;
+        }
+        std::mem::swap(&mut queue.frames, batch);
         queue.bytes = 0;
-        if !queue.frames.is_empty() {
-            std::mem::swap(&mut queue.frames, batch);
-            return Poll::Ready(Ok(()));
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until the peer is closed, for a task that cannot write.
+    pub(in crate::hub) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<Close> {
+        let mut queue = self.lock();
+        if let Some(close) = queue.closed.as_deref() {
+            return Poll::Ready(close.clone());
         }
-        queue.frames.shrink_to(KEPT_CAPACITY);
-        batch.shrink_to(KEPT_CAPACITY);
-        queue.wait(false, cx);
+        queue.register(cx);
         Poll::Pending
     }
 
-    /// Waits for what to close the peer with, while its socket takes nothing.
-    pub(in crate::hub) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<Close> {
-        let mut queue = self.queue.lock().expect("nothing panics under this lock");
-        queue.wait(true, cx);
-        queue.closed.as_deref().map_or(Poll::Pending, |closing| Poll::Ready(closing.clone()))
-    }
-
-    /// Adds what waits to `batch`, for the last time. After an overflow that is nothing.
-    pub(in crate::hub) fn drain(&self, batch: &mut VecDeque<Bytes>) {
-        let mut queue = self.queue.lock().expect("nothing panics under this lock");
+    /// Appends the frames that were queued before the close to `batch`. There are none if a limit closed the peer.
+    pub(in crate::hub) fn take_remaining(&self, batch: &mut VecDeque<Bytes>) {
+        let mut queue = self.lock();
         batch.append(&mut queue.frames);
+        queue.bytes = 0;
     }
 
-    /// How many messages wait, and how many bytes.
-    pub(in crate::hub) fn queued(&self) -> (usize, usize) {
-        let queue = self.queue.lock().expect("nothing panics under this lock");
-        (queue.frames.len(), queue.bytes)
+    /// Returns the size of the queue, without the batch in flight.
+    pub(in crate::hub) fn queued(&self) -> Size {
+        self.lock().size()
     }
 
     #[cfg(test)]
-    pub(in crate::hub) fn closed(&self) -> Option<CloseCode> {
-        self.queue.lock().expect("nothing panics under this lock").closed.as_ref().map(|closing| closing.code())
+    pub(in crate::hub) fn close_code(&self) -> Option<CloseCode> {
+        self.lock().closed.as_deref().map(Close::code)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("nothing panics under this lock")
     }
 }
 
 impl Queue {
-    fn wait(&mut self, stalled: bool, cx: &mut Context<'_>) {
-        self.stalled = stalled;
+    fn size(&self) -> Size {
+        Size { messages: self.frames.len(), bytes: self.bytes }
+    }
+
+    fn check_limits(&self, cost: usize, config: &Config) -> Result<(), Close> {
+        let messages = self.in_flight.messages + self.frames.len() + 1;
+        let bytes = self.in_flight.bytes + self.bytes + cost;
+        let (cause, full) = if self.not_writable && messages > config.max_outbox_messages {
+            (Cause::MaxOutboxMessages, format!("{} messages", config.max_outbox_messages))
+        } else if bytes > config.max_outbox_bytes {
+            (Cause::MaxOutboxBytes, format!("{} bytes", config.max_outbox_bytes))
+        } else {
+            return Ok(());
+        };
+        Err(Close::by(cause, CloseCode::TryAgainLater, format!("outbox full: {full} queued")))
+    }
+
+    fn register(&mut self, cx: &mut Context<'_>) {
         match &mut self.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
@@ -130,7 +175,7 @@ impl Queue {
     }
 }
 
-/// Wakes the peer's task after the lock is gone: a waker is somebody else's code.
+/// Wakes the peer's task after releasing the lock: a waker runs code of the app's runtime.
 fn wake(mut queue: MutexGuard<'_, Queue>) {
     let waker = queue.waker.take();
     drop(queue);
@@ -152,66 +197,64 @@ mod tests {
         outbox.push(frame.into(), &config());
     }
 
-    /// Polls once. The task that is woken is a mock that counts nothing here.
+    /// Polls once, with a waker that the test does not look at.
     fn take(outbox: &Outbox, batch: &mut VecDeque<Bytes>) -> Poll<Result<(), CloseCode>> {
         let taken = task::spawn(()).enter(|cx, _| outbox.poll_take(batch, cx));
-        taken.map_err(|closing| closing.code())
+        taken.map_err(|close| close.code())
     }
 
     #[test]
-    fn all_that_waits_is_taken_at_once_and_in_order() {
+    fn all_queued_frames_are_taken_at_once_and_in_order() {
         let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
         assert_eq!(take(&outbox, &mut batch), Poll::Pending);
         ["a", "b"].iter().for_each(|frame| push(&outbox, frame));
+        assert_eq!(outbox.queued(), Size { messages: 2, bytes: 2 + 2 * FRAME_OVERHEAD });
         assert_eq!(take(&outbox, &mut batch), Poll::Ready(Ok(())));
         assert_eq!(batch, ["a", "b"]);
-    }
-
-    /// Its socket takes nothing.
-    fn stall(outbox: &Outbox) {
-        assert!(task::spawn(()).enter(|cx, _| outbox.poll_closed(cx)).is_pending());
+        assert_eq!(outbox.queued(), Size::default());
     }
 
     #[test]
-    fn one_message_too_many_closes_a_stalled_peer_with_1013() {
+    fn message_over_max_outbox_messages_closes_a_not_writable_peer_with_1013() {
         let outbox = Outbox::default();
-        stall(&outbox);
+        outbox.set_writable(false);
         ["a", "b", "c"].iter().for_each(|frame| push(&outbox, frame));
-        assert_eq!(outbox.closed(), None);
+        assert_eq!(outbox.close_code(), None);
         push(&outbox, "d");
-        assert_eq!(outbox.closed(), Some(CloseCode::TryAgainLater));
+        assert_eq!(outbox.close_code(), Some(CloseCode::TryAgainLater));
+        assert_eq!(outbox.queued(), Size::default());
     }
 
     #[test]
-    fn a_peer_whose_task_has_not_had_its_turn_is_not_slow() {
+    fn max_outbox_messages_does_not_apply_to_a_writable_peer() {
         let (outbox, config) = (Outbox::default(), Config::default());
         (0..2000).for_each(|_| outbox.push("offer".into(), &config));
-        assert_eq!(outbox.closed(), None);
+        assert_eq!(outbox.close_code(), None);
     }
 
     #[test]
-    fn one_byte_too_many_closes_with_1013() {
+    fn byte_over_max_outbox_bytes_closes_with_1013() {
         let outbox = Outbox::default();
         ["0123456789", "", ""].iter().for_each(|frame| push(&outbox, frame));
-        assert_eq!(outbox.closed(), None);
+        assert_eq!(outbox.close_code(), None);
         push(&outbox, "");
-        assert_eq!(outbox.closed(), Some(CloseCode::TryAgainLater));
+        assert_eq!(outbox.close_code(), Some(CloseCode::TryAgainLater));
     }
 
     #[test]
-    fn what_is_taken_and_not_written_still_counts() {
+    fn batch_in_flight_counts_towards_the_limits() {
         let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
         ["a", "b"].iter().for_each(|frame| push(&outbox, frame));
         assert!(take(&outbox, &mut batch).is_ready());
-        stall(&outbox);
+        outbox.set_writable(false);
         push(&outbox, "c");
-        assert_eq!(outbox.closed(), None);
+        assert_eq!(outbox.close_code(), None);
         push(&outbox, "d");
-        assert_eq!(outbox.closed(), Some(CloseCode::TryAgainLater));
+        assert_eq!(outbox.close_code(), Some(CloseCode::TryAgainLater));
     }
 
     #[test]
-    fn what_is_written_counts_no_more() {
+    fn written_batches_do_not_count_towards_the_limits() {
         let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
         for _ in 0..10 {
             ["a", "b", "c"].iter().for_each(|frame| push(&outbox, frame));
@@ -219,36 +262,37 @@ mod tests {
             batch.clear();
             assert!(take(&outbox, &mut batch).is_pending());
         }
-        assert_eq!(outbox.closed(), None);
+        assert_eq!(outbox.close_code(), None);
     }
 
     #[test]
-    fn a_close_leaves_what_waits_for_the_end_and_the_first_one_counts() {
+    fn close_keeps_the_queued_frames_and_the_first_close_is_final() {
         let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
         push(&outbox, "a");
         outbox.close(CloseCode::BlockingMember.into());
         outbox.close(CloseCode::GoingAway.into());
         push(&outbox, "b");
         assert_eq!(take(&outbox, &mut batch), Poll::Ready(Err(CloseCode::BlockingMember)));
-        outbox.drain(&mut batch);
+        outbox.take_remaining(&mut batch);
         assert_eq!(batch, ["a"]);
     }
 
     #[test]
-    fn while_the_socket_takes_nothing_only_a_close_wakes_the_peer() {
+    fn only_a_close_wakes_a_peer_that_is_not_writable() {
         let outbox = Outbox::default();
         let mut peer = task::spawn(());
+        outbox.set_writable(false);
         assert!(peer.enter(|cx, _| outbox.poll_closed(cx)).is_pending());
         ["a", "b", "c"].iter().for_each(|frame| push(&outbox, frame));
         assert!(!peer.is_woken());
         push(&outbox, "d");
         assert!(peer.is_woken());
-        let closed = peer.enter(|cx, _| outbox.poll_closed(cx)).map(|closing| closing.cause());
-        assert_eq!(closed, Poll::Ready(Some(Cause::MaxOutboxMessages)));
+        let Poll::Ready(close) = peer.enter(|cx, _| outbox.poll_closed(cx)) else { panic!("the peer is not closed") };
+        assert_eq!((close.cause(), close.reason()), (Some(Cause::MaxOutboxMessages), "outbox full: 3 messages queued"));
     }
 
     #[test]
-    fn a_push_and_a_close_wake_the_peer() {
+    fn push_and_close_wake_a_writable_peer() {
         for wake in [|outbox: &Outbox| push(outbox, "a"), |outbox: &Outbox| outbox.close(CloseCode::GoingAway.into())] {
             let outbox = Outbox::default();
             let mut batch = VecDeque::new();
@@ -260,18 +304,28 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_queue_gives_its_memory_back() {
+    fn polling_does_not_change_whether_a_peer_is_writable() {
+        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
+        assert!(task::spawn(()).enter(|cx, _| outbox.poll_closed(cx)).is_pending());
+        assert!(!outbox.lock().not_writable);
+        outbox.set_writable(false);
+        assert!(take(&outbox, &mut batch).is_pending());
+        assert!(outbox.lock().not_writable);
+    }
+
+    #[test]
+    fn empty_queue_releases_its_memory() {
         let config = Config::default();
         let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
         (0..200).for_each(|_| outbox.push(Bytes::new(), &config));
-        // Twice, as the two queues take turns.
+        // Twice, because each take swaps the two queues.
         assert!(take(&outbox, &mut batch).is_ready());
         (0..200).for_each(|_| outbox.push(Bytes::new(), &config));
         batch.clear();
         assert!(take(&outbox, &mut batch).is_ready());
         batch.clear();
         assert!(take(&outbox, &mut batch).is_pending());
-        let kept = [batch.capacity(), outbox.queue.lock().expect("nothing panicked").frames.capacity()];
+        let kept = [batch.capacity(), outbox.lock().frames.capacity()];
         assert!(kept.iter().all(|&kept| kept <= 2 * KEPT_CAPACITY), "{kept:?}");
     }
 }

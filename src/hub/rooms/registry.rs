@@ -1,150 +1,148 @@
-//! Which keys have a room.
+//! Maps each group key to its room.
 
 use std::collections::hash_map::{self, HashMap, RandomState};
 use std::hash::BuildHasher;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::link_ids::LinkIdPool;
 use super::room::Room;
+use super::shards::shards;
 use crate::hub::admission::rejection::Rejection;
 use crate::hub::limits::Cause;
 use crate::hub::limits::config::Config;
 use crate::hub::limits::count::{Count, CountGuard};
-use crate::hub::sync::Mutex;
+use crate::hub::sync::{Mutex, MutexGuard};
 use crate::protocol::{CloseCode, GroupKey};
 
-/// The rooms of a hub, spread over shards so that cores do not wait for each other.
-#[derive(Debug)]
+/// The rooms of a hub, in shards, so that cores rarely wait for each other.
 pub(in crate::hub) struct Registry {
     shards: Box<[Shard]>,
     hasher: RandomState,
-    /// Rooms of all shards.
-    count: Arc<Count>,
+    config: Arc<Config>,
+    link_ids: Arc<LinkIdPool>,
+    /// The number of rooms in all shards.
+    room_count: Arc<Count>,
 }
 
-/// A cache line or two of its own, so that counting in one shard does not slow another.
-#[derive(Debug, Default)]
+/// Aligned to cache lines of its own, so that a count in one shard does not slow another core.
+#[derive(Default)]
 #[repr(align(128))]
 struct Shard {
     rooms: Mutex<HashMap<GroupKey, Entry>>,
-    relayed: AtomicU64,
+    relayed_messages: AtomicU64,
 }
 
-#[derive(Debug)]
 struct Entry {
     room: Arc<Room>,
-    /// Seats taken or being taken. Under the shard's lock, so that no room goes while somebody enters.
-    seats: usize,
+    /// Peers that acquired the room and have not released it. The shard's lock protects the number, so that a room is
+    /// never removed while a peer joins.
+    peers: usize,
     _count: CountGuard,
 }
 
-/// How many keys a shard keeps room for.
+/// The number of keys up to which a shard does not release memory.
 const KEPT_CAPACITY: usize = 64;
 
 impl Registry {
-    /// The room of a key, if there is one.
-    pub(in crate::hub) fn find(&self, key: &GroupKey) -> Option<Arc<Room>> {
-        let rooms = self.shards[self.shard(key)].rooms.lock().expect("nothing panics under this lock");
-        rooms.get(key).map(|entry| entry.room.clone())
+    pub(in crate::hub) fn new(config: Arc<Config>) -> Self {
+        let (link_ids, room_count) = (Arc::default(), Arc::default());
+        Self { shards: shards(), hasher: RandomState::new(), config, link_ids, room_count }
     }
 
-    /// What stands for a key in a log: the same for as long as the hub lives, and of no use to anybody else.
+    /// Returns the room of a key, if there is one.
+    pub(in crate::hub) fn find(&self, key: &GroupKey) -> Option<Arc<Room>> {
+        self.shards[self.shard_index(key)].lock().get(key).map(|entry| entry.room.clone())
+    }
+
+    /// Returns the number that stands for a key in logs. It stays the same while the hub exists, and does not reveal
+    /// the key.
     pub(in crate::hub) fn hash(&self, key: &GroupKey) -> u64 {
         self.hasher.hash_one(key)
     }
 
-    fn shard(&self, key: &GroupKey) -> usize {
-        self.hash(key) as usize & (self.shards.len() - 1)
-    }
-
-    /// The room of a key, made if there is none and there may be one more. Each room that this gives is paid back
-    /// by one [`Registry::exit`].
+    /// Returns the room of a key for a peer that joins, and creates the room if necessary. The caller must release it.
     ///
-    /// `created` and `gone` are called under the shard's lock, so that who hears of both hears of them in their order.
-    pub(in crate::hub) fn acquire(
-        &self,
-        key: &GroupKey,
-        config: &Config,
-        created: impl FnOnce(),
-    ) -> Result<Arc<Room>, Rejection> {
-        let shard = self.shard(key);
-        let mut rooms = self.shards[shard].rooms.lock().expect("nothing panics under this lock");
+    /// `created`, and `removed` of [`Registry::release`], are called under the shard's lock, so that the events of one
+    /// group stay in order.
+    pub(in crate::hub) fn acquire(&self, key: &GroupKey, created: impl FnOnce()) -> Result<Arc<Room>, Rejection> {
+        let shard = self.shard_index(key);
+        let mut rooms = self.shards[shard].lock();
         let entry = match rooms.entry(key.clone()) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
             hash_map::Entry::Vacant(entry) => {
-                let Some(count) = CountGuard::try_new(&self.count, config.max_groups) else {
-                    let reason = format!("group limit reached ({})", config.max_groups);
+                let max = self.config.max_groups;
+                let Some(count) = CountGuard::try_new(&self.room_count, max) else {
+                    let reason = format!("group limit reached ({max})");
                     return Err(Rejection::by(Cause::MaxGroups, CloseCode::TryAgainLater, reason));
                 };
                 created();
-                entry.insert(Entry {
-                    room: Room::new(key.clone(), shard, config.eviction_min_age).into(),
-                    seats: 0,
-                    _count: count,
-                })
+                let room = Arc::new(Room::new(key.clone(), shard, self.config.clone(), self.link_ids.clone()));
+                entry.insert(Entry { room, peers: 0, _count: count })
             }
         };
-        if entry.seats >= config.max_peers_per_group {
-            let reason = format!("peer limit of the group reached ({})", config.max_peers_per_group);
+        let max = self.config.max_peers_per_group;
+        if entry.peers >= max {
+            let reason = format!("peer limit of the group reached ({max})");
             return Err(Rejection::by(Cause::MaxPeersPerGroup, CloseCode::TryAgainLater, reason));
         }
-        entry.seats += 1;
+        entry.peers += 1;
         Ok(entry.room.clone())
     }
 
-    /// Gives back one entry; an empty room is gone.
-    pub(in crate::hub) fn release(&self, room: &Room, gone: impl FnOnce()) {
-        let mut rooms = self.shards[room.shard()].rooms.lock().expect("nothing panics under this lock");
-        let entry = rooms.get_mut(room.key()).expect("a room stays for as long as somebody is in it");
-        entry.seats -= 1;
-        if entry.seats == 0 {
-            gone();
+    /// Reverts one [`Registry::acquire`], and removes the room if it was the last.
+    pub(in crate::hub) fn release(&self, room: &Room, removed: impl FnOnce()) {
+        let mut rooms = self.shards[room.shard()].lock();
+        let entry = rooms.get_mut(room.key()).expect("a room stays until it is released as often as acquired");
+        entry.peers -= 1;
+        if entry.peers == 0 {
+            removed();
             rooms.remove(room.key());
             shrink(&mut rooms);
         }
     }
 
     pub(in crate::hub) fn count_relayed_message(&self, room: &Room) {
-        self.shards[room.shard()].relayed.fetch_add(1, Ordering::Relaxed);
+        self.shards[room.shard()].relayed_messages.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(in crate::hub) fn relayed_messages(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.relayed.load(Ordering::Relaxed)).sum()
+        self.shards.iter().map(|shard| shard.relayed_messages.load(Ordering::Relaxed)).sum()
     }
 
-    pub(in crate::hub) fn rooms(&self) -> usize {
-        self.count.get()
+    pub(in crate::hub) fn room_count(&self) -> usize {
+        self.room_count.get()
     }
 
-    /// All rooms that there are now. Locks no two shards at a time.
-    pub(in crate::hub) fn snapshot(&self) -> Vec<Arc<Room>> {
+    pub(in crate::hub) fn link_count(&self) -> usize {
+        self.link_ids.in_use()
+    }
+
+    /// Returns all rooms. It locks one shard at a time.
+    pub(in crate::hub) fn rooms(&self) -> Vec<Arc<Room>> {
         let mut all = Vec::new();
         for shard in &self.shards {
-            let rooms = shard.rooms.lock().expect("nothing panics under this lock");
-            all.extend(rooms.values().map(|entry| entry.room.clone()));
+            all.extend(shard.lock().values().map(|entry| entry.room.clone()));
         }
         all
     }
-}
 
-impl Default for Registry {
-    fn default() -> Self {
-        Self { shards: shards(), hasher: RandomState::new(), count: Arc::default() }
+    fn shard_index(&self, key: &GroupKey) -> usize {
+        self.hash(key) as usize & (self.shards.len() - 1)
     }
 }
 
-/// Gives memory back after a rush of keys, and not so often that the next one pays for it.
+impl Shard {
+    fn lock(&self) -> MutexGuard<'_, HashMap<GroupKey, Entry>> {
+        self.rooms.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// Releases memory after a burst of keys, but rarely enough that the next burst does not pay for it.
 fn shrink(rooms: &mut HashMap<GroupKey, Entry>) {
     if rooms.capacity() > 4 * rooms.len().max(KEPT_CAPACITY) {
         rooms.shrink_to(2 * rooms.len());
     }
-}
-
-/// A power of two of them: four for each core, so that two cores seldom want the same one.
-pub(in crate::hub) fn shards<T: Default>() -> Box<[T]> {
-    let cores = std::thread::available_parallelism().map_or(4, NonZeroUsize::get);
-    (0..(cores * 4).next_power_of_two()).map(|_| T::default()).collect()
 }
 
 #[cfg(test)]
@@ -152,15 +150,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rush_of_keys_leaves_no_memory_behind() {
-        let (registry, config) = (Registry::default(), Config { max_groups: usize::MAX, ..Config::default() });
-        let acquire = |n: u32| registry.acquire(&GroupKey::new(&n.to_string()).expect("a key"), &config, || {});
-        let rooms: Vec<_> = (0..100_000).map(|n| acquire(n).expect("there is room for all")).collect();
-        let mut gone = 0;
-        rooms.iter().for_each(|room| registry.release(room, || gone += 1));
-        assert_eq!(gone, 100_000);
-        let capacity = |shard: &Shard| shard.rooms.lock().expect("nothing panicked").capacity();
-        let kept = registry.shards.iter().map(capacity).max().expect("there are shards");
+    fn burst_of_keys_leaks_no_memory() {
+        let config = Config { max_groups: usize::MAX, ..Config::default() };
+        let registry = Registry::new(Arc::new(config));
+        let acquire = |n: u32| registry.acquire(&GroupKey::new(&n.to_string()).expect("a valid key"), || {});
+        let rooms: Vec<_> = (0..100_000).map(|n| acquire(n).expect("no limit is reached")).collect();
+        let mut removed = 0;
+        rooms.iter().for_each(|room| registry.release(room, || removed += 1));
+        assert_eq!(removed, 100_000);
+        let kept = registry.shards.iter().map(|shard| shard.lock().capacity()).max().expect("there are shards");
         assert!(kept <= 8 * KEPT_CAPACITY, "{kept}");
     }
 }
