@@ -1,11 +1,9 @@
-//! The stand-alone signaling server, with the command line of npm's `sigver`.
+//! The standalone signaling server, with the command line of npm's `sigver`.
 
-mod admin;
-mod args;
 mod certificate;
+mod cli;
 mod config;
 mod probe;
-mod secrets;
 mod server;
 mod settings;
 mod signals;
@@ -18,51 +16,46 @@ use std::process::ExitCode;
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
-use args::{Args, Command};
+use cli::{Cli, Command};
 use config::Config;
 
 fn main() -> ExitCode {
-    let args = Args::read();
+    let cli = Cli::read();
     let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    let well = match &args.command {
+    let result = match &cli.command {
         Some(Command::Probe(options)) => run_probe(options),
-        None => run(args).map(|()| true),
+        None => run_server(cli).map(|()| ExitCode::SUCCESS),
     };
-    match well {
-        Ok(true) => ExitCode::SUCCESS,
-        // It has said why.
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("sigver: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    result.unwrap_or_else(|error| {
+        eprintln!("sigver: {error}");
+        ExitCode::FAILURE
+    })
 }
 
-fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let Args { print_config, check_config, .. } = args;
-    let settings = args.settings()?;
+fn run_server(cli: Cli) -> Result<(), Box<dyn Error>> {
+    let Cli { print_config, check_config, .. } = cli;
+    let settings = cli.settings()?;
     if print_config {
         return Ok(io::stdout().write_all(config::print(settings)?.as_bytes())?);
     }
     let config = Config::check(settings)?;
     if check_config {
-        return Ok(writeln!(io::stdout(), "The configuration is sound")?);
+        return Ok(writeln!(io::stdout(), "The configuration is valid")?);
     }
     let runtime = runtime()?;
-    let served = runtime.block_on(server::run(config));
-    // A certificate on a disk that does not answer would be waited for.
+    let result = runtime.block_on(server::run(config));
+    // Dropping the runtime would wait for a certificate file on a disk that does not respond.
     runtime.shutdown_background();
-    Ok(served?)
+    Ok(result?)
 }
 
-fn run_probe(options: &probe::Options) -> Result<bool, Box<dyn Error>> {
+fn run_probe(options: &probe::Options) -> Result<ExitCode, Box<dyn Error>> {
     let runtime = runtime()?;
-    let well = runtime.block_on(probe::run(options));
-    // A name that is still being resolved would be waited for.
+    let result = runtime.block_on(probe::run(options));
+    // Dropping the runtime would wait for a DNS lookup that has not finished.
     runtime.shutdown_background();
-    Ok(well?)
+    Ok(if result? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn runtime() -> Result<Runtime, server::Error> {

@@ -1,21 +1,21 @@
-//! The signals that an operator sends.
+//! The signals that an operator sends to the process.
 
 use std::{fmt, io};
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What asks a server to stop.
+/// A signal that stops the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// Somebody is at the terminal, and waits.
+pub(crate) enum ShutdownSignal {
+    /// Sent from a terminal, where the user waits for the end of the process.
     Interrupt,
-    /// What service managers send, which wait for a while.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "there is none"))]
+    /// Sent by a service manager, which waits for a graceful shutdown.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "other systems have no SIGTERM"))]
     Terminate,
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for ShutdownSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Interrupt if cfg!(unix) => "SIGINT",
@@ -25,8 +25,8 @@ impl fmt::Display for Stop {
     }
 }
 
-/// SIGINT and SIGTERM, from now on.
-pub(crate) struct Stops {
+/// A stream of SIGINT and SIGTERM.
+pub(crate) struct ShutdownSignals {
     #[cfg(unix)]
     interrupt: Signal,
     #[cfg(unix)]
@@ -34,28 +34,28 @@ pub(crate) struct Stops {
 }
 
 #[cfg(unix)]
-impl Stops {
+impl ShutdownSignals {
     pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    pub(crate) async fn next(&mut self) -> Stop {
+    pub(crate) async fn recv(&mut self) -> ShutdownSignal {
         tokio::select! {
-            _ = self.interrupt.recv() => Stop::Interrupt,
-            _ = self.terminate.recv() => Stop::Terminate,
+            _ = self.interrupt.recv() => ShutdownSignal::Interrupt,
+            _ = self.terminate.recv() => ShutdownSignal::Terminate,
         }
     }
 }
 
 #[cfg(not(unix))]
-impl Stops {
+impl ShutdownSignals {
     pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {})
     }
 
-    pub(crate) async fn next(&mut self) -> Stop {
+    pub(crate) async fn recv(&mut self) -> ShutdownSignal {
         match tokio::signal::ctrl_c().await {
-            Ok(()) => Stop::Interrupt,
+            Ok(()) => ShutdownSignal::Interrupt,
             Err(error) => {
                 tracing::warn!(%error, "cannot listen for Ctrl-C");
                 std::future::pending().await
@@ -64,32 +64,32 @@ impl Stops {
     }
 }
 
-/// SIGHUP, from now on: without that it would end the process.
-pub(crate) struct HangUps {
+/// A stream of SIGHUP. Without a listener, SIGHUP would end the process.
+pub(crate) struct ReloadSignal {
     #[cfg(unix)]
-    hang_up: Signal,
+    hangup: Signal,
 }
 
 #[cfg(unix)]
-impl HangUps {
+impl ReloadSignal {
     pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self { hang_up: signal(SignalKind::hangup())? })
+        Ok(Self { hangup: signal(SignalKind::hangup())? })
     }
 
-    pub(crate) async fn next(&mut self) {
-        if self.hang_up.recv().await.is_none() {
+    pub(crate) async fn recv(&mut self) {
+        if self.hangup.recv().await.is_none() {
             std::future::pending().await
         }
     }
 }
 
 #[cfg(not(unix))]
-impl HangUps {
+impl ReloadSignal {
     pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {})
     }
 
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn recv(&mut self) {
         std::future::pending().await
     }
 }

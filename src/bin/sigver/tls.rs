@@ -1,4 +1,4 @@
-//! The server's side of TLS.
+//! PEM files as rustls configuration.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,15 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-/// Where key and certificates are, as PEM.
+/// The paths of the server's key and certificates (PEM).
 #[derive(Clone, Debug)]
-pub(crate) struct Files {
+pub(crate) struct TlsFiles {
     key: PathBuf,
     cert: PathBuf,
     ca: Option<PathBuf>,
 }
 
-/// What is in those files. It has the private key, so it has no `Debug`.
+/// The contents of those files. They include the private key, so there is no `Debug`.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Pem {
     key: Vec<u8>,
@@ -26,10 +26,10 @@ pub(crate) struct Pem {
     ca: Option<Vec<u8>>,
 }
 
-impl Files {
-    /// The files, if any is given. Half of them is an error: a server that its operator takes for encrypted must not
-    /// fall back to plain.
-    pub(crate) fn given(
+impl TlsFiles {
+    /// Returns the files, or `None` if no setting names one. An incomplete set is an error: a server that its operator
+    /// expects to be encrypted must not fall back to plaintext.
+    pub(crate) fn from_settings(
         key: Option<PathBuf>,
         cert: Option<PathBuf>,
         ca: Option<PathBuf>,
@@ -37,9 +37,9 @@ impl Files {
         match (key, cert, ca) {
             (None, None, None) => Ok(None),
             (Some(key), Some(cert), ca) => Ok(Some(Self { key, cert, ca })),
-            (Some(_), None, _) => Err(TlsError::Half { given: "--key", missing: "--cert" }),
-            (None, Some(_), _) => Err(TlsError::Half { given: "--cert", missing: "--key" }),
-            (None, None, Some(_)) => Err(TlsError::Half { given: "--ca", missing: "--key and --cert" }),
+            (Some(_), None, _) => Err(TlsError::Requires { given: "key", missing: "cert" }),
+            (None, Some(_), _) => Err(TlsError::Requires { given: "cert", missing: "key" }),
+            (None, None, Some(_)) => Err(TlsError::Requires { given: "ca", missing: "key and cert" }),
         }
     }
 
@@ -51,7 +51,7 @@ impl Files {
         })
     }
 
-    /// Makes of what was read what the server needs, and checks that it belongs together.
+    /// Parses the contents, and checks that the key belongs to the certificate.
     pub(crate) fn acceptor(&self, pem: &Pem) -> Result<TlsAcceptor, TlsError> {
         let mut chain = parse("--cert", &self.cert, &pem.cert)?;
         if let (Some(path), Some(ca)) = (&self.ca, &pem.ca) {
@@ -61,13 +61,13 @@ impl Files {
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-            .map_err(TlsError::Unfit)?;
+            .map_err(TlsError::Unusable)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }
 
-/// All certificates of a file, at least one.
+/// Reads all certificates of a file. A file without a certificate is an error.
 pub(crate) fn certificates(option: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     parse(option, path, &read(option, path)?)
 }
@@ -89,13 +89,13 @@ fn unreadable<E: Display>(option: &'static str, path: &Path) -> impl FnOnce(E) -
     move |error| TlsError::Unreadable { option, path: path.to_owned(), error: error.to_string() }
 }
 
-/// Why there is no TLS.
+/// Why TLS cannot be configured.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum TlsError {
-    #[error("{given} is given without {missing}; TLS needs both a key and a certificate")]
-    Half { given: &'static str, missing: &'static str },
+    #[error("{given} is set; requires {missing}")]
+    Requires { given: &'static str, missing: &'static str },
     #[error("cannot read {option} {}: {error}", path.display())]
     Unreadable { option: &'static str, path: PathBuf, error: String },
-    #[error("the key and the certificate cannot be used: {0}")]
-    Unfit(rustls::Error),
+    #[error("cannot use the key and the certificate: {0}")]
+    Unusable(rustls::Error),
 }

@@ -1,55 +1,67 @@
-//! Settings as a file has them.
+//! Settings in the format of the file.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Error, IgnoredAny, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
-use super::{Limits, Settings};
+use super::Settings;
 
-/// How alike a name has to be to what was written to be meant by it: what clap asks of its flags.
-const ALIKE: f64 = 0.7;
+/// The similarity at which a setting is suggested for an unknown name. clap uses the same for its flags.
+const MIN_SIMILARITY: f64 = 0.7;
 
-/// Reads settings as TOML, all of whose names have to be known.
+/// Reads settings as TOML. An unknown name is an error.
 pub(crate) fn parse(text: &str) -> Result<Settings, toml::de::Error> {
-    toml::from_str::<BTreeMap<Name, IgnoredAny>>(text)?;
-    let limits: Limits = toml::from_str(text)?;
-    Ok(Settings { limits, ..toml::from_str(text)? })
+    toml::Deserializer::parse(text)?.deserialize_map(SettingsVisitor)
 }
 
-/// The name of a setting.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Name(String);
+struct SettingsVisitor;
 
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Known;
+impl<'de> Visitor<'de> for SettingsVisitor {
+    type Value = Settings;
 
-        impl Visitor<'_> for Known {
-            type Value = Name;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("settings")
+    }
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a setting")
-            }
-
-            fn visit_str<E: Error>(self, name: &str) -> Result<Name, E> {
-                let known = Settings::names();
-                if known.iter().any(|known| known == name) {
-                    return Ok(Name(name.to_owned()));
-                }
-                let likeness = |known: &String| strsim::jaro(known, name);
-                let nearest = known.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-                Err(E::custom(match nearest {
-                    Some(nearest) if likeness(nearest) > ALIKE => {
-                        format!("there is no `{name}`; `{nearest}` would be one")
-                    }
-                    _ => format!("there is no `{name}`, but {}", known.join(", ")),
-                }))
-            }
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Settings, M::Error> {
+        let mut settings = Settings::default();
+        while let Some(name) = map.next_key_seed(NameVisitor)? {
+            settings.read_value(name, &mut map)?;
         }
+        Ok(settings)
+    }
+}
 
-        deserializer.deserialize_str(Known)
+/// Reads the name of a setting. As a seed it reports an unknown name at its position in the file.
+struct NameVisitor;
+
+impl<'de> DeserializeSeed<'de> for NameVisitor {
+    type Value = &'static str;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<&'static str, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameVisitor {
+    type Value = &'static str;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a setting")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<&'static str, E> {
+        if let Some(known) = Settings::NAMES.iter().find(|known| **known == name) {
+            return Ok(known);
+        }
+        let similarity = |known: &str| strsim::jaro(known, name);
+        let nearest = Settings::NAMES.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+        Err(E::custom(match nearest {
+            Some(nearest) if similarity(nearest) > MIN_SIMILARITY => {
+                format!("unknown setting `{name}`; did you mean `{nearest}`?")
+            }
+            _ => format!("unknown setting `{name}`; must be one of {}", Settings::NAMES.join(", ")),
+        }))
     }
 }
 
@@ -58,12 +70,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_setting_has_its_place_in_the_file() {
-        let known = Settings::names();
-        assert!(known.len() > 30, "{known:?}");
-        for name in known {
-            // A type that no setting has: whoever reads the name refuses it.
-            parse(&format!("{name} = {{}}")).expect_err(&name);
+    fn every_setting_is_read_from_the_file() {
+        assert!(Settings::NAMES.len() > 30, "{:?}", Settings::NAMES);
+        for name in Settings::NAMES {
+            // No setting has a table as its value, so reading the value fails.
+            parse(&format!("{name} = {{}}")).expect_err(name);
         }
     }
 }

@@ -1,80 +1,128 @@
-//! What an operator can set: each a flag, a variable and a key of the file, of one name.
+//! Every setting of the server: each has a flag, an environment variable and a key of the file with the same name.
 
-// `tests/rules/config.rs` takes in this folder by itself, so it names nothing of the rest of the server.
+// A test oracle includes this folder by its path, so it imports nothing from the rest of the server.
 
 mod file;
-mod limits;
+mod table;
 mod units;
 
 use std::path::PathBuf;
 
-use clap::{Args as _, Command, ValueEnum};
+use clap::{Command, ValueEnum};
 use serde::{Deserialize, Serialize};
 use sigver::ClientIpHeader;
 
+use table::settings;
+use units::Bytes;
+
 pub(crate) use file::parse;
-pub(crate) use limits::Limits;
 pub(crate) use units::Time;
 
-/// What somebody has set; the rest is `None`.
-#[derive(Clone, Debug, Default, clap::Args, Deserialize, Serialize)]
-pub(crate) struct Settings {
-    /// Select host address to bind to
-    #[arg(short = 'h', long, value_name = "IP")]
-    pub(crate) host: Option<String>,
-    /// Select port to use, 0 for any that is free
-    #[arg(short, long, value_name = "NUMBER")]
-    pub(crate) port: Option<u16>,
-    /// Private key for the certificate (PEM)
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
-    /// The server certificate (PEM); with it and its key the server speaks TLS only
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) cert: Option<PathBuf>,
-    /// The additional intermediate certificate or certificates that web browsers will need in order to validate the
-    /// server certificate (PEM)
-    #[arg(short = 'a', long, value_name = "FILE")]
-    pub(crate) ca: Option<PathBuf>,
-    /// How long SIGTERM takes to close all peers, one after the other
-    #[arg(long, value_name = "TIME")]
-    pub(crate) drain_timeout: Option<Time>,
-    /// Also serve metrics, health and a page for the operator there, without TLS or login: keep it to yourself
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) admin: Option<String>,
+const ACCESS_CONTROL: &str = "Access control";
 
-    /// Let in pages of this origin only: https://HOST, or https://*.HOST for all names below; may be repeated
-    #[arg(long = "allowed-origin", value_name = "ORIGIN", value_delimiter = ',', help_heading = GUARDS)]
-    pub(crate) allowed_origins: Option<Vec<String>>,
-    /// Beside pages of those origins, let in requests without an Origin
-    #[arg(
-        long,
-        value_name = "true|false",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        help_heading = GUARDS,
-    )]
-    pub(crate) allow_missing_origin: Option<bool>,
-    /// Believe this proxy, or network of proxies, where a peer comes from; may be repeated
-    #[arg(long = "trusted-proxy", value_name = "NET", value_delimiter = ',', help_heading = GUARDS)]
-    pub(crate) trusted_proxies: Option<Vec<String>>,
-    /// The header in which the trusted proxies say it
-    #[arg(long, value_name = "HEADER", help_heading = GUARDS)]
-    pub(crate) client_ip_header: Option<Header>,
-    /// Let in signed keys only, by the secret in this file, or by that in SIGVER_SIGNED_KEYS_SECRET; may be repeated
-    /// once, for a secret that is taken too
-    #[arg(long = "signed-keys-secret-file", value_name = "FILE", value_delimiter = ',', help_heading = GUARDS)]
-    pub(crate) signed_keys_secret_files: Option<Vec<PathBuf>>,
+settings! {
+    server {
+        /// IP address or host name to listen on
+        #[arg(short = 'h', long, value_name = "IP")]
+        host: String = "0.0.0.0".to_owned();
+        /// Port to listen on, 0 for any free port
+        #[arg(short, long, value_name = "NUMBER")]
+        port: u16 = 8000;
+        /// Private key of the certificate (PEM)
+        #[arg(short, long, value_name = "FILE")]
+        key: PathBuf;
+        /// Server certificate (PEM). With a certificate and its key, the server accepts TLS only
+        #[arg(short, long, value_name = "FILE")]
+        cert: PathBuf;
+        /// Intermediate certificates (PEM) that clients need to verify the server certificate
+        #[arg(short = 'a', long, value_name = "FILE")]
+        ca: PathBuf;
+        /// Time over which SIGTERM spreads the closing of all peers, at most 1day
+        #[arg(long, value_name = "TIME")]
+        drain_timeout: Time = Time::seconds(5);
+        /// Serve metrics, health checks and a status page on this address, without TLS or authentication. Keep it
+        /// private
+        #[arg(long, value_name = "HOST:PORT")]
+        admin: String;
 
-    #[command(flatten)]
-    // The file is read for each part by itself: a flattened part would not know its lines.
-    #[serde(flatten, skip_deserializing)]
-    pub(crate) limits: Limits,
+        /// Allow only this origin: https://HOST, or https://*.HOST for all of its subdomains. Can be repeated
+        #[arg(long = "allowed-origin", value_name = "ORIGIN", value_delimiter = ',', help_heading = ACCESS_CONTROL)]
+        allowed_origins: Vec<String>;
+        /// Also allow requests without an Origin header. Requires --allowed-origin
+        #[arg(
+            long,
+            value_name = "true|false",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = "true",
+            help_heading = ACCESS_CONTROL,
+        )]
+        allow_missing_origin: bool;
+        /// Trust the client IP header from this proxy address or CIDR network. Can be repeated
+        #[arg(long = "trusted-proxy", value_name = "NET", value_delimiter = ',', help_heading = ACCESS_CONTROL)]
+        trusted_proxies: Vec<String>;
+        /// Header in which the trusted proxies report the client IP. Requires --trusted-proxy
+        #[arg(long, value_name = "HEADER", help_heading = ACCESS_CONTROL)]
+        client_ip_header: Header;
+        /// Admit only keys signed with the secret in this file, or in SIGVER_SIGNED_KEYS_SECRET. Can be given twice
+        /// while one secret replaces the other
+        #[arg(
+            long = "signed-keys-secret-file",
+            value_name = "FILE",
+            value_delimiter = ',',
+            help_heading = ACCESS_CONTROL,
+        )]
+        signed_keys_secret_files: Vec<PathBuf>;
+    }
+    limits {
+        /// Connected peers
+        max_peers: usize = 100_000;
+        /// Peers of one group
+        max_peers_per_group: usize = 10_000;
+        /// Peers of one IP address, or of one IPv6 /64 network
+        max_peers_per_ip: usize = 1000;
+        /// Groups
+        max_groups: usize = 100_000;
+        /// Joins per second from one IP address, or from one IPv6 /64 network
+        joins_per_second_per_ip: u32 = 200;
+        /// Messages per second from one peer
+        messages_per_second: u32 = 20_000;
+        /// Bytes per second from one peer
+        bytes_per_second: Bytes<u32> = Bytes::new(32 << 20);
+        /// Messages `connect` per second from one peer
+        connects_per_second: u32 = 1000;
+        /// Interval between the heartbeats to each peer, at most 5s
+        heartbeat_interval: Time = Time::seconds(5);
+        /// Consecutive unanswered heartbeats after which a peer is closed
+        max_missed_heartbeats: u32 = 3;
+        /// Time for a peer to send its first `connect`
+        first_connect_timeout: Time = Time::seconds(60);
+        /// Time without write progress while messages are queued for a peer
+        outbox_timeout: Time = Time::seconds(10);
+        /// Time for a peer to complete the close handshake
+        close_timeout: Time = Time::seconds(1);
+        /// Time from an accepted handshake to the first use of its WebSocket
+        upgrade_timeout: Time = Time::seconds(10);
+        /// Time for the verification of a signed key
+        admission_timeout: Time = Time::seconds(5);
+        /// Time after it became a member during which a sole member cannot be evicted
+        eviction_min_age: Time = Time::seconds(0);
+        /// Size of a message from a peer
+        max_message_bytes: Bytes<usize> = Bytes::new(64 << 10);
+        /// Members named by one `connect`
+        max_members_per_connect: usize = 4096;
+        /// Messages queued for a peer whose socket is not writable
+        max_outbox_messages: usize = 256;
+        /// Bytes queued for one peer
+        max_outbox_bytes: Bytes<usize> = Bytes::new(1 << 20);
+        /// Size of the read buffer of each WebSocket
+        read_buffer_bytes: Bytes<usize> = Bytes::new(4096);
+        /// Events queued for a subscriber
+        event_capacity: usize = 1024;
+    }
 }
 
-const GUARDS: &str = "Who may come in";
-
-/// [`ClientIpHeader`], with its name.
+/// [`ClientIpHeader`] as a value of a setting.
 #[derive(Clone, Copy, Debug, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Header {
@@ -82,63 +130,25 @@ pub(crate) enum Header {
     Forwarded,
 }
 
-impl Settings {
-    /// What holds where nothing is set.
-    pub(crate) fn defaults() -> Self {
-        Self {
-            host: Some("0.0.0.0".to_owned()),
-            port: Some(8000),
-            drain_timeout: Some(Time::seconds(5)),
-            limits: Limits::defaults(),
-            ..Self::default()
-        }
-    }
-
-    /// These, and the others' where there is none.
-    pub(crate) fn or(self, others: Self) -> Self {
-        Self {
-            host: self.host.or(others.host),
-            port: self.port.or(others.port),
-            key: self.key.or(others.key),
-            cert: self.cert.or(others.cert),
-            ca: self.ca.or(others.ca),
-            drain_timeout: self.drain_timeout.or(others.drain_timeout),
-            admin: self.admin.or(others.admin),
-            allowed_origins: self.allowed_origins.or(others.allowed_origins),
-            allow_missing_origin: self.allow_missing_origin.or(others.allow_missing_origin),
-            trusted_proxies: self.trusted_proxies.or(others.trusted_proxies),
-            client_ip_header: self.client_ip_header.or(others.client_ip_header),
-            signed_keys_secret_files: self.signed_keys_secret_files.or(others.signed_keys_secret_files),
-            limits: self.limits.or(others.limits),
-        }
-    }
-
-    /// The names of all, as the file has them.
-    pub(crate) fn names() -> Vec<String> {
-        let command = Self::augment_args(Command::new("names"));
-        command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
-    }
-
-    /// Gives each flag its variable, and tells in its help what holds without it.
-    pub(crate) fn complete(command: Command) -> Command {
-        let defaults = toml::Table::try_from(Self::defaults()).expect("all defaults have a form in TOML");
-        Self::names().into_iter().fold(command, |command, name| {
-            let default = defaults.get(&name).map(|value| match value {
-                toml::Value::String(text) => text.clone(),
-                value => value.to_string(),
-            });
-            command.mut_arg(&name, |arg| {
-                let arg = arg.env(format!("SIGVER_{}", name.to_uppercase()));
-                match (arg.get_help(), default) {
-                    (Some(help), Some(default)) => {
-                        let help = format!("{help} [default: {default}]");
-                        arg.help(help)
-                    }
-                    _ => arg,
+/// Gives each flag its environment variable, and shows the default in its help.
+pub(crate) fn complete(command: Command) -> Command {
+    let defaults = toml::Table::try_from(Settings::defaults()).expect("every default can be written as TOML");
+    Settings::NAMES.iter().fold(command, |command, name| {
+        let default = defaults.get(*name).map(|value| match value {
+            toml::Value::String(text) => text.clone(),
+            value => value.to_string(),
+        });
+        command.mut_arg(name, |arg| {
+            let arg = arg.env(format!("SIGVER_{}", name.to_uppercase()));
+            match (arg.get_help(), default) {
+                (Some(help), Some(default)) => {
+                    let help = format!("{help} [default: {default}]");
+                    arg.help(help)
                 }
-            })
+                _ => arg,
+            }
         })
-    }
+    })
 }
 
 impl From<Header> for ClientIpHeader {
@@ -147,5 +157,18 @@ impl From<Header> for ClientIpHeader {
             Header::XForwardedFor => Self::XForwardedFor,
             Header::Forwarded => Self::Forwarded,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sigver::HubBuilder;
+
+    use super::*;
+
+    #[test]
+    fn defaults_of_limits_equal_those_of_the_hub() {
+        let hub = HubBuilder::default();
+        assert_eq!(format!("{:?}", Settings::defaults().apply_limits(hub.clone())), format!("{hub:?}"));
     }
 }

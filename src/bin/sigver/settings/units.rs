@@ -1,4 +1,4 @@
-//! Times and sizes as an operator writes them.
+//! Durations and sizes as an operator writes them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A time with its unit: `200ms`, `5s`, `1m 30s`.
+/// A duration with its unit: `200ms`, `5s`, `1m 30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Time(pub(crate) Duration);
 
@@ -16,11 +16,11 @@ pub(crate) struct Time(pub(crate) Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bytes<T>(T);
 
-/// What is longer may add up to more than 2^64 seconds, for which humantime panics.
+/// The bounds of a duration's text. Larger values can add up to more than 2^64 seconds, for which humantime panics.
 const MAX_TIME_LEN: usize = 100;
 const MAX_DIGITS: usize = 9;
 
-/// What stands in the help in place of a number.
+/// The placeholder of a value in the help text.
 pub(crate) trait Unit {
     const NAME: &'static str;
 }
@@ -110,9 +110,9 @@ impl fmt::Display for Time {
 }
 
 impl<T: Copy + TryInto<u64>> Bytes<T> {
-    /// In the largest unit that leaves no rest.
+    /// Returns the number in the largest unit that represents it exactly.
     fn parts(self) -> (u64, &'static str) {
-        // A number of bytes that is not in 64 bits cannot be counted.
+        // No number of bytes exceeds 64 bits.
         let count = self.0.try_into().unwrap_or(u64::MAX);
         let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
         let whole = units.into_iter().find(|(bits, _)| count != 0 && count.trailing_zeros() >= *bits);
@@ -137,13 +137,13 @@ impl<T: Copy + TryInto<u64>> Serialize for Bytes<T> {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Written;
+        struct TimeVisitor;
 
-        impl Visitor<'_> for Written {
+        impl Visitor<'_> for TimeVisitor {
             type Value = Time;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a time with its unit, such as \"5s\"")
+                f.write_str("a duration with its unit, such as \"5s\"")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Time, E> {
@@ -151,15 +151,15 @@ impl<'de> Deserialize<'de> for Time {
             }
         }
 
-        deserializer.deserialize_str(Written)
+        deserializer.deserialize_str(TimeVisitor)
     }
 }
 
 impl<'de, T: TryFrom<u64>> Deserialize<'de> for Bytes<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Written<T>(PhantomData<T>);
+        struct BytesVisitor<T>(PhantomData<T>);
 
-        impl<T: TryFrom<u64>> Visitor<'_> for Written<T> {
+        impl<T: TryFrom<u64>> Visitor<'_> for BytesVisitor<T> {
             type Value = Bytes<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -183,20 +183,20 @@ impl<'de, T: TryFrom<u64>> Deserialize<'de> for Bytes<T> {
             }
         }
 
-        deserializer.deserialize_any(Written(PhantomData))
+        deserializer.deserialize_any(BytesVisitor(PhantomData))
     }
 }
 
-/// Why a text is no time or no size.
+/// Why a text is not a valid duration or size.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnitError {
-    #[error("{0}; a time is written as 200ms, 5s or 1m 30s")]
+    #[error("{0}; must be a duration such as 200ms, 5s or 1m 30s")]
     Time(#[from] humantime::DurationError),
-    #[error("a time has at most {MAX_DIGITS} digits in a row, and {MAX_TIME_LEN} characters in all; use a larger unit")]
+    #[error("duration too long; must have at most {MAX_DIGITS} consecutive digits and {MAX_TIME_LEN} characters")]
     LongTime,
-    #[error("a number of bytes is written as 65536, 64KiB or 1MiB")]
+    #[error("invalid size; must be a number of bytes such as 65536, 64KiB or 1MiB")]
     Size,
-    #[error("that is more than can be counted")]
+    #[error("size too large")]
     TooLarge,
 }
 
@@ -205,35 +205,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_may_have_a_unit() {
+    fn bytes_parse_with_or_without_a_unit() {
         for (text, count) in [("0", 0), ("65537", 65_537), ("12B", 12), ("64KiB", 65_536), ("1 MiB", 1 << 20)] {
             assert_eq!(text.parse::<Bytes<u32>>().expect(text), Bytes(count));
         }
-        for wrong in ["", "KiB", "-1", "1.5MiB", "64kb", "0x10", "4GiB", "99999999999999999999"] {
-            assert!(wrong.parse::<Bytes<u32>>().is_err(), "{wrong}");
+        for invalid in ["", "KiB", "-1", "1.5MiB", "64kb", "0x10", "4GiB", "99999999999999999999"] {
+            assert!(invalid.parse::<Bytes<u32>>().is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn times_have_a_unit_and_an_end() {
+    fn times_parse_with_a_unit_and_below_a_maximum() {
         for (text, millis) in [("200ms", 200), ("5s", 5000), ("1m 30s", 90_000), ("999999999ms", 999_999_999)] {
             assert_eq!(text.parse::<Time>().expect(text), Time(Duration::from_millis(millis)));
         }
-        let many = "999999999y ".repeat(600);
-        for wrong in ["", "5", "s", "-5s", "1.5.5s", "1000000000s", "18446744073709551615s 999ms 1ms", &many] {
-            assert!(wrong.parse::<Time>().is_err(), "{wrong}");
+        let long = "999999999y ".repeat(600);
+        for invalid in ["", "5", "s", "-5s", "1.5.5s", "1000000000s", "18446744073709551615s 999ms 1ms", &long] {
+            assert!(invalid.parse::<Time>().is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn what_is_printed_is_read_back() {
+    fn printed_values_parse_to_the_same_values() {
         for count in [0, 1, 1023, 4096, 65_537, 32 << 20, 1 << 30] {
             let (number, unit) = Bytes::<u32>(count).parts();
             assert_eq!(format!("{number}{unit}").parse::<Bytes<u32>>().expect("a size"), Bytes(count));
         }
         for millis in [1, 200, 1500, 60_000, 90_000] {
             let time = Time(Duration::from_millis(millis));
-            assert_eq!(time.to_string().parse::<Time>().expect("a time"), time);
+            assert_eq!(time.to_string().parse::<Time>().expect("a duration"), time);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The operator's own listener: whether the server is well, its metrics, and a page that shows it live.
+//! The admin listener: health checks, metrics, and a page with the live status.
 
+use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -13,89 +14,84 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use sigver::protocol::GroupKey;
-use sigver::{Cause, PeerSnapshot, SignalingHub};
+use sigver::{Cause, CauseCounts, GroupSnapshot, PeerSnapshot, SignalingHub};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-const PAGE: &str = include_str!("admin/page.html");
-/// The page has its own script and style, and talks to where it comes from.
+use super::listener::accept;
+
+const PAGE: &str = include_str!("admin.html");
+/// The page contains its script and style, and requests only its own server.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
     frame-ancestors 'none'";
-/// How many groups the page is told of: the largest ones.
-const GROUPS_SHOWN: usize = 200;
-/// How many peers of a group.
-const PEERS_SHOWN: usize = 500;
-/// How long a connection may take for the head of a request, and for all of its requests.
-const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
-/// How often the exporter sorts in what was recorded since.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// `/status` lists the largest groups, at most this number.
+const MAX_LISTED_GROUPS: usize = 200;
+/// `/groups/HASH` lists at most this number of peers.
+const MAX_LISTED_PEERS: usize = 500;
+/// The time for the head of a request, and for all requests of a connection.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// The interval at which the exporter aggregates the recorded histograms.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What the operator's listener tells of.
+/// The admin service of one hub.
 #[derive(Clone)]
-pub(crate) struct Admin {
+pub(super) struct Admin {
     hub: SignalingHub,
     metrics: PrometheusHandle,
-    /// The host in `--admin`.
-    name: String,
-}
-
-/// Has what the hubs of this process report kept for [`Admin`]. Once, and before there is a hub.
-pub(crate) fn record_metrics() -> PrometheusHandle {
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let handle = recorder.handle();
-    metrics::set_global_recorder(recorder).expect("nobody else records in this process");
-    handle
+    /// The host part of the setting `admin`.
+    host: String,
 }
 
 impl Admin {
-    /// At this host and port.
-    pub(crate) fn new(address: &str, hub: SignalingHub, metrics: PrometheusHandle) -> Self {
-        let name = address.rsplit_once(':').map_or(address, |(name, _)| name).to_owned();
-        Self { hub, metrics, name }
+    /// Creates the service for the setting `admin`, `HOST:PORT`.
+    pub(super) fn new(address: &str, hub: SignalingHub, metrics: PrometheusHandle) -> Self {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
+        Self { hub, metrics, host }
     }
 
     /// Serves until it is dropped.
-    pub(crate) async fn serve(self, listener: TcpListener) -> Infallible {
-        let mut upkeep = interval(UPKEEP);
+    pub(super) async fn serve(self, listener: TcpListener) -> Infallible {
+        let mut upkeep = interval(UPKEEP_INTERVAL);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                (socket, client) = crate::server::accept(&listener) => {
-                    tokio::spawn(self.clone().connection(socket, client));
+                (socket, client) = accept(&listener) => {
+                    tokio::spawn(self.clone().serve_connection(socket, client));
                 }
                 _ = upkeep.tick() => self.metrics.run_upkeep(),
             }
         }
     }
 
-    async fn connection(self, socket: TcpStream, client: SocketAddr) {
-        let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(self.answer(&request))));
+    async fn serve_connection(self, socket: TcpStream, client: SocketAddr) {
+        let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(self.respond(&request))));
         let mut http = http1::Builder::new();
-        let served = http.timer(TokioTimer::new()).header_read_timeout(CONNECTION_WITHIN);
+        let served = http.timer(TokioTimer::new()).header_read_timeout(CONNECTION_TIMEOUT);
         let served = served.serve_connection(TokioIo::new(socket), service);
-        // Whoever wants more after that time connects again.
-        if let Ok(Err(error)) = timeout(CONNECTION_WITHIN, served).await {
-            tracing::debug!(%client, %error, "no HTTP on the admin listener");
+        // A client with further requests connects again.
+        if let Ok(Err(error)) = timeout(CONNECTION_TIMEOUT, served).await {
+            tracing::debug!(%client, %error, "admin connection failed");
         }
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Only GET.\n");
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are supported.\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         let path = request.uri().path();
         if matches!(path, "/" | "/status") || path.starts_with("/groups/") {
-            // Another page could have its own name mean this address, and read along in the operator's browser.
+            // DNS rebinding: another site could point its own name at this address and read the responses in the
+            // operator's browser.
             let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-            if !self.is_called(host) {
+            if !self.is_own_host(host) {
                 return text(
                     StatusCode::MISDIRECTED_REQUEST,
-                    "Ask by an IP address, localhost, or the name in --admin.\n",
+                    "The host must be an IP address, localhost, or the host of --admin.\n",
                 );
             }
         }
@@ -110,37 +106,37 @@ impl Admin {
             "/readyz" => text(StatusCode::OK, "ready\n"),
             "/metrics" => content("text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
             "/status" => json(&Status::of(&self.hub)),
-            path => match path.strip_prefix("/groups/").and_then(|hash| self.key_of(hash)) {
+            path => match path.strip_prefix("/groups/").and_then(|hash| self.find_key(hash)) {
                 Some(key) => {
                     let mut peers = self.hub.peers(key.as_str());
                     peers.sort_unstable_by_key(|peer| peer.id);
-                    json(&peers.iter().take(PEERS_SHOWN).map(Peer::of).collect::<Vec<_>>())
+                    json(&peers.iter().take(MAX_LISTED_PEERS).map(Peer::of).collect::<Vec<_>>())
                 }
                 None => {
-                    text(StatusCode::NOT_FOUND, "There is /, /status, /groups/HASH, /healthz, /readyz, /metrics.\n")
+                    text(StatusCode::NOT_FOUND, "Paths: /, /status, /groups/HASH, /healthz, /readyz, /metrics\n")
                 }
             },
         }
     }
 
-    /// Whether a page at this host and port may be this server's own.
-    fn is_called(&self, host: &str) -> bool {
+    /// Returns whether a `Host` header names this server. Only a browser on this server's own page sends such a host.
+    fn is_own_host(&self, host: &str) -> bool {
         let name = match host.rsplit_once(':') {
             Some((name, port)) if !port.ends_with(']') => name,
             _ => host,
         };
         let bare = name.trim_start_matches('[').trim_end_matches(']');
-        let known = ["localhost", &*self.name].iter().any(|known| name.eq_ignore_ascii_case(known));
+        let known = ["localhost", &*self.host].iter().any(|known| name.eq_ignore_ascii_case(known));
         known || bare.parse::<IpAddr>().is_ok()
     }
 
-    fn key_of(&self, hash: &str) -> Option<GroupKey> {
+    fn find_key(&self, hash: &str) -> Option<GroupKey> {
         let hash = u64::from_str_radix(hash, 16).ok()?;
         self.hub.groups().into_iter().find(|group| group.key_hash == hash).map(|group| group.key)
     }
 }
 
-/// What the page shows. Keys may be all that protects their groups, so it has hashes of them, as the log does.
+/// The response of `/status`. It contains hashes of keys, as the log does: a key can be the only protection of a group.
 #[derive(Serialize)]
 struct Status {
     version: &'static str,
@@ -150,20 +146,22 @@ struct Status {
     links: usize,
     relayed_messages: u64,
     rejections: Vec<(&'static str, u64)>,
-    largest_groups: Vec<GroupStatus>,
+    closes: Vec<(&'static str, u64)>,
+    largest_groups: Vec<Group>,
 }
 
 #[derive(Serialize)]
-struct GroupStatus {
+struct Group {
     hash: String,
     peers: usize,
     members: usize,
     links: usize,
 }
 
+/// A peer in the response of `/groups/HASH`.
 #[derive(Serialize)]
 struct Peer {
-    id: u64,
+    peer: u64,
     identity: Option<String>,
     client_ip: Option<String>,
     age_seconds: u64,
@@ -178,15 +176,8 @@ impl Status {
     fn of(hub: &SignalingHub) -> Self {
         let stats = hub.stats();
         let mut groups = hub.groups();
-        groups.sort_unstable_by_key(|group| (std::cmp::Reverse(group.peers), group.key_hash));
-        groups.truncate(GROUPS_SHOWN);
-        let rejections = Cause::ALL.iter().map(|&cause| (cause.as_str(), stats.rejections.get(cause)));
-        let group = |group: &sigver::GroupSnapshot| GroupStatus {
-            hash: format!("{:016x}", group.key_hash),
-            peers: group.peers,
-            members: group.members,
-            links: group.links,
-        };
+        groups.sort_unstable_by_key(|group| (Reverse(group.peers), group.key_hash));
+        groups.truncate(MAX_LISTED_GROUPS);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             draining: hub.is_draining(),
@@ -194,8 +185,20 @@ impl Status {
             groups: stats.groups,
             links: stats.links,
             relayed_messages: stats.relayed_messages,
-            rejections: rejections.filter(|(_, count)| *count > 0).collect(),
-            largest_groups: groups.iter().map(group).collect(),
+            rejections: by_cause(&stats.rejections),
+            closes: by_cause(&stats.closes),
+            largest_groups: groups.iter().map(Group::of).collect(),
+        }
+    }
+}
+
+impl Group {
+    fn of(group: &GroupSnapshot) -> Self {
+        Self {
+            hash: format!("{:016x}", group.key_hash),
+            peers: group.peers,
+            members: group.members,
+            links: group.links,
         }
     }
 }
@@ -203,7 +206,7 @@ impl Status {
 impl Peer {
     fn of(peer: &PeerSnapshot) -> Self {
         Self {
-            id: peer.id.0,
+            peer: peer.id.0,
             identity: peer.identity.as_deref().map(str::to_owned),
             client_ip: peer.client_ip.map(|ip| ip.to_string()),
             age_seconds: peer.age.as_secs(),
@@ -216,8 +219,14 @@ impl Peer {
     }
 }
 
+/// Returns the counts that are not 0.
+fn by_cause(counts: &CauseCounts) -> Vec<(&'static str, u64)> {
+    let counts = Cause::ALL.iter().map(|&cause| (cause.as_str(), counts.get(cause)));
+    counts.filter(|(_, count)| *count > 0).collect()
+}
+
 fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
-    content("application/json", serde_json::to_string(value).expect("numbers and text become JSON"))
+    content("application/json", serde_json::to_string(value).expect("numbers and strings can be written as JSON"))
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
@@ -226,9 +235,9 @@ fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-fn content(kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn content(content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

@@ -1,26 +1,27 @@
-//! The secrets of signed keys, from files or the environment: a flag would show them to everybody on the machine.
+//! The secrets of signed keys, from files or the environment. A flag would show them in the process list.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use sigver::SignedKeys;
 
-use crate::config::ConfigError;
+use super::error::ConfigError;
 
-/// The secret, and one that is taken too while the first replaces it.
-const VARIABLES: [&str; 2] = ["SIGVER_SIGNED_KEYS_SECRET", "SIGVER_SIGNED_KEYS_ALSO_SECRET"];
+const PRIMARY_VARIABLE: &str = "SIGVER_SIGNED_KEYS_SECRET";
+/// A second secret that is also accepted while the primary one replaces it.
+const SECONDARY_VARIABLE: &str = "SIGVER_SIGNED_KEYS_SECONDARY_SECRET";
 
-/// A secret, and where it is from.
+/// A secret, and the file or variable that contains it.
 struct Secret {
     origin: String,
     bytes: Vec<u8>,
 }
 
-/// What takes keys that were signed with one of these files' secrets, or else with those of the environment. `None` if
-/// there are none.
-pub(crate) fn signed_keys(files: Option<&[PathBuf]>) -> Result<Option<SignedKeys>, ConfigError> {
+/// Returns a check of signed keys with the secrets of these files, or else of the environment. `None` if there are no
+/// secrets.
+pub(super) fn signed_keys(files: Option<&[PathBuf]>) -> Result<Option<SignedKeys>, ConfigError> {
     let secrets = match files {
-        // None would let everybody in.
+        // An empty list must not admit every client.
         Some(files) if !(1..=2).contains(&files.len()) => return Err(ConfigError::SecretCount(files.len())),
         Some(files) => files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?,
         None => from_environment()?,
@@ -34,26 +35,26 @@ pub(crate) fn signed_keys(files: Option<&[PathBuf]>) -> Result<Option<SignedKeys
     Ok(Some(keys))
 }
 
-/// Whether the environment has a secret.
-pub(crate) fn in_environment() -> bool {
-    VARIABLES.iter().any(|name| env::var_os(name).is_some())
+/// Returns whether the environment contains a secret.
+pub(super) fn in_environment() -> bool {
+    [PRIMARY_VARIABLE, SECONDARY_VARIABLE].iter().any(|name| env::var_os(name).is_some())
 }
 
 fn from_environment() -> Result<Vec<Secret>, ConfigError> {
-    let [first, also] = VARIABLES.map(|name| {
+    let variable = |name: &str| {
         let bytes = env::var_os(name)?.into_encoded_bytes();
         Some(Secret { origin: name.to_owned(), bytes })
-    });
-    match (first, also) {
-        (None, Some(_)) => Err(ConfigError::Half { given: VARIABLES[1], missing: VARIABLES[0] }),
-        (first, also) => Ok(first.into_iter().chain(also).collect()),
+    };
+    match (variable(PRIMARY_VARIABLE), variable(SECONDARY_VARIABLE)) {
+        (None, Some(_)) => Err(ConfigError::Requires { given: SECONDARY_VARIABLE, missing: PRIMARY_VARIABLE }),
+        (primary, secondary) => Ok(primary.into_iter().chain(secondary).collect()),
     }
 }
 
-/// A file's secret, without the end of its line: editors and `echo` write one.
+/// Reads a file without its trailing line break, which editors and `echo` add.
 fn read(path: &Path) -> Result<Secret, ConfigError> {
     let mut bytes = std::fs::read(path).map_err(|error| ConfigError::Unreadable {
-        what: "--signed-keys-secret-file",
+        option: "--signed-keys-secret-file",
         path: path.to_owned(),
         error: error.to_string(),
     })?;

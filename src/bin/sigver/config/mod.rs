@@ -1,0 +1,112 @@
+//! The configuration that the server runs with: checked settings, the hub built from them, and the files loaded.
+
+mod error;
+mod secrets;
+
+use std::path::Path;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use sigver::{HubBuilder, SignalingHub};
+
+use crate::certificate::Certificate;
+use crate::settings::{self, Settings, Time};
+use crate::tls::TlsFiles;
+
+pub(crate) use error::ConfigError;
+
+/// A longer drain is a configuration mistake.
+const MAX_DRAIN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+pub(crate) struct Config {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) certificate: Option<Certificate>,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) hub: SignalingHub,
+    pub(crate) admin: Option<AdminConfig>,
+}
+
+/// The address of the admin listener, and the metrics that it serves.
+pub(crate) struct AdminConfig {
+    pub(crate) address: String,
+    pub(crate) metrics: PrometheusHandle,
+}
+
+impl Config {
+    /// Builds the hub and reads every file that the settings name, so that each mistake in them is an error here.
+    pub(crate) fn check(settings: Settings) -> Result<Self, ConfigError> {
+        let settings = settings.or(Settings::defaults());
+        let builder = settings.apply_limits(access_control(&settings, SignalingHub::builder())?);
+        // The hub takes its counters from the recorder, so the recorder comes first.
+        let admin = settings.admin.map(|address| AdminConfig { address, metrics: record_metrics() });
+        let hub = builder.build()?;
+        let Time(drain_timeout) = settings.drain_timeout.expect("the setting has a default");
+        if drain_timeout > MAX_DRAIN_TIMEOUT {
+            return Err(ConfigError::DrainTimeout(Time(drain_timeout)));
+        }
+        let files = TlsFiles::from_settings(settings.key, settings.cert, settings.ca)?;
+        Ok(Self {
+            host: settings.host.expect("the setting has a default"),
+            port: settings.port.expect("the setting has a default"),
+            certificate: files.map(Certificate::load).transpose()?,
+            drain_timeout,
+            hub,
+            admin,
+        })
+    }
+}
+
+/// Reads the settings of a file, without its files of secrets if the environment has secrets.
+pub(crate) fn read(path: &Path) -> Result<Settings, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+        option: "--config",
+        path: path.to_owned(),
+        error: error.to_string(),
+    })?;
+    let mut settings = settings::parse(&text).map_err(|error| ConfigError::File { path: path.to_owned(), error })?;
+    if secrets::in_environment() {
+        settings.signed_keys_secret_files = None;
+    }
+    Ok(settings)
+}
+
+/// Returns all settings in the format of the file, without secrets.
+pub(crate) fn print(settings: Settings) -> Result<String, ConfigError> {
+    let settings = settings.or(Settings::defaults());
+    let comment = if settings.signed_keys_secret_files.is_none() && secrets::in_environment() {
+        "# The secrets of signed keys are in the environment.\n"
+    } else {
+        ""
+    };
+    Ok(format!("{comment}{}", toml::to_string(&settings)?))
+}
+
+fn access_control(settings: &Settings, mut builder: HubBuilder) -> Result<HubBuilder, ConfigError> {
+    if let Some(origins) = &settings.allowed_origins {
+        builder = builder.allowed_origins(origins);
+    }
+    // The hub requires allowed origins for `false` too. A file may contain it without them.
+    if settings.allow_missing_origin == Some(true) {
+        builder = builder.allow_missing_origin(true);
+    }
+    let requires = |given, missing| Err(ConfigError::Requires { given, missing });
+    match (settings.trusted_proxies.as_deref().unwrap_or_default(), settings.client_ip_header) {
+        ([], None) => {}
+        ([], Some(_)) => return requires("client_ip_header", "trusted_proxies"),
+        (_, None) => return requires("trusted_proxies", "client_ip_header: x-forwarded-for or forwarded"),
+        (proxies, Some(header)) => builder = builder.trusted_proxies(header.into(), proxies),
+    }
+    Ok(match secrets::signed_keys(settings.signed_keys_secret_files.as_deref())? {
+        Some(keys) => builder.admission(keys),
+        None => builder,
+    })
+}
+
+/// Installs the recorder of this process, which the admin listener reads.
+fn record_metrics() -> PrometheusHandle {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).expect("the process installs one recorder");
+    handle
+}

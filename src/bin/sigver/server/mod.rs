@@ -1,0 +1,175 @@
+//! The server: it accepts connections until a signal shuts it down.
+
+mod admin;
+mod listener;
+
+use std::convert::Infallible;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sigver::SignalingHub;
+use sigver::hyper::Service;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::certificate::Certificate;
+use crate::config::{AdminConfig, Config};
+use crate::signals::{ReloadSignal, ShutdownSignal, ShutdownSignals};
+use admin::Admin;
+use listener::accept;
+
+/// The time for a TLS handshake, and again for the head of the HTTP request.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time from the TLS handshake to the WebSocket upgrade.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
+/// Room for a percent-encoded key of 512 bytes and a browser's cookies.
+const MAX_REQUEST_HEAD_BYTES: usize = 32 * 1024;
+
+/// Serves until a shutdown signal arrives, then closes all peers with 1001.
+pub(crate) async fn run(config: Config) -> Result<(), Error> {
+    let Config { host, port, certificate, drain_timeout, hub, admin } = config;
+    let mut shutdown_signals = ShutdownSignals::listen().map_err(Error::Signals)?;
+    let reload_signal = ReloadSignal::listen().map_err(Error::Signals)?;
+    let bound = async { TcpListener::bind((&*host, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
+    let (address, listener) = bound.await.map_err(|error| Error::Bind { host, port, error })?;
+    // The parent process may have closed the output and still want the server to run.
+    let _ = writeln!(io::stdout(), "Signaling server is listening on {address}");
+
+    let admin = match admin {
+        Some(admin) => Some(bind_admin(admin, &hub).await?),
+        None => None,
+    };
+    let service = sigver::hyper::service(hub.clone());
+    let tls = certificate.as_ref().map(Certificate::acceptor);
+    // All parts run until the shutdown has finished, so that clients that join meanwhile get a rejection.
+    tokio::select! {
+        never = serve_all(&listener, &service, tls) => match never {},
+        never = serve_admin(admin) => match never {},
+        never = reload(certificate, reload_signal) => match never {},
+        () = shut_down(&hub, drain_timeout, &mut shutdown_signals) => Ok(()),
+    }
+}
+
+/// Waits for a signal and closes all peers. After SIGTERM the closes are spread over `drain_timeout`, unless a second
+/// signal arrives.
+async fn shut_down(hub: &SignalingHub, drain_timeout: Duration, signals: &mut ShutdownSignals) {
+    let signal = signals.recv().await;
+    tracing::info!(%signal, peers = hub.stats().peers, "shutting down");
+    if signal == ShutdownSignal::Terminate {
+        tokio::select! {
+            remaining = hub.drain(drain_timeout) => tracing::info!(remaining, "drain finished"),
+            signal = signals.recv() => {
+                tracing::info!(%signal, remaining = hub.stats().peers, "drain interrupted by a second signal");
+            }
+        }
+    }
+    // After a drain too: the remaining peers may still complete their close handshakes.
+    hub.shutdown().await;
+}
+
+async fn bind_admin(config: AdminConfig, hub: &SignalingHub) -> Result<(TcpListener, Admin), Error> {
+    let AdminConfig { address, metrics } = config;
+    let bound = async { TcpListener::bind(&address).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
+    let (local_address, listener) = match bound.await {
+        Ok(bound) => bound,
+        Err(error) => return Err(Error::BindAdmin { address, error }),
+    };
+    let _ = writeln!(io::stdout(), "Admin server is listening on {local_address}");
+    Ok((listener, Admin::new(&address, hub.clone(), metrics)))
+}
+
+async fn serve_admin(admin: Option<(TcpListener, Admin)>) -> Infallible {
+    match admin {
+        Some((listener, admin)) => admin.serve(listener).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn serve_all(listener: &TcpListener, service: &Service, tls: Option<watch::Receiver<TlsAcceptor>>) -> Infallible {
+    loop {
+        let (socket, client) = accept(listener).await;
+        let tls = tls.as_ref().map(|tls| tls.borrow().clone());
+        tokio::spawn(serve_connection(socket, client, tls, service.with_client_addr(client)));
+    }
+}
+
+async fn reload(certificate: Option<Certificate>, mut signal: ReloadSignal) -> Infallible {
+    if let Some(mut certificate) = certificate {
+        return certificate.reload(&mut signal).await;
+    }
+    loop {
+        signal.recv().await;
+        tracing::info!("SIGHUP ignored: TLS is not configured");
+    }
+}
+
+async fn serve_connection(socket: TcpStream, client: SocketAddr, tls: Option<TlsAcceptor>, service: Service) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%client, %error, "cannot set TCP_NODELAY");
+    }
+    let Some(tls) = tls else { return serve_http(socket, client, service).await };
+    match timeout(HANDSHAKE_TIMEOUT, tls.accept(socket)).await {
+        Ok(Ok(socket)) => serve_http(socket, client, service).await,
+        Ok(Err(error)) => tracing::debug!(%client, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(%client, "TLS handshake timed out"),
+    }
+}
+
+async fn serve_http(
+    socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    client: SocketAddr,
+    service: Service,
+) {
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE_TIMEOUT)
+        .max_buf_size(MAX_REQUEST_HEAD_BYTES)
+        .serve_connection(TokioIo::new(socket), service)
+        .with_upgrades();
+    // The future ends with the upgrade. Without the timeout, a client that never reads its responses stays forever.
+    match timeout(HTTP_TIMEOUT, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%client, %error, "HTTP connection failed"),
+        Err(_) => tracing::debug!(%client, "no WebSocket upgrade within 60s"),
+    }
+}
+
+/// Why the server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot listen on {host}:{port}: {error}")]
+    Bind { host: String, port: u16, error: io::Error },
+    #[error("cannot listen on the admin address {address}: {error}")]
+    BindAdmin { address: String, error: io::Error },
+    #[error("cannot start the runtime: {0}")]
+    Runtime(io::Error),
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt as _, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_without_upgrade_is_closed_after_http_timeout() {
+        let (mut client, server) = duplex(1024);
+        let start = Instant::now();
+        let service = sigver::hyper::service(SignalingHub::new());
+        let served = tokio::spawn(serve_http(server, SocketAddr::from(([192, 0, 2, 1], 1)), service));
+        // The client sends requests as fast as the server reads them, and reads no response.
+        let requests = async { while client.write_all(b"GET /key HTTP/1.1\r\nHost: hub.example\r\n\r\n").await.is_ok() {} };
+        timeout(2 * HTTP_TIMEOUT, requests).await.expect("the server closes the connection");
+        served.await.expect("the task does not panic");
+        assert_eq!(start.elapsed().as_secs(), HTTP_TIMEOUT.as_secs());
+    }
+}
