@@ -1,68 +1,68 @@
-//! Who becomes a member of a group, and whom a joiner is bound to.
+//! Membership: which peer becomes a member, and which member a joiner is bound to.
 
 use sigver::memory::Heard;
 use sigver::protocol::Message;
 
-use crate::door::{Kind, Peer};
+use crate::server::{Adapter, Peer};
 
-crate::over_every_door! {
-    the_first_peer_is_admitted_and_the_next_is_bound_to_it
-    the_sole_member_is_told_true_again
-    naming_a_member_admits
-    a_member_that_names_nobody_is_put_out_and_bound
-    members_are_offered_in_turn_with_favored_ones_first
-    a_blocking_member_is_replaced_and_closed_with_4744
-    groups_with_other_keys_do_not_meet
+crate::on_every_adapter! {
+    first_peer_becomes_member_and_next_is_bound_to_it
+    sole_member_stays_member_on_every_connect
+    peer_that_names_member_becomes_member
+    member_that_names_no_member_is_bound_to_another
+    members_are_selected_in_turn_with_favored_first
+    blocking_member_is_evicted_with_4744
+    groups_with_different_keys_are_separate
     each_connect_is_answered_once_in_order
 }
 
-/// The member that `joiner` is bound to is among `members`: the one that hears what the joiner says.
+/// Returns the index of the member that `joiner` is bound to.
 async fn bound_to(joiner: &mut Peer, members: &mut [&mut Peer]) -> usize {
-    joiner.send_content(0, "who is it?").await;
-    let (heard, index, _) =
+    joiner.send_content(0, "hello").await;
+    let (content, index, _) =
         futures::future::select_all(members.iter_mut().map(|member| Box::pin(member.recv_content()))).await;
-    assert_eq!(heard.1, "who is it?");
+    assert_eq!(content.1, "hello");
     index
 }
 
-async fn the_first_peer_is_admitted_and_the_next_is_bound_to_it(kind: Kind) {
-    let door = kind.open().await;
-    let [mut one, mut two] = [door.open("K").await, door.open("K").await];
+async fn first_peer_becomes_member_and_next_is_bound_to_it(adapter: Adapter) {
+    let server = adapter.start().await;
+    let [mut one, mut two] = [server.open("K").await, server.open("K").await];
     assert!(one.connect(1, &[]).await);
     assert!(!two.connect(2, &[]).await);
     assert_eq!(bound_to(&mut two, &mut [&mut one]).await, 0);
 }
 
-async fn the_sole_member_is_told_true_again(kind: Kind) {
-    let door = kind.open().await;
-    let mut one = door.open("K").await;
+async fn sole_member_stays_member_on_every_connect(adapter: Adapter) {
+    let server = adapter.start().await;
+    let mut one = server.open("K").await;
     for members in [&[][..], &[], &[7]] {
         assert!(one.connect(1, members).await);
     }
 }
 
-async fn naming_a_member_admits(kind: Kind) {
-    let door = kind.open().await;
-    let [mut one, mut two] = [door.open("K").await, door.open("K").await];
+async fn peer_that_names_member_becomes_member(adapter: Adapter) {
+    let server = adapter.start().await;
+    let [mut one, mut two] = [server.open("K").await, server.open("K").await];
     assert!(one.connect(1, &[]).await);
     assert!(!two.connect(2, &[7]).await);
     assert!(two.connect(2, &[7, 1]).await);
     assert!(one.connect(1, &[2]).await);
 }
 
-async fn a_member_that_names_nobody_is_put_out_and_bound(kind: Kind) {
-    let door = kind.open().await;
-    let [mut one, mut two] = [door.open("K").await, door.open("K").await];
+async fn member_that_names_no_member_is_bound_to_another(adapter: Adapter) {
+    let server = adapter.start().await;
+    let [mut one, mut two] = [server.open("K").await, server.open("K").await];
     assert!(one.connect(1, &[]).await);
     assert!(two.connect(2, &[1]).await);
     assert!(!one.connect(1, &[]).await);
     assert_eq!(bound_to(&mut one, &mut [&mut two]).await, 0);
 }
 
-async fn members_are_offered_in_turn_with_favored_ones_first(kind: Kind) {
-    let door = kind.open().await;
-    let [mut one, mut two] = [door.open("K").await, door.open("K").await];
-    let [mut favored, mut joiner] = [door.open("K?favored").await, door.open("K").await];
+async fn members_are_selected_in_turn_with_favored_first(adapter: Adapter) {
+    let server = adapter.start().await;
+    let [mut one, mut two] = [server.open("K").await, server.open("K").await];
+    let [mut favored, mut joiner] = [server.open("K?favored").await, server.open("K").await];
     assert!(one.connect(1, &[]).await);
     assert!(two.connect(2, &[1]).await);
     assert!(favored.connect(3, &[1]).await);
@@ -72,45 +72,42 @@ async fn members_are_offered_in_turn_with_favored_ones_first(kind: Kind) {
     }
 }
 
-async fn a_blocking_member_is_replaced_and_closed_with_4744(kind: Kind) {
-    let door = kind.open().await;
-    let [mut blocking, mut joiner] = [door.open("K").await, door.open("K").await];
+async fn blocking_member_is_evicted_with_4744(adapter: Adapter) {
+    let server = adapter.start().await;
+    let [mut blocking, mut joiner] = [server.open("K").await, server.open("K").await];
     assert!(blocking.connect(1, &[]).await);
     assert!(!joiner.connect(2, &[]).await);
     assert!(joiner.connect(2, &[]).await);
     assert_eq!(blocking.recv_close().await, 4744);
-    // Once the blocking member's socket is closed, its link is over.
+    // The link ends when the connection of the evicted member ends.
     assert_eq!(joiner.recv_content().await.1, "");
-    let mut next = door.open("K").await;
-    assert!(!next.connect(3, &[1]).await, "the old member is gone");
+    let mut next = server.open("K").await;
+    assert!(!next.connect(3, &[1]).await, "the evicted member is removed");
     assert_eq!(bound_to(&mut next, &mut [&mut joiner]).await, 0);
 }
 
-async fn groups_with_other_keys_do_not_meet(kind: Kind) {
-    let door = kind.open().await;
-    let mut peers = [door.open("K").await, door.open("k").await, door.open("K/").await];
+async fn groups_with_different_keys_are_separate(adapter: Adapter) {
+    let server = adapter.start().await;
+    let mut peers = [server.open("K").await, server.open("k").await, server.open("K/").await];
     for peer in &mut peers {
         assert!(peer.connect(1, &[]).await);
     }
 }
 
-async fn each_connect_is_answered_once_in_order(kind: Kind) {
-    let door = kind.open().await;
-    let [mut one, mut two] = [door.open("K").await, door.open("K").await];
+async fn each_connect_is_answered_once_in_order(adapter: Adapter) {
+    let server = adapter.start().await;
+    let [mut one, mut two] = [server.open("K").await, server.open("K").await];
     assert!(one.connect(1, &[]).await);
     for members in [&[][..], &[1], &[], &[2]] {
-        two.connect(2, members).await;
+        two.send_connect(2, members).await;
     }
-    // The third is asked by a member that names nobody, the fourth by a joiner that names itself only.
-    let mut answers = Vec::new();
-    while answers.len() < 3 {
+    // The third connect comes from a member that names no member. The fourth comes from a joiner that names only
+    // itself and is bound to the sole member again, so that member blocks and is evicted.
+    for expected in [false, true, false, true] {
         match two.recv().await {
-            Heard::Message(Message::Connected(admitted)) => answers.push(admitted),
-            other => panic!("expected an answer, but heard {other:?}"),
+            Heard::Message(Message::Connected(member)) => assert_eq!(member, expected),
+            other => panic!("expected an answer, but received {other:?}"),
         }
     }
-    assert_eq!(answers, [false, true, false]);
-    // Bound to the one member again, it asks once more: that member blocks.
-    assert!(matches!(two.recv().await, Heard::Message(Message::Connected(true))));
     assert_eq!(one.recv_close().await, 4744);
 }

@@ -1,39 +1,39 @@
-//! What comes of requests that no WebSocket client would send.
+//! Answers to requests that are not valid WebSocket handshakes.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::door::{Door, Kind};
+use crate::server::{Adapter, TestServer};
 
-crate::over_every_socket! {
-    a_plain_request_gets_426_and_a_helpful_line
-    a_wrong_websocket_version_gets_426_and_the_right_one
-    a_handshake_by_post_gets_405
-    a_bad_sec_websocket_key_gets_400
-    http_1_0_gets_426
-    the_first_subprotocol_is_chosen
-    a_peer_that_vanishes_in_the_handshake_leaves_no_trace
+crate::on_every_hub_handshake! {
+    plain_request_gets_426_with_explanation
+    wrong_websocket_version_gets_426_with_supported_version
+    handshake_with_post_gets_405
+    invalid_sec_websocket_key_gets_400
+    http_1_0_handshake_gets_426
+    first_subprotocol_is_selected
+    connection_lost_during_handshake_leaves_no_peer
 }
 
 pub(crate) const HANDSHAKE: &str = "Host: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n";
 pub(crate) const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
 pub(crate) const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Sends a request for the key `K` with these headers, and returns the response's head and what follows it.
-async fn request(door: &dyn Door, method: &str, version: &str, headers: &str) -> String {
-    let mut socket = door.socket().await;
-    let request = format!("{method} {}/K {version}\r\n{headers}Content-Length: 0\r\n\r\n", door.mount());
-    socket.write_all(request.as_bytes()).await.expect("the server reads");
+/// Sends a request for the key `K` with these headers, and returns the head and the body of the response.
+async fn request(server: &dyn TestServer, method: &str, version: &str, headers: &str) -> String {
+    let mut stream = server.open_stream().await;
+    let request = format!("{method} {}/K {version}\r\n{headers}Content-Length: 0\r\n\r\n", server.mount_path());
+    stream.write_all(request.as_bytes()).await.expect("the server reads");
     let mut response = String::new();
-    while !is_whole(&response) {
+    while !is_complete(&response) {
         let mut bytes = [0; 1024];
-        let read = socket.read(&mut bytes).await.expect("the server answers");
-        assert_ne!(read, 0, "the server hung up after {response:?}");
-        response.push_str(std::str::from_utf8(&bytes[..read]).expect("text"));
+        let read = stream.read(&mut bytes).await.expect("the server answers");
+        assert_ne!(read, 0, "the server closed the connection after {response:?}");
+        response.push_str(std::str::from_utf8(&bytes[..read]).expect("the response is text"));
     }
     response
 }
 
-fn is_whole(response: &str) -> bool {
+fn is_complete(response: &str) -> bool {
     let Some((head, body)) = response.split_once("\r\n\r\n") else { return false };
     header(head, "content-length").is_none_or(|length| length.parse() == Ok(body.len()))
 }
@@ -44,66 +44,67 @@ fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
     headers.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
-async fn a_plain_request_gets_426_and_a_helpful_line(kind: Kind) {
-    let door = kind.open().await;
+async fn plain_request_gets_426_with_explanation(adapter: Adapter) {
+    let server = adapter.start().await;
     for method in ["GET", "POST", "DELETE"] {
-        let response = request(&*door, method, "HTTP/1.1", "Host: x\r\n").await;
+        let response = request(&*server, method, "HTTP/1.1", "Host: x\r\n").await;
         assert!(response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{response}");
         assert_eq!(header(&response, "upgrade"), Some("websocket"));
         assert_eq!(header(&response, "connection"), Some("upgrade"));
-        assert!(response.contains("open it as a WebSocket (ws:// or wss://)"), "{response}");
+        assert!(response.contains("WebSocket (ws:// or wss://)"), "{response}");
     }
 }
 
-async fn a_wrong_websocket_version_gets_426_and_the_right_one(kind: Kind) {
-    let door = kind.open().await;
+async fn wrong_websocket_version_gets_426_with_supported_version(adapter: Adapter) {
+    let server = adapter.start().await;
     for version in ["", "Sec-WebSocket-Version: 8\r\n"] {
-        let response = request(&*door, "GET", "HTTP/1.1", &format!("{HANDSHAKE}{KEY}{version}")).await;
+        let response = request(&*server, "GET", "HTTP/1.1", &format!("{HANDSHAKE}{KEY}{version}")).await;
         assert!(response.starts_with("HTTP/1.1 426 "), "{response}");
         assert_eq!(header(&response, "sec-websocket-version"), Some("13"));
-        assert!(response.ends_with("Sec-WebSocket-Version has to be 13.\n"), "{response}");
+        let body = response.split_once("\r\n\r\n").map(|(_, body)| body);
+        assert!(body.is_some_and(|body| body.starts_with("Sec-WebSocket-Version")), "{response}");
     }
 }
 
-async fn a_handshake_by_post_gets_405(kind: Kind) {
-    let door = kind.open().await;
-    let response = request(&*door, "POST", "HTTP/1.1", &format!("{HANDSHAKE}{KEY}{VERSION}")).await;
+async fn handshake_with_post_gets_405(adapter: Adapter) {
+    let server = adapter.start().await;
+    let response = request(&*server, "POST", "HTTP/1.1", &format!("{HANDSHAKE}{KEY}{VERSION}")).await;
     assert!(response.starts_with("HTTP/1.1 405 "), "{response}");
     assert_eq!(header(&response, "allow"), Some("GET"));
 }
 
-async fn a_bad_sec_websocket_key_gets_400(kind: Kind) {
-    let door = kind.open().await;
+async fn invalid_sec_websocket_key_gets_400(adapter: Adapter) {
+    let server = adapter.start().await;
     for key in ["", "Sec-WebSocket-Key: short\r\n"] {
-        let response = request(&*door, "GET", "HTTP/1.1", &format!("{HANDSHAKE}{VERSION}{key}")).await;
+        let response = request(&*server, "GET", "HTTP/1.1", &format!("{HANDSHAKE}{VERSION}{key}")).await;
         assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
-        assert!(response.contains("16 bytes in base64"), "{response}");
+        assert!(response.contains("Sec-WebSocket-Key") && response.contains("16 bytes"), "{response}");
     }
 }
 
-async fn http_1_0_gets_426(kind: Kind) {
-    let door = kind.open().await;
-    let response = request(&*door, "GET", "HTTP/1.0", &format!("{HANDSHAKE}{KEY}{VERSION}")).await;
+async fn http_1_0_handshake_gets_426(adapter: Adapter) {
+    let server = adapter.start().await;
+    let response = request(&*server, "GET", "HTTP/1.0", &format!("{HANDSHAKE}{KEY}{VERSION}")).await;
     assert!(response.starts_with("HTTP/1.0 426 ") || response.starts_with("HTTP/1.1 426 "), "{response}");
 }
 
-async fn the_first_subprotocol_is_chosen(kind: Kind) {
-    let door = kind.open().await;
+async fn first_subprotocol_is_selected(adapter: Adapter) {
+    let server = adapter.start().await;
     let headers = format!("{HANDSHAKE}{KEY}{VERSION}Sec-WebSocket-Protocol: one, two\r\n");
-    let response = request(&*door, "GET", "HTTP/1.1", &headers).await;
+    let response = request(&*server, "GET", "HTTP/1.1", &headers).await;
     assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
     assert_eq!(header(&response, "sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     assert_eq!(header(&response, "sec-websocket-protocol"), Some("one"));
 }
 
-async fn a_peer_that_vanishes_in_the_handshake_leaves_no_trace(kind: Kind) {
-    let door = kind.open().await;
+async fn connection_lost_during_handshake_leaves_no_peer(adapter: Adapter) {
+    let server = adapter.start().await;
     for sent in ["", "GET", "GET /signal/K HTTP/1.1\r\nHost: x\r\n"] {
-        door.socket().await.write_all(sent.as_bytes()).await.expect("the server reads");
+        server.open_stream().await.write_all(sent.as_bytes()).await.expect("the server reads");
     }
-    let request = format!("GET {}/K HTTP/1.1\r\n{HANDSHAKE}{KEY}{VERSION}\r\n", door.mount());
-    door.socket().await.write_all(request.as_bytes()).await.expect("the server reads");
-    let mut peer = door.open("K").await;
-    // The one that vanished never asked, so it is no member.
+    let request = format!("GET {}/K HTTP/1.1\r\n{HANDSHAKE}{KEY}{VERSION}\r\n", server.mount_path());
+    server.open_stream().await.write_all(request.as_bytes()).await.expect("the server reads");
+    let mut peer = server.open("K").await;
+    // The lost peer sent no connect, so it is not a member.
     assert!(peer.connect(1, &[]).await);
 }

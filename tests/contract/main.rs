@@ -1,83 +1,92 @@
-//! The contract: every rule that can be seen from outside, written once and run over every door.
+//! The contract: every externally visible rule, written once and run over every adapter.
 //!
-//! In memory the clock is paused. Over TCP it runs, and nothing waits for it: a rule whose times can be seen is
-//! given short ones there.
+//! In memory the clock is paused. Over TCP it runs, and no test waits for a default timeout: a rule with a visible
+//! duration gets a short one there.
 
 #![cfg(all(feature = "axum", feature = "cli", feature = "hyper", feature = "signed-keys", feature = "warp"))]
 
-/// Makes a test of each rule for each door named.
-macro_rules! over {
-    ([$($test:ident: $kind:ident),*] $($rule:ident)*) => { over!(@each [$($test: $kind),*] $($rule)*); };
-    (@each $doors:tt $($rule:ident)*) => { $(over!(@rule $doors $rule);)* };
-    (@rule [$($test:ident: $kind:ident),*] $rule:ident) => {
+/// Generates a test of each rule for each listed adapter.
+macro_rules! on {
+    ([$($test:ident: $adapter:ident),*] $($rule:ident)*) => { on!(@each [$($test: $adapter),*] $($rule)*); };
+    (@each $adapters:tt $($rule:ident)*) => { $(on!(@rule $adapters $rule);)* };
+    (@rule [$($test:ident: $adapter:ident),*] $rule:ident) => {
         mod $rule {
-            use crate::door::Kind;
+            use crate::server::Adapter;
             $(
                 #[tokio::test]
                 async fn $test() {
-                    crate::door::in_time(Kind::$kind, super::$rule(Kind::$kind)).await;
+                    crate::server::in_time(Adapter::$adapter, super::$rule(Adapter::$adapter)).await;
                 }
             )*
         }
     };
 }
 
-/// For rules that hold everywhere.
-macro_rules! over_every_door {
+/// For rules that hold on every adapter.
+macro_rules! on_every_adapter {
     ($($rule:ident)*) => {
-        over! {
-            [
-                memory: Memory, hyper: Hyper, axum: Axum, warp: Warp, stand_alone: StandAlone, tls: StandAloneTls,
-                app_hyper: AppHyper, app_axum: AppAxum, app_warp: AppWarp
-            ]
-            $($rule)*
-        }
-    };
-}
-
-/// For rules that need a hub with other limits than the default ones.
-macro_rules! over_every_mount {
-    ($($rule:ident)*) => {
-        over! {
+        on! {
             [
                 memory: Memory, hyper: Hyper, axum: Axum, warp: Warp,
-                app_hyper: AppHyper, app_axum: AppAxum, app_warp: AppWarp
+                standalone: Standalone, standalone_tls: StandaloneTls,
+                hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
+                warp_upgraded_by_app: WarpUpgradedByApp
             ]
             $($rule)*
         }
     };
 }
 
-/// For rules of WebSocket.
-macro_rules! over_every_websocket {
+/// For rules that need a hub with non-default settings.
+macro_rules! on_every_configurable_adapter {
     ($($rule:ident)*) => {
-        over! {
+        on! {
             [
-                hyper: Hyper, axum: Axum, warp: Warp, stand_alone: StandAlone, tls: StandAloneTls,
-                app_hyper: AppHyper, app_axum: AppAxum, app_warp: AppWarp
+                memory: Memory, hyper: Hyper, axum: Axum, warp: Warp,
+                hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
+                warp_upgraded_by_app: WarpUpgradedByApp
             ]
             $($rule)*
         }
     };
 }
 
-/// For rules of the handshake, which an app's own upgrade has its framework's way with, and of what comes after it.
-macro_rules! over_every_socket {
+/// For rules of the WebSocket protocol.
+macro_rules! on_every_websocket {
     ($($rule:ident)*) => {
-        over! { [hyper: Hyper, axum: Axum, warp: Warp, stand_alone: StandAlone, tls: StandAloneTls] $($rule)* }
+        on! {
+            [
+                hyper: Hyper, axum: Axum, warp: Warp, standalone: Standalone, standalone_tls: StandaloneTls,
+                hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
+                warp_upgraded_by_app: WarpUpgradedByApp
+            ]
+            $($rule)*
+        }
     };
 }
 
+/// For rules of the handshake, where the hub's adapter completes it. An app that upgrades the connection itself gets
+/// the handshake of its framework.
+macro_rules! on_every_hub_handshake {
+    ($($rule:ident)*) => {
+        on! {
+            [hyper: Hyper, axum: Axum, warp: Warp, standalone: Standalone, standalone_tls: StandaloneTls]
+            $($rule)*
+        }
+    };
+}
+
+mod admission;
 mod bad_input;
-mod departure;
-mod door;
-mod entrance;
 mod frames;
 mod groups;
 mod heartbeats;
 mod http;
+mod join_limits;
 mod keys;
 mod limits;
 mod links;
+mod server;
+mod shutdown;
 
-use {over, over_every_door, over_every_mount, over_every_socket, over_every_websocket};
+use {on, on_every_adapter, on_every_configurable_adapter, on_every_hub_handshake, on_every_websocket};

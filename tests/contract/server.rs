@@ -1,0 +1,227 @@
+//! Test servers: one hub per server, reached through one adapter, with the same interface for every adapter.
+
+mod mounted;
+mod standalone;
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hyper::Request;
+use sigver::memory::TestClient;
+use sigver::{Frame, HubBuilder, JoinRequest, SignalingHub, Transport, TransportError};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest as _};
+
+use standalone::{Certificate, StandaloneServer};
+
+/// How a test reaches a hub.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Adapter {
+    Memory,
+    Hyper,
+    Axum,
+    Warp,
+    Standalone,
+    StandaloneTls,
+    /// The app upgrades the connection, then calls `SignalingHub::serve`.
+    HyperUpgradedByApp,
+    /// The app calls `SignalingHub::admit`, then upgrades the connection in any case and serves or rejects it.
+    AxumUpgradedByApp,
+    /// As [`Adapter::HyperUpgradedByApp`], with warp.
+    WarpUpgradedByApp,
+}
+
+impl Adapter {
+    /// Starts a server with the default settings.
+    pub(crate) async fn start(self) -> Box<dyn TestServer> {
+        match self {
+            Self::Standalone => Box::new(StandaloneServer::start(None).await),
+            Self::StandaloneTls => Box::new(StandaloneServer::start(Some(Certificate::new())).await),
+            _ => self.mount(SignalingHub::new()).await,
+        }
+    }
+
+    /// Starts a server that mounts `hub`.
+    pub(crate) async fn mount(self, hub: SignalingHub) -> Box<dyn TestServer> {
+        match self {
+            Self::Memory => Box::new(MemoryServer(hub)),
+            _ => mounted::start(self, hub).await,
+        }
+    }
+
+    /// Returns how this adapter reports a rejection with an HTTP status: by `status` where the hub's adapter completes
+    /// the handshake, otherwise by the close code.
+    pub(crate) fn rejection(self, status: u16, code: u16) -> Rejected {
+        match self {
+            Self::Hyper | Self::Axum | Self::Warp | Self::Standalone | Self::StandaloneTls => Rejected::Http(status),
+            Self::Memory | Self::HyperUpgradedByApp | Self::AxumUpgradedByApp | Self::WarpUpgradedByApp => {
+                Rejected::Closed(code)
+            }
+        }
+    }
+}
+
+/// A server that peers connect to.
+#[async_trait]
+pub(crate) trait TestServer: Send + Sync {
+    /// Opens a connection, or returns the HTTP status of a failed handshake.
+    async fn try_open(&self, request: OpenRequest) -> Result<Peer, u16>;
+
+    /// Opens a connection. `tail` is the URL below the mount, without its leading slash: `KEY?favored`.
+    async fn open(&self, tail: &str) -> Peer {
+        self.try_open(OpenRequest::new(tail)).await.expect("the handshake succeeds")
+    }
+
+    /// Opens a connection that the hub must reject, and returns how the peer learns of it.
+    async fn open_rejected(&self, request: OpenRequest) -> Rejected {
+        match self.try_open(request).await {
+            Ok(mut peer) => Rejected::Closed(peer.recv_close().await),
+            Err(status) => Rejected::Http(status),
+        }
+    }
+
+    /// Opens a byte stream to the server, without a WebSocket handshake.
+    async fn open_stream(&self) -> Box<dyn ByteStream>;
+
+    /// Returns the path of the mount: empty, or with a leading slash.
+    fn mount_path(&self) -> &'static str;
+}
+
+/// A client over any transport.
+pub(crate) type Peer = TestClient<Pin<Box<AnyTransport>>>;
+type AnyTransport = dyn Transport<Err = TransportError, Error = TransportError, Item = Result<Frame, TransportError>>;
+
+/// A byte stream to a server.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
+
+/// How a peer learned of its rejection.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Rejected {
+    Http(u16),
+    Closed(u16),
+}
+
+/// The URL and the headers of a WebSocket handshake.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenRequest {
+    tail: String,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl OpenRequest {
+    /// `tail` is the URL below the mount, without its leading slash: `KEY?favored`.
+    pub(crate) fn new(tail: impl Into<String>) -> Self {
+        Self { tail: tail.into(), headers: Vec::new() }
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Sets the client IP that a proxy on this machine reports.
+    pub(crate) fn forwarded_for(self, ip: impl Into<String>) -> Self {
+        self.header("x-forwarded-for", ip)
+    }
+
+    fn to_http(&self, base: &str) -> Request<()> {
+        let mut request = format!("{base}{}", self.tail).into_client_request().expect("the URL is valid");
+        for (name, value) in &self.headers {
+            request.headers_mut().append(*name, value.parse().expect("the header value is valid"));
+        }
+        request
+    }
+}
+
+/// A member, a joiner that is bound to it, and their link.
+pub(crate) struct BoundPair {
+    pub(crate) member: Peer,
+    pub(crate) joiner: Peer,
+    pub(crate) link: u32,
+}
+
+impl BoundPair {
+    /// Opens a pair in the group `K`. The member has the id 1, the joiner the id 2.
+    pub(crate) async fn open(server: &dyn TestServer) -> Self {
+        let [mut member, mut joiner] = [server.open("K").await, server.open("K").await];
+        assert!(member.connect(1, &[]).await);
+        assert!(!joiner.connect(2, &[]).await);
+        joiner.send_content(0, "hello").await;
+        let (link, hello) = member.recv_content().await;
+        assert_eq!(hello, "hello");
+        Self { member, joiner, link }
+    }
+
+    /// Asserts that the link relays in both directions and that neither peer received anything else before.
+    pub(crate) async fn assert_undisturbed(&mut self) {
+        self.joiner.send_content(0, "ping").await;
+        assert_eq!(self.member.recv_content().await, (self.link, "ping".into()));
+        self.member.send_content(self.link, "pong").await;
+        assert_eq!(self.joiner.recv_content().await, (self.link, "pong".into()));
+    }
+}
+
+/// Pauses the clock where there is no network, and fails a test that hangs.
+pub(crate) async fn in_time(adapter: Adapter, test: impl Future<Output = ()>) {
+    let mut limit = Duration::from_secs(60);
+    if adapter == Adapter::Memory {
+        tokio::time::pause();
+        limit *= 60;
+    }
+    tokio::time::timeout(limit, test).await.expect("the test hangs");
+}
+
+/// Builds a hub whose settings are valid.
+pub(crate) fn build(builder: HubBuilder) -> SignalingHub {
+    builder.build().expect("the settings are valid")
+}
+
+/// A hub without a network.
+struct MemoryServer(SignalingHub);
+
+#[async_trait]
+impl TestServer for MemoryServer {
+    async fn try_open(&self, request: OpenRequest) -> Result<Peer, u16> {
+        let (key, query) =
+            request.tail.split_once('?').map_or((&*request.tail, None), |(key, query)| (key, Some(query)));
+        let join = JoinRequest::from_url(key, query);
+        // The head omits the key: some tests use keys that no URI can contain.
+        let head = OpenRequest { tail: format!("?{}", query.unwrap_or_default()), headers: request.headers.clone() };
+        let head = head.to_http("ws://localhost/").into_parts().0;
+        let join = join.with_client_ip([127, 0, 0, 1].into()).with_parts(head);
+        let (there, here) = sigver::memory::pair(16);
+        let hub = self.0.clone();
+        tokio::spawn(async move { hub.serve(there, join).await });
+        Ok(TestClient::new(Box::pin(here)))
+    }
+
+    async fn open_stream(&self) -> Box<dyn ByteStream> {
+        unreachable!("the memory adapter has no byte stream")
+    }
+
+    fn mount_path(&self) -> &'static str {
+        ""
+    }
+}
+
+async fn tcp_stream(address: SocketAddr) -> Box<dyn ByteStream> {
+    let stream = TcpStream::connect(address).await.expect("the server listens");
+    stream.set_nodelay(true).expect("the socket accepts TCP_NODELAY");
+    Box::new(stream)
+}
+
+/// Completes a WebSocket handshake, or returns the HTTP status.
+async fn open_websocket(server: &dyn TestServer, request: &OpenRequest) -> Result<Peer, u16> {
+    let mount = server.mount_path();
+    let slash = if request.tail.starts_with('?') && !mount.is_empty() { "" } else { "/" };
+    let request = request.to_http(&format!("ws://localhost{mount}{slash}"));
+    match tokio_tungstenite::client_async(request, server.open_stream().await).await {
+        Ok((stream, _)) => Ok(TestClient::new(Box::pin(sigver::hyper::transport(stream)))),
+        Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
+        Err(error) => panic!("the WebSocket handshake failed: {error}"),
+    }
+}
