@@ -1,4 +1,4 @@
-//! Peers that mean harm.
+//! Hostile peers: ten attacks on a server, each repeated on many connections.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,53 +12,53 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
-use crate::client::{Heard, Over, Socket, Target, frame};
+use crate::client::{End, Socket, Target, frame};
 
-/// How many attack, and for how long.
+/// The attackers and how long they attack.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Force {
-    /// How many connections attack at a time
+pub(crate) struct Options {
+    /// Number of concurrent attacking connections
     #[arg(long, default_value_t = 1000)]
     pub(crate) count: usize,
-    /// For how long
+    /// Duration in seconds
     #[arg(long, default_value_t = 20.0)]
     pub(crate) seconds: f64,
-    /// In which ways, if not in all
+    /// Attacks to run [default: all]
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<Attack>,
 }
 
-/// How a server is attacked.
+/// A way to attack a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Attack {
     /// Reads nothing while its partner sends to it.
-    Deaf,
-    /// The same, and reads a byte a second.
-    Sipping,
-    /// Sends a byte of its handshake a second.
+    NoRead,
+    /// Reads one byte per second while its partner sends to it.
+    SlowRead,
+    /// Sends one byte of its handshake per second.
     Slowloris,
-    /// Connects and says nothing.
-    Mute,
-    /// Opens a WebSocket and says nothing.
-    Silent,
-    /// Sends more messages at once than it may in a second.
+    /// Opens a TCP connection and sends nothing.
+    IdleTcp,
+    /// Opens a WebSocket and sends nothing.
+    IdleWebsocket,
+    /// Sends messages far over the rate limit.
     Messages,
-    /// Pings as much.
+    /// Sends pings far over the rate limit.
     Pings,
-    /// Sends messages that are too long, whole or in pieces.
+    /// Sends messages over the size limit, whole or in fragments.
     Oversized,
-    /// Sends what is no frame, or no message.
+    /// Sends invalid frames or messages.
     Malformed,
-    /// Opens, connects and resets its connection.
-    Storm,
+    /// Opens a WebSocket, sends `connect` and resets the connection.
+    ConnectStorm,
 }
 
-/// More than a peer may send in a second.
+/// Messages in one flood: more than a peer may send per second.
 const FLOOD: usize = 25_000;
-/// So little that what the system keeps for a peer that does not read is soon full.
+/// Receive buffer of a peer that does not read, small so that it fills quickly.
 const SMALL_BUFFER: u32 = 4096;
-/// How long who is closed looks for a code.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long an attacker waits for a close code.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How attacks ended, by attack.
@@ -67,21 +67,21 @@ pub(crate) struct Ends(BTreeMap<Attack, Tally>);
 
 #[derive(Default)]
 struct Tally {
-    begun: u64,
-    /// Who left by itself has none.
-    ended: BTreeMap<Option<Over>, u64>,
+    started: u64,
+    /// The key is `None` if the attacker ended the connection.
+    ended: BTreeMap<Option<End>, u64>,
 }
 
 impl fmt::Display for Ends {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<12} {:>8} {:>12}  ended by", "attack", "attacks", "open at end")?;
-        for (attack, Tally { begun, ended }) in &self.0 {
-            let open = begun - ended.values().sum::<u64>();
-            write!(f, "\n{:<12} {begun:>8} {open:>12} ", format!("{attack:?}").to_lowercase())?;
-            for (over, count) in ended {
-                match over {
-                    Some(over) => write!(f, " {over}: {count}")?,
-                    None => write!(f, " left: {count}")?,
+        write!(f, "{:<14} {:>8} {:>12}  ended by", "attack", "attacks", "open at end")?;
+        for (attack, Tally { started, ended }) in &self.0 {
+            let open = started - ended.values().sum::<u64>();
+            write!(f, "\n{:<14} {started:>8} {open:>12} ", attack.name())?;
+            for (end, count) in ended {
+                match end {
+                    Some(end) => write!(f, " {end}: {count}")?,
+                    None => write!(f, " attacker: {count}")?,
                 }
             }
         }
@@ -89,79 +89,86 @@ impl fmt::Display for Ends {
     }
 }
 
-/// Attacks in each way with the same number of connections.
-pub(crate) async fn run(target: &Target, force: &Force) -> Ends {
+/// Runs the attacks, each with the same number of connections.
+pub(crate) async fn run(target: &Target, options: &Options) -> Ends {
     let ends = Arc::new(Mutex::new(Ends::default()));
-    let mut attacking = JoinSet::new();
-    let attacks = if force.only.is_empty() { Attack::value_variants() } else { &force.only };
-    let each = force.count.div_ceil(attacks.len());
+    let mut attackers = JoinSet::new();
+    let attacks = if options.only.is_empty() { Attack::value_variants() } else { &options.only };
+    let connections = options.count.div_ceil(attacks.len());
     for &attack in attacks {
-        for nth in 0..each / attack.connections() {
-            attacking.spawn(again(attack, nth, target.clone(), ends.clone()));
+        for nth in 0..connections / attack.connections() {
+            attackers.spawn(repeat(attack, nth, target.clone(), ends.clone()));
         }
     }
-    sleep(Duration::from_secs_f64(force.seconds)).await;
+    sleep(Duration::from_secs_f64(options.seconds)).await;
     let ends = std::mem::take(&mut *ends.lock().expect("nothing panics under this lock"));
-    while let Some(ended) = attacking.try_join_next() {
-        ended.expect("it does not panic");
+    while let Some(ended) = attackers.try_join_next() {
+        ended.expect("an attacker does not panic");
     }
     ends
 }
 
-/// Attacks whenever the attack before is over, until it is dropped.
-async fn again(attack: Attack, nth: usize, target: Target, ends: Arc<Mutex<Ends>>) {
+/// Repeats an attack until the future is dropped.
+async fn repeat(attack: Attack, nth: usize, target: Target, ends: Arc<Mutex<Ends>>) {
     let pause = attack.pause();
     sleep(pause.mul_f64(fastrand::f64())).await;
     for round in nth.. {
-        let tally = |count: fn(&mut Tally, Option<Over>), over| {
-            count(ends.lock().expect("nothing panics under this lock").0.entry(attack).or_default(), over);
+        let tally = |count: fn(&mut Tally, Option<End>), end| {
+            count(ends.lock().expect("nothing panics under this lock").0.entry(attack).or_default(), end);
         };
-        tally(|tally, _| tally.begun += 1, None);
-        let over = attack.carry_out(round, &target).await.err();
-        tally(|tally, over| *tally.ended.entry(over).or_default() += 1, over);
+        tally(|tally, _| tally.started += 1, None);
+        let end = attack.run_once(round, &target).await.err();
+        tally(|tally, end| *tally.ended.entry(end).or_default() += 1, end);
         sleep(pause).await;
     }
 }
 
 impl Attack {
+    /// Returns the name on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().expect("no variant is skipped").get_name().to_owned()
+    }
+
+    /// Returns the number of connections that one attack uses.
     fn connections(self) -> usize {
         match self {
-            Self::Deaf | Self::Sipping => 2,
+            Self::NoRead | Self::SlowRead => 2,
             _ => 1,
         }
     }
 
-    /// From the end of one to the next. A flood is up to 20 000 messages of work, which the hub allows to each peer.
+    /// Returns the pause between two attacks. The hub handles up to 20 000 messages of a flood before it closes the
+    /// peer, so floods pause longer.
     fn pause(self) -> Duration {
         match self {
             Self::Messages | Self::Pings => 10 * SECOND,
-            Self::Storm => SECOND / 2,
+            Self::ConnectStorm => SECOND / 2,
             _ => SECOND,
         }
     }
 
-    /// Ends by what the server does, or well if nothing is done to it.
-    async fn carry_out(self, nth: usize, target: &Target) -> Result<(), Over> {
+    /// Attacks once. Returns an error if the server ended the connection.
+    async fn run_once(self, nth: usize, target: &Target) -> Result<(), End> {
         let key = format!("bad-{}", fastrand::u64(..));
         match self {
-            Self::Deaf => starve(target, &key, nth, false).await,
-            Self::Sipping => starve(target, &key, nth, true).await,
+            Self::NoRead => starve(target, &key, nth, false).await,
+            Self::SlowRead => starve(target, &key, nth, true).await,
             Self::Slowloris => {
                 let headers = "X-Patience: endless\r\n".bytes().cycle();
                 let request = target.request(&key);
                 let bytes = request.trim_end().bytes().chain("\r\n".bytes()).chain(headers);
-                trickle(connect(target).await?, bytes).await
+                trickle(open_tcp(target).await?, bytes).await
             }
-            Self::Mute => trickle(connect(target).await?, std::iter::empty()).await,
-            Self::Silent => Err(open(target, &key).await?.end().await),
+            Self::IdleTcp => trickle(open_tcp(target).await?, std::iter::empty()).await,
+            Self::IdleWebsocket => Err(open(target, &key).await?.recv_end().await),
             Self::Messages => {
                 let message = frame(&Message::content(0, vec![b'x'; 50]).encode());
-                flood(admitted(target, &key).await?, &message).await
+                flood(open_member(target, &key).await?, &message).await
             }
-            Self::Pings => flood(admitted(target, &key).await?, &[0x89, 0x80, 0, 0, 0, 0]).await,
-            Self::Oversized => flood_once(admitted(target, &key).await?, &oversized(nth)).await,
-            Self::Malformed => flood_once(admitted(target, &key).await?, &malformed(nth)).await,
-            Self::Storm => {
+            Self::Pings => flood(open_member(target, &key).await?, &[0x89, 0x80, 0, 0, 0, 0]).await,
+            Self::Oversized => send_and_wait(open_member(target, &key).await?, &oversized(nth)).await,
+            Self::Malformed => send_and_wait(open_member(target, &key).await?, &malformed(nth)).await,
+            Self::ConnectStorm => {
                 let mut socket = open(target, &key).await?;
                 socket.send(&frame(&Message::connect(1, &[]).encode())).await?;
                 socket.reset();
@@ -171,106 +178,98 @@ impl Attack {
     }
 }
 
-async fn connect(target: &Target) -> Result<TcpStream, Over> {
-    TcpStream::connect(target.address).await.map_err(|_| Over::HungUp)
+async fn open_tcp(target: &Target) -> Result<TcpStream, End> {
+    TcpStream::connect(target.address).await.map_err(|_| End::ConnectionLost)
 }
 
-async fn open(target: &Target, key: &str) -> Result<Socket, Over> {
-    Socket::open_over(connect(target).await?, target, key).await
+async fn open(target: &Target, key: &str) -> Result<Socket, End> {
+    Socket::open_over(open_tcp(target).await?, target, key).await
 }
 
-async fn admitted(target: &Target, key: &str) -> Result<Socket, Over> {
+async fn open_member(target: &Target, key: &str) -> Result<Socket, End> {
     let mut socket = open(target, key).await?;
-    socket.try_ask(1, &[]).await?;
+    socket.connect(1, &[]).await?;
     Ok(socket)
 }
 
-/// Sends to a partner that does not read, until the partner is closed.
-async fn starve(target: &Target, key: &str, nth: usize, sips: bool) -> Result<(), Over> {
-    let mut feeder = admitted(target, key).await?;
+/// Sends to a partner that reads nothing, or one byte per second, until the server closes the partner.
+async fn starve(target: &Target, key: &str, nth: usize, reads_slowly: bool) -> Result<(), End> {
+    let mut sender = open_member(target, key).await?;
     let socket = TcpSocket::new_v4().and_then(|socket| socket.set_recv_buffer_size(SMALL_BUFFER).map(|()| socket));
-    let stream = socket.expect("there are files enough").connect(target.address).await.map_err(|_| Over::HungUp)?;
-    let mut starved = Socket::open_over(stream, target, key).await?;
-    starved.try_ask(2, &[]).await?;
-    starved.send(&frame(&Message::content(0, "offer").encode())).await?;
+    let socket = socket.expect("file descriptors are available");
+    let stream = socket.connect(target.address).await.map_err(|_| End::ConnectionLost)?;
+    let mut consumer = Socket::open_over(stream, target, key).await?;
+    consumer.connect(2, &[]).await?;
+    consumer.send(&frame(&Message::content(0, "offer").encode())).await?;
     let link = loop {
-        match feeder.hear().await {
-            Heard::Message(message) => {
-                if let Ok(Message::Content { sender, .. }) = Message::decode(message) {
-                    break sender;
-                }
-            }
-            Heard::Over(over) => return Err(over),
+        if let Ok(Message::Content { sender, .. }) = Message::decode(sender.recv().await?) {
+            break sender;
         }
     };
-    // As much by the second, in few messages or in many.
+    // The same bytes per second, in few messages or in many.
     let (bytes, every) = if nth.is_multiple_of(2) { (60_000, SECOND / 10) } else { (2000, SECOND / 300) };
-    let meal = frame(&Message::content(link, vec![b'x'; bytes]).encode());
+    let content = frame(&Message::content(link, vec![b'x'; bytes]).encode());
     let heartbeat = frame(&Message::HEARTBEAT);
-    let (mut meals, mut seconds) = (interval(every), interval(SECOND));
+    let (mut contents, mut seconds) = (interval(every), interval(SECOND));
     loop {
         tokio::select! {
-            _ = meals.tick() => feeder.send(&meal).await?,
+            _ = contents.tick() => sender.send(&content).await?,
             _ = seconds.tick() => {
-                feeder.send(&heartbeat).await?;
-                if starved.send(&heartbeat).await.is_err() {
+                sender.send(&heartbeat).await?;
+                if consumer.send(&heartbeat).await.is_err() {
                     break;
                 }
-                if sips {
-                    starved.sip();
+                if reads_slowly {
+                    consumer.read_byte();
                 }
             }
-            heard = feeder.hear() => match heard {
-                Heard::Message(message) => {
-                    if let Ok(Message::Content { .. }) = Message::decode(message) {
-                        break; // The link has ended.
-                    }
-                }
-                Heard::Over(over) => return Err(over),
+            message = sender.recv() => if let Ok(Message::Content { .. }) = Message::decode(message?) {
+                break; // The link has ended.
             }
         }
     }
-    // What was written to it before the close frame has to go through its small buffer.
-    until_ended(starved).await
+    // The messages before the close frame must pass through the small buffer first.
+    wait_for_end(consumer).await
 }
 
-/// Sends a byte a second until the server has enough.
-async fn trickle(mut stream: TcpStream, mut bytes: impl Iterator<Item = u8>) -> Result<(), Over> {
+/// Sends one byte per second until the server ends the connection.
+async fn trickle(mut stream: TcpStream, mut bytes: impl Iterator<Item = u8>) -> Result<(), End> {
     let mut seconds = interval(SECOND);
     let mut answer = [0; 1024];
     loop {
         tokio::select! {
             _ = seconds.tick() => if let Some(byte) = bytes.next() {
-                stream.write_all(&[byte]).await.map_err(|_| Over::HungUp)?;
+                stream.write_all(&[byte]).await.map_err(|_| End::ConnectionLost)?;
             },
             read = stream.read(&mut answer) => return Err(match read {
-                Ok(0) | Err(_) => Over::HungUp,
+                Ok(0) | Err(_) => End::ConnectionLost,
                 // HTTP/1.1 STATUS
                 Ok(read) => {
                     let head = String::from_utf8_lossy(&answer[..read]).into_owned();
-                    head.split(' ').nth(1).and_then(|status| status.parse().ok()).map_or(Over::HungUp, Over::Refused)
+                    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+                    status.map_or(End::ConnectionLost, End::Rejected)
                 }
             }),
         }
     }
 }
 
-async fn flood(socket: Socket, frame: &[u8]) -> Result<(), Over> {
-    flood_once(socket, &frame.repeat(FLOOD)).await
+async fn flood(socket: Socket, frame: &[u8]) -> Result<(), End> {
+    send_and_wait(socket, &frame.repeat(FLOOD)).await
 }
 
-async fn flood_once(mut socket: Socket, bytes: &[u8]) -> Result<(), Over> {
-    // Who is cut off in the middle may have been told why before.
-    let _: Result<(), Over> = socket.send(bytes).await;
-    until_ended(socket).await
+async fn send_and_wait(mut socket: Socket, bytes: &[u8]) -> Result<(), End> {
+    // If the server ends the connection during the write, a close code may have arrived before.
+    let _: Result<(), End> = socket.send(bytes).await;
+    wait_for_end(socket).await
 }
 
-/// Looks for a code, and goes if the server does not end it.
-async fn until_ended(mut socket: Socket) -> Result<(), Over> {
-    timeout(PATIENCE, socket.end()).await.map_or(Ok(()), Err)
+/// Waits until the server ends the connection, at most [`CLOSE_TIMEOUT`].
+async fn wait_for_end(mut socket: Socket) -> Result<(), End> {
+    timeout(CLOSE_TIMEOUT, socket.recv_end()).await.map_or(Ok(()), Err)
 }
 
-/// A message of a mebibyte, one that is a little too long, or one that never ends.
+/// Returns a message of one MiB, a message slightly over the limit, or fragments of a message that never ends.
 fn oversized(nth: usize) -> Vec<u8> {
     const MASK: [u8; 4] = [0; 4];
     match nth % 3 {
@@ -283,24 +282,24 @@ fn oversized(nth: usize) -> Vec<u8> {
             frame
         }
         _ => {
-            let mut piece = vec![0, 0x80 | 125];
-            piece.extend(MASK);
-            piece.extend([0; 125]);
-            let mut pieces = piece.repeat(600);
-            pieces[0] = 2;
-            pieces
+            let mut fragment = vec![0, 0x80 | 125];
+            fragment.extend(MASK);
+            fragment.extend([0; 125]);
+            let mut fragments = fragment.repeat(600);
+            fragments[0] = 2;
+            fragments
         }
     }
 }
 
-/// One of six faults.
+/// Returns one of six invalid frames.
 fn malformed(nth: usize) -> Vec<u8> {
     match nth % 6 {
         0 => vec![0x82, 1, 0],                                      // not masked
-        1 => vec![0x8f, 0x80, 0, 0, 0, 0],                          // a kind that there is not
+        1 => vec![0x8f, 0x80, 0, 0, 0, 0],                          // an unknown opcode
         2 => vec![0xf2, 0x80, 0, 0, 0, 0],                          // reserved bits
-        3 => [&[0x89, 0x80 | 126, 0, 200][..], &[0; 204]].concat(), // a ping that is too long
-        4 => vec![0x81, 0x81, 0, 0, 0, 0, b'x'],                    // a text
-        _ => frame(b"\xff\xff\xff\xff\xff\xff\xff"),                // no message
+        3 => [&[0x89, 0x80 | 126, 0, 200][..], &[0; 204]].concat(), // a ping over 125 bytes
+        4 => vec![0x81, 0x81, 0, 0, 0, 0, b'x'],                    // a text frame
+        _ => frame(b"\xff\xff\xff\xff\xff\xff\xff"),                // not a message
     }
 }

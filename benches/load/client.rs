@@ -1,4 +1,4 @@
-//! A WebSocket client that costs next to nothing, so that what is measured is the server.
+//! A WebSocket client with a minimal frame codec, so that the load costs little compared with the server.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -8,34 +8,35 @@ use sigver::protocol::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Where a server is.
+/// A server to connect to.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    /// Without a slash at its end.
+    /// Path without a trailing slash.
     pub(crate) mount: String,
-    pub(crate) speaks: Speaks,
+    pub(crate) protocol: Protocol,
 }
 
+/// The protocol that a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speaks {
+pub(crate) enum Protocol {
     Sigver,
-    /// It relays between the two sockets of a path.
+    /// Relays WebSocket messages between the two connections of one path.
     WebSocket,
-    /// It sends back what comes.
+    /// Echoes bytes.
     Tcp,
 }
 
 impl Target {
     pub(crate) fn parse(url: &str) -> Self {
-        let rest = url.strip_prefix("ws://").expect("a URL like ws://HOST:PORT/PATH");
+        let rest = url.strip_prefix("ws://").expect("the URL is ws://HOST:PORT/PATH");
         let (host, mount) = rest.split_once('/').unwrap_or((rest, ""));
-        let mut addresses = host.to_socket_addrs().expect("HOST:PORT");
+        let mut addresses = host.to_socket_addrs().expect("the host resolves");
         let mount = if mount.is_empty() { String::new() } else { format!("/{}", mount.trim_end_matches('/')) };
-        Self { address: addresses.next().expect("an address"), mount, speaks: Speaks::Sigver }
+        Self { address: addresses.next().expect("the host has an address"), mount, protocol: Protocol::Sigver }
     }
 
-    /// The handshake for `MOUNT/KEY`.
+    /// Returns the handshake request for `MOUNT/KEY`.
     pub(crate) fn request(&self, key: &str) -> String {
         format!(
             "GET {}/{key} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -45,34 +46,30 @@ impl Target {
     }
 }
 
-/// What comes from a server.
-#[derive(Debug)]
-pub(crate) enum Heard {
-    Message(Bytes),
-    Over(Over),
-}
-
-/// How a server ended a socket.
+/// How the server ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Over {
+pub(crate) enum End {
+    /// By a close frame with this code.
     Closed(u16),
-    /// Without a code.
-    HungUp,
-    /// By a status instead of a handshake.
-    Refused(u16),
+    /// Without a close code.
+    ConnectionLost,
+    /// By this HTTP status instead of a handshake.
+    Rejected(u16),
 }
 
-impl fmt::Display for Over {
+impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed(code) => write!(f, "{code}"),
-            Self::HungUp => f.write_str("hung up"),
-            Self::Refused(status) => write!(f, "HTTP {status}"),
+            Self::ConnectionLost => f.write_str("connection lost"),
+            Self::Rejected(status) => write!(f, "HTTP {status}"),
         }
     }
 }
 
-/// One peer's socket.
+/// One peer's connection.
+///
+/// The methods `expect_*` panic if the server ends the connection.
 pub(crate) struct Socket {
     stream: TcpStream,
     read: BytesMut,
@@ -81,16 +78,17 @@ pub(crate) struct Socket {
 impl Socket {
     /// Opens `MOUNT/KEY`.
     pub(crate) async fn open(target: &Target, key: &str) -> Self {
-        let stream = TcpStream::connect(target.address).await.expect("the server listens, and there are files enough");
-        Self::open_over(stream, target, key).await.unwrap_or_else(|over| panic!("{over} instead of a handshake"))
+        let stream = TcpStream::connect(target.address).await;
+        let stream = stream.expect("the server listens, and file descriptors are available");
+        Self::open_over(stream, target, key).await.unwrap_or_else(|end| panic!("expected a handshake, but: {end}"))
     }
 
-    /// Opens `MOUNT/KEY` over a connection.
-    pub(crate) async fn open_over(stream: TcpStream, target: &Target, key: &str) -> Result<Self, Over> {
-        stream.set_nodelay(true).expect("an option of TCP");
+    /// Opens `MOUNT/KEY` over a TCP connection.
+    pub(crate) async fn open_over(stream: TcpStream, target: &Target, key: &str) -> Result<Self, End> {
+        stream.set_nodelay(true).expect("the socket accepts TCP_NODELAY");
         let mut socket = Self { stream, read: BytesMut::with_capacity(4096) };
-        if target.speaks == Speaks::Tcp {
-            socket.write(b"x").await;
+        if target.protocol == Protocol::Tcp {
+            socket.expect_send(b"x").await;
             socket.fill().await?;
             return Ok(socket);
         }
@@ -100,135 +98,122 @@ impl Socket {
                 let head = String::from_utf8_lossy(&socket.read[..end]).into_owned();
                 let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
                 socket.read.advance(end + 4);
-                return if status == 101 { Ok(socket) } else { Err(Over::Refused(status)) };
+                return if status == 101 { Ok(socket) } else { Err(End::Rejected(status)) };
             }
             socket.fill().await?;
         }
     }
 
-    /// Asks `connect`, and returns the answer.
-    pub(crate) async fn ask(&mut self, id: u32, members: &[u32]) -> bool {
-        self.try_ask(id, members).await.unwrap_or_else(|over| panic!("{over} instead of an answer"))
+    /// Sends `connect` and returns the answer.
+    pub(crate) async fn expect_connect(&mut self, id: u32, members: &[u32]) -> bool {
+        self.connect(id, members).await.unwrap_or_else(|end| panic!("expected an answer, but: {end}"))
     }
 
-    /// Asks `connect` of a server that may end it.
-    pub(crate) async fn try_ask(&mut self, id: u32, members: &[u32]) -> Result<bool, Over> {
+    /// Sends `connect` and returns the answer.
+    pub(crate) async fn connect(&mut self, id: u32, members: &[u32]) -> Result<bool, End> {
         self.send(&frame(&Message::connect(id, members).encode())).await?;
         loop {
-            match self.hear().await {
-                Heard::Message(message) => match Message::decode(message) {
-                    Ok(Message::Connected(admitted)) => return Ok(admitted),
-                    Ok(Message::Heartbeat) => {}
-                    other => panic!("expected an answer, but got {other:?}"),
-                },
-                Heard::Over(over) => return Err(over),
+            match Message::decode(self.recv().await?) {
+                Ok(Message::Connected(member)) => return Ok(member),
+                Ok(Message::Heartbeat) => {}
+                other => panic!("expected an answer, but received {other:?}"),
             }
         }
     }
 
-    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+    pub(crate) async fn expect_send(&mut self, bytes: &[u8]) {
         self.send(bytes).await.expect("the server reads");
     }
 
-    /// Writes to a server that may have hung up.
-    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), Over> {
-        self.stream.write_all(bytes).await.map_err(|_| Over::HungUp)
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), End> {
+        self.stream.write_all(bytes).await.map_err(|_| End::ConnectionLost)
     }
 
-    /// The next message.
-    pub(crate) async fn next(&mut self) -> Bytes {
-        match self.hear().await {
-            Heard::Message(message) => message,
-            Heard::Over(over) => panic!("expected a message, but the server ended it: {over}"),
-        }
+    /// Returns the next message.
+    pub(crate) async fn expect_recv(&mut self) -> Bytes {
+        self.recv().await.unwrap_or_else(|end| panic!("expected a message, but: {end}"))
     }
 
-    /// The next message, or the end. Nothing is lost when this is dropped.
-    pub(crate) async fn hear(&mut self) -> Heard {
+    /// Returns the next message. Cancel safe.
+    pub(crate) async fn recv(&mut self) -> Result<Bytes, End> {
         loop {
-            if let Some(heard) = self.heard() {
-                return heard;
+            if let Some(received) = self.parse() {
+                return received;
             }
-            if let Err(over) = self.fill().await {
-                return Heard::Over(over);
-            }
+            self.fill().await?;
         }
     }
 
-    /// A message that has come already.
-    pub(crate) fn buffered(&mut self) -> Option<Bytes> {
-        self.heard().map(|heard| match heard {
-            Heard::Message(message) => message,
-            Heard::Over(over) => panic!("expected a message, but the server ended it: {over}"),
-        })
+    /// Returns the next message if it has already arrived.
+    pub(crate) fn expect_buffered(&mut self) -> Option<Bytes> {
+        self.parse().map(|received| received.unwrap_or_else(|end| panic!("expected a message, but: {end}")))
     }
 
-    /// What has come already. Pongs answer those who flood only.
-    fn heard(&mut self) -> Option<Heard> {
+    /// Parses the next message or close frame if it has already arrived. Discards pongs: the server sends them to
+    /// peers that flood it with pings.
+    fn parse(&mut self) -> Option<Result<Bytes, End>> {
         loop {
             let (length, header) = match *self.read.get(1)? {
                 126 => (usize::from(u16::from_be_bytes([*self.read.get(2)?, *self.read.get(3)?])), 4),
-                127 => unimplemented!("the load sends no such long messages"),
+                127 => unimplemented!("the load sends no messages of this length"),
                 short => (usize::from(short), 2),
             };
             if self.read.len() < header + length {
                 return None;
             }
-            let kind = self.read[0];
+            let opcode = self.read[0];
             self.read.advance(header);
             let payload = self.read.split_to(length).freeze();
-            match kind {
-                0x82 => return Some(Heard::Message(payload)),
-                0x88 if length >= 2 => {
-                    return Some(Heard::Over(Over::Closed(u16::from_be_bytes([payload[0], payload[1]]))));
-                }
-                0x88 => return Some(Heard::Over(Over::HungUp)),
+            match opcode {
+                0x82 => return Some(Ok(payload)),
+                0x88 if length >= 2 => return Some(Err(End::Closed(u16::from_be_bytes([payload[0], payload[1]])))),
+                0x88 => return Some(Err(End::ConnectionLost)),
                 0x8a => {}
-                other => panic!("the server sent a frame of an unknown kind, {other:#x}"),
+                other => panic!("the server sent a frame with the unknown opcode {other:#x}"),
             }
         }
     }
 
-    async fn fill(&mut self) -> Result<(), Over> {
+    async fn fill(&mut self) -> Result<(), End> {
         self.read.reserve(4096);
         match self.stream.read_buf(&mut self.read).await {
-            Ok(0) | Err(_) => Err(Over::HungUp),
+            Ok(0) | Err(_) => Err(End::ConnectionLost),
             Ok(_) => Ok(()),
         }
     }
 
-    /// Reads on to the end.
-    pub(crate) async fn end(&mut self) -> Over {
+    /// Discards messages until the server ends the connection.
+    pub(crate) async fn recv_end(&mut self) -> End {
         loop {
-            if let Heard::Over(over) = self.hear().await {
-                return over;
+            if let Err(end) = self.recv().await {
+                return end;
             }
         }
     }
 
-    /// Reads one byte, if one is there.
-    pub(crate) fn sip(&mut self) {
+    /// Reads one byte, if one has arrived.
+    pub(crate) fn read_byte(&mut self) {
         let mut byte = [0];
-        // Nothing there or hung up: whoever reads next will see.
+        // The next read reports a lost connection.
         if let Ok(1) = self.stream.try_read(&mut byte) {
             self.read.extend(byte);
         }
     }
 
-    /// Goes without a goodbye, not even TCP's.
+    /// Resets the TCP connection, without a close frame.
     pub(crate) fn reset(self) {
-        self.stream.set_zero_linger().expect("an option of TCP");
+        self.stream.set_zero_linger().expect("the socket accepts SO_LINGER");
     }
 }
 
-/// A message as a client's frame. It is masked with zeroes, which leaves it as it is.
+/// Returns a message as a client's frame. Its mask is zero, so the payload stays unchanged.
 pub(crate) fn frame(message: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x82];
     match u8::try_from(message.len()) {
         Ok(length) if length < 126 => frame.push(0x80 | length),
         _ => {
             frame.push(0x80 | 126);
-            frame.extend(u16::try_from(message.len()).expect("a message of at most 65 535 bytes").to_be_bytes());
+            frame.extend(u16::try_from(message.len()).expect("the message has at most 65 535 bytes").to_be_bytes());
         }
     }
     frame.extend([0; 4]);

@@ -1,73 +1,74 @@
-//! This crate beside bare relays and the reference server: all in turn, round after round, ratios within a round.
+//! Compares sigver with bare relays and the reference server. Each round measures all servers in turn, and ratios are
+//! taken within a round.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::client::Speaks;
+use crate::client::Protocol;
 use crate::process::Server;
 use crate::relay::{self, Load};
+use crate::report::{self, Bound, Row};
 use crate::server::{Kind, Settings};
-use crate::table::{self, Aim, Row};
 use crate::{idle, joins, micros};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// npm sigver's `dist/server.js`; without it there is nothing of the reference in the table
+    /// npm sigver's `dist/server.js` [default: do not measure the reference server]
     #[arg(long)]
     reference: Option<PathBuf>,
-    /// How many rounds
+    /// Number of rounds
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long each load of each server runs in a round
+    /// Duration of each load of each server in a round, in seconds
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// How many idle peers
+    /// Number of idle peers
     #[arg(long, default_value_t = 5000)]
     idle: u32,
-    /// How many joins
+    /// Number of joins
     #[arg(long, default_value_t = 8000)]
     joins: u32,
-    /// Which adapters, with the bare relay of each
+    /// Adapters to measure, each with its bare relay
     #[arg(long, value_delimiter = ',', default_values = ["hyper", "axum", "warp"])]
     adapters: Vec<Kind>,
-    /// Where to write `table.txt`, `table.csv` and `chart.svg`
+    /// Folder for `table.txt`, `table.csv` and `chart.svg`
     #[arg(long, default_value = "target/load")]
     out: PathBuf,
 }
 
-/// Payload bytes and messages outstanding.
+/// Payload bytes and messages in flight per pair.
 const LOADS: [(u16, usize); 4] = [(200, 1), (200, 16), (1000, 1), (1000, 16)];
 
-/// What was measured of a server, and the figure of each round.
-type Measured = BTreeMap<(Who, What), Vec<f64>>;
+/// The figures of all rounds, by server and metric.
+type Measured = BTreeMap<(Subject, Metric), Vec<f64>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Who {
+enum Subject {
     Ours(&'static str),
     Bare(&'static str),
-    Beating,
+    Timers,
     Echo,
     Reference,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum What {
+enum Metric {
     Relayed(u16, usize),
-    Busy(u16, usize),
-    Trip,
+    Cpu(u16, usize),
+    RoundTrip,
     Join,
-    Idle,
-    Beats,
+    IdleMemory,
+    IdleCpu,
 }
 
-/// An adapter's name, its server and the bare one to compare it with.
+/// Returns an adapter's name and its bare relay.
 fn bare(kind: Kind) -> (&'static str, Kind) {
     match kind {
         Kind::Hyper => ("hyper", Kind::BareHyper),
         Kind::Axum => ("axum", Kind::BareAxum),
         Kind::Warp => ("warp", Kind::BareWarp),
-        other => panic!("{other:?} is no adapter"),
+        other => panic!("{other:?} is not an adapter"),
     }
 }
 
@@ -76,101 +77,103 @@ pub(crate) async fn run(args: &Args) {
     for round in 1..=args.rounds {
         for &kind in &args.adapters {
             let (name, bare) = bare(kind);
-            // The two that are compared run right after each other, and take turns at being first.
-            let mut both = [(Who::Ours(name), kind), (Who::Bare(name), bare)];
+            // The two servers run directly after each other, and each is first in every other round.
+            let mut both = [(Subject::Ours(name), kind), (Subject::Bare(name), bare)];
             if round % 2 == 0 {
                 both.reverse();
             }
-            for what in steps() {
-                for (who, kind) in both {
+            for metric in metrics() {
+                for (subject, kind) in both {
                     let server = Server::start(kind, &Settings::default()).await;
-                    measure(args, &server, who, what, &mut measured).await;
+                    measure(args, &server, subject, metric, &mut measured).await;
                 }
-                eprintln!("\rround {round} of {}: {name}, {what:?}", args.rounds);
+                eprintln!("\rround {round} of {}: {name}, {metric:?}", args.rounds);
             }
         }
-        for (who, kind, what) in [(Who::Echo, Kind::Echo, What::Idle), (Who::Beating, Kind::BareBeating, What::Beats)] {
-            measure(args, &Server::start(kind, &Settings::default()).await, who, what, &mut measured).await;
+        for (subject, kind, metric) in
+            [(Subject::Echo, Kind::Echo, Metric::IdleMemory), (Subject::Timers, Kind::BareHeartbeats, Metric::IdleCpu)]
+        {
+            measure(args, &Server::start(kind, &Settings::default()).await, subject, metric, &mut measured).await;
         }
         if let Some(script) = &args.reference {
-            for what in steps() {
-                measure(args, &Server::reference(script).await, Who::Reference, what, &mut measured).await;
-                eprintln!("\rround {round} of {}: reference, {what:?}", args.rounds);
+            for metric in metrics() {
+                measure(args, &Server::reference(script).await, Subject::Reference, metric, &mut measured).await;
+                eprintln!("\rround {round} of {}: reference, {metric:?}", args.rounds);
             }
         }
     }
     let rows = rows(args, &measured);
-    let text = table::text(&rows);
+    let text = report::text(&rows);
     println!("{text}");
-    std::fs::create_dir_all(&args.out).expect("the folder can be made");
-    for (file, content) in [("table.txt", text), ("table.csv", table::csv(&rows)), ("chart.svg", table::svg(&rows))] {
-        std::fs::write(args.out.join(file), content).expect("the file can be written");
+    std::fs::create_dir_all(&args.out).expect("the folder is writable");
+    for (file, content) in [("table.txt", text), ("table.csv", report::csv(&rows)), ("chart.svg", report::svg(&rows))] {
+        std::fs::write(args.out.join(file), content).expect("the file is writable");
     }
 }
 
-fn steps() -> impl Iterator<Item = What> {
-    LOADS.into_iter().map(|(bytes, outstanding)| What::Relayed(bytes, outstanding)).chain([
-        What::Trip,
-        What::Join,
-        What::Idle,
-        What::Beats,
+fn metrics() -> impl Iterator<Item = Metric> {
+    LOADS.into_iter().map(|(bytes, outstanding)| Metric::Relayed(bytes, outstanding)).chain([
+        Metric::RoundTrip,
+        Metric::Join,
+        Metric::IdleMemory,
+        Metric::IdleCpu,
     ])
 }
 
-async fn measure(args: &Args, server: &Server, who: Who, what: What, measured: &mut Measured) {
-    let mut note = |what, figure| measured.entry((who, what)).or_default().push(figure);
+async fn measure(args: &Args, server: &Server, subject: Subject, metric: Metric, measured: &mut Measured) {
+    let mut record = |metric, figure| measured.entry((subject, metric)).or_default().push(figure);
     let load = Load { pairs: 100, bytes: 200, outstanding: 1, rate: None, seconds: args.seconds };
-    match what {
-        What::Relayed(bytes, outstanding) => {
+    match metric {
+        Metric::Relayed(bytes, outstanding) => {
             let load = Load { bytes, outstanding, ..load };
             let figures = relay::run(&server.target, &load, Some(server)).await;
-            note(what, figures.relayed);
-            note(What::Busy(bytes, outstanding), figures.busy.map_or(f64::NAN, micros));
+            record(metric, figures.relayed);
+            record(Metric::Cpu(bytes, outstanding), figures.cpu_time.map_or(f64::NAN, micros));
         }
-        What::Trip => {
-            // About half of what a bare relay takes with one message outstanding on two cores.
+        Metric::RoundTrip => {
+            // About half of the throughput of a bare relay with one message in flight, on two cores.
             let load = Load { rate: Some(30_000.0), ..load };
             let figures = relay::run(&server.target, &load, None).await;
-            note(what, figures.trips.value_at_quantile(0.99) as f64 / 1000.0);
+            record(metric, figures.round_trips.value_at_quantile(0.99) as f64 / 1000.0);
         }
-        What::Join if server.target.speaks != Speaks::Sigver => {}
-        What::Join => note(what, micros(joins::measure(server, args.joins).await)),
-        What::Idle => note(what, idle::memory(server, args.idle).await),
-        // A bare relay sends no heartbeats.
-        What::Beats if matches!(who, Who::Bare(_)) => {}
-        What::Beats => {
-            let busy = idle::busy(server, args.idle, Duration::from_secs(10)).await;
-            note(what, 1e6 * busy / f64::from(args.idle));
+        Metric::Join if server.target.protocol != Protocol::Sigver => {}
+        Metric::Join => record(metric, micros(joins::measure(server, args.joins).await)),
+        Metric::IdleMemory => record(metric, idle::memory(server, args.idle).await),
+        // Bare relays send no heartbeats.
+        Metric::IdleCpu if matches!(subject, Subject::Bare(_)) => {}
+        Metric::IdleCpu => {
+            let cores = idle::cpu_use(server, args.idle, Duration::from_secs(10)).await;
+            record(metric, 1e6 * cores / f64::from(args.idle));
         }
-        What::Busy(..) => unreachable!("it is measured with what is relayed"),
+        Metric::Cpu(..) => unreachable!("measured together with Relayed"),
     }
 }
 
 fn rows(args: &Args, measured: &Measured) -> Vec<Row> {
     let mut rows = Vec::new();
     for &kind in &args.adapters {
-        let (name, _) = bare(kind);
-        for ((who, what), ours) in measured {
-            if *who != Who::Ours(name) {
+        let (adapter, _) = bare(kind);
+        for ((subject, metric), ours) in measured {
+            if *subject != Subject::Ours(adapter) {
                 continue;
             }
             for (against, other) in [
-                ("bare", Who::Bare(name)),
-                ("timers", Who::Beating),
-                ("TCP echo", Who::Echo),
-                ("reference", Who::Reference),
+                ("bare", Subject::Bare(adapter)),
+                ("timers", Subject::Timers),
+                ("TCP echo", Subject::Echo),
+                ("reference", Subject::Reference),
             ] {
-                let Some(theirs) = measured.get(&(other, *what)) else { continue };
+                let Some(theirs) = measured.get(&(other, *metric)) else { continue };
                 let ratios = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
-                let (words, unit) = words(*what);
+                let (name, unit) = describe(*metric);
                 rows.push(Row {
-                    what: format!("{name}: {words}"),
+                    metric: format!("{adapter}: {name}"),
                     unit,
                     ours: median(ours.clone()),
                     against,
                     theirs: median(theirs.clone()),
                     ratio: median(ratios),
-                    target: target(*what, against),
+                    target: target(*metric, against),
                 });
             }
         }
@@ -178,29 +181,29 @@ fn rows(args: &Args, measured: &Measured) -> Vec<Row> {
     rows
 }
 
-fn words(what: What) -> (String, &'static str) {
-    match what {
-        What::Relayed(bytes, outstanding) => (format!("{bytes} bytes, {outstanding} outstanding"), "messages/s"),
-        What::Busy(bytes, outstanding) => (format!("CPU, {bytes} bytes, {outstanding} outstanding"), "us/message"),
-        What::Trip => ("p99 round trip at half load".to_owned(), "us"),
-        What::Join => ("CPU of a join".to_owned(), "us"),
-        What::Idle => ("memory of an idle peer".to_owned(), "KiB"),
-        What::Beats => ("CPU of an idle peer".to_owned(), "us/s"),
+fn describe(metric: Metric) -> (String, &'static str) {
+    match metric {
+        Metric::Relayed(bytes, outstanding) => (format!("{bytes} bytes, {outstanding} outstanding"), "messages/s"),
+        Metric::Cpu(bytes, outstanding) => (format!("CPU, {bytes} bytes, {outstanding} outstanding"), "us/message"),
+        Metric::RoundTrip => ("p99 round trip at half load".to_owned(), "us"),
+        Metric::Join => ("CPU of a join".to_owned(), "us"),
+        Metric::IdleMemory => ("memory of an idle peer".to_owned(), "KiB"),
+        Metric::IdleCpu => ("CPU of an idle peer".to_owned(), "us/s"),
     }
 }
 
-fn target(what: What, against: &str) -> Aim {
-    match (what, against) {
-        (What::Relayed(_, 1), "bare") => Aim::AtLeast(0.95),
-        (What::Relayed(..), "bare") => Aim::AtLeast(0.80),
-        (What::Relayed(_, 1), _) => Aim::AtLeast(1.6),
-        (What::Relayed(..), _) => Aim::AtLeast(10.0),
-        (What::Busy(_, 1), "reference") => Aim::AtMost(1.0 / 2.0),
-        (What::Busy(..), "reference") => Aim::AtMost(1.0 / 12.0),
-        (What::Trip, "bare") => Aim::AtMost(1.1),
-        (What::Join, "reference") => Aim::AtMost(1.0 / 3.0),
-        (What::Beats, "timers") => Aim::AtMost(0.5),
-        _ => Aim::None,
+fn target(metric: Metric, against: &str) -> Bound {
+    match (metric, against) {
+        (Metric::Relayed(_, 1), "bare") => Bound::AtLeast(0.95),
+        (Metric::Relayed(..), "bare") => Bound::AtLeast(0.80),
+        (Metric::Relayed(_, 1), _) => Bound::AtLeast(1.6),
+        (Metric::Relayed(..), _) => Bound::AtLeast(10.0),
+        (Metric::Cpu(_, 1), "reference") => Bound::AtMost(1.0 / 2.0),
+        (Metric::Cpu(..), "reference") => Bound::AtMost(1.0 / 12.0),
+        (Metric::RoundTrip, "bare") => Bound::AtMost(1.1),
+        (Metric::Join, "reference") => Bound::AtMost(1.0 / 3.0),
+        (Metric::IdleCpu, "timers") => Bound::AtMost(0.5),
+        _ => Bound::None,
     }
 }
 

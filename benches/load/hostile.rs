@@ -1,121 +1,128 @@
-//! What good peers notice of hostile ones: measured before, during and after an attack on their server. The attackers
-//! need the machine's cores too, so before that they attack another server: what the good ones notice of that is the
-//! machine's, and the rest is the server's.
+//! How much hostile peers disturb well-behaved ones, measured before, during and after an attack on their server.
+//!
+//! The attackers also use the machine's cores. To separate the two effects, they first attack another server: a
+//! disturbance during that attack comes from the machine, and any further disturbance from the server.
 
 use std::collections::BTreeMap;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use clap::ValueEnum;
 use tokio::process::Command;
 use tokio::time::{Instant, interval, sleep};
 
 use crate::attack::Attack;
-use crate::good::{Outcome, Pairs};
 use crate::process::{Server, this_program};
 use crate::server::{Kind, Settings};
+use crate::well_behaved::{Outcome, Pairs};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many connections attack at a time
+    /// Number of concurrent attacking connections
     #[arg(long, default_value_t = 1000)]
     hostile: usize,
-    /// In which ways they attack, if not in all
+    /// Attacks to run [default: all]
     #[arg(long, value_delimiter = ',')]
     only: Vec<Attack>,
-    /// How many good peers, in pairs
+    /// Number of well-behaved peers, in pairs
     #[arg(long, default_value_t = 1000)]
-    good: usize,
-    /// How many messages each pair sends there and back in a second
+    well_behaved: usize,
+    /// Messages per second that each pair sends there and back
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
-    /// For how long each of the four times is measured
+    /// Duration of each of the four phases, in seconds
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// How often, each time with a server of its own
+    /// Number of rounds, each with its own server
     #[arg(long, default_value_t = 1)]
     rounds: usize,
-    /// Which server
+    /// Server to attack
     #[arg(long, default_value = "axum")]
     server: Kind,
-    /// How many seconds a peer has for its first connect, if not as many as by default
+    /// Time for a peer's first connect, in seconds [default: the hub's]
     #[arg(long)]
     first_connect_timeout: Option<u64>,
-    /// How many seconds a socket may take nothing, if not as many as by default
+    /// Time without write progress while messages are queued, in seconds [default: the hub's]
     #[arg(long)]
     outbox_timeout: Option<u64>,
-    /// How many messages a peer may send in a second, if not as many as by default
+    /// Messages that a peer may send per second [default: the hub's]
     #[arg(long)]
     messages_per_second: Option<u32>,
 }
 
-/// Until those who attacked are gone.
-const SETTLED_AFTER: Duration = Duration::from_secs(3);
+/// Time after an attack until its connections are closed.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
 
-/// When is measured; attacked is another server, or this one.
-const TIMES: [&str; 4] = ["before", "attack elsewhere", "attack", "after"];
+/// The measured phases. "attack elsewhere" is an attack on another server.
+const PHASES: [&str; 4] = ["before", "attack elsewhere", "attack", "after"];
 
-/// One of the four times.
+/// The figures of one phase.
 struct Figures {
     p50: f64,
     p99: f64,
-    longest: f64,
-    /// Of the server, in MiB: at the end, and the most.
-    resident: f64,
-    peak: f64,
-    /// Of the server, in cores.
-    busy: f64,
+    max: f64,
+    server: ServerFigures,
 }
 
-/// What a row of the table is called, and where its figure is.
+struct ServerFigures {
+    /// Resident memory at the end of the phase, in MiB.
+    resident: f64,
+    /// Highest resident memory, in MiB.
+    peak: f64,
+    /// CPU use, in cores.
+    cpu: f64,
+}
+
+/// A row of the table: its label and its figure.
 type Row = (&'static str, fn(&Figures) -> f64);
 
 const ROWS: [Row; 6] = [
-    ("p50 round trip, us", |figures| figures.p50),
-    ("p99 round trip, us", |figures| figures.p99),
-    ("longest round trip, us", |figures| figures.longest),
-    ("server's memory at the end, MiB", |figures| figures.resident),
-    ("server's memory at most, MiB", |figures| figures.peak),
-    ("server's CPU, cores", |figures| figures.busy),
+    ("round-trip time p50, us", |figures| figures.p50),
+    ("round-trip time p99, us", |figures| figures.p99),
+    ("round-trip time max, us", |figures| figures.max),
+    ("server memory at end, MiB", |figures| figures.server.resident),
+    ("server memory peak, MiB", |figures| figures.server.peak),
+    ("server CPU, cores", |figures| figures.server.cpu),
 ];
 
-/// Prints a table. That a good peer was closed or lost a message is a failure.
+/// Prints a table. Fails if a well-behaved peer was closed or lost a message.
 pub(crate) async fn run(args: &Args) -> ExitCode {
     let mut rounds = Vec::new();
-    let mut unharmed = true;
+    let mut passed = true;
     for round in 1..=args.rounds {
-        let (figures, outcome) = attacked(args).await;
-        println!("round {round}: {}", good(&outcome));
-        unharmed &= outcome.lost == 0 && outcome.over.is_empty();
+        let (figures, outcome) = run_round(args).await;
+        println!("round {round}: {}", describe(&outcome));
+        passed &= outcome.lost == 0 && outcome.ends.is_empty();
         rounds.push(figures);
     }
-    print!("{:<34}", "median (least to most)");
-    TIMES.iter().for_each(|time| print!(" {time:>24}"));
+    print!("{:<34}", "median (min to max)");
+    PHASES.iter().for_each(|phase| print!(" {phase:>24}"));
     println!();
-    for (name, figure) in ROWS {
-        print!("{name:<34}");
-        for time in 0..TIMES.len() {
-            let mut figures: Vec<f64> = rounds.iter().map(|round| figure(&round[time])).collect();
+    for (label, figure) in ROWS {
+        print!("{label:<34}");
+        for phase in 0..PHASES.len() {
+            let mut figures: Vec<f64> = rounds.iter().map(|round| figure(&round[phase])).collect();
             figures.sort_by(f64::total_cmp);
-            let [least, median, most] = [0, figures.len() / 2, figures.len() - 1].map(|nth| figures[nth]);
-            let digits = if most < 100.0 { 2 } else { 0 };
-            print!(" {:>24}", format!("{median:.digits$} ({least:.digits$} to {most:.digits$})"));
+            let [min, median, max] = [0, figures.len() / 2, figures.len() - 1].map(|nth| figures[nth]);
+            let digits = if max < 100.0 { 2 } else { 0 };
+            print!(" {:>24}", format!("{median:.digits$} ({min:.digits$} to {max:.digits$})"));
         }
         println!();
     }
-    if unharmed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("{}", if passed { "PASS" } else { "FAIL" });
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What became of the good ones, as text.
-pub(crate) fn good(outcome: &Outcome) -> String {
-    let Outcome { sent, lost, over } = outcome;
-    match &**over {
-        [] => format!("no good peer was closed, {lost} of {sent} messages lost"),
-        over => format!("{} good peers were closed ({}), {lost} of {sent} messages lost", over.len(), over[0]),
-    }
+/// Describes the outcome of the well-behaved peers.
+pub(crate) fn describe(outcome: &Outcome) -> String {
+    let Outcome { sent, lost, ends } = outcome;
+    let closed = match &**ends {
+        [] => "no well-behaved peer was closed".to_owned(),
+        [first, ..] => format!("{} well-behaved peers were closed (first: {first})", ends.len()),
+    };
+    format!("{closed}, {lost} of {sent} messages lost")
 }
 
-async fn attacked(args: &Args) -> ([Figures; TIMES.len()], Outcome) {
+async fn run_round(args: &Args) -> ([Figures; PHASES.len()], Outcome) {
     let settings = Settings {
         first_connect_timeout: args.first_connect_timeout,
         outbox_timeout: args.outbox_timeout,
@@ -123,38 +130,40 @@ async fn attacked(args: &Args) -> ([Figures; TIMES.len()], Outcome) {
         stats: true,
         ..Settings::default()
     };
-    let (server, elsewhere) =
-        (Server::start(args.server, &settings).await, Server::start(args.server, &settings).await);
-    let pairs = Pairs::start(&server.target, args.good / 2, args.rate).await;
+    let server = Server::start(args.server, &settings).await;
+    let elsewhere = Server::start(args.server, &settings).await;
+    let pairs = Pairs::start(&server.target, args.well_behaved / 2, args.rate).await;
     sleep(Duration::from_secs(1)).await;
 
     let time = Duration::from_secs(args.seconds);
-    let mut times = Vec::new();
-    for attack_on in [None, Some(&elsewhere), Some(&server), None] {
+    let mut measured = Vec::new();
+    for attacked in [None, Some(&elsewhere), Some(&server), None] {
         pairs.begin_phase();
-        let attack = attack_on.map(|server| attack(server, args.hostile, &args.only, time));
-        times.push(watch(&server, time).await);
-        // Not part of any of the times, until the attackers are gone.
+        let attack = attacked.map(|server| attack(server, args.hostile, &args.only, time));
+        measured.push(watch(&server, time).await);
+        // An unmeasured phase, until the attackers' connections are closed.
         pairs.begin_phase();
         if let Some(attack) = attack {
             println!("{}", attack.await);
-            sleep(SETTLED_AFTER).await;
+            sleep(SETTLE_TIME).await;
         }
     }
-    println!("turned away: {}", turned_away(&server.stats()));
-    let trips = [0, 2, 4, 6].map(|phase| pairs.trips(phase));
+    println!("{}", describe_counts(&server.stats()));
+    let round_trips = [0, 2, 4, 6].map(|phase| pairs.round_trips(phase));
     let outcome = pairs.stop().await;
 
-    let mut watched = times.into_iter().zip(trips);
-    let figures = TIMES.map(|_| {
-        let ((resident, peak, busy), trips) = watched.next().expect("as many as times");
-        let micros = |quantile| trips.value_at_quantile(quantile) as f64 / 1000.0;
-        Figures { p50: micros(0.5), p99: micros(0.99), longest: micros(1.0), resident, peak, busy }
+    let mut phases = measured.into_iter().zip(round_trips);
+    let figures = PHASES.map(|_| {
+        let (server, round_trips) = phases.next().expect("every phase was measured");
+        let micros = |quantile| round_trips.value_at_quantile(quantile) as f64 / 1000.0;
+        Figures { p50: micros(0.5), p99: micros(0.99), max: micros(1.0), server }
     });
     (figures, outcome)
 }
 
-/// Attacks from a process that yields to the others, as attackers bring machines of their own. Returns what it prints.
+/// Starts an attack, and returns a future of its output.
+///
+/// The attackers run in a process with low priority, because real attackers use other machines.
 pub(crate) fn attack(
     server: &Server,
     count: usize,
@@ -165,32 +174,34 @@ pub(crate) fn attack(
     let mut command = Command::new("nice");
     command.arg(this_program()).arg("attack").arg(format!("ws://{}{}", target.address, target.mount));
     command.args(["--count", &count.to_string(), "--seconds", &time.as_secs_f64().to_string()]);
-    command.args(
-        only.iter().filter_map(ValueEnum::to_possible_value).map(|attack| format!("--only={}", attack.get_name())),
-    );
-    let process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
+    command.args(only.iter().map(|attack| format!("--only={}", attack.name())));
+    let process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the process starts");
     async {
-        let output = process.wait_with_output().await.expect("it ends");
+        let output = process.wait_with_output().await.expect("the process ends");
         assert!(output.status.success(), "the attack failed: {}", output.status);
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 }
 
-/// The server's memory at the end of so long, its most, in MiB, and the cores that it kept busy.
-async fn watch(server: &Server, time: Duration) -> (f64, f64, f64) {
-    let (since, before) = (Instant::now(), server.busy());
-    let mut looks = interval(Duration::from_millis(200));
+/// Measures the server for this time.
+async fn watch(server: &Server, time: Duration) -> ServerFigures {
+    let (since, before) = (Instant::now(), server.cpu_time());
+    let mut samples = interval(Duration::from_millis(200));
     let mut peak: f64 = 0.0;
     while since.elapsed() < time {
-        looks.tick().await;
+        samples.tick().await;
         peak = peak.max(server.resident() / 1024.0);
     }
-    let busy = (server.busy() - before).div_duration_f64(since.elapsed());
-    (server.resident() / 1024.0, peak, busy)
+    let cpu = (server.cpu_time() - before).div_duration_f64(since.elapsed());
+    ServerFigures { resident: server.resident() / 1024.0, peak, cpu }
 }
 
-/// How many each cause turned away, as text.
-pub(crate) fn turned_away(stats: &BTreeMap<String, u64>) -> String {
-    let guards = stats.iter().filter(|(name, _)| !["peers", "groups", "links"].contains(&name.as_str()));
-    guards.map(|(cause, count)| format!("{cause} {count}")).collect::<Vec<_>>().join(", ")
+/// Describes rejections and closes by cause.
+pub(crate) fn describe_counts(stats: &BTreeMap<String, u64>) -> String {
+    let [rejections, closes] = ["rejections.", "closes."].map(|prefix| {
+        let counts = stats.iter().filter_map(|(name, count)| Some((name.strip_prefix(prefix)?, count)));
+        let counts: Vec<_> = counts.map(|(cause, count)| format!("{cause} {count}")).collect();
+        if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
+    });
+    format!("rejections: {rejections}; closes: {closes}")
 }

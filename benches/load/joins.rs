@@ -1,4 +1,4 @@
-//! What it costs a server to let a peer in.
+//! The cost of a join.
 
 use std::time::Duration;
 
@@ -7,22 +7,23 @@ use tokio::task::JoinSet;
 use crate::client::Socket;
 use crate::process::Server;
 
-/// How many join at a time.
-const AT_A_TIME: u32 = 16;
+/// Number of concurrent joins.
+const CONCURRENCY: u32 = 16;
 
-/// Server CPU for each of so many peers that open a socket, ask, are answered and leave, each with a group of its own.
+/// Returns the server CPU time per join. Each peer opens a connection in a group of its own, sends `connect`, receives
+/// the answer and disconnects.
 pub(crate) async fn measure(server: &Server, count: u32) -> Duration {
-    let before = server.busy();
+    let before = server.cpu_time();
     let mut joining = JoinSet::new();
-    for lane in 0..AT_A_TIME {
+    for lane in 0..CONCURRENCY {
         let target = server.target.clone();
         joining.spawn(async move {
-            for nth in 0..count / AT_A_TIME {
+            for nth in 0..count / CONCURRENCY {
                 let mut peer = Socket::open(&target, &format!("join-{lane}-{nth}")).await;
-                assert!(peer.ask(1, &[]).await);
+                assert!(peer.expect_connect(1, &[]).await);
             }
         });
     }
     joining.join_all().await;
-    (server.busy() - before) / count
+    (server.cpu_time() - before) / count
 }

@@ -1,4 +1,4 @@
-//! What a signaling server costs: a load generator for any server of the protocol, and what to compare it with.
+//! Load generator: measures what a signaling server costs, and compares it with other servers.
 //!
 //! ```text
 //! cargo bench --features full --bench load -- compare --reference tests/reference/node_modules/sigver/dist/server.js
@@ -8,25 +8,25 @@
 //! cargo bench --features full --bench load -- soak --minutes 10
 //! ```
 //!
-//! Server and load run in processes of their own. Figures of the server are read from Linux's `/proc`.
+//! Server and load run in separate processes. The figures of the server come from Linux's `/proc`.
 
-#![allow(clippy::print_stdout, reason = "it prints tables")]
-#![allow(clippy::print_stderr, reason = "it says how far it is")]
+#![allow(clippy::print_stdout, reason = "prints the results")]
+#![allow(clippy::print_stderr, reason = "prints the progress")]
 
 mod attack;
-mod bare;
+mod baseline;
 mod client;
 mod compare;
-mod cores;
-mod good;
 mod hostile;
 mod idle;
 mod joins;
 mod process;
 mod relay;
+mod report;
+mod scaling;
 mod server;
 mod soak;
-mod table;
+mod well_behaved;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,57 +42,57 @@ use server::{Kind, Settings};
 struct Args {
     #[command(subcommand)]
     command: Command,
-    /// cargo adds it
+    /// Ignored; `cargo bench` adds it
     #[arg(long, hide = true, global = true)]
     bench: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Sends messages to and fro between pairs of peers, and counts them
+    /// Relays messages between pairs of peers and measures the throughput
     Relay {
-        /// Where signaling is mounted: ws://HOST:PORT/PATH
+        /// URL of the signaling mount: ws://HOST:PORT/PATH
         url: String,
         #[command(flatten)]
         load: Load,
     },
-    /// Measures this crate beside bare relays and the reference server, and prints ratios
+    /// Compares sigver with bare relays and the reference server, and prints ratios
     Compare(compare::Args),
-    /// Measures the resident memory of idle peers; more than 8 KiB for each is a failure
+    /// Measures the resident memory per idle peer; fails above 8 KiB
     Idle {
-        /// How many
+        /// Number of peers
         #[arg(long, default_value_t = 5000)]
         peers: u32,
-        /// The read buffer of each socket, in bytes
+        /// Read buffer of each connection, in bytes
         #[arg(long)]
         read_buffer: Option<usize>,
     },
-    /// Measures the CPU of idle peers' heartbeats beside that of a timer for each socket
-    Beats {
-        /// How many
+    /// Measures the CPU of idle peers' heartbeats, compared with one timer per connection
+    Heartbeats {
+        /// Number of peers
         #[arg(long, default_value_t = 9000)]
         peers: u32,
     },
-    /// Measures how much more one hub does on two cores than on one, without a network
-    Cores {
-        /// How many groups
+    /// Measures how the throughput of one hub scales from one core to two, without a network
+    Scaling {
+        /// Number of groups
         #[arg(long, default_value_t = 1000)]
         groups: usize,
     },
-    /// Measures what good peers notice of hostile ones
+    /// Measures how much hostile peers disturb well-behaved ones
     Hostile(hostile::Args),
-    /// Lets good peers and hostile ones at a server for long, and says whether it bore it
+    /// Runs well-behaved and hostile peers against one server for a long time, and prints PASS or FAIL
     Soak(soak::Args),
     /// Attacks a server, and prints how it ended each attack
     Attack {
-        /// Where signaling is mounted: ws://HOST:PORT/PATH
+        /// URL of the signaling mount: ws://HOST:PORT/PATH
         url: String,
         #[command(flatten)]
-        force: attack::Force,
+        options: attack::Options,
     },
-    /// Serves, and prints its address
+    /// Runs a server, and prints its address
     Serve {
-        /// What
+        /// Server to run
         kind: Kind,
         #[command(flatten)]
         settings: Settings,
@@ -109,17 +109,17 @@ async fn main() -> ExitCode {
         }
         Command::Compare(args) => compare::run(&args).await,
         Command::Idle { peers, read_buffer } => return idle::run(peers, read_buffer).await,
-        Command::Beats { peers } => idle::beats(peers).await,
-        Command::Cores { groups } => cores::run(groups),
+        Command::Heartbeats { peers } => idle::heartbeats(peers).await,
+        Command::Scaling { groups } => scaling::run(groups),
         Command::Hostile(args) => return hostile::run(&args).await,
         Command::Soak(args) => return soak::run(&args).await,
-        Command::Attack { url, force } => println!("{}", attack::run(&Target::parse(&url), &force).await),
+        Command::Attack { url, options } => println!("{}", attack::run(&Target::parse(&url), &options).await),
         Command::Serve { kind, settings } => match server::serve(kind, &settings).await {},
     }
     ExitCode::SUCCESS
 }
 
-/// What a time is in microseconds, for tables.
+/// Converts a duration to microseconds, the unit of the tables.
 fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }

@@ -1,4 +1,4 @@
-//! A server in a process of its own, and what the system says of it.
+//! A server in its own process, and the figures that the system reports for it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,87 +9,89 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use crate::client::{Speaks, Target};
+use crate::client::{Protocol, Target};
 use crate::server::{Kind, Settings};
 
-/// Clock ticks in a second, in which Linux counts a process's time.
+/// Clock ticks per second, the unit of Linux's process times.
 const TICKS: f64 = 100.0;
 
-/// Killed when it is dropped.
+/// A running server. Killed on drop.
 pub(crate) struct Server {
     process: Child,
     pub(crate) target: Target,
-    /// The last line that it said.
-    said: watch::Receiver<String>,
+    last_line: watch::Receiver<String>,
 }
 
 impl Server {
-    /// One of this program's own.
+    /// Starts a server of this program.
     pub(crate) async fn start(kind: Kind, settings: &Settings) -> Self {
         let mut command = Command::new(this_program());
-        command.arg("serve").arg(clap::ValueEnum::to_possible_value(&kind).expect("it has a name").get_name());
-        command.args(settings.args());
-        Self::spawn(command, "/signal", kind.speaks()).await
+        let name = clap::ValueEnum::to_possible_value(&kind).expect("no variant is skipped");
+        command.arg("serve").arg(name.get_name()).args(settings.args());
+        Self::spawn(command, "/signal", kind.protocol()).await
     }
 
-    /// npm's `sigver`, run by Node.js.
+    /// Starts npm's `sigver` with Node.js.
     pub(crate) async fn reference(script: &Path) -> Self {
-        // It does not say which free port it took, so one is drawn for it.
+        // It does not print a port that the system selected, so this process selects one.
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let mut command = Command::new("node");
-        command.arg(script).args(["-h", "127.0.0.1", "-p", &port.expect("a free port").port().to_string()]);
-        Self::spawn(command, "", Speaks::Sigver).await
+        command.arg(script).args(["-h", "127.0.0.1", "-p", &port.expect("a port is free").port().to_string()]);
+        Self::spawn(command, "", Protocol::Sigver).await
     }
 
-    async fn spawn(mut command: Command, mount: &str, speaks: Speaks) -> Self {
+    async fn spawn(mut command: Command, mount: &str, protocol: Protocol) -> Self {
         let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the server starts");
-        let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
+        let mut lines = BufReader::new(process.stdout.take().expect("stdout is piped")).lines();
         let address = loop {
-            let line = lines.next_line().await.expect("it can be read").expect("it says where it listens");
+            let line = lines.next_line().await.expect("stdout is readable").expect("the server prints its address");
             if let Some((_, address)) = line.rsplit_once("listening on ") {
-                break address.trim().parse().expect("HOST:PORT");
+                break address.trim().parse().expect("the address is HOST:PORT");
             }
         };
-        // What else it says does not hold it up.
-        let (saying, said) = watch::channel(String::new());
+        // Keeps reading, so that a full pipe does not block the server.
+        let (sender, last_line) = watch::channel(String::new());
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                saying.send_replace(line);
+                sender.send_replace(line);
             }
         });
-        Self { process, target: Target { address, mount: mount.to_owned(), speaks }, said }
+        Self { process, target: Target { address, mount: mount.to_owned(), protocol }, last_line }
     }
 
-    /// What its hub counts, at most a second ago, by name; none unless it was told to say so.
+    /// Returns the hub's counts by name, at most one second old. Empty unless [`Settings::stats`] is set.
+    ///
+    /// Parses the line that [`crate::server`] prints: `stats NAME=COUNT NAME=COUNT`.
     pub(crate) fn stats(&self) -> BTreeMap<String, u64> {
-        let line = self.said.borrow();
+        let line = self.last_line.borrow();
         let pairs = line.strip_prefix("stats ").unwrap_or_default().split(' ').filter_map(|pair| pair.split_once('='));
-        pairs.map(|(name, count)| (name.to_owned(), count.parse().expect("a number"))).collect()
+        pairs.map(|(name, count)| (name.to_owned(), count.parse().expect("the count is a number"))).collect()
     }
 
     fn proc(&self, file: &str) -> String {
-        let pid = self.process.id().expect("it runs");
-        std::fs::read_to_string(format!("/proc/{pid}/{file}")).expect("Linux")
+        let pid = self.process.id().expect("the server runs");
+        std::fs::read_to_string(format!("/proc/{pid}/{file}")).expect("the system is Linux")
     }
 
-    /// How long it has kept a core busy, to 10 ms.
-    pub(crate) fn busy(&self) -> Duration {
+    /// Returns the CPU time that the server has used, to 10 ms.
+    pub(crate) fn cpu_time(&self) -> Duration {
         let stat = self.proc("stat");
-        // The second field is the name, in parentheses; user and system time are the 14th and the 15th.
-        let fields = stat.rsplit_once(')').expect("Linux").1.split_whitespace().skip(11).take(2);
-        let ticks: f64 = fields.map(|ticks| ticks.parse::<f64>().expect("a number of ticks")).sum();
+        // The second field is the name, in parentheses. User and system time are fields 14 and 15.
+        let (_, fields) = stat.rsplit_once(')').expect("the second field is in parentheses");
+        let times = fields.split_whitespace().skip(11).take(2);
+        let ticks: f64 = times.map(|ticks| ticks.parse::<f64>().expect("the field is a number")).sum();
         Duration::from_secs_f64(ticks / TICKS)
     }
 
-    /// In KiB.
+    /// Returns the resident memory, in KiB.
     pub(crate) fn resident(&self) -> f64 {
         let status = self.proc("status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of KiB")
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the process has memory");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("the field is a number")
     }
 }
 
-/// To be started again, as another part of it.
+/// Returns the path of this program, to run it as another process.
 pub(crate) fn this_program() -> PathBuf {
-    std::env::current_exe().expect("this program has a path")
+    std::env::current_exe().expect("the program has a path")
 }

@@ -1,4 +1,4 @@
-//! The servers that this program can be.
+//! The servers that this program can run as.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -12,10 +12,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::interval;
 use warp::Filter as _;
 
-use crate::bare;
-use crate::client::Speaks;
+use crate::baseline;
+use crate::client::Protocol;
 
-/// Which server. The bare ones relay between two sockets of one path and know no protocol.
+/// A server of this program. The bare ones relay between the two connections of one path, without a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
     Hyper,
@@ -24,44 +24,44 @@ pub(crate) enum Kind {
     BareHyper,
     BareAxum,
     BareWarp,
-    /// As `bare-axum`, with a heartbeat every five seconds from a timer for each socket.
-    BareBeating,
-    /// Sends back what comes, over TCP without anything on top.
+    /// As `bare-axum`, but sends a heartbeat every five seconds, from one timer per connection.
+    BareHeartbeats,
+    /// Echoes bytes over TCP.
     Echo,
 }
 
 impl Kind {
-    pub(crate) fn speaks(self) -> Speaks {
+    pub(crate) fn protocol(self) -> Protocol {
         match self {
-            Self::Hyper | Self::Axum | Self::Warp => Speaks::Sigver,
-            Self::BareHyper | Self::BareAxum | Self::BareWarp | Self::BareBeating => Speaks::WebSocket,
-            Self::Echo => Speaks::Tcp,
+            Self::Hyper | Self::Axum | Self::Warp => Protocol::Sigver,
+            Self::BareHyper | Self::BareAxum | Self::BareWarp | Self::BareHeartbeats => Protocol::WebSocket,
+            Self::Echo => Protocol::Tcp,
         }
     }
 }
 
-/// What a server of this crate's adapters is told.
+/// The settings of a server with a hub.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Settings {
-    /// The read buffer of each socket, in bytes
+    /// Read buffer of each connection, in bytes
     #[arg(long)]
     pub(crate) read_buffer: Option<usize>,
-    /// How many seconds a peer has for its first connect
+    /// Time for a peer's first connect, in seconds
     #[arg(long)]
     pub(crate) first_connect_timeout: Option<u64>,
-    /// How many seconds a socket may take nothing
+    /// Time without write progress while messages are queued, in seconds
     #[arg(long)]
     pub(crate) outbox_timeout: Option<u64>,
-    /// How many messages a peer may send in a second
+    /// Messages that a peer may send per second
     #[arg(long)]
     pub(crate) messages_per_second: Option<u32>,
-    /// Says every second how many there are of what
+    /// Print the hub's counts every second
     #[arg(long)]
     pub(crate) stats: bool,
 }
 
 impl Settings {
-    /// As arguments.
+    /// Returns the settings as command-line arguments.
     pub(crate) fn args(&self) -> Vec<String> {
         let mut args = Vec::new();
         args.extend(self.read_buffer.map(|bytes| format!("--read-buffer={bytes}")));
@@ -73,7 +73,7 @@ impl Settings {
     }
 
     fn hub(&self) -> SignalingHub {
-        // All of a load comes from this machine, in the thousands: more than one address may.
+        // The load opens thousands of connections from one IP, over the default limits.
         let mut builder = SignalingHub::builder().max_peers_per_ip(usize::MAX).joins_per_second_per_ip(u32::MAX);
         if let Some(bytes) = self.read_buffer {
             builder = builder.read_buffer_bytes(bytes);
@@ -87,80 +87,83 @@ impl Settings {
         if let Some(seconds) = self.outbox_timeout {
             builder = builder.outbox_timeout(Duration::from_secs(seconds));
         }
-        builder.build().expect("sound settings")
+        builder.build().expect("the settings are valid")
     }
 }
 
-/// Prints a line every second: `stats`, and then names with their numbers.
-async fn say_stats(hub: SignalingHub) -> Infallible {
+/// Prints a line every second, which `process.rs` parses: `stats`, then `NAME=COUNT` pairs. Omits causes that did not
+/// occur.
+async fn print_stats(hub: SignalingHub) -> Infallible {
     let mut every = interval(Duration::from_secs(1));
     loop {
         every.tick().await;
         let stats = hub.stats();
         let mut line = format!("stats peers={} groups={} links={}", stats.peers, stats.groups, stats.links);
-        for &cause in Cause::ALL {
-            match stats.turned_away.by(cause) {
-                0 => {}
-                count => write!(line, " {cause}={count}").expect("a string takes all"),
+        for (name, counts) in [("rejections", stats.rejections), ("closes", stats.closes)] {
+            for &cause in Cause::ALL {
+                match counts.get(cause) {
+                    0 => {}
+                    count => write!(line, " {name}.{cause}={count}").expect("a string accepts every write"),
+                }
             }
         }
         println!("{line}");
     }
 }
 
-/// Serves at a free port, and says at which.
+/// Serves at a free port, and prints the address.
 pub(crate) async fn serve(kind: Kind, settings: &Settings) -> Infallible {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     println!("listening on {}", listener.local_addr().expect("a bound socket has an address"));
     let hub = settings.hub();
     if settings.stats {
-        tokio::spawn(say_stats(hub.clone()));
+        tokio::spawn(print_stats(hub.clone()));
     }
     match kind {
         Kind::Axum => {
             let app = axum::Router::new().nest_service("/signal", sigver::axum::router(hub));
-            axum::serve(listener, app).await.expect("it serves");
+            axum::serve(listener, app).await.expect("the server does not fail");
         }
-        Kind::BareAxum => axum::serve(listener, bare::axum()).await.expect("it serves"),
-        Kind::BareBeating => axum::serve(listener, bare::beating()).await.expect("it serves"),
+        Kind::BareAxum => axum::serve(listener, baseline::axum()).await.expect("the server does not fail"),
+        Kind::BareHeartbeats => axum::serve(listener, baseline::heartbeats()).await.expect("the server does not fail"),
         Kind::Warp => {
             warp::serve(warp::path("signal").and(sigver::warp::filter(hub))).incoming(listener).run().await;
         }
-        Kind::BareWarp => warp::serve(bare::warp()).incoming(listener).run().await,
+        Kind::BareWarp => warp::serve(baseline::warp()).incoming(listener).run().await,
         Kind::Hyper => {
             let service = sigver::hyper::service(hub).at("/signal");
-            each(listener, |socket| {
+            serve_each(listener, |socket| {
                 let served = http1::Builder::new().serve_connection(TokioIo::new(socket), service.clone());
                 served.with_upgrades()
             })
             .await;
         }
         Kind::BareHyper => {
-            let service = bare::hyper();
-            each(listener, |socket| {
+            let service = baseline::hyper();
+            serve_each(listener, |socket| {
                 let served = http1::Builder::new().serve_connection(TokioIo::new(socket), service.clone());
                 served.with_upgrades()
             })
             .await;
         }
         Kind::Echo => {
-            each(listener, async |mut socket: TcpStream| {
+            serve_each(listener, async |mut socket: TcpStream| {
                 let (mut read, mut write) = socket.split();
                 tokio::io::copy(&mut read, &mut write).await
             })
             .await;
         }
     }
-    unreachable!("a server serves until it is killed")
+    unreachable!("a server runs until it is killed")
 }
 
-/// A task for each connection. How it ends is for the load to see.
-async fn each<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F) -> Infallible
+/// Runs a task per connection. The load checks how each connection ends.
+async fn serve_each<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F) -> Infallible
 where
     F: Future<Output: Send> + Send + 'static,
 {
     loop {
-        let (socket, _) = listener.accept().await.expect("it accepts");
+        let (socket, _) = listener.accept().await.expect("the listener accepts");
         tokio::spawn(serve(socket));
     }
 }

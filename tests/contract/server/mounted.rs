@@ -34,7 +34,7 @@ pub(super) async fn start(adapter: Adapter, hub: SignalingHub) -> Box<dyn TestSe
         }
         Adapter::Hyper => {
             let service = sigver::hyper::service(hub).at("/signal");
-            tokio::spawn(serve_hyper(listener, move |client| service.client(client)));
+            tokio::spawn(serve_hyper(listener, move |client| service.with_client_addr(client)));
         }
         Adapter::AxumUpgradedByApp => serve_axum(listener, axum_upgraded_by_app(hub)),
         Adapter::WarpUpgradedByApp => {
@@ -87,18 +87,16 @@ fn warp_upgraded_by_app(
 ) -> impl warp::Filter<Extract = (impl warp::Reply,), Error = warp::Rejection> + Clone {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let head = warp::path::full().and(query).and(warp::header::headers_cloned()).and(warp::addr::remote());
-    head.and(warp::ws()).map(
-        move |path: FullPath, query: String, headers, client: Option<SocketAddr>, upgrade: Ws| {
-            let (mut head, ()) = Request::new(()).into_parts();
-            head.uri = format!("{}?{query}", path.as_str()).trim_end_matches('?').parse().expect("the URI is valid");
-            head.headers = headers;
-            let request = join_request(client.expect("a TCP connection has a remote address"), head);
-            let hub = hub.clone();
-            sigver::warp::configure(upgrade, &hub).on_upgrade(async move |socket| {
-                hub.serve(sigver::warp::transport(socket), request).await;
-            })
-        },
-    )
+    head.and(warp::ws()).map(move |path: FullPath, query: String, headers, client: Option<SocketAddr>, upgrade: Ws| {
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.uri = format!("{}?{query}", path.as_str()).trim_end_matches('?').parse().expect("the URI is valid");
+        head.headers = headers;
+        let request = join_request(client.expect("a TCP connection has a remote address"), head);
+        let hub = hub.clone();
+        sigver::warp::configure(upgrade, &hub).on_upgrade(async move |socket| {
+            hub.serve(sigver::warp::transport(socket), request).await;
+        })
+    })
 }
 
 fn hyper_upgraded_by_app(

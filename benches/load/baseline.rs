@@ -1,7 +1,7 @@
-//! Relays between two sockets of one path: what a framework's WebSockets cost without a protocol on top.
+//! Bare relays between the two connections of one path: the cost of a framework's WebSockets without a protocol.
 //!
-//! As fast as it is simple to make them: one task for each socket, one bounded queue each way, everything that waits
-//! written before one flush, read buffers of 4 KiB where the framework lets them be set.
+//! They are fast and simple: one task per connection, one bounded queue per direction, all queued messages written
+//! before one flush, and read buffers of 4 KiB where the framework can set them.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -24,10 +24,10 @@ use warp::Filter as _;
 const READ_BUFFER: usize = 4096;
 const QUEUE: usize = 256;
 
-/// Ends of queues that wait for the second socket of a path.
+/// Queue ends for the second connection of a path.
 type Waiting<M> = Arc<Mutex<HashMap<String, (Sender<M>, Receiver<M>)>>>;
 
-/// A queue to the other socket of the path, and one from it.
+/// Returns a queue to the other connection of the path, and one from it.
 fn pair<M>(waiting: &Waiting<M>, path: &str) -> (Sender<M>, Receiver<M>) {
     let mut waiting = waiting.lock().expect("nothing panics under this lock");
     waiting.remove(path).unwrap_or_else(|| {
@@ -38,7 +38,7 @@ fn pair<M>(waiting: &Waiting<M>, path: &str) -> (Sender<M>, Receiver<M>) {
     })
 }
 
-/// Relays until either socket is gone.
+/// Relays until either connection ends.
 async fn relay<M, S, E>(mut socket: S, (to, mut from): (Sender<M>, Receiver<M>), is_data: fn(&M) -> bool)
 where
     S: Stream<Item = Result<M, E>> + Sink<M> + Unpin,
@@ -81,16 +81,16 @@ pub(crate) fn axum() -> axum::Router {
     })
 }
 
-/// Every socket has a heartbeat of its own, counted from when it opened.
-pub(crate) fn beating() -> axum::Router {
+/// Sends heartbeats from one timer per connection, which starts when the connection opens.
+pub(crate) fn heartbeats() -> axum::Router {
     axum::Router::new().fallback(async |upgrade: WebSocketUpgrade| {
         upgrade.read_buffer_size(READ_BUFFER).on_upgrade(async |mut socket| {
-            let mut beat = interval(Duration::from_secs(5));
-            beat.tick().await;
+            let mut heartbeats = interval(Duration::from_secs(5));
+            heartbeats.tick().await;
             loop {
                 tokio::select! {
                     read = socket.next() => if !matches!(read, Some(Ok(_))) { return },
-                    _ = beat.tick() => {
+                    _ = heartbeats.tick() => {
                         let heartbeat = ws::Message::Binary(sigver::protocol::Message::HEARTBEAT);
                         if socket.send(heartbeat).await.is_err() {
                             return;
@@ -118,7 +118,8 @@ pub(crate) fn hyper()
     service_fn(move |request: Request<Incoming>| {
         let ends = pair(&waiting, request.uri().path());
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
-        let (response, upgrade) = hyper_tungstenite::upgrade(request, Some(config)).expect("the load opens WebSockets");
+        let (response, upgrade) =
+            hyper_tungstenite::upgrade(request, Some(config)).expect("the load sends only WebSocket handshakes");
         tokio::spawn(async move {
             if let Ok(socket) = upgrade.await {
                 relay(socket, ends, Message::is_binary).await;

@@ -1,22 +1,22 @@
-//! Ratios, as text, as CSV and as a picture.
+//! Reports of a comparison: a text table, CSV and an SVG chart.
 
 use std::fmt::Write as _;
 
-/// One figure of two servers, each the median of all rounds.
+/// One metric of two servers. Figures are medians of all rounds.
 pub(crate) struct Row {
-    pub(crate) what: String,
+    pub(crate) metric: String,
     pub(crate) unit: &'static str,
     pub(crate) ours: f64,
     pub(crate) against: &'static str,
     pub(crate) theirs: f64,
-    /// Of ours to theirs, the median of the rounds' own ratios.
+    /// Ratio of `ours` to `theirs`: the median of the ratios of all rounds.
     pub(crate) ratio: f64,
-    /// What the ratio should be.
-    pub(crate) target: Aim,
+    /// Target for the ratio.
+    pub(crate) target: Bound,
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum Aim {
+pub(crate) enum Bound {
     AtLeast(f64),
     AtMost(f64),
     None,
@@ -25,52 +25,52 @@ pub(crate) enum Aim {
 impl Row {
     pub(crate) fn is_met(&self) -> bool {
         match self.target {
-            Aim::AtLeast(bound) => self.ratio >= bound,
-            Aim::AtMost(bound) => self.ratio <= bound,
-            Aim::None => true,
+            Bound::AtLeast(bound) => self.ratio >= bound,
+            Bound::AtMost(bound) => self.ratio <= bound,
+            Bound::None => true,
         }
     }
 
-    fn aim(&self) -> String {
+    fn target_text(&self) -> String {
         match self.target {
-            Aim::AtLeast(bound) => format!(">= {bound:.3}"),
-            Aim::AtMost(bound) => format!("<= {bound:.3}"),
-            Aim::None => String::new(),
+            Bound::AtLeast(bound) => format!(">= {bound:.3}"),
+            Bound::AtMost(bound) => format!("<= {bound:.3}"),
+            Bound::None => String::new(),
         }
     }
 }
 
 pub(crate) fn text(rows: &[Row]) -> String {
     let mut text =
-        format!("{:<48} {:>12} {:>12} {:<10} {:>8} {:>9}\n", "what", "ours", "theirs", "", "ratio", "target");
+        format!("{:<48} {:>12} {:>12} {:<10} {:>8} {:>9}\n", "metric", "ours", "theirs", "", "ratio", "target");
     for row in rows {
         let mark = if row.is_met() { "" } else { "  missed" };
-        let what = format!("{}, {}", row.what, row.unit);
+        let metric = format!("{}, {}", row.metric, row.unit);
         writeln!(
             text,
-            "{what:<48} {:>12.2} {:>12.2} {:<10} {:>8.3} {:>9}{mark}",
+            "{metric:<48} {:>12.2} {:>12.2} {:<10} {:>8.3} {:>9}{mark}",
             row.ours,
             row.theirs,
             row.against,
             row.ratio,
-            row.aim()
+            row.target_text()
         )
-        .expect("a string takes all");
+        .expect("a string accepts every write");
     }
     text
 }
 
 pub(crate) fn csv(rows: &[Row]) -> String {
-    let mut text = "what,unit,ours,against,theirs,ratio,target,met\n".to_owned();
+    let mut text = "metric,unit,ours,against,theirs,ratio,target,met\n".to_owned();
     for row in rows {
-        let Row { what, unit, ours, against, theirs, ratio, .. } = row;
-        writeln!(text, "\"{what}\",{unit},{ours},{against},{theirs},{ratio},{},{}", row.aim(), row.is_met())
-            .expect("a string takes all");
+        let Row { metric, unit, ours, against, theirs, ratio, .. } = row;
+        writeln!(text, "\"{metric}\",{unit},{ours},{against},{theirs},{ratio},{},{}", row.target_text(), row.is_met())
+            .expect("a string accepts every write");
     }
     text
 }
 
-/// A bar for each ratio, on a logarithmic scale from 1/32 to 32, with a line where both are equal.
+/// Returns a chart with one bar per ratio, on a logarithmic scale from 1/32 to 32 around a line at 1.
 pub(crate) fn svg(rows: &[Row]) -> String {
     const LABELS: f64 = 430.0;
     const WIDTH: f64 = 400.0;
@@ -91,7 +91,7 @@ pub(crate) fn svg(rows: &[Row]) -> String {
             "<line x1=\"{at}\" x2=\"{at}\" y1=\"{LINE}\" y2=\"{height}\" stroke=\"{color}\"/>\
             <text x=\"{at}\" y=\"15\" text-anchor=\"middle\">{label}</text>"
         )
-        .expect("a string takes all");
+        .expect("a string accepts every write");
     }
     for (nth, row) in rows.iter().enumerate() {
         let y = LINE * (nth as f64 + 1.5);
@@ -104,7 +104,7 @@ pub(crate) fn svg(rows: &[Row]) -> String {
             <text x=\"{}\" y=\"{}\">{:.2}</text>",
             LABELS - 10.0,
             y + 4.0,
-            row.what,
+            row.metric,
             row.against,
             y - 7.0,
             to - from,
@@ -112,7 +112,7 @@ pub(crate) fn svg(rows: &[Row]) -> String {
             y + 4.0,
             row.ratio
         )
-        .expect("a string takes all");
+        .expect("a string accepts every write");
     }
     svg.push_str("</svg>\n");
     svg
