@@ -94,8 +94,8 @@ impl Members {
         self.by_id.contains_key(&id)
     }
 
-    /// Returns the first candidate that matches, among those that a search with this cursor can still select: those
-    /// after the cursor, and those before it that have changed their id.
+    /// Returns the first matching candidate that a search with this cursor can still select: a candidate after the
+    /// cursor, or one before it that has changed its id.
     pub(super) fn find_candidate(
         &self,
         cursor: Cursor,

@@ -50,7 +50,7 @@ impl Search {
         })
     }
 
-    /// Applies a selection. `members` no longer contains the joiner.
+    /// Applies a selection. The caller must remove the joiner from `members` first.
     pub(super) fn record(&mut self, selection: &Selection, members: &Members) {
         let progress = self.0.get_or_insert_default();
         if selection.restarts {
