@@ -1,20 +1,20 @@
-//! Two peers and the hub in one process, without a network: an offer goes one way, an answer the other.
+//! Joins two peers to a hub within one process, without a network, and relays an offer and an answer.
 //!
 //! `cargo run --example memory`
 
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![allow(clippy::print_stdout, reason = "an example prints its result")]
 
 use sigver::{SignalingHub, memory};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let hub = SignalingHub::new();
-    let mut alice = memory::join(&hub, "a key that both know");
-    let mut bob = memory::join(&hub, "a key that both know");
+    let mut alice = memory::join(&hub, "the group's key");
+    let mut bob = memory::join(&hub, "the group's key");
 
-    // Each peer says what it calls itself and which members it sees.
-    assert!(alice.connect(1, &[]).await, "the first peer is a member at once");
-    assert!(!bob.connect(2, &[]).await, "the second is bound to a member, and has to signal with it");
+    // Each peer sends its id and the ids of the members that it is connected with.
+    assert!(alice.connect(1, &[]).await, "the first peer is a member");
+    assert!(!bob.connect(2, &[]).await, "the second peer is bound to a member and must signal with it");
 
     bob.send_content(0, "offer").await;
     let (link, offer) = alice.recv_content().await;
@@ -23,10 +23,10 @@ async fn main() {
     let (_, answer) = bob.recv_content().await;
     assert_eq!(answer, "answer");
 
-    // Browsers would have a data channel now. Bob says whom he sees, and is in.
-    assert!(bob.connect(2, &[1]).await, "who sees a member is a member");
+    // Browsers would now have a data channel. Bob reports that he is connected with Alice.
+    assert!(bob.connect(2, &[1]).await, "a peer that is connected with a member becomes a member");
 
     let stats = hub.stats();
-    assert_eq!((stats.peers, stats.groups, stats.links, stats.relayed), (2, 1, 1, 2));
+    assert_eq!((stats.peers, stats.groups, stats.links, stats.relayed_messages), (2, 1, 1, 2));
     println!("{stats:?}");
 }

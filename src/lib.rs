@@ -38,6 +38,7 @@
 //! - [`Transport`] is what the hub needs of a connection: a stream and a sink of [`Frame`]s.
 //! - [`protocol`] implements the rules without I/O: a group is a function from events to actions.
 //! - `sigver::axum`, `sigver::warp` and `sigver::hyper` mount the hub, each behind the feature of that name.
+//! - [`client`] is the peer's side of the protocol, over any transport.
 //! - [`memory`] joins a hub in the same process, for tests.
 //! - `sigver::guide`, in the documentation with all features, explains how to run a hub in production.
 //!
@@ -58,6 +59,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adapter;
+pub mod client;
 mod hub;
 pub mod protocol;
 mod transport;

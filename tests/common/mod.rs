@@ -1,4 +1,4 @@
-//! A WebSocket client over TCP.
+//! Opens WebSockets over TCP.
 
 use sigver::Transport;
 use sigver::memory::TestClient;

@@ -1,0 +1,119 @@
+//! A client for tests, which panics instead of returning unexpected events.
+
+use bytes::Bytes;
+use futures::SinkExt as _;
+
+use super::{Client, ClientError, Event};
+use crate::protocol::{MemberId, Message};
+use crate::transport::{Frame, Transport};
+
+/// A [`Client`] for tests: ids are plain numbers, and anything unexpected is a panic that names it.
+///
+/// It reports heartbeats instead of answering them, so that a test controls when a peer is silent. A `send*` method that
+/// fails does nothing: [`recv`](TestClient::recv) then returns why the connection ended. Every method is as cancel safe
+/// as the method of [`Client`] with the same name.
+#[derive(Debug)]
+pub struct TestClient<T> {
+    client: Client<T>,
+}
+
+impl<T: Transport + Unpin> TestClient<T> {
+    /// Creates a client of the hub at the other end of `transport`.
+    pub fn new(transport: T) -> Self {
+        Self { client: Client::new(transport).manual_heartbeats() }
+    }
+
+    /// Sends a frame of any kind, valid or not.
+    pub async fn send_frame(&mut self, frame: Frame) {
+        // The transport reports the end of the connection to its reader as well, so `recv` returns it.
+        let _: Result<(), T::Err> = self.client.transport_mut().send(frame).await;
+    }
+
+    /// Sends a message of any kind.
+    pub async fn send(&mut self, message: Message) {
+        self.send_frame(Frame::Binary(message.encode())).await;
+    }
+
+    /// Sends `connect` and does not wait for the answer.
+    pub async fn send_connect(&mut self, id: u32, members: &[u32]) {
+        let members = members.iter().copied().map(MemberId).collect();
+        self.send(Message::Connect { id: MemberId(id), members }).await;
+    }
+
+    /// Sends `connect` and returns the answer: `true` for a member, `false` for a joiner that is bound to one.
+    ///
+    /// # Panics
+    /// If the next event, apart from heartbeats, is not the answer.
+    #[must_use = "a connect that was not answered as expected makes the rest of a test meaningless"]
+    pub async fn connect(&mut self, id: u32, members: &[u32]) -> bool {
+        self.send_connect(id, members).await;
+        match self.recv().await {
+            Ok(Event::Connected { member }) => member,
+            other => panic!("expected an answer to connect, got {other:?}"),
+        }
+    }
+
+    /// Sends data to the joiner of a link, or, with `recipient` 0, to the member that this peer is bound to.
+    pub async fn send_content(&mut self, recipient: u32, data: impl Into<Bytes>) {
+        self.send(Message::content(recipient, data)).await;
+    }
+
+    /// Sends data as [`TestClient::send_content`] does, and ends this direction of the link.
+    pub async fn send_last_content(&mut self, recipient: u32, data: impl Into<Bytes>) {
+        self.send(Message::last_content(recipient, data)).await;
+    }
+
+    /// Sends a heartbeat.
+    pub async fn send_heartbeat(&mut self) {
+        self.send(Message::Heartbeat).await;
+    }
+
+    /// Receives the next event that is not a heartbeat.
+    ///
+    /// # Errors
+    /// As [`Client::recv`]. Further calls then fail with [`ClientError::ConnectionLost`].
+    pub async fn recv(&mut self) -> Result<Event, ClientError> {
+        loop {
+            match self.recv_any().await {
+                Ok(Event::Heartbeat) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Receives the next event, heartbeats included.
+    ///
+    /// # Errors
+    /// As [`TestClient::recv`].
+    pub async fn recv_any(&mut self) -> Result<Event, ClientError> {
+        self.client.recv().await
+    }
+
+    /// Receives the next content and returns its link and its data, which is empty if the other end disconnected.
+    ///
+    /// # Panics
+    /// If the next event, apart from heartbeats, is something else.
+    pub async fn recv_content(&mut self) -> (u32, Bytes) {
+        match self.recv().await {
+            Ok(Event::Content { link, data, .. }) => (link.value(), data),
+            Ok(Event::Ended { link, .. }) => (link.value(), Bytes::new()),
+            other => panic!("expected content, got {other:?}"),
+        }
+    }
+
+    /// Receives the hub's close frame and returns its code.
+    ///
+    /// # Panics
+    /// If anything other than heartbeats arrives first, or if the close frame has no code.
+    pub async fn recv_close(&mut self) -> u16 {
+        match self.recv().await {
+            Err(ClientError::Closed(Some(frame))) => frame.code,
+            other => panic!("expected a close frame with a code, got {other:?}"),
+        }
+    }
+
+    /// Sends a close frame and closes the transport.
+    pub async fn close(self) {
+        self.client.close().await;
+    }
+}
