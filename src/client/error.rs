@@ -58,8 +58,8 @@ impl ClientError {
     /// assert_eq!(overloaded.retry(), Retry::Later);
     /// ```
     pub fn retry(&self) -> Retry {
-        const EVICTED: u16 = CloseCode::BlockingMember.code();
-        const MISSED_HEARTBEATS: u16 = CloseCode::Heartbeat.code();
+        const EVICTED: u16 = CloseCode::BlockingMember.as_u16();
+        const MISSED_HEARTBEATS: u16 = CloseCode::Heartbeat.as_u16();
         match self {
             Self::Closed(Some(frame)) => match frame.code {
                 EVICTED => Retry::Now,
