@@ -34,12 +34,10 @@ pub enum Event {
         /// The payload.
         data: Bytes,
     },
-    /// Nothing more arrives over this link: the other end disconnected.
-    ///
-    /// It is received as content without data. A peer that sends content without data therefore causes it as well, for
-    /// example as its last content.
+    /// Content without data. The hub sends it when the other end of a link disconnects. A peer can send it as well, to
+    /// tell the other end that it sends nothing more.
     Ended {
-        /// The end that disconnected.
+        /// The end that sends nothing more.
         from: Remote,
         /// The link, also when the other end is [`Remote::Member`].
         link: LinkId,

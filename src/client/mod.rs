@@ -40,6 +40,7 @@ pub(crate) mod test_client;
 mod tests;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -68,7 +69,6 @@ const MAX_EARLY_EVENTS: usize = 1024;
 /// After an error the client is finished, and every further call fails with [`ClientError::ConnectionLost`]. It does not
 /// reconnect by itself: [`ClientError::retry`] returns when to create a new one. Dropping the client drops the
 /// transport; the hub then notifies the peers that are linked with it.
-#[derive(Debug)]
 pub struct Client<T> {
     transport: T,
     /// Events that arrived while `connect` waited for its answer, oldest first.
@@ -146,11 +146,7 @@ impl<T: Transport + Unpin> Client<T> {
     /// Sends the question of [`connect`](Self::connect) without waiting for the answer, which [`recv`](Self::recv)
     /// reports as [`Event::Connected`].
     ///
-    /// # Cancel safety
-    /// As [`send`](Self::send).
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
+    /// Cancel safety and errors: as [`send`](Self::send).
     pub async fn send_connect(&mut self, id: MemberId, members: &[MemberId]) -> Result<(), ClientError> {
         self.send(Message::Connect { id, members: members.to_vec() }).await
     }
@@ -159,11 +155,7 @@ impl<T: Transport + Unpin> Client<T> {
     ///
     /// Empty data is received as [`Event::Ended`].
     ///
-    /// # Cancel safety
-    /// As [`send`](Self::send).
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
+    /// Cancel safety and errors: as [`send`](Self::send).
     pub async fn send_content(&mut self, to: Remote, data: impl Into<Bytes>) -> Result<(), ClientError> {
         self.send(Message::content(to.recipient(), data)).await
     }
@@ -171,22 +163,14 @@ impl<T: Transport + Unpin> Client<T> {
     /// Sends data to the other end of a link and ends this direction of the link. The hub drops later content in this
     /// direction, and does not notify the other end when this peer disconnects.
     ///
-    /// # Cancel safety
-    /// As [`send`](Self::send).
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
+    /// Cancel safety and errors: as [`send`](Self::send).
     pub async fn send_last_content(&mut self, to: Remote, data: impl Into<Bytes>) -> Result<(), ClientError> {
         self.send(Message::last_content(to.recipient(), data)).await
     }
 
     /// Sends a heartbeat. Needed only with [`manual_heartbeats`](Self::manual_heartbeats).
     ///
-    /// # Cancel safety
-    /// As [`send`](Self::send).
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
+    /// Cancel safety and errors: as [`send`](Self::send).
     pub async fn send_heartbeat(&mut self) -> Result<(), ClientError> {
         self.send(Message::Heartbeat).await
     }
@@ -196,7 +180,7 @@ impl<T: Transport + Unpin> Client<T> {
     ///
     /// # Cancel safety
     /// A future that is dropped before the transport has room has sent nothing. Dropped later, the message is in the
-    /// transport, and the next call of any method flushes it.
+    /// transport, and a later call flushes it.
     ///
     /// # Errors
     /// [`ClientError::Closed`] if the hub has closed the connection, otherwise [`ClientError::ConnectionLost`]. The client
@@ -214,8 +198,8 @@ impl<T: Transport + Unpin> Client<T> {
     /// Receives the next event, and answers heartbeats while it waits.
     ///
     /// # Cancel safety
-    /// Cancel safe: if the future is dropped, no event is lost and no heartbeat stays unanswered for longer than until
-    /// the next call.
+    /// Cancel safe: if the future is dropped, no event is lost, and a heartbeat that is not answered yet is answered by
+    /// a later call.
     ///
     /// # Errors
     /// [`ClientError`] when the connection ends, when nothing arrives for 15 s, or when the hub sends a frame that is not
@@ -246,6 +230,7 @@ impl<T: Transport + Unpin> Client<T> {
         let _: Result<(), T::Err> = self.transport.close().await;
     }
 
+    /// Hands a message to the transport and flushes it. Cancel safe as documented for [`Client::send`].
     async fn write(&mut self, message: Message) -> Result<(), T::Err> {
         poll_fn(|cx| self.transport.poll_ready_unpin(cx)).await?;
         self.unanswered += usize::from(matches!(message, Message::Connect { .. }));
@@ -341,5 +326,13 @@ impl<T: Transport + Unpin> Client<T> {
         if self.unflushed {
             self.unflushed = self.transport.poll_flush_unpin(cx).is_pending();
         }
+    }
+}
+
+/// Without the events, which contain payloads.
+impl<T: fmt::Debug> fmt::Debug for Client<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut client = f.debug_struct("Client");
+        client.field("transport", &self.transport).field("finished", &self.finished).finish_non_exhaustive()
     }
 }

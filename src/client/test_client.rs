@@ -10,8 +10,22 @@ use crate::transport::{Frame, Transport};
 /// A [`Client`] for tests: ids are plain numbers, and anything unexpected is a panic that names it.
 ///
 /// It reports heartbeats instead of answering them, so that a test controls when a peer is silent. A `send*` method that
-/// fails does nothing: [`recv`](TestClient::recv) then returns why the connection ended. Every method is as cancel safe
-/// as the method of [`Client`] with the same name.
+/// fails does nothing: [`recv`](TestClient::recv) then returns why the connection ended. All methods are as cancel safe
+/// as the methods of [`Client`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use sigver::client::Event;
+/// use sigver::{SignalingHub, memory};
+///
+/// let hub = SignalingHub::new();
+/// let [mut alice, mut bob] = [memory::join(&hub, "a key"), memory::join(&hub, "a key")];
+/// assert!(alice.connect(1, &[]).await);
+/// assert!(!bob.connect(2, &[]).await);
+/// bob.close().await;
+/// assert!(matches!(alice.recv().await, Ok(Event::Ended { .. })));
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TestClient<T> {
     client: Client<T>,
@@ -25,13 +39,14 @@ impl<T: Transport + Unpin> TestClient<T> {
 
     /// Sends a frame of any kind, valid or not.
     pub async fn send_frame(&mut self, frame: Frame) {
-        // The transport reports the end of the connection to its reader as well, so `recv` returns it.
+        // `recv` returns why the connection ended.
         let _: Result<(), T::Err> = self.client.transport_mut().send(frame).await;
     }
 
     /// Sends a message of any kind.
     pub async fn send(&mut self, message: Message) {
-        self.send_frame(Frame::Binary(message.encode())).await;
+        // Not `Client::send`, which finishes the client if it fails: `recv` returns why the connection ended.
+        let _: Result<(), T::Err> = self.client.write(message).await;
     }
 
     /// Sends `connect` and does not wait for the answer.
@@ -44,7 +59,7 @@ impl<T: Transport + Unpin> TestClient<T> {
     ///
     /// # Panics
     /// If the next event, apart from heartbeats, is not the answer.
-    #[must_use = "a connect that was not answered as expected makes the rest of a test meaningless"]
+    #[must_use = "the answer tells whether the peer is a member"]
     pub async fn connect(&mut self, id: u32, members: &[u32]) -> bool {
         self.send_connect(id, members).await;
         match self.recv().await {

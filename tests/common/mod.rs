@@ -1,4 +1,6 @@
-//! Opens WebSockets over TCP.
+//! Opens WebSockets to a server that listens on TCP.
+
+mod websocket;
 
 use sigver::Transport;
 use sigver::memory::TestClient;
@@ -6,8 +8,7 @@ use tokio::net::{TcpStream, ToSocketAddrs};
 
 /// Opens `ws://ADDRESS/PATH`; `path` begins with a slash.
 pub(crate) async fn open<A: ToSocketAddrs>(address: A, path: &str) -> TestClient<impl Transport + Unpin + use<A>> {
-    let socket = TcpStream::connect(address).await.expect("the server listens");
-    let url = format!("ws://localhost{path}");
-    let (stream, _) = tokio_tungstenite::client_async(url, socket).await.expect("a WebSocket handshake");
-    TestClient::new(sigver::hyper::transport(stream))
+    let stream = TcpStream::connect(address).await.expect("the server listens");
+    let transport = websocket::try_open(format!("ws://localhost{path}"), stream).await;
+    TestClient::new(transport.unwrap_or_else(|status| panic!("the server rejected the handshake with {status}")))
 }
