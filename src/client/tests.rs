@@ -241,3 +241,13 @@ async fn close_sends_a_close_frame() {
     assert!(matches!(hub.next().await, Some(Ok(Frame::Close(None)))));
     assert!(hub.next().await.is_none());
 }
+
+/// Compiles only if a task can own a client of any transport.
+#[expect(dead_code, reason = "a check at compile time")]
+fn futures_are_send<T: Transport + Unpin>(mut client: Client<T>) {
+    fn is_send(_: impl Send) {}
+    is_send(client.connect(MemberId(1), &[]));
+    is_send(client.send_content(Remote::Member, ""));
+    is_send(client.recv());
+    is_send(client.close());
+}
