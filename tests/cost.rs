@@ -1,4 +1,4 @@
-//! What things cost in allocations and bytes, which no machine's speed can change.
+//! Bounds on allocations, copies, flushes and sizes, which do not depend on the machine's speed.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -11,11 +11,11 @@ use sigver::protocol::Message;
 use sigver::{Frame, SignalingHub, TransportError, memory};
 use tokio_test::task;
 
-/// The hub's end of a socket that costs nothing itself.
+/// The hub's end of a transport that allocates nothing itself.
 #[derive(Clone, Default)]
 struct Socket {
     incoming: Arc<Mutex<VecDeque<Frame>>>,
-    /// How many frames the hub has written.
+    /// What the hub has written.
     written: Arc<Mutex<Written>>,
 }
 
@@ -32,14 +32,16 @@ impl Socket {
         self.incoming.lock().expect("nothing panicked").extend(std::iter::repeat_n(frame, times));
     }
 
-    fn written(&self) -> usize {
-        self.written.lock().expect("nothing panicked").frames
+    /// Returns the numbers of frames and flushes.
+    fn written(&self) -> (usize, usize) {
+        let written = self.written.lock().expect("nothing panicked");
+        (written.frames, written.flushes)
     }
 
-    fn last(&self) -> Message {
+    fn last_message(&self) -> Message {
         match &self.written.lock().expect("nothing panicked").last {
-            Some(Frame::Binary(bytes)) => Message::decode(bytes.clone()).expect("a message"),
-            other => panic!("expected a message, not {other:?}"),
+            Some(Frame::Binary(bytes)) => Message::decode(bytes.clone()).expect("a valid message"),
+            other => panic!("expected a message, got {other:?}"),
         }
     }
 }
@@ -48,7 +50,7 @@ impl Stream for Socket {
     type Item = Result<Frame, TransportError>;
 
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // Whoever pushes polls the hub's task next.
+        // No wake-up: each test polls the hub's task after it sends.
         match self.incoming.lock().expect("nothing panicked").pop_front() {
             Some(frame) => Poll::Ready(Some(Ok(frame))),
             None => Poll::Pending,
@@ -81,7 +83,7 @@ impl Sink<Frame> for Socket {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_relayed_message_is_one_allocation_and_one_copy_and_a_batch_one_flush() {
+async fn relay_costs_one_allocation_and_one_copy_and_a_batch_costs_one_flush() {
     const BATCH: usize = 50;
     const PAYLOAD: usize = 200;
     let hub = SignalingHub::new();
@@ -94,24 +96,23 @@ async fn a_relayed_message_is_one_allocation_and_one_copy_and_a_batch_one_flush(
     assert!(joiner_task.poll().is_pending());
     let mut relay = |count: usize| {
         joiner.send(Message::content(0, vec![7; PAYLOAD]), count);
-        let before = (member.written(), member.written.lock().expect("nothing panicked").flushes);
+        let (frames, flushes) = member.written();
         let cost = measure(|| {
             assert!(joiner_task.poll().is_pending());
             assert!(member_task.poll().is_pending());
         });
-        assert_eq!(member.written() - before.0, count);
-        assert_eq!(member.written.lock().expect("nothing panicked").flushes - before.1, 1);
+        assert_eq!(member.written(), (frames + count, flushes + 1));
         cost
     };
-    relay(BATCH); // what is kept from now on
+    relay(BATCH); // grows the queues
     let cost = relay(BATCH);
-    // The frame that goes out, with its header's few bytes. The queues have grown already.
+    // Each outgoing frame is one allocation of the payload and a header of a few bytes.
     assert!(cost.count_total <= BATCH as u64 + 8, "{cost:?}");
     assert!(cost.bytes_total <= (BATCH * (PAYLOAD + 16) + 6000) as u64, "{cost:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_join_costs_the_same_however_large_the_group() {
+async fn join_costs_the_same_in_groups_of_any_size() {
     let join = async |peers: u32| {
         let hub = SignalingHub::new();
         let mut members: Vec<_> = Vec::new();
@@ -120,33 +121,33 @@ async fn a_join_costs_the_same_however_large_the_group() {
             assert!(member.connect(id, &[0]).await);
             members.push(member);
         }
-        // Once more than counted, so that what grows by doubling has room.
-        [false, false, true].map(|admitted| {
+        // The first result is not compared: it may include a table that doubles its capacity.
+        [false, false, true].map(|member| {
             let socket = Socket::default();
-            let named: &[u32] = if admitted { &[0] } else { &[] };
+            let named: &[u32] = if member { &[0] } else { &[] };
             socket.send(Message::connect(1 << 30, named), 1);
             let cost = measure(|| {
                 let mut peer = task::spawn(hub.serve(socket.clone(), "K"));
                 assert!(peer.poll().is_pending());
             });
-            assert_eq!(socket.last(), Message::Connected(admitted));
+            assert_eq!(socket.last_message(), Message::Connected(member));
             cost.count_total
         })
     };
     let (few, many) = (join(10).await, join(5_000).await);
     for (few, many) in few.into_iter().zip(many).skip(1) {
-        assert!(many <= few + 4, "{few} allocations among 10, {many} among 5000");
+        assert!(many <= few + 4, "{few} allocations in a group of 10, {many} in a group of 5000");
         assert!(few <= 14, "{few} allocations");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_peer_keeps_little_and_its_transport_once() {
+async fn idle_peer_keeps_at_most_1400_bytes_and_its_transport_once() {
     let hub = SignalingHub::new();
     let socket = Socket::default();
     let future = size_of_val(&hub.serve(socket.clone(), "K"));
     assert!(future <= 496, "{future} bytes");
-    // A larger transport that is otherwise the same.
+    // A larger transport does not enlarge the future.
     assert_eq!(size_of_val(&hub.serve(socket.clone().buffer(1), "K")), future);
 
     const PEERS: u32 = 1000;
@@ -163,6 +164,6 @@ async fn an_idle_peer_keeps_little_and_its_transport_once() {
         }
     });
     assert_eq!(hub.stats().peers, peers.len() + 1);
-    // Future, seat, queue, and its part of the tables.
+    // The future, the guard, the outbox, and the peer's share of the tables.
     assert!(cost.bytes_current / i64::from(PEERS) <= 1400, "{cost:?}");
 }

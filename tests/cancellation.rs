@@ -1,27 +1,27 @@
-//! However a connection's future ends, at whatever point, nothing of the peer is left.
+//! A dropped future removes its peer, at whatever point it is dropped.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
-use sigver::memory::{ChannelTransport, Client};
+use sigver::memory::{ChannelTransport, TestClient};
 use sigver::protocol::Message;
 use sigver::{Frame, HubStats, JoinRequest, PeerInfo, SignalingHub, TransportError, memory};
 use tokio_test::task;
 
-/// A transport that is never ready at the first time of asking, so that each thing that a connection waits for is a
-/// point where it can be dropped.
-struct Hesitant {
+/// A transport whose every operation is pending when it is first polled, so that each await of the hub is a point where
+/// its future can be dropped.
+struct PendingFirst {
     inner: ChannelTransport,
-    /// Whether the last time of asking for each of the four things was in vain.
-    hesitated: [bool; 4],
+    /// Whether the last poll of each operation was pending: read, ready, flush and close.
+    pending: [bool; 4],
 }
 
-impl Hesitant {
-    fn hesitate(&mut self, thing: usize, cx: &Context<'_>) -> Poll<()> {
-        self.hesitated[thing] = !self.hesitated[thing];
-        if self.hesitated[thing] {
+impl PendingFirst {
+    fn poll_twice(&mut self, operation: usize, cx: &Context<'_>) -> Poll<()> {
+        self.pending[operation] = !self.pending[operation];
+        if self.pending[operation] {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -29,20 +29,20 @@ impl Hesitant {
     }
 }
 
-impl Stream for Hesitant {
+impl Stream for PendingFirst {
     type Item = Result<Frame, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        ready!(self.hesitate(0, cx));
+        ready!(self.poll_twice(0, cx));
         self.inner.poll_next_unpin(cx)
     }
 }
 
-impl Sink<Frame> for Hesitant {
+impl Sink<Frame> for PendingFirst {
     type Error = TransportError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        ready!(self.hesitate(1, cx));
+        ready!(self.poll_twice(1, cx));
         self.inner.poll_ready_unpin(cx)
     }
 
@@ -51,48 +51,48 @@ impl Sink<Frame> for Hesitant {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        ready!(self.hesitate(2, cx));
+        ready!(self.poll_twice(2, cx));
         self.inner.poll_flush_unpin(cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        ready!(self.hesitate(3, cx));
+        ready!(self.poll_twice(3, cx));
         self.inner.poll_close_unpin(cx)
     }
 }
 
-/// Runs a connection for so many polls and drops it. Says whether it was over before.
+/// Polls a connection `polls` times and drops it. Returns whether it ended before.
 ///
-/// It is a member's joiner, and as the favored member another joiner's member, so that it has everything that can be
-/// left behind.
-async fn dropped_after(polls: usize, last: &[Frame]) -> bool {
+/// The peer is the joiner of a member, and then the favored member of another joiner. So it has every kind of state
+/// that could leak.
+async fn drop_after(polls: usize, last: &[Frame]) -> bool {
     let admission = |_| async {
         tokio::task::yield_now().await;
         Ok(PeerInfo::new())
     };
     let builder = SignalingHub::builder().admission(admission).max_peers(3).max_peers_per_ip(1);
-    let hub = builder.build().expect("sound limits");
+    let hub = builder.build().expect("valid settings");
     let mut member = memory::join(&hub, "K");
     assert!(member.connect(1, &[]).await);
 
-    let request = (JoinRequest::new("K").favored(true)).with_client_ip([192, 0, 2, 7].into());
+    let request = JoinRequest::new("K").favored(true).with_client_ip([192, 0, 2, 7].into());
     let (there, mut here) = memory::pair(16);
-    let transport = Hesitant { inner: there, hesitated: [false; 4] };
+    let transport = PendingFirst { inner: there, pending: [false; 4] };
     let mut serve = task::spawn(hub.serve(transport, request.clone()));
     let mut joiner = None;
     let script = [Message::connect(2, &[]), Message::content(0, "offer"), Message::connect(2, &[1])];
     let script = script.map(|message| Frame::Binary(message.encode()));
     let mut frames: VecDeque<_> = script.iter().chain(last).cloned().collect();
-    let mut over = false;
+    let mut ended = false;
     for poll in 0..polls {
-        // One frame every few polls, so that each is handled on its own.
+        // One frame every few polls, so that the hub handles each on its own.
         if poll % 8 == 0
             && let Some(frame) = frames.pop_front()
         {
-            here.send(frame).await.expect("there is room");
+            here.send(frame).await.expect("the transport has capacity");
         }
-        over = serve.poll().is_ready();
-        if over {
+        ended = serve.poll().is_ready();
+        if ended {
             break;
         }
         if poll == 8 * 3 - 2 {
@@ -107,14 +107,14 @@ async fn dropped_after(polls: usize, last: &[Frame]) -> bool {
     let others = 1 + usize::from(joiner.is_some());
     assert_eq!(hub.stats().peers, others, "after {polls} polls");
     drop((member, joiner));
-    gone(&hub).await;
-    // Its place among those that the limits count is free as well.
-    hub.admit(request).await.expect("there is nobody else");
-    over
+    wait_until_empty(&hub).await;
+    // The peer's slot in the limits is free as well.
+    hub.admit(request).await.expect("no other peer is connected");
+    ended
 }
 
-/// The other peers' tasks see that their sockets are gone.
-async fn gone(hub: &SignalingHub) {
+/// Waits until the other peers' tasks have ended.
+async fn wait_until_empty(hub: &SignalingHub) {
     while hub.stats().peers > 0 {
         tokio::task::yield_now().await;
     }
@@ -122,22 +122,22 @@ async fn gone(hub: &SignalingHub) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_future_dropped_at_any_point_leaves_no_ghost() {
-    // The peer leaves, or is closed for what it says and answers the close.
-    let leaves = [Frame::Close(None)];
-    let offends = [Frame::Text("offence".into()), Frame::Close(None)];
-    for last in [&leaves[..], &offends] {
+async fn peer_is_removed_when_its_future_is_dropped_at_any_point() {
+    // The peer closes the connection, or sends an invalid message and answers the hub's close.
+    let closes = [Frame::Close(None)];
+    let is_closed = [Frame::Text("not a message".into()), Frame::Close(None)];
+    for last in [&closes[..], &is_closed] {
         let mut polls = 0;
-        while !dropped_after(polls, last).await {
+        while !drop_after(polls, last).await {
             polls += 1;
-            assert!(polls < 1000, "it never ends");
+            assert!(polls < 1000, "the connection never ends");
         }
-        assert!(polls > 20, "{polls}: not every point was tried");
+        assert!(polls > 20, "{polls} polls did not cover every point");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_aborted_task_tells_the_other_end() {
+async fn aborted_task_notifies_the_linked_peer() {
     let hub = SignalingHub::new();
     let mut member = memory::join(&hub, "K");
     assert!(member.connect(1, &[]).await);
@@ -146,7 +146,7 @@ async fn an_aborted_task_tells_the_other_end() {
         let hub = hub.clone();
         async move { hub.serve(there, "K").await }
     });
-    let mut joiner = Client::new(here);
+    let mut joiner = TestClient::new(here);
     assert!(!joiner.connect(2, &[]).await);
     task.abort();
     assert_eq!(member.recv_content().await.1, "");
@@ -154,17 +154,17 @@ async fn an_aborted_task_tells_the_other_end() {
 }
 
 /// A transport that panics when it is read.
-struct Broken;
+struct Panics;
 
-impl Stream for Broken {
+impl Stream for Panics {
     type Item = Result<Frame, TransportError>;
 
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        panic!("a bug in somebody's transport")
+        panic!("a bug in the transport")
     }
 }
 
-impl Sink<Frame> for Broken {
+impl Sink<Frame> for Panics {
     type Error = TransportError;
 
     fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -185,12 +185,12 @@ impl Sink<Frame> for Broken {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panicking_transport_leaves_no_ghost() {
+async fn peer_is_removed_when_its_transport_panics() {
     let hub = SignalingHub::new();
     let task = tokio::spawn({
         let hub = hub.clone();
-        async move { hub.serve(Broken, "K").await }
+        async move { hub.serve(Panics, "K").await }
     });
-    assert!(task.await.expect_err("it panics").is_panic());
+    assert!(task.await.expect_err("the transport panics").is_panic());
     assert_eq!(hub.stats(), HubStats::default());
 }

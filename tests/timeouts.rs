@@ -1,0 +1,173 @@
+//! Stalled transports are closed in time, and closes are counted by cause.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::{Sink, Stream};
+use sigver::memory::{self, TestClient};
+use sigver::protocol::{CloseCode, Message};
+use sigver::{Cause, DisconnectReason, Frame, HubStats, SignalingHub, TransportError};
+use tokio::time::{Instant, timeout};
+use tokio_test::task;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A transport with a number of heartbeats to read. It accepts every frame and never flushes one.
+struct NeverFlushes {
+    /// How many times it was read.
+    reads: Arc<AtomicUsize>,
+    heartbeats: usize,
+}
+
+impl Stream for NeverFlushes {
+    type Item = Result<Frame, TransportError>;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.reads.fetch_add(1, Ordering::Relaxed) >= self.heartbeats {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(Frame::Binary(Message::Heartbeat.encode()))))
+    }
+}
+
+impl Sink<Frame> for NeverFlushes {
+    type Error = TransportError;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, _: Frame) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Pending
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Pending
+    }
+}
+
+fn close_code(reason: &DisconnectReason) -> Option<CloseCode> {
+    match reason {
+        DisconnectReason::ClosedByHub { code, .. } => Some(*code),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn peer_that_sends_endlessly_yields_to_other_tasks() {
+    let hub = SignalingHub::new();
+    let reads = Arc::new(AtomicUsize::new(0));
+    let transport = NeverFlushes { reads: reads.clone(), heartbeats: 100_000 };
+    let mut serve = task::spawn(hub.serve(transport, "K"));
+    assert!(serve.poll().is_pending());
+    assert!(reads.load(Ordering::Relaxed) <= 100, "{reads:?} frames were read in one poll");
+    assert!(serve.is_woken(), "the task does not continue by itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn transport_that_never_flushes_is_closed_with_1013_after_outbox_timeout() {
+    let builder = SignalingHub::builder().max_missed_heartbeats(100).outbox_timeout(Duration::from_secs(30));
+    let hub = builder.build().expect("valid settings");
+    let transport = NeverFlushes { reads: Arc::default(), heartbeats: 0 };
+    let start = Instant::now();
+    let reason = timeout(MINUTE, hub.serve(transport, "K")).await.expect("the hub closes the peer");
+    assert_eq!(close_code(&reason), Some(CloseCode::TryAgainLater), "{reason}");
+    // The first heartbeat starts `outbox_timeout`, later ones do not restart it; then follows `close_timeout`.
+    assert_eq!(start.elapsed().as_secs(), 5 + 30 + 1);
+    assert_eq!(hub.stats().closes.get(Cause::OutboxTimeout), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_does_not_answer_a_close_is_dropped_after_close_timeout() {
+    let hub = SignalingHub::new();
+    let (there, here) = memory::pair(16);
+    let mut peer = TestClient::new(here);
+    peer.send_frame(Frame::Text("not a message".into())).await;
+    let start = Instant::now();
+    let reason = timeout(MINUTE, hub.serve(there, "K")).await.expect("the hub drops the connection");
+    assert_eq!(close_code(&reason), Some(CloseCode::Message));
+    assert_eq!(start.elapsed().as_secs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_returns_although_a_peer_is_never_polled_again() {
+    let hub = SignalingHub::new();
+    let (there, _here) = memory::pair(16);
+    let mut serve = task::spawn(hub.serve(there, "K"));
+    assert!(serve.poll().is_pending());
+    let start = Instant::now();
+    timeout(MINUTE, hub.shutdown()).await.expect("shutdown gives up");
+    assert_eq!(start.elapsed().as_secs(), 2);
+    drop(serve);
+    assert_eq!(hub.stats(), HubStats::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_counts_joined_peers_as_closes_and_later_joins_as_rejections() {
+    let hub = SignalingHub::new();
+    let mut peers = [memory::join(&hub, "K"), memory::join(&hub, "L")];
+    for (id, peer) in (1..).zip(&mut peers) {
+        assert!(peer.connect(id, &[]).await);
+    }
+    let draining = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.drain(MINUTE).await }
+    });
+    for mut peer in peers {
+        assert_eq!(peer.recv_close().await, 1001);
+        peer.close().await;
+    }
+    assert_eq!(draining.await.expect("drain does not panic"), 0);
+    let HubStats { rejections, closes, .. } = hub.stats();
+    assert_eq!((closes.get(Cause::Draining), closes.total(), rejections.total()), (2, 2, 0));
+
+    for _ in 0..3 {
+        let mut late = memory::join(&hub, "K");
+        assert_eq!(late.recv_close().await, 1001);
+        late.close().await;
+    }
+    let HubStats { rejections, closes, .. } = hub.stats();
+    assert_eq!((rejections.get(Cause::Draining), rejections.total(), closes.total()), (3, 3, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_count_joined_peers_as_closes_and_rejected_joins_as_rejections() {
+    let builder = SignalingHub::builder().max_peers(1).connects_per_second(1);
+    let hub = builder.build().expect("valid settings");
+    let mut peer = memory::join(&hub, "K");
+    assert!(peer.connect(1, &[]).await);
+    assert_eq!(memory::join(&hub, "K").recv_close().await, 1013);
+    peer.send_connect(1, &[]).await;
+    assert_eq!(peer.recv_close().await, 1008);
+    let HubStats { rejections, closes, .. } = hub.stats();
+    assert_eq!((rejections.get(Cause::MaxPeers), rejections.total()), (1, 1));
+    assert_eq!((closes.get(Cause::ConnectsPerSecond), closes.total()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_closed_by_the_app_has_no_cause_and_is_not_counted() {
+    let hub = SignalingHub::new();
+    let (there, here) = memory::pair(16);
+    let served = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.serve(there, "K").await }
+    });
+    let mut peer = TestClient::new(here);
+    assert!(peer.connect(1, &[]).await);
+    let id = hub.peers("K")[0].id;
+    assert!(hub.close_peer(id, CloseCode::app(4001)));
+    assert_eq!(peer.recv_close().await, 4001);
+    peer.close().await;
+    let reason = served.await.expect("serve does not panic");
+    assert!(matches!(reason, DisconnectReason::ClosedByHub { cause: None, .. }), "{reason:?}");
+    assert_eq!(close_code(&reason), Some(CloseCode::app(4001)));
+    assert_eq!(hub.stats(), HubStats::default());
+    assert!(!hub.close_peer(id, CloseCode::app(4001)));
+}
