@@ -1,44 +1,50 @@
-//! Threads in every order: `RUSTFLAGS="--cfg shuttle" cargo test --target-dir target/shuttle --lib interleavings`
+//! Concurrency tests: `RUSTFLAGS="--cfg shuttle" cargo test --target-dir target/shuttle --lib interleavings`
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use shuttle::future::block_on;
 use shuttle::{check_dfs, check_pct, check_random, thread};
 
-use super::*;
-use crate::protocol::{MemberId, Message, Request};
-use closing::Close;
-use outbox::Outbox;
+use super::close::Close;
+use super::connection::peer_guard::PeerGuard;
+use super::limits::config::Config;
+use super::limits::draining::Draining;
+use super::observability::stats::HubStats;
+use super::rooms::outbox::Outbox;
+use super::shared::SignalingHub;
+use super::sync::Mutex;
+use crate::protocol::{CloseCode, MemberId, Message, Request};
 
-/// Goes through many orders of what is too long for all: at random, and with few changes of threads.
+/// Runs many interleavings of a test that has too many to run all: at random, and with few switches between threads.
 fn check_many(run: impl Fn() + Send + Sync + Copy + 'static) {
     check_random(run, 4000);
     check_pct(run, 4000, 3);
 }
 
-/// Takes what waits until `enough` of it has come, or the peer is closed. A wake-up that is lost is a deadlock, which
-/// shuttle tells.
+/// Takes frames until `enough` of them were taken or the peer is closed. A lost wake-up is a deadlock, which shuttle
+/// reports.
 async fn take(outbox: &Outbox, enough: impl Fn(&[Bytes]) -> bool) -> (Vec<Bytes>, Option<CloseCode>) {
     let mut taken = Vec::new();
     while !enough(&taken) {
         let mut batch = VecDeque::new();
-        let closed = poll_fn(|cx| outbox.poll_take(&mut batch, cx)).await;
+        let result = poll_fn(|cx| outbox.poll_take(&mut batch, cx)).await;
         taken.extend(batch);
-        if let Err(closing) = closed {
-            let mut rest = VecDeque::new();
-            outbox.drain(&mut rest);
-            taken.extend(rest);
-            return (taken, Some(closing.code()));
+        if let Err(close) = result {
+            let mut remaining = VecDeque::new();
+            outbox.take_remaining(&mut remaining);
+            taken.extend(remaining);
+            return (taken, Some(close.code()));
         }
     }
     (taken, None)
 }
 
-/// Waits, as the task of a peer whose socket takes nothing, for the code to close it with.
+/// Waits for the close code, as the task of a peer that is not writable does.
 async fn closed(outbox: &Outbox) -> CloseCode {
     poll_fn(|cx| outbox.poll_closed(cx)).await.code()
 }
@@ -50,7 +56,7 @@ fn push(outbox: &Arc<Outbox>, frames: &'static [&'static str]) -> thread::JoinHa
 }
 
 #[test]
-fn all_that_is_pushed_is_taken() {
+fn every_pushed_frame_is_taken() {
     check_dfs(
         || {
             let outbox = Arc::new(Outbox::default());
@@ -65,11 +71,11 @@ fn all_that_is_pushed_is_taken() {
 }
 
 #[test]
-fn a_close_is_heard_after_what_came_before_it_and_nothing_comes_after_it() {
+fn close_follows_the_frames_pushed_before_it_and_later_frames_are_ignored() {
     check_many(|| {
         let outbox = Arc::new(Outbox::default());
         let closing = outbox.clone();
-        let closes = thread::spawn(move || {
+        let close = thread::spawn(move || {
             closing.push("before".into(), &Config::default());
             closing.close(CloseCode::GoingAway.into());
             closing.push("after".into(), &Config::default());
@@ -79,42 +85,43 @@ fn a_close_is_heard_after_what_came_before_it_and_nothing_comes_after_it() {
         assert_eq!(closed, Some(CloseCode::GoingAway));
         taken.retain(|frame| frame != "other");
         assert_eq!(taken, ["before"]);
-        for thread in [closes, other] {
-            thread.join().expect("it does not panic");
+        for thread in [close, other] {
+            thread.join().expect("the thread does not panic");
         }
         let mut late = VecDeque::new();
-        outbox.drain(&mut late);
+        outbox.take_remaining(&mut late);
         assert_eq!(late, VecDeque::<Bytes>::new());
     });
 }
 
 #[test]
-fn a_peer_whose_socket_takes_nothing_hears_that_it_is_closed() {
+fn close_wakes_a_peer_that_is_not_writable() {
     check_dfs(
         || {
             let outbox = Arc::new(Outbox::default());
             let closing = outbox.clone();
             push(&outbox, &["a"]);
             thread::spawn(move || closing.close(CloseCode::GoingAway.into()));
-            let code = block_on(closed(&outbox));
-            assert_eq!(code, CloseCode::GoingAway);
+            outbox.set_writable(false);
+            assert_eq!(block_on(closed(&outbox)), CloseCode::GoingAway);
         },
         None,
     );
 }
 
 #[test]
-fn a_peer_whose_socket_takes_nothing_hears_that_it_has_missed_something() {
+fn overflow_wakes_a_peer_that_is_not_writable() {
     check_dfs(
         || {
             let outbox = Arc::new(Outbox::default());
+            outbox.set_writable(false);
             let code = block_on(async {
                 let stalled = poll_fn(|cx| Poll::Ready(outbox.poll_closed(cx))).await;
                 assert!(stalled.is_pending());
                 for _ in 0..2 {
                     let pushing = outbox.clone();
                     let config = Config { max_outbox_messages: 1, ..Config::default() };
-                    thread::spawn(move || pushing.push("one too many for two".into(), &config));
+                    thread::spawn(move || pushing.push("two exceed the limit".into(), &config));
                 }
                 closed(&outbox).await
             });
@@ -125,7 +132,7 @@ fn a_peer_whose_socket_takes_nothing_hears_that_it_has_missed_something() {
 }
 
 #[test]
-fn the_first_of_two_closes_counts() {
+fn first_of_two_closes_is_final() {
     check_dfs(
         || {
             let outbox = Arc::new(Outbox::default());
@@ -141,14 +148,16 @@ fn the_first_of_two_closes_counts() {
 }
 
 #[test]
-fn what_comes_while_the_socket_takes_nothing_is_taken_afterwards() {
+fn frames_pushed_while_not_writable_are_taken_when_writable_again() {
     check_dfs(
         || {
             let outbox = Arc::new(Outbox::default());
             push(&outbox, &["a", "b"]);
-            let stalled = poll_fn(|cx| Poll::Ready(outbox.poll_closed(cx)));
             let (taken, closed) = block_on(async {
-                assert!(stalled.await.is_pending());
+                outbox.set_writable(false);
+                let stalled = poll_fn(|cx| Poll::Ready(outbox.poll_closed(cx))).await;
+                assert!(stalled.is_pending());
+                outbox.set_writable(true);
                 take(&outbox, |taken| taken.len() == 2).await
             });
             assert_eq!((taken, closed), (vec!["a".into(), "b".into()], None));
@@ -157,46 +166,66 @@ fn what_comes_while_the_socket_takes_nothing_is_taken_afterwards() {
     );
 }
 
-fn seat(hub: &SignalingHub) -> Result<Box<PeerGuard>, Close> {
-    let (permit, _) = hub.shared.check("key".into()).map_err(|rejection| rejection.closing)?;
-    PeerGuard::take(&hub.shared, permit)
+#[test]
+fn drain_or_joining_peer_sees_the_other() {
+    check_dfs(
+        || {
+            let draining = Arc::new(Draining::default());
+            let room = Arc::new(Mutex::new(false));
+            let (joining_draining, joining_room) = (draining.clone(), room.clone());
+            let join = thread::spawn(move || {
+                *joining_room.lock().expect("nothing panics under this lock") = true;
+                joining_draining.is_set()
+            });
+            draining.start();
+            let drain_sees_peer = *room.lock().expect("nothing panics under this lock");
+            let peer_sees_drain = join.join().expect("the thread does not panic");
+            assert!(drain_sees_peer || peer_sees_drain);
+        },
+        None,
+    );
 }
 
-fn connect(seat: &PeerGuard, id: u32, members: &[u32]) {
+fn join(hub: &SignalingHub) -> Result<Box<PeerGuard>, Close> {
+    let joined = hub.shared.check("key".into()).and_then(|(slot, _)| PeerGuard::new(&hub.shared, slot));
+    joined.map_err(|rejection| rejection.close)
+}
+
+fn connect(peer: &PeerGuard, id: u32, members: &[u32]) {
     let members = members.iter().copied().map(MemberId).collect();
-    seat.request(Request::Connect { id: MemberId(id), members }, Duration::ZERO);
+    peer.handle(Request::Connect { id: MemberId(id), members }, Duration::ZERO);
 }
 
-fn say(seat: &PeerGuard, data: &'static str) {
-    seat.request(Request::Content { recipient: 0, last: false, data: data.into() }, Duration::ZERO);
+fn send(peer: &PeerGuard, data: &'static str) {
+    peer.handle(Request::Content { recipient: 0, last: false, data: data.into() }, Duration::ZERO);
 }
 
-/// What waits for a peer.
-fn heard(outbox: &Outbox) -> Vec<Message> {
+/// Returns the messages queued for a peer.
+fn queued(outbox: &Outbox) -> Vec<Message> {
     let mut frames = VecDeque::new();
-    outbox.drain(&mut frames);
-    frames.into_iter().map(|frame| Message::decode(frame).expect("a message")).collect()
+    outbox.take_remaining(&mut frames);
+    frames.into_iter().map(|frame| Message::decode(frame).expect("a valid message")).collect()
 }
 
 #[test]
-fn peers_who_come_ask_say_and_go_leave_nothing_behind() {
+fn peers_that_join_connect_send_and_leave_leak_nothing() {
     check_many(|| {
         let hub = SignalingHub::new();
         let peers = [1, 2, 3].map(|id| {
             let hub = hub.clone();
             thread::spawn(move || {
-                let seat = seat(&hub).expect("there is room");
-                connect(&seat, id, &[]);
-                say(&seat, "offer");
-                connect(&seat, id, &[1]);
-                let outbox = seat.outbox().clone();
-                drop(seat);
+                let peer = join(&hub).expect("no limit is reached");
+                connect(&peer, id, &[]);
+                send(&peer, "offer");
+                connect(&peer, id, &[1]);
+                let outbox = peer.outbox().clone();
+                drop(peer);
                 outbox
             })
         });
-        for outbox in peers.map(|peer| peer.join().expect("it does not panic")) {
-            let answers = heard(&outbox).iter().filter(|message| matches!(message, Message::Connected(_))).count();
-            assert!(answers == 2 || outbox.closed() == Some(CloseCode::BlockingMember), "{answers} answers");
+        for outbox in peers.map(|peer| peer.join().expect("the thread does not panic")) {
+            let answers = queued(&outbox).iter().filter(|message| matches!(message, Message::Connected(_))).count();
+            assert!(answers == 2 || outbox.close_code() == Some(CloseCode::BlockingMember), "{answers} answers");
         }
         let HubStats { peers, groups, links, .. } = hub.stats();
         assert_eq!((peers, groups, links), (0, 0, 0));
@@ -204,41 +233,41 @@ fn peers_who_come_ask_say_and_go_leave_nothing_behind() {
 }
 
 #[test]
-fn who_comes_while_the_last_one_goes_meets_who_comes_next() {
+fn peer_that_joins_while_the_last_peer_leaves_shares_the_group_of_the_next() {
     check_dfs(
         || {
             let hub = SignalingHub::new();
-            let last = seat(&hub).expect("there is room");
-            let goes = thread::spawn(move || drop(last));
-            let peer = seat(&hub).expect("there is room");
-            goes.join().expect("it does not panic");
-            let next = seat(&hub).expect("there is room");
+            let last = join(&hub).expect("no limit is reached");
+            let leave = thread::spawn(move || drop(last));
+            let peer = join(&hub).expect("no limit is reached");
+            leave.join().expect("the thread does not panic");
+            let next = join(&hub).expect("no limit is reached");
             connect(&peer, 1, &[]);
             connect(&next, 2, &[]);
-            assert_eq!(heard(next.outbox()), [Message::Connected(false)]);
+            assert_eq!(queued(next.outbox()), [Message::Connected(false)]);
         },
         None,
     );
 }
 
 #[test]
-fn contents_along_a_link_keep_their_order_and_the_end_is_last() {
+fn contents_of_a_link_keep_their_order_and_its_end_is_last() {
     check_many(|| {
         let hub = SignalingHub::new();
-        let [member, joiner] = [(); 2].map(|()| seat(&hub).expect("there is room"));
+        let [member, joiner] = [(); 2].map(|()| join(&hub).expect("no limit is reached"));
         connect(&member, 1, &[]);
         connect(&joiner, 2, &[]);
         thread::spawn(move || {
-            say(&joiner, "offer");
-            say(&joiner, "candidate");
+            send(&joiner, "offer");
+            send(&joiner, "candidate");
         });
         let others = hub.clone();
         thread::spawn(move || {
-            let other = seat(&others).expect("there is room");
+            let other = join(&others).expect("no limit is reached");
             connect(&other, 3, &[1]);
         });
         let data = |frames: &[Bytes]| -> Vec<Bytes> {
-            let messages = frames.iter().map(|frame| Message::decode(frame.clone()).expect("a message"));
+            let messages = frames.iter().map(|frame| Message::decode(frame.clone()).expect("a valid message"));
             let contents = messages.filter_map(|message| match message {
                 Message::Content { data, .. } => Some(data),
                 _ => None,
@@ -251,38 +280,38 @@ fn contents_along_a_link_keep_their_order_and_the_end_is_last() {
 }
 
 #[test]
-fn what_comes_of_two_events_reaches_a_peer_in_their_order() {
+fn peer_receives_the_messages_of_two_events_in_the_order_of_the_events() {
     check_dfs(
         || {
             let hub = SignalingHub::new();
-            let [member, joiner] = [(); 2].map(|()| seat(&hub).expect("there is room"));
+            let [member, joiner] = [(); 2].map(|()| join(&hub).expect("no limit is reached"));
             connect(&member, 1, &[]);
             connect(&joiner, 2, &[]);
-            let [put_out, outbox] = [&member, &joiner].map(|seat| seat.outbox().clone());
-            let leaves = thread::spawn(move || drop(member));
+            let [member_outbox, outbox] = [&member, &joiner].map(|peer| peer.outbox().clone());
+            let leave = thread::spawn(move || drop(member));
             connect(&joiner, 2, &[]);
-            leaves.join().expect("it does not panic");
+            leave.join().expect("the thread does not panic");
 
-            let admitted_at = heard(&outbox).iter().position(|message| *message == Message::Connected(true));
-            // Behind the first answer: before the member's end if it was put out, and else after that.
-            assert_eq!(admitted_at, Some(if put_out.closed().is_some() { 1 } else { 2 }));
+            let position = queued(&outbox).iter().position(|message| *message == Message::Connected(true));
+            // If the member was evicted, the answer precedes the end of the link; otherwise it follows that.
+            assert_eq!(position, Some(if member_outbox.close_code().is_some() { 1 } else { 2 }));
         },
         None,
     );
 }
 
 #[test]
-fn a_shutdown_closes_who_was_there_and_who_comes_meanwhile() {
+fn shutdown_closes_joined_peers_and_peers_that_join_meanwhile() {
     check_many(|| {
         let hub = SignalingHub::new();
-        let early = seat(&hub).expect("nobody is draining yet");
+        let early = join(&hub).expect("the hub is not draining");
         let closing = hub.clone();
         let shutdown = thread::spawn(move || closing.close_all());
-        let late = seat(&hub);
-        shutdown.join().expect("it does not panic");
-        for seat in [Ok(early), late].into_iter().flatten() {
-            assert_eq!(seat.outbox().closed(), Some(CloseCode::GoingAway));
+        let late = join(&hub);
+        shutdown.join().expect("the thread does not panic");
+        for peer in [Ok(early), late].into_iter().flatten() {
+            assert_eq!(peer.outbox().close_code(), Some(CloseCode::GoingAway));
         }
-        assert!(seat(&hub).is_err(), "the hub is draining");
+        assert!(join(&hub).is_err(), "the hub is draining");
     });
 }

@@ -1,4 +1,4 @@
-//! Two connected transports within one process.
+//! An in-process pair of connected transports.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,17 +8,17 @@ use futures::{Sink, Stream, StreamExt as _};
 
 use super::{Frame, TransportError};
 
-/// One end of a [`pair`]. Dropping it ends the other one's stream.
+/// One end of a [`pair`]. Dropping it ends the stream of the other end.
 #[derive(Debug)]
 pub struct ChannelTransport {
     sender: mpsc::Sender<Frame>,
     receiver: mpsc::Receiver<Frame>,
 }
 
-/// Two ends of a socket that never leaves the process. What one sends the other receives.
+/// Creates two connected transports. Each receives the frames that the other sends.
 ///
-/// Each direction holds about `capacity` frames that were sent and not received; after that the sender waits, as it
-/// does behind a peer that does not read.
+/// Each direction buffers `capacity` + 1 frames. When the buffer is full, the sender waits, as it does for a slow
+/// consumer.
 ///
 /// ```
 /// use futures::{SinkExt as _, StreamExt as _};
@@ -26,7 +26,7 @@ pub struct ChannelTransport {
 ///
 /// # tokio_test::block_on(async {
 /// let (mut here, mut there) = memory::pair(16);
-/// here.send(Frame::Text("hello".into())).await.expect("the other end is there");
+/// here.send(Frame::Text("hello".into())).await.expect("the other end is open");
 /// assert!(matches!(there.next().await, Some(Ok(Frame::Text(text))) if text == "hello"));
 /// # });
 /// ```
@@ -50,22 +50,22 @@ impl Sink<Frame> for ChannelTransport {
     type Error = TransportError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.sender.poll_ready(cx).map_err(lost)
+        self.sender.poll_ready(cx).map_err(connection_lost)
     }
 
     fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), Self::Error> {
-        self.sender.start_send(frame).map_err(lost)
+        self.sender.start_send(frame).map_err(connection_lost)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Pin::new(&mut self.sender).poll_flush(cx).map_err(lost)
+        Pin::new(&mut self.sender).poll_flush(cx).map_err(connection_lost)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Pin::new(&mut self.sender).poll_close(cx).map_err(lost)
+        Pin::new(&mut self.sender).poll_close(cx).map_err(connection_lost)
     }
 }
 
-fn lost(error: mpsc::SendError) -> TransportError {
+fn connection_lost(error: mpsc::SendError) -> TransportError {
     TransportError::ConnectionLost(error.into())
 }

@@ -1,4 +1,4 @@
-//! The errors of a transport.
+//! The error of a transport.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -8,10 +8,10 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The peer sent a message over the limit. The hub closes it with 1009.
+    /// The peer sent a message over the maximum size. The hub closes it with 1009.
     #[error("message too big")]
     MessageTooBig(#[source] Box<dyn Error + Send + Sync>),
-    /// The peer sent a malformed frame, for a WebSocket as defined by RFC 6455. The hub closes it with 1002.
+    /// The peer sent a malformed frame; for a WebSocket, one that violates RFC 6455. The hub closes it with 1002.
     #[error("malformed frame")]
     Malformed(#[source] Box<dyn Error + Send + Sync>),
     /// The peer exceeded its frame rate. The hub closes it with 1008.

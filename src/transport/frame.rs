@@ -1,4 +1,4 @@
-//! One message of a socket, in no framework's type.
+//! WebSocket frames, independent of any framework.
 
 use bytes::Bytes;
 
@@ -6,20 +6,20 @@ use bytes::Bytes;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Frame {
-    /// A binary message: the only kind that the protocol knows.
+    /// A binary message, the only kind that the protocol uses.
     Binary(Bytes),
-    /// A text message: a peer that sends one is closed with 4743.
+    /// A text message. The hub closes a peer that sends one with 4743.
     Text(String),
-    /// A ping, answered by the transport itself.
+    /// A ping. The transport answers it.
     Ping(Bytes),
-    /// An answer to a ping.
+    /// The answer to a ping.
     Pong(Bytes),
-    /// The other end closes, or is to be told that this one does.
+    /// A close frame: starts the close handshake, or answers it.
     Close(Option<CloseFrame>),
 }
 
 impl Frame {
-    /// The bytes of its payload, those of a close code apart.
+    /// Returns the length of the payload, without the code of a close frame.
     pub(crate) fn payload_len(&self) -> usize {
         match self {
             Self::Binary(bytes) | Self::Ping(bytes) | Self::Pong(bytes) => bytes.len(),
@@ -29,22 +29,22 @@ impl Frame {
     }
 }
 
-/// Why a socket is closed.
+/// The code and reason of a close frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseFrame {
-    /// RFC 6455 section 7.4: 1000 to 4999.
+    /// The close code: 1000 to 4999, as defined by RFC 6455 section 7.4.
     pub code: u16,
-    /// For humans; at most 123 bytes.
+    /// The close reason: at most [`CloseFrame::MAX_REASON_BYTES`] of text for logs.
     pub reason: String,
 }
 
 impl CloseFrame {
-    /// The longest reason that fits a frame, in bytes: RFC 6455 section 5.5 allows 125, and the code takes two.
+    /// The maximum length of a reason in bytes. RFC 6455 section 5.5 allows 125 bytes, of which the code takes two.
     pub const MAX_REASON_BYTES: usize = 123;
 
-    /// A close frame. A reason over [`CloseFrame::MAX_REASON_BYTES`] is cut, between two characters: sent whole it
-    /// would make an illegal frame.
+    /// Creates a close frame. A reason over [`CloseFrame::MAX_REASON_BYTES`] is truncated between two characters,
+    /// because the frame would be illegal otherwise.
     pub fn new(code: u16, reason: impl Into<String>) -> Self {
         let mut reason = reason.into();
         let fits = (0..=Self::MAX_REASON_BYTES).rev().find(|&end| end >= reason.len() || reason.is_char_boundary(end));
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_close_reason_fits_its_frame() {
+    fn long_close_reason_is_truncated_between_two_characters() {
         assert_eq!(CloseFrame::new(1000, "x".repeat(123)).reason.len(), 123);
         assert_eq!(CloseFrame::new(1000, "x".repeat(124)).reason.len(), 123);
         assert_eq!(CloseFrame::new(1000, "é".repeat(62)).reason, "é".repeat(61));

@@ -1,4 +1,4 @@
-//! What the hub needs of a socket.
+//! The connection to one peer: the trait that the hub and the client need, and an in-process implementation.
 
 mod channel;
 mod error;
@@ -10,24 +10,25 @@ pub use channel::{ChannelTransport, pair};
 pub use error::TransportError;
 pub use frame::{CloseFrame, Frame};
 
-/// A socket that carries [`Frame`]s both ways.
+/// A connection that carries [`Frame`]s in both directions.
 ///
-/// Every `Stream<Item = Result<Frame, E>> + Sink<Frame, Error = E> + Send` whose error turns into a
-/// [`TransportError`] is one. The hub relies on this:
+/// Every `Stream<Item = Result<Frame, E>> + Sink<Frame, Error = E> + Send` whose error converts into a
+/// [`TransportError`] implements it. The hub relies on these rules:
 ///
-/// - A message comes as one frame, whole and unfragmented.
-/// - Pings are answered below, as WebSocket libraries do; the hub ignores [`Frame::Ping`] and [`Frame::Pong`].
-/// - The stream ends, or fails with [`TransportError::ConnectionLost`], when the other end is gone. The hub reads nothing after
-///   either. After another failure it sends a close frame, and reads on, and discards, until the end.
-/// - `poll_ready` holds back a sender that is faster than the socket, so that what is written is bounded.
-/// - `poll_close` says goodbye and gives the socket back. The hub waits for it, but not for long.
-/// - Dropping it closes the socket at once.
+/// - Each message is one frame, complete and not fragmented.
+/// - The transport answers pings, as WebSocket libraries do. The hub ignores [`Frame::Ping`] and [`Frame::Pong`].
+/// - The stream ends, or fails with [`TransportError::ConnectionLost`], when the connection ends. The hub reads nothing
+///   afterwards. After any other error, the hub sends a close frame, and then reads and discards frames until the end.
+/// - `poll_ready` is pending while the peer reads too slowly, so that the transport's write buffer is bounded.
+/// - `poll_close` starts or answers the close handshake. The hub waits at most
+///   [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout) for it.
+/// - Dropping the transport closes the connection immediately.
 ///
-/// `examples/custom_transport.rs` has one over plain TCP.
+/// `examples/custom_transport.rs` implements one over plain TCP.
 pub trait Transport:
     Stream<Item = Result<Frame, <Self as Transport>::Err>> + Sink<Frame, Error = <Self as Transport>::Err> + Send
 {
-    /// What both directions fail with.
+    /// The error of both directions.
     type Err: Into<TransportError>;
 }
 
