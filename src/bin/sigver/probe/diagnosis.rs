@@ -1,4 +1,4 @@
-//! What may be wrong, in words, with what would be right.
+//! The cause and the fix of each failure that the probe can find.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,258 +6,285 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use sigver::CloseFrame;
-use sigver::protocol::Message;
+use sigver::client::Event;
 use tokio_rustls::rustls::{self, CertificateError};
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
-use super::report::Took;
+use super::elapsed::Elapsed;
 
-/// Shorter than this, nobody has a time limit.
-const SHORTEST_LIMIT: Duration = Duration::from_millis(200);
-/// Between two heartbeats.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+/// No proxy has a shorter idle timeout.
+const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Why a check failed. What the other end says is shown with its control characters escaped.
+/// A step that has a timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Dns,
+    Tls,
+    Upgrade,
+    Connect,
+    Relay,
+    Leave,
+    Close,
+}
+
+/// Why a check failed. Texts from the server are printed with their control characters escaped.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
-    #[error("{host} has no address: {error}. Is the name spelt right, and known to this machine's name service?")]
-    Name { host: String, error: String },
-    #[error("{}", unreachable(failed, *within))]
-    Unreachable { failed: Vec<(SocketAddr, io::Error)>, within: Duration },
-    #[error("{}", tls(host, error, *trusted))]
-    Tls { host: String, error: io::Error, trusted: usize },
-    #[error("{}", http(*status, location.as_deref(), said, origin.as_deref()))]
-    Http { status: StatusCode, location: Option<String>, said: String, origin: Option<String> },
+pub(super) enum Diagnosis {
+    #[error("{host} has no usable address: {error}. Check the spelling of the name and the DNS of this machine")]
+    Dns { host: String, error: String },
+    #[error("{}", unreachable(failed, *timeout))]
+    Unreachable { failed: Vec<(SocketAddr, io::Error)>, timeout: Duration },
+    #[error("{}", tls(host, error, *roots))]
+    Tls { host: String, error: io::Error, roots: usize },
+    #[error("{}", http(*status, location.as_deref(), body, origin.as_deref()))]
+    Http { status: StatusCode, location: Option<String>, body: String, origin: Option<String> },
     #[error("{}", handshake(error, *encrypted))]
     Handshake { error: tungstenite::Error, encrypted: bool },
-    #[error("no answer to {what} within {}; --timeout SECONDS waits longer. {}", Took(*within), unanswered(what))]
-    Unanswered { what: &'static str, within: Duration },
+    #[error("{} timed out after {}; --timeout SECONDS sets the timeout. {}", step.name(), Elapsed(*timeout), step.advice())]
+    Timeout { step: Step, timeout: Duration },
     #[error(
-        "no heartbeat within {}. A hub sends one every 5 s, and clients give up after 15 s without: does a proxy in \
-         between hold back what the server sends (response buffering), or is the server stuck?",
-        Took(*within)
+        "no heartbeat within {}. A hub sends one every 5 s, and clients disconnect after 15 s without one. Check whether \
+         a proxy buffers responses, and whether the server is overloaded",
+        Elapsed(*timeout)
     )]
-    NoHeartbeat { within: Duration },
+    NoHeartbeat { timeout: Duration },
     #[error("{}", closed(.0.as_ref()))]
     Closed(Option<CloseFrame>),
-    #[error("{}", cut(*age, *quiet, *bore))]
-    Cut { age: Duration, quiet: Duration, bore: Duration },
-    #[error("the server sent what is no message of the protocol: it is no sigver hub")]
-    Foreign,
-    #[error("the server sent {}, where {expected} would be right: it is no sigver hub", kind(came))]
-    Unexpected { came: Message, expected: &'static str },
-    #[error("{bytes} bytes did not arrive as they were sent: something in between changes messages")]
+    #[error("{}", connection_lost(*age, *silence, *longest_silence))]
+    ConnectionLost { age: Duration, silence: Duration, longest_silence: Duration },
+    #[error("received an invalid message: the server is not a sigver hub")]
+    InvalidFrame,
+    #[error("expected {expected}, received {}: the server is not a sigver hub", describe(event))]
+    Unexpected { event: Event, expected: &'static str },
+    #[error("a message of {bytes} bytes arrived altered: a proxy changes messages")]
     Altered { bytes: usize },
     #[error(
-        "the first peer of a fresh group was not admitted, as if somebody were in it already: the server does not take \
-         the key from where this URL has it. Is the path right?"
+        "the first peer of a new group is bound, as if the group had a member: the server does not read the key from this \
+         position of the URL. Check the path"
     )]
-    Bound,
+    FirstPeerBound,
     #[error(
-        "somebody is in this key's group already, so nothing more can be checked without disturbing them: for a fresh \
-         key end the path with a slash, or write {{key}} where it goes"
+        "the group of this key is in use, so the other checks would disturb its peers. For a random key, end the path \
+         with a slash or write {{key}} in its place"
     )]
-    Occupied,
+    GroupInUse,
     #[error(
-        "the second peer with the same key was admitted to a group of its own: the two sockets ended at different \
-         servers. All peers of a key have to get to one process: have the load balancer choose by the URL, and the name \
-         have no address of another server"
+        "the second peer with the same key became a member of another group: the two connections reached different \
+         servers. All peers of a key must reach the same process. Configure the load balancer to select the server by \
+         the URL, and check that every address of the name leads to it"
     )]
-    Apart,
-    #[error("the server let it pass for {}, where a close with {expected} would be right: it is no sigver hub", Took(*within))]
-    NoRefusal { expected: u16, within: Duration },
-    #[error("{}. A close with {expected} would be right", closed(frame.as_ref()))]
-    OtherClose { frame: Option<CloseFrame>, expected: u16 },
+    SplitGroup,
+    #[error("expected close {expected}, got no close within {}: the server is not a sigver hub", Elapsed(*timeout))]
+    NotClosed { expected: u16, timeout: Duration },
+    #[error("expected close {expected}: {}", closed(frame.as_ref()))]
+    WrongClose { frame: Option<CloseFrame>, expected: u16 },
     #[error(
-        "the socket ended without a close frame; a close with {expected} would be right. Does a proxy in between \
-         swallow it?"
+        "expected close {expected}, but the connection ended without a close frame. Check whether a proxy drops close \
+         frames"
     )]
-    NoClose { expected: u16 },
+    NoCloseFrame { expected: u16 },
 }
 
-fn unreachable(failed: &[(SocketAddr, io::Error)], within: Duration) -> String {
-    let list: Vec<_> = failed
-        .iter()
-        .map(|(address, error)| match error.kind() {
-            io::ErrorKind::ConnectionRefused => format!("{address} refuses the connection"),
-            io::ErrorKind::TimedOut => format!("no answer from {address} within {}", Took(within)),
-            _ => format!("{address}: {error}"),
-        })
-        .collect();
-    let advice = match failed.iter().all(|(_, error)| error.kind() == io::ErrorKind::ConnectionRefused) {
-        true => "Nothing listens there: is the server up, on this port, and not on 127.0.0.1 of another machine?",
-        false => "Is a firewall in between, or is the address an old one?",
-    };
-    format!("{}. {advice}", list.join("; "))
-}
-
-fn unanswered(what: &str) -> &'static str {
-    match what {
-        "the TLS handshake" => "Does this port speak TLS? If not, ws:// would be right",
-        "the WebSocket handshake" => {
-            "Something listens there that does not answer HTTP, or a proxy whose server does not; is it a TLS port? \
-             Then wss:// would be right"
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "DNS lookup",
+            Self::Tls => "TLS handshake",
+            Self::Upgrade => "WebSocket handshake",
+            Self::Connect => "answer to connect",
+            Self::Relay => "message from the other peer",
+            Self::Leave => "notification that the other peer left",
+            Self::Close => "close",
         }
-        "the name service" => "Does this machine have one?",
-        _ => {
-            "The socket was opened, but what is sent does not get through: is it a sigver hub, and does a proxy in \
-             between hold messages back?"
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Dns => "Check the DNS of this machine",
+            Self::Tls => "If this port does not use TLS, use ws://",
+            Self::Upgrade => {
+                "The port accepts connections but does not respond to HTTP, or a proxy gets no response from its \
+                 server. If this is a TLS port, use wss://"
+            }
+            Self::Connect | Self::Relay | Self::Leave | Self::Close => {
+                "The connection is open, but no messages arrive. Check whether a proxy holds them back; otherwise the \
+                 server is not a sigver hub"
+            }
         }
     }
 }
 
-fn tls(host: &str, error: &io::Error, trusted: usize) -> String {
+fn unreachable(failed: &[(SocketAddr, io::Error)], timeout: Duration) -> String {
+    let list: Vec<_> = failed
+        .iter()
+        .map(|(address, error)| match error.kind() {
+            io::ErrorKind::ConnectionRefused => format!("{address}: connection refused"),
+            io::ErrorKind::TimedOut => format!("{address}: no response within {}", Elapsed(timeout)),
+            _ => format!("{address}: {error}"),
+        })
+        .collect();
+    let advice = match failed.iter().all(|(_, error)| error.kind() == io::ErrorKind::ConnectionRefused) {
+        true => {
+            "No process listens on this port. Check that the server is running, that it uses this port, and that it \
+             does not listen on 127.0.0.1 of another machine"
+        }
+        false => "Check for a firewall, and that the address is up to date",
+    };
+    format!("{}. {advice}", list.join("; "))
+}
+
+fn tls(host: &str, error: &io::Error, roots: usize) -> String {
     let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) else {
         return format!(
-            "the server hung up in the TLS handshake ({error}). Does this port speak TLS? If not, ws:// would be right"
+            "the server closed the connection during the TLS handshake ({error}). If this port does not use TLS, use ws://"
         );
     };
     let advice = match error {
         rustls::Error::InvalidCertificate(error) => match error {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "it has expired: renew it, and have the server load the new one"
+                "the certificate has expired. Renew it, and reload it in the server"
             }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "it is not valid yet: are the clocks of this machine and of the certificate's maker right?"
+                "the certificate is not valid yet. Check the clocks of this machine and of the certificate's issuer"
             }
-            CertificateError::UnknownIssuer if trusted == 0 => {
-                "this machine trusts no CA at all: install its CA certificates, or name the right one with --ca FILE"
+            CertificateError::UnknownIssuer if roots == 0 => {
+                "this machine trusts no CA. Install its CA certificates, or pass the right one with --ca FILE"
             }
             CertificateError::UnknownIssuer => {
-                "this machine trusts nobody who signed it: have the server send its intermediate certificates too, \
-                 or, if the CA is your own, name it with --ca FILE"
+                "this machine does not trust the issuer of the certificate. Configure the server to send its \
+                 intermediate certificates; if you run your own CA, pass its certificate with --ca FILE"
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "it is for another name: have one issued for this host, or use the name that it is for"
+                "the certificate is for another name. Use that name, or issue a certificate for this host"
             }
             other if other.to_string().contains("CaUsedAsEndEntity") => {
-                "it is a CA's own: sign one for the server with it (openssl: basicConstraints=CA:FALSE)"
+                "the certificate is a CA certificate. Sign a server certificate with it (openssl: \
+                 basicConstraints=CA:FALSE)"
             }
-            _ => "a browser would not take it either: have another one issued",
+            _ => "browsers reject this certificate too. Issue another one",
         },
-        rustls::Error::InvalidMessage(_) => "what answers there is no TLS: ws:// would be right, or another port",
+        rustls::Error::InvalidMessage(_) => "the server does not respond with TLS. Use ws:// or another port",
         rustls::Error::AlertReceived(_) => {
-            "the server refuses: does it have a certificate for this host, and speak HTTP/1.1?"
+            "the server rejected the handshake. Check that it has a certificate for this host and supports HTTP/1.1"
         }
-        rustls::Error::PeerIncompatible(_) => "the server has to speak TLS 1.2 or 1.3",
-        _ => "a browser would not get in either",
+        rustls::Error::PeerIncompatible(_) => "the server must support TLS 1.2 or 1.3",
+        _ => "browsers cannot connect either",
     };
-    format!("no TLS with {host}: {advice} ({error})")
+    format!("TLS handshake with {host} failed: {advice} ({error})")
 }
 
-fn http(status: StatusCode, location: Option<&str>, said: &str, origin: Option<&str>) -> String {
+fn http(status: StatusCode, location: Option<&str>, body: &str, origin: Option<&str>) -> String {
     let advice = match status.as_u16() {
-        200..300 => "an ordinary page is at this path, and no hub: give the path where the hub is mounted".to_owned(),
+        200..300 => "this path has a page, not a hub. Use the path at which the hub is mounted".to_owned(),
         300..400 => match location {
-            Some(to) => format!("the server redirects to {to:?}, and a WebSocket follows nobody: give the URL itself"),
-            None => "the server redirects, and a WebSocket follows nobody: give the URL itself".to_owned(),
+            Some(location) => format!("the server redirects to {location:?}, but WebSockets do not follow redirects"),
+            None => "the server redirects, but WebSockets do not follow redirects".to_owned(),
         },
-        400 => "the handshake got there damaged: a proxy in between has to pass Upgrade, Connection and all \
-                Sec-WebSocket headers on; or it is a TLS port, and wss:// would be right"
+        400 => "the server received an invalid handshake. A proxy must forward Upgrade, Connection and all \
+                Sec-WebSocket headers. If this is a TLS port, use wss://"
             .to_owned(),
-        401 | 407 => "the server wants credentials: have the URL carry them, in its path or query".to_owned(),
+        401 | 407 => "the server requires credentials. Put them in the path or query of the URL".to_owned(),
         403 => match origin {
-            Some(origin) => format!("the server or a proxy refuses this peer: may {origin:?} open sockets there?"),
-            None => "the server or a proxy refuses this peer: no Origin was sent, --origin ORIGIN sends one; or the \
-                     URL lacks what it is admitted by"
+            Some(origin) => {
+                format!("the server or a proxy rejected the request. Check that it allows the origin {origin:?}")
+            }
+            None => "the server or a proxy rejected the request. It had no Origin header; --origin ORIGIN sends one. \
+                     Otherwise the URL lacks the credentials that the server requires"
                 .to_owned(),
         },
-        404 | 410 => "there is no hub at this path: give the path where it is mounted; a proxy in between has to keep \
-                      the part of the path that the hub expects"
+        404 | 410 => "this path has no hub. Use the path at which it is mounted. A proxy must forward the part of the \
+                      path that the hub expects"
             .to_owned(),
-        405 | 501 => "the server knows no WebSockets at this path: give the path where the hub is mounted".to_owned(),
-        426 => "the hub is there, but the request came without its Upgrade header: a proxy in between drops it. \
-                nginx needs: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header \
-                Connection \"upgrade\";"
+        405 | 501 => "this path does not support WebSockets. Use the path at which the hub is mounted".to_owned(),
+        426 => "the hub received the request without its Upgrade header, so a proxy drops the header. nginx needs: \
+                proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";"
             .to_owned(),
-        429 => "too many requests: a proxy or the server limits how often sockets are opened".to_owned(),
-        502..=504 => "a proxy has no server behind it that answers, or the server is going away: is it up, and is the \
-                      proxy's upstream its address?"
+        429 => "rate limit exceeded: the server or a proxy limits new connections".to_owned(),
+        502..=504 => "the proxy gets no response from its server, or the server is shutting down. Check that the \
+                      server is running and that the proxy uses its address"
             .to_owned(),
-        500.. => "the server or a proxy failed: its log says why".to_owned(),
-        _ => "HTTP 101 would be right".to_owned(),
+        500.. => "the server or a proxy failed. Its log has the reason".to_owned(),
+        _ => "expected HTTP 101".to_owned(),
     };
-    let said = if said.is_empty() { String::new() } else { format!(" (it says {said:?})") };
-    format!("HTTP {status}: {advice}{said}")
+    let body = if body.is_empty() { String::new() } else { format!(" (response: {body:?})") };
+    format!("HTTP {status}: {advice}{body}")
 }
 
 fn handshake(error: &tungstenite::Error, encrypted: bool) -> String {
-    let port = if encrypted { "" } else { "; if it is a TLS port, wss:// would be right" };
+    let wss = if encrypted { "" } else { ". If this is a TLS port, use wss://" };
     match error {
         tungstenite::Error::Io(_) | tungstenite::Error::Protocol(ProtocolError::HandshakeIncomplete) => format!(
-            "the server hung up in the WebSocket handshake ({error}): it is no HTTP server, or a proxy without a \
-             server behind it{port}"
+            "the server closed the connection during the WebSocket handshake ({error}): it is not an HTTP server, or a \
+             proxy cannot reach its server{wss}"
         ),
-        tungstenite::Error::Protocol(ProtocolError::WrongHttpVersion) => "the answer is HTTP/1.0, which has no \
-             WebSockets: a proxy in between has to speak HTTP/1.1 (nginx: proxy_http_version 1.1;)"
+        tungstenite::Error::Protocol(ProtocolError::WrongHttpVersion) => "the response is HTTP/1.0, which does not \
+             support WebSockets. A proxy must use HTTP/1.1 (nginx: proxy_http_version 1.1;)"
             .to_owned(),
         tungstenite::Error::Protocol(ProtocolError::HttparseError(_)) => {
-            format!("what answers there is no HTTP ({error}){port}")
+            format!("the response is not HTTP ({error}){wss}")
         }
-        _ => format!("HTTP 101, but not that of a WebSocket ({error}): a proxy in between changes its headers"),
+        _ => format!("HTTP 101 without a valid WebSocket handshake ({error}): a proxy changes its headers"),
     }
 }
 
 fn closed(frame: Option<&CloseFrame>) -> String {
     let Some(CloseFrame { code, reason, .. }) = frame else {
-        return "the server closed the socket without a code, as no hub does: is there a proxy in between that was \
-                stopped?"
-            .to_owned();
+        return "closed without a code, which a hub never does. Check whether a proxy was stopped".to_owned();
     };
     let meaning = match code {
-        1000 => "an ordinary end, as no hub makes one: is it another server?",
-        1001 => "the server is going away: it was stopped or restarted; try again",
-        1002 => "a frame broke RFC 6455: something in between damages what a peer sends",
-        1008 => "refused by policy: the hub does not admit this peer, or one of its limits is very low",
-        1009 => "a message was too big: the hub's limit is under 2 KB, which cuts off offers",
-        1011 => "a bug in the server: its log says more",
-        1012 => "the server is restarting; try again",
-        1013 => "the server is overloaded, or the group is full: look at its limits and its load",
+        1000 => "a normal end, which a hub never sends. Check whether this is another server",
+        1001 => "the server is shutting down or restarting. Try again",
+        1002 => "a frame violated RFC 6455. Check whether a proxy alters messages",
+        1008 => "policy violation: the hub rejected this peer, or one of its limits is very low",
+        1009 => "message too big: the limit of the hub is below 2 KB, which rejects offers",
+        1011 => "an internal error of the server. Its log has the reason",
+        1012 => "the server is restarting. Try again",
+        1013 => "the server is overloaded or the group is full. Check the limits and the load",
         4741 => {
-            "ERR_KEY: the hub saw a key that is empty or too long. Have the URL end where the key begins, with a \
-             slash, or write {key} where it goes"
+            "ERR_KEY: the hub received an empty or too long key. End the URL with a slash in front of the key, or write \
+             {key} in its place"
         }
-        4742 => {
-            "ERR_HEARTBEAT: the hub did not hear the heartbeats that were sent: something in between holds them back"
-        }
+        4742 => "ERR_HEARTBEAT: the hub did not receive the heartbeats of the probe. A proxy holds them back",
         4743 => {
-            "ERR_MESSAGE: the hub could not read what was sent: something in between changes messages, or it speaks \
-             another version of the protocol"
+            "ERR_MESSAGE: the hub received an invalid message. A proxy changes messages, or the hub uses another version \
+             of the protocol"
         }
-        4744 => "ERR_BLOCKING_MEMBER: another peer took this one's place, so somebody else uses the key",
-        4745 => "ERR_URL: the hub cannot read the key: it has to be percent-encoded UTF-8",
-        _ => "none of the protocol's codes: is it another server, or does a proxy in between close by itself?",
+        4744 => "ERR_BLOCKING_MEMBER: another peer evicted this one, so the key is in use",
+        4745 => "ERR_URL: the hub cannot decode the key. It must be percent-encoded UTF-8",
+        _ => "not a code of the protocol. Check whether this is another server, and whether a proxy closes connections",
     };
     let reason = if reason.is_empty() { String::new() } else { format!(" ({reason:?})") };
     format!("closed with {code}{reason}: {meaning}")
 }
 
-/// A socket that bore as long a silence before was not cut for this one. Heartbeats are not to the millisecond.
-fn cut(age: Duration, quiet: Duration, bore: Duration) -> String {
-    let cause = if quiet >= SHORTEST_LIMIT && quiet > bore.mul_f64(1.1) {
-        "something in between cuts quiet sockets, sooner than there is a heartbeat: give it a limit well over 5 s, \
-         60 s for instance (nginx: proxy_read_timeout and proxy_send_timeout; HAProxy: timeout tunnel; the idle \
-         timeout of a load balancer)"
-    } else if age >= HEARTBEAT {
-        "it bore as much before, so something in between limits how long any socket may live (the request or backend \
-         timeout of a load balancer), or the server or a proxy was restarted or died; unless a limit on silence is \
-         just the time between two heartbeats"
+/// A connection that survived an equally long silence before was not closed because of this one. Heartbeats are not
+/// exact to the millisecond.
+fn connection_lost(age: Duration, silence: Duration, longest_silence: Duration) -> String {
+    let cause = if silence >= MIN_IDLE_TIMEOUT && silence > longest_silence.mul_f64(1.1) {
+        "a proxy closes idle connections before a heartbeat is due. Set its idle timeout well above 5 s, for example to \
+         60 s (nginx: proxy_read_timeout and proxy_send_timeout; HAProxy: timeout tunnel; load balancers: idle timeout)"
+    } else if age >= HEARTBEAT_INTERVAL {
+        "the connection survived an equally long silence before, so a proxy limits the total time of a connection (the \
+         request or backend timeout of a load balancer), or the server or a proxy failed or was restarted. An idle \
+         timeout is the cause only if it equals the heartbeat interval"
     } else {
-        "the server or a proxy in between died, or carries the handshake but no messages"
+        "the server or a proxy failed, or a proxy forwards the handshake but no messages"
     };
-    format!("cut without a close, {} after it was opened and after {} of silence: {cause}", Took(age), Took(quiet))
+    let (age, silence) = (Elapsed(age), Elapsed(silence));
+    format!("connection lost without a close frame, {age} after it was opened and after {silence} of silence: {cause}")
 }
 
-/// A message as it may be shown: without what it carries.
-fn kind(message: &Message) -> String {
-    match message {
-        Message::Heartbeat => "a heartbeat".to_owned(),
-        Message::Content { data, .. } => format!("a content of {} bytes", data.len()),
-        Message::Connect { .. } => "a connect, as only peers do".to_owned(),
-        Message::Connected(admitted) => format!("connected: {admitted}"),
-        // The enum may grow.
-        _ => "another message".to_owned(),
+/// Describes an event without its payload.
+fn describe(event: &Event) -> String {
+    match event {
+        Event::Connected { member: true, .. } => "the answer that this peer is a member".to_owned(),
+        Event::Connected { .. } => "the answer that this peer is bound".to_owned(),
+        Event::Content { data, .. } => format!("content of {} bytes", data.len()),
+        Event::Ended { .. } => "the end of a link".to_owned(),
+        Event::Heartbeat => "a heartbeat".to_owned(),
+        _ => "another event".to_owned(),
     }
 }
 
@@ -268,34 +295,33 @@ mod tests {
     #[test]
     fn every_close_code_of_the_protocol_is_explained() {
         for code in [1000, 1001, 1002, 1008, 1009, 1011, 1012, 1013, 4741, 4742, 4743, 4744, 4745] {
-            let words = closed(Some(&CloseFrame::new(code, "why")));
-            assert!(words.starts_with(&format!("closed with {code} (\"why\"): ")), "{words}");
-            assert!(!words.contains("none of the protocol's"), "{words}");
+            let text = closed(Some(&CloseFrame::new(code, "reason")));
+            assert!(text.starts_with(&format!("closed with {code} (\"reason\"): ")), "{text}");
+            assert!(!text.contains("not a code of the protocol"), "{text}");
         }
-        assert!(closed(Some(&CloseFrame::new(4000, ""))).contains("none of the protocol's"));
+        assert!(closed(Some(&CloseFrame::new(4000, ""))).contains("not a code of the protocol"));
     }
 
     #[test]
-    fn what_the_other_end_says_cannot_steer_the_terminal() {
+    fn control_characters_from_the_server_are_escaped() {
         let escape = "\u{1b}[2J";
-        let said = [
+        for text in [
             closed(Some(&CloseFrame::new(1008, escape))),
             http(StatusCode::FORBIDDEN, None, escape, None),
             http(StatusCode::FOUND, Some(escape), "", None),
-        ];
-        for words in said {
-            assert!(!words.contains('\u{1b}'), "{words:?}");
+        ] {
+            assert!(!text.contains('\u{1b}'), "{text:?}");
         }
     }
 
     #[test]
-    fn silence_is_blamed_only_for_a_cut_after_the_longest_one() {
+    fn silence_is_the_cause_only_if_it_is_the_longest_one() {
         let [none, short, long, longer] = [0, 1000, 3000, 3001].map(Duration::from_millis);
         let age = Duration::from_secs(30);
-        assert!(cut(long, long, none).contains("cuts quiet sockets"));
-        assert!(cut(age, long, short).contains("cuts quiet sockets"));
-        assert!(cut(age, short, long).contains("bore as much before"));
-        assert!(cut(age, longer, long).contains("bore as much before"));
-        assert!(cut(short, none, none).contains("no messages"));
+        assert!(connection_lost(long, long, none).contains("closes idle connections"));
+        assert!(connection_lost(age, long, short).contains("closes idle connections"));
+        assert!(connection_lost(age, short, long).contains("survived an equally long silence"));
+        assert!(connection_lost(age, longer, long).contains("survived an equally long silence"));
+        assert!(connection_lost(short, none, none).contains("no messages"));
     }
 }

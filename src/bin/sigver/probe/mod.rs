@@ -1,11 +1,12 @@
-//! The checks that tell from outside whether a hub can be used, through all that is in between.
+//! `sigver probe`: checks as a client whether a hub is usable through every proxy in between.
 
+mod diagnosis;
 mod dial;
+mod elapsed;
 mod pair;
 mod peer;
 mod report;
 mod target;
-mod trouble;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,34 +15,35 @@ use std::time::{Duration, Instant};
 use clap::ArgAction;
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
-use sigver::protocol::{CloseCode, Message};
-use sigver::{Frame, Transport};
+use sigver::Transport;
+use sigver::protocol::CloseCode;
 
 use crate::tls::TlsError;
-use dial::Dial;
+use diagnosis::{Diagnosis, Step};
+use dial::Dialer;
+use elapsed::Elapsed;
 use pair::Pair;
 use peer::Peer;
-use report::{Finding, Report, Took};
+use report::{Finding, Report};
 use target::Target;
-use trouble::Trouble;
 
-/// What to probe, and how.
+/// The command line of the probe.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Where the hub is, as ws:// or wss://. A fresh key goes to its end if that is a slash, and else where it says
-    /// {key}; a URL with neither has a key of its own
+    /// URL of the hub, ws:// or wss://. If the path ends with a slash, the probe appends a random key; it also replaces
+    /// {key} with one. Any other URL is used as it is, with the key that it contains
     #[arg(value_name = "URL")]
     url: Target,
-    /// How long to wait for each answer
+    /// Timeout of each step
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
-    /// How long to keep two sockets open with nothing but heartbeats, 0 for not at all
+    /// Time for which two connections stay idle apart from heartbeats, 0 to skip this check
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=86_400))]
     idle: u64,
-    /// Send this Origin, as a page from there would: https://HOST
+    /// Origin header to send, as a browser does on a page of that origin: https://HOST
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<HeaderValue>,
-    /// Trust the certificates in this file too (PEM)
+    /// Trust the CA certificates in this file too (PEM)
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Print help
@@ -55,142 +57,132 @@ impl Options {
     }
 }
 
-/// Checks everything that can be checked, a line for each. Whether all is well.
+/// Runs all checks and prints a line for each. Returns whether no check failed.
 pub(crate) async fn run(options: &Options) -> Result<bool, TlsError> {
-    let dial = Dial::new(options)?;
+    let dialer = Dialer::new(options)?;
     let mut report = Report::default();
-    // Where it stopped has been said.
-    let _: Option<()> = check(options, &dial, &mut report).await;
-    Ok(report.verdict())
+    // The report contains the check that failed.
+    let _: Option<()> = check_server(options, &dialer, &mut report).await;
+    Ok(report.finish())
 }
 
-/// The way to the server; and with that, a group and what the hub refuses.
-async fn check(options: &Options, dial: &Dial<'_>, report: &mut Report) -> Option<()> {
+/// Connects to the server, then checks a group and the rejections of the hub.
+async fn check_server(options: &Options, dialer: &Dialer<'_>, report: &mut Report) -> Option<()> {
     let target = &options.url;
-    let url = target.with_key(&fresh_key());
-    report.send("url", Ok(((), target.to_string())));
-    let addresses = report.check("name", dial.resolve()).await?;
-    let socket = report.check("connect", dial.connect(&addresses)).await?;
-    let socket = if target.encrypted() {
-        report.check("tls", dial.secure(socket)).await?
+    let url = target.with_key(&random_key());
+    report.record("url", Ok(((), target.to_string())));
+    let addresses = report.check("dns", dialer.resolve()).await?;
+    let socket = report.check("tcp", dialer.connect(&addresses)).await?;
+    let socket = if target.is_encrypted() {
+        report.check("tls", dialer.encrypt(socket)).await?
     } else {
-        report.skip("tls", "ws:// is not encrypted; a page from https:// can only open wss://");
+        report.skip("tls", "ws:// is not encrypted; pages from https:// can open only wss://");
         Box::new(socket)
     };
-    let member = report.check("websocket", dial.upgrade(socket, &url)).await?;
+    let member = report.check("websocket", dialer.upgrade(socket, &url)).await?;
     let second = async {
-        // By another address, if there is one: all of them have to lead to the same groups.
+        // The second peer uses another address, if there is one: all addresses must lead to the same groups.
         let addresses: Vec<_> = addresses.iter().rev().copied().collect();
-        let (socket, way) = dial.again(&addresses).await?;
-        let (peer, figures) = dial.upgrade(socket, &url).await?;
-        Ok((peer, format!("{way}; {figures}")))
+        let (socket, connected) = dialer.open(&addresses).await?;
+        let (peer, upgraded) = dialer.upgrade(socket, &url).await?;
+        Ok((peer, format!("{connected}; {upgraded}")))
     };
-    // What the hub refuses can be checked whatever becomes of the group.
-    let _: Option<()> = group(options, report, member, second).await;
-    refusals(options, report, dial, &addresses).await;
+    // The rejections do not depend on the group.
+    let _: Option<()> = check_group(options, report, member, second).await;
+    check_rejections(options, report, dialer, &addresses).await;
     Some(())
 }
 
-/// Two peers meet, talk, stay and leave.
-async fn group<T: Transport + Unpin>(
+/// Checks that two peers join a group, exchange messages, stay connected and leave.
+async fn check_group<T: Transport + Unpin>(
     options: &Options,
     report: &mut Report,
     mut member: Peer<T>,
     second: impl Future<Output = Finding<Peer<T>>>,
 ) -> Option<()> {
-    let within = options.timeout();
-    report.check("admission", admission(&mut member, &options.url, within)).await?;
-    // However long that takes, the first one is not to be found silent.
+    let timeout = options.timeout();
+    report.check("first peer", first_peer(&mut member, &options.url, timeout)).await?;
+    // The first peer answers its heartbeats while the second one connects.
     let second = async {
         tokio::select! {
             second = second => second,
-            Err(trouble) = member.rest(u32::MAX) => Err(trouble),
+            Err(diagnosis) = member.answer_heartbeats(u32::MAX) => Err(diagnosis),
         }
     };
     let mut joiner = report.check("second peer", second).await?;
-    report.check("binding", binding(&mut joiner, within)).await?;
-    let mut pair = report.check("relay", Pair::meet(member, joiner, within)).await?;
-    report.check("round trip", pair.round_trips()).await?;
+    report.check("bind", bind(&mut joiner, timeout)).await?;
+    let mut pair = report.check("relay", Pair::exchange(member, joiner, timeout)).await?;
+    report.check("rtt", pair.round_trips()).await?;
     report.check("heartbeat", pair.first_heartbeat()).await?;
-    report.check("staying", pair.stay()).await?;
+    report.check("keepalive", pair.keepalive()).await?;
     match options.idle {
-        0 => report.skip("idle", "--idle SECONDS tells whether something in between ends long-lived sockets"),
+        0 => report.skip("idle", "--idle SECONDS checks whether a proxy closes long-lived connections"),
         seconds => report.check("idle", pair.idle(Duration::from_secs(seconds))).await?,
     }
-    report.check("leaving", pair.part()).await
+    report.check("leave", pair.leave()).await
 }
 
-/// What a hub does not take.
-async fn refusals(options: &Options, report: &mut Report, dial: &Dial<'_>, addresses: &[SocketAddr]) {
+/// Checks that the hub closes a peer for a text message, and for an empty key.
+async fn check_rejections(options: &Options, report: &mut Report, dialer: &Dialer<'_>, addresses: &[SocketAddr]) {
     let target = &options.url;
     let text = async {
-        let url = target.with_key(&fresh_key());
-        let (socket, _) = dial.again(addresses).await?;
-        let (mut peer, _) = dial.upgrade(socket, &url).await?;
-        peer.send_frame(Frame::Text("text".to_owned())).await;
-        closed(&mut peer, CloseCode::Message, options.timeout()).await
+        let url = target.with_key(&random_key());
+        let (socket, _) = dialer.open(addresses).await?;
+        let (mut peer, _) = dialer.upgrade(socket, &url).await?;
+        peer.send_text().await;
+        expect_close(&mut peer, CloseCode::Message, options.timeout()).await
     };
     report.check("text message", text).await;
 
     let Some(url) = target.without_key() else {
-        return report.skip("empty key", "the URL has a key of its own");
+        return report.skip("empty key", "the URL contains a key");
     };
-    let keyless = async {
-        let (socket, _) = dial.again(addresses).await?;
-        let (mut peer, _) = dial.upgrade(socket, &url).await?;
-        closed(&mut peer, CloseCode::Key, options.timeout()).await
+    let empty_key = async {
+        let (socket, _) = dialer.open(addresses).await?;
+        let (mut peer, _) = dialer.upgrade(socket, &url).await?;
+        expect_close(&mut peer, CloseCode::Key, options.timeout()).await
     };
-    match keyless.await {
-        // A route such as axum's `/signal/{*key}` has no such URL.
-        Err(Trouble::Http { status: StatusCode::NOT_FOUND, .. }) => {
-            report.skip("empty key", "HTTP 404: without a key the URL is not the hub's");
+    match empty_key.await {
+        // A route such as axum's `/signal/{*key}` does not match without a key.
+        Err(Diagnosis::Http { status: StatusCode::NOT_FOUND, .. }) => {
+            report.skip("empty key", "HTTP 404: without a key, the URL does not lead to the hub");
         }
-        finding => _ = report.send("empty key", finding),
+        finding => _ = report.record("empty key", finding),
     }
 }
 
-fn fresh_key() -> String {
+fn random_key() -> String {
     format!("probe-{:016x}", fastrand::u64(..))
 }
 
-/// The first peer of a group is its first member.
-async fn admission<T: Transport + Unpin>(member: &mut Peer<T>, target: &Target, within: Duration) -> Finding<()> {
+/// Checks that the first peer of a group becomes a member.
+async fn first_peer<T: Transport + Unpin>(peer: &mut Peer<T>, target: &Target, timeout: Duration) -> Finding<()> {
     let start = Instant::now();
-    match connect(member, within).await? {
-        true => Ok(((), format!("the first peer is a member, {}", Took(start.elapsed())))),
-        false if target.has_own_key() => Err(Trouble::Occupied),
-        false => Err(Trouble::Bound),
+    match peer.connect(timeout).await? {
+        true => Ok(((), format!("the first peer is a member, {}", Elapsed(start.elapsed())))),
+        false if target.has_own_key() => Err(Diagnosis::GroupInUse),
+        false => Err(Diagnosis::FirstPeerBound),
     }
 }
 
-/// The second one is no member, but bound to one.
-async fn binding<T: Transport + Unpin>(joiner: &mut Peer<T>, within: Duration) -> Finding<()> {
+/// Checks that the second peer is bound to the first one.
+async fn bind<T: Transport + Unpin>(peer: &mut Peer<T>, timeout: Duration) -> Finding<()> {
     let start = Instant::now();
-    match connect(joiner, within).await? {
-        false => Ok(((), format!("the second peer is bound to it, {}", Took(start.elapsed())))),
-        true => Err(Trouble::Apart),
+    match peer.connect(timeout).await? {
+        false => Ok(((), format!("the second peer is bound to the first, {}", Elapsed(start.elapsed())))),
+        true => Err(Diagnosis::SplitGroup),
     }
 }
 
-/// Asks to be admitted, and returns the answer.
-async fn connect<T: Transport + Unpin>(peer: &mut Peer<T>, within: Duration) -> Result<bool, Trouble> {
-    // Netflux draws its ids from here, too: below are those of links.
-    peer.send(Message::connect(fastrand::u32(1 << 31..), &[])).await;
-    match peer.hear("connect", within).await? {
-        Message::Connected(admitted) => Ok(admitted),
-        came => Err(Trouble::Unexpected { came, expected: "connected" }),
-    }
-}
-
-/// The hub closes a peer with this code.
-async fn closed<T: Transport + Unpin>(peer: &mut Peer<T>, code: CloseCode, within: Duration) -> Finding<()> {
+/// Checks that the hub closes a peer with this code.
+async fn expect_close<T: Transport + Unpin>(peer: &mut Peer<T>, code: CloseCode, timeout: Duration) -> Finding<()> {
     let expected = code.as_u16();
-    match peer.hear("what has to be refused", within).await {
-        Err(Trouble::Closed(Some(frame))) if frame.code == expected => Ok(((), format!("closed with {expected}"))),
-        Err(Trouble::Closed(frame)) => Err(Trouble::OtherClose { frame, expected }),
-        Err(Trouble::Cut { .. }) => Err(Trouble::NoClose { expected }),
-        Err(Trouble::Unanswered { .. }) => Err(Trouble::NoRefusal { expected, within }),
-        Err(trouble) => Err(trouble),
-        Ok(came) => Err(Trouble::Unexpected { came, expected: "a close" }),
+    match peer.recv(Step::Close, timeout).await {
+        Err(Diagnosis::Closed(Some(frame))) if frame.code == expected => Ok(((), format!("closed with {expected}"))),
+        Err(Diagnosis::Closed(frame)) => Err(Diagnosis::WrongClose { frame, expected }),
+        Err(Diagnosis::ConnectionLost { .. }) => Err(Diagnosis::NoCloseFrame { expected }),
+        Err(Diagnosis::Timeout { .. }) => Err(Diagnosis::NotClosed { expected, timeout }),
+        Err(diagnosis) => Err(diagnosis),
+        Ok(event) => Err(Diagnosis::Unexpected { event, expected: "a close" }),
     }
 }

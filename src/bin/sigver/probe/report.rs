@@ -1,12 +1,11 @@
-//! A line for each check.
+//! The output of the probe: a line for each check, and the result.
 
 use std::fmt;
 use std::io::{self, Write as _};
-use std::time::Duration;
 
-use super::trouble::Trouble;
+use super::diagnosis::Diagnosis;
 
-/// Says how each check went as soon as it is known, and counts.
+/// Prints the result of each check as soon as it is known, and counts the results.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     passed: u32,
@@ -14,62 +13,49 @@ pub(super) struct Report {
     skipped: u32,
 }
 
-/// What a check found, and what to say of it.
-pub(super) type Finding<T> = Result<(T, String), Trouble>;
+/// The result of a check: a value for the next checks and the figures to print, or the reason of the failure.
+pub(super) type Finding<T> = Result<(T, String), Diagnosis>;
 
 impl Report {
-    /// Runs a check. `None` says that what needs it has to be left out.
-    pub(super) async fn check<T>(&mut self, what: &str, check: impl Future<Output = Finding<T>>) -> Option<T> {
-        self.send(what, check.await)
+    /// Runs a check. Returns `None` if it failed, and the checks that depend on it must be skipped.
+    pub(super) async fn check<T>(&mut self, name: &str, check: impl Future<Output = Finding<T>>) -> Option<T> {
+        self.record(name, check.await)
     }
 
-    /// Says what a check found.
-    pub(super) fn say<T>(&mut self, what: &str, finding: Finding<T>) -> Option<T> {
+    /// Prints the result of a check.
+    pub(super) fn record<T>(&mut self, name: &str, finding: Finding<T>) -> Option<T> {
         match finding {
-            Ok((found, figures)) => {
+            Ok((value, figures)) => {
                 self.passed += 1;
-                line(format_args!("{what:<13} ok       {figures}"));
-                Some(found)
+                line(format_args!("{name:<13} ok       {figures}"));
+                Some(value)
             }
-            Err(trouble) => {
+            Err(diagnosis) => {
                 self.failed += 1;
-                line(format_args!("{what:<13} FAILED   {trouble}"));
+                line(format_args!("{name:<13} FAILED   {diagnosis}"));
                 None
             }
         }
     }
 
-    pub(super) fn skip(&mut self, what: &str, why: &str) {
+    pub(super) fn skip(&mut self, name: &str, reason: &str) {
         self.skipped += 1;
-        line(format_args!("{what:<13} skipped  {why}"));
+        line(format_args!("{name:<13} skipped  {reason}"));
     }
 
-    /// The last line. Whether all is well.
-    pub(super) fn verdict(self) -> bool {
+    /// Prints the last line. Returns whether no check failed.
+    pub(super) fn finish(self) -> bool {
         let Self { passed, failed, skipped } = self;
         if failed == 0 {
-            line(format_args!("all is well: {passed} checks passed, {skipped} skipped"));
+            line(format_args!("ok: {passed} passed, {skipped} skipped"));
         } else {
-            line(format_args!("NOT well: {failed} of {} checks failed; what needs them was left out", passed + failed));
+            line(format_args!("FAILED: {failed} of {} checks; dependent checks were skipped", passed + failed));
         }
         failed == 0
     }
 }
 
 fn line(text: fmt::Arguments<'_>) {
-    // Whoever started the probe may have closed its output: the exit code still tells.
+    // The parent process may have closed the output. The exit code still reports the result.
     let _ = writeln!(io::stdout(), "{text}");
-}
-
-/// A time as people read it.
-pub(super) struct Took(pub(super) Duration);
-
-impl fmt::Display for Took {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_secs_f64() {
-            seconds if seconds >= 1.0 => write!(f, "{seconds:.1} s"),
-            seconds if seconds >= 0.01 => write!(f, "{:.0} ms", seconds * 1e3),
-            seconds => write!(f, "{:.2} ms", seconds * 1e3),
-        }
-    }
 }

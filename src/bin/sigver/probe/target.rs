@@ -1,50 +1,50 @@
-//! The URL that is probed.
+//! The URL to probe, and the position of the key in it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use hyper::Uri;
 
-/// Where the key goes in a URL.
-const KEY: &str = "{key}";
+/// The placeholder of the key in a URL.
+const PLACEHOLDER: &str = "{key}";
 
-/// A WebSocket URL, and how a key gets into it.
+/// A WebSocket URL with a position for the key.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    /// With [`KEY`] in it, unless the URL has a key of its own.
+    /// The URL. It contains [`PLACEHOLDER`] unless it contains its own key.
     template: String,
-    place: Place,
+    position: KeyPosition,
     host: String,
     port: u16,
     encrypted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// The URL ends with a slash, or has no path.
+enum KeyPosition {
+    /// The URL ends with a slash or has no path, so the key is appended.
     Appended,
-    /// The URL says where.
-    Named,
-    /// The URL has one, or its server finds it elsewhere.
-    Own,
+    /// The URL contains the placeholder.
+    Placeholder,
+    /// The URL contains a key, or the server takes the key from elsewhere.
+    Fixed,
 }
 
 impl Target {
-    /// The URL of a socket for this key, which needs no escapes. A URL with a key of its own stays what it is.
+    /// Returns the URL for this key, which must not need percent-encoding. A URL that contains a key stays unchanged.
     pub(super) fn with_key(&self, key: &str) -> Uri {
-        self.template.replace(KEY, key).parse().expect("it was read with another such key")
+        self.template.replace(PLACEHOLDER, key).parse().expect("the URL was checked with another such key")
     }
 
-    /// The URL of a socket without a key, unless the URL has one of its own.
+    /// Returns the URL with an empty key, or `None` if the URL contains a key.
     pub(super) fn without_key(&self) -> Option<Uri> {
         (!self.has_own_key()).then(|| self.with_key(""))
     }
 
     pub(super) fn has_own_key(&self) -> bool {
-        self.place == Place::Own
+        self.position == KeyPosition::Fixed
     }
 
-    /// As it is resolved and as a certificate has it: without the brackets of an IPv6 address.
+    /// Returns the host as DNS and certificates use it: without the brackets of an IPv6 address.
     pub(super) fn host(&self) -> &str {
         &self.host
     }
@@ -53,7 +53,7 @@ impl Target {
         self.port
     }
 
-    pub(super) fn encrypted(&self) -> bool {
+    pub(super) fn is_encrypted(&self) -> bool {
         self.encrypted
     }
 }
@@ -70,8 +70,8 @@ impl FromStr for Target {
         if text.contains('#') {
             return Err(TargetError::Fragment);
         }
-        let read = |text: &str| text.parse::<Uri>().map_err(|error| TargetError::Unreadable(error.to_string()));
-        let uri = read(&text.replace(KEY, "key"))?;
+        let parse = |text: &str| text.parse::<Uri>().map_err(|error| TargetError::Invalid(error.to_string()));
+        let uri = parse(&text.replace(PLACEHOLDER, "key"))?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or(TargetError::Host)?;
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         if authority.contains('@') {
@@ -91,52 +91,52 @@ impl FromStr for Target {
         let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
         let named = query.is_some_and(|query| query.split('&').any(|pair| pair.starts_with("key=")));
         let bare = uri.path() == "/" && !path.ends_with('/');
-        let (template, place) = if text.contains(KEY) {
-            (text.to_owned(), Place::Named)
+        let (template, position) = if text.contains(PLACEHOLDER) {
+            (text.to_owned(), KeyPosition::Placeholder)
         } else if !named && (bare || path.ends_with('/')) {
             let slash = if bare { "/" } else { "" };
             let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-            (format!("{path}{slash}{KEY}{query}"), Place::Appended)
+            (format!("{path}{slash}{PLACEHOLDER}{query}"), KeyPosition::Appended)
         } else {
-            (text.to_owned(), Place::Own)
+            (text.to_owned(), KeyPosition::Fixed)
         };
-        // Empty, and as it will be.
-        read(&template.replace(KEY, ""))?;
-        read(&template.replace(KEY, "key"))?;
+        // Both an empty and a random key must give a valid URL.
+        parse(&template.replace(PLACEHOLDER, ""))?;
+        parse(&template.replace(PLACEHOLDER, "key"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { template, place, host, port, encrypted })
+        Ok(Self { template, position, host, port, encrypted })
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = match self.place {
-            Place::Appended => "a fresh key is appended",
-            Place::Named => "{key} is a fresh key",
-            Place::Own => {
-                "the key is the URL's own, so other peers may be in its group; \
-                 for a fresh one end the path with a slash, or write {key} where it goes"
+        let key = match self.position {
+            KeyPosition::Appended => "a random key is appended",
+            KeyPosition::Placeholder => "{key} is replaced with a random key",
+            KeyPosition::Fixed => {
+                "the URL contains the key, so its group may have other peers; for a random key, end the path with a \
+                 slash or write {key} in its place"
             }
         };
-        write!(f, "{}: {place}", self.template)
+        write!(f, "{}: {key}", self.template)
     }
 }
 
-/// Why a text is no URL for a probe.
+/// Why a text is not a URL to probe.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TargetError {
-    #[error("the URL of a WebSocket begins with ws:// or wss://")]
+    #[error("must begin with ws:// or wss://")]
     Scheme,
-    #[error("the URL of a WebSocket has no # in it; as a part of a key it is written %23")]
+    #[error("must not contain #; percent-encode it in a key as %23")]
     Fragment,
-    #[error("the URL has no host; ws://HOST:PORT/PATH/ would be right")]
+    #[error("must contain a host, as in ws://HOST:PORT/PATH/")]
     Host,
-    #[error("the port has to be a number from 0 to 65535")]
+    #[error("port must be 0 to 65535")]
     Port,
-    #[error("a browser's WebSocket sends no user name or password; leave out what is before the @")]
+    #[error("must not contain a user name or password; browsers do not send them with a WebSocket")]
     User,
-    #[error("no URL: {0}")]
-    Unreadable(String),
+    #[error("not a URL: {0}")]
+    Invalid(String),
 }
 
 #[cfg(test)]
@@ -149,20 +149,20 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_ends_with_a_slash_or_has_no_path_gets_a_key() {
-        for (text, expected, keyless) in [
+    fn key_is_appended_to_url_with_trailing_slash_or_without_path() {
+        for (text, expected, without_key) in [
             ("ws://host", "ws://host/K", "ws://host/"),
             ("ws://host/", "ws://host/K", "ws://host/"),
             ("wss://host:1/signal/", "wss://host:1/signal/K", "wss://host:1/signal/"),
             ("ws://host?token=x", "ws://host/K?token=x", "ws://host/?token=x"),
             ("ws://host/signal/?token=x/", "ws://host/signal/K?token=x/", "ws://host/signal/?token=x/"),
         ] {
-            assert_eq!(urls(text), (expected.to_owned(), Some(keyless.to_owned())), "{text}");
+            assert_eq!(urls(text), (expected.to_owned(), Some(without_key.to_owned())), "{text}");
         }
     }
 
     #[test]
-    fn a_url_may_say_where_its_key_goes() {
+    fn placeholder_is_replaced_with_key() {
         let expected = ("wss://host/signal?key=K".to_owned(), Some("wss://host/signal?key=".to_owned()));
         assert_eq!(urls("wss://host/signal?key={key}"), expected);
         let expected = ("ws://host/a/K/b/".to_owned(), Some("ws://host/a//b/".to_owned()));
@@ -170,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn a_url_with_a_key_stays_what_it_is() {
+    fn url_with_key_stays_unchanged() {
         for text in ["ws://host/signal", "ws://host/?key=mine", "ws://host/signal/K?favored"] {
             assert_eq!(urls(text), (text.to_owned(), None));
         }
     }
 
     #[test]
-    fn host_and_port_are_those_to_connect_to() {
+    fn host_and_port_are_parsed_with_default_ports() {
         for (text, host, port) in [
             ("ws://host", "host", 80),
             ("wss://host/", "host", 443),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_probed_is_refused() {
+    fn invalid_urls_are_rejected() {
         for (text, expected) in [
             ("http://host/", TargetError::Scheme),
             ("host:8000", TargetError::Scheme),
@@ -198,7 +198,7 @@ mod tests {
             ("ws://host:99999/", TargetError::Port),
             ("ws://me:secret@host/", TargetError::User),
         ] {
-            assert_eq!(text.parse::<Target>().expect_err("no URL"), expected, "{text}");
+            assert_eq!(text.parse::<Target>().expect_err("an invalid URL"), expected, "{text}");
         }
         for text in ["ws://", "ws:///path", "ws://a host/"] {
             assert!(text.parse::<Target>().is_err(), "{text}");
