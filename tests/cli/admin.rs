@@ -1,84 +1,121 @@
-//! The stand-alone server's listener for its operator.
+//! The admin listener of the standalone server.
 
 use std::time::Duration;
 
-use sigver::memory::Heard;
+use futures::future::select_all;
+use serde_json::{Value, json};
+use sigver::client::ClientError;
+use sigver::memory::TestClient;
+use sigver::{Frame, Transport};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Child;
+use tokio::time::timeout;
 
 use crate::common::open;
-use crate::process::{address, run, sigver};
+use crate::process::{FREE_PORT, sigver};
+use crate::kill;
 
-const WITH_ADMIN: [&str; 8] = ["--host", "127.0.0.1", "--port", "0", "--admin", "127.0.0.1:0", "--max-peers", "3"];
-
-/// A server, its address and that of its admin listener.
-async fn started(more: &[&str]) -> (Child, String, String) {
-    let mut command = sigver(&[&WITH_ADMIN[..], more].concat());
-    let mut process = command.spawn().expect("it starts");
-    let mut lines = BufReader::new(process.stdout.take().expect("its output is piped")).lines();
-    let mut next = async || lines.next_line().await.expect("it can be read").expect("it says a line");
-    let (signaling, admin) = (next().await, next().await);
-    let admin = admin.strip_prefix("Admin server is listening on ").expect("it says where");
-    (process, address(&signaling).to_owned(), admin.to_owned())
+/// Starts a server. Returns it with its address and that of its admin listener.
+async fn start(args: &[&str]) -> (Child, String, String) {
+    let mut command = sigver(&FREE_PORT);
+    let mut process = command.args(["--admin", "127.0.0.1:0"]).args(args).spawn().expect("it starts");
+    let mut lines = BufReader::new(process.stdout.take().expect("stdout is piped")).lines();
+    let mut address = async |prefix| {
+        let line = lines.next_line().await.expect("stdout is readable").expect("it prints a line");
+        line.strip_prefix(prefix).expect("it prints its address").to_owned()
+    };
+    let server = address("Signaling server is listening on ").await;
+    let admin = address("Admin server is listening on ").await;
+    (process, server, admin)
 }
 
-/// Asks the admin listener and returns status and body.
-async fn ask(admin: &str, method: &str, path: &str) -> (u16, String) {
-    ask_as(admin, "localhost", method, path).await
-}
-
-async fn ask_as(admin: &str, host: &str, method: &str, path: &str) -> (u16, String) {
-    let mut socket = TcpStream::connect(admin).await.expect("it listens");
+/// Sends a request and returns the status and body of the response.
+async fn request(admin: &str, host: &str, method: &str, path: &str) -> (u16, String) {
+    let mut socket = TcpStream::connect(admin).await.expect("the admin listener accepts");
     let request = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).await.expect("it reads");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.expect("it answers");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    socket.write_all(request.as_bytes()).await.expect("the server reads");
+    let mut response = String::new();
+    socket.read_to_string(&mut response).await.expect("the response is UTF-8");
+    let (head, body) = response.split_once("\r\n\r\n").expect("a head and a body");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     (status, body.to_owned())
 }
 
 async fn get(admin: &str, path: &str) -> String {
-    let (status, body) = ask(admin, "GET", path).await;
+    let (status, body) = request(admin, "localhost", "GET", path).await;
     assert_eq!(status, 200, "{path}: {body}");
     body
 }
 
+async fn get_json(admin: &str, path: &str) -> Value {
+    serde_json::from_str(&get(admin, path).await).expect("JSON")
+}
+
+/// Opens three peers in one group: a member and two joiners.
+async fn open_three(server: &str) -> Vec<TestClient<impl Transport + Unpin + use<>>> {
+    let mut peers = Vec::new();
+    for id in 1..=3 {
+        let mut peer = open(server.to_owned(), "/K").await;
+        assert_eq!(peer.connect(id, &[]).await, id == 1);
+        peers.push(peer);
+    }
+    peers
+}
+
 #[tokio::test]
-async fn the_server_shows_its_groups_and_peers_without_their_keys() {
-    let (_process, server, admin) = started(&[]).await;
+async fn status_lists_groups_and_peers_without_keys() {
+    let (_process, server, admin) = start(&[]).await;
     let [mut member, mut joiner] = [open(&server, "/secret-key").await, open(&server, "/secret-key").await];
     assert!(member.connect(7, &[]).await);
     assert!(!joiner.connect(8, &[]).await);
     joiner.send_content(0, "offer").await;
     member.recv_content().await;
 
-    let status: serde_json::Value = serde_json::from_str(&get(&admin, "/status").await).expect("JSON");
-    for (name, expected) in [("peers", 2), ("groups", 1), ("links", 1), ("relayed", 1)] {
+    let status = get_json(&admin, "/status").await;
+    for (name, expected) in [("peers", 2), ("groups", 1), ("links", 1), ("relayed_messages", 1)] {
         assert_eq!(status[name], expected, "{status}");
     }
-    let group = &status["largest"][0];
-    assert_eq!((&group["peers"], &group["members"]), (&2.into(), &1.into()), "{status}");
+    let group = &status["largest_groups"][0];
+    assert_eq!((&group["peers"], &group["members"], &group["links"]), (&json!(2), &json!(1), &json!(1)), "{status}");
     let hash = group["hash"].as_str().expect("a hash");
-    let peers = get(&admin, &format!("/groups/{hash}")).await;
-    let peers: Vec<serde_json::Value> = serde_json::from_str(&peers).expect("JSON");
-    assert!(peers.iter().any(|peer| peer["member"] == 7 && peer["joiners"] == 1), "{peers:?}");
-    assert!(peers.iter().all(|peer| peer["address"] == "127.0.0.1"), "{peers:?}");
+    let peers = get_json(&admin, &format!("/groups/{hash}")).await;
+    for (peer, member_id, is_bound, joiners) in [(0, json!(7), false, 1), (1, Value::Null, true, 0)] {
+        let listed = &peers[peer];
+        assert_eq!(listed["peer"], peer, "{peers}");
+        assert_eq!(listed["client_ip"], "127.0.0.1", "{peers}");
+        assert_eq!(listed["member_id"], member_id, "{peers}");
+        assert_eq!(listed["is_bound"], is_bound, "{peers}");
+        assert_eq!(listed["joiners"], joiners, "{peers}");
+        assert!(["age_seconds", "queued_messages", "queued_bytes"].iter().all(|name| listed[name].is_u64()), "{peers}");
+    }
     for path in ["/status", "/metrics", &format!("/groups/{hash}"), "/"] {
-        assert!(!get(&admin, path).await.contains("secret-key"), "{path} has a key");
+        assert!(!get(&admin, path).await.contains("secret-key"), "{path} contains a key");
     }
 }
 
 #[tokio::test]
-async fn metrics_are_in_the_form_of_prometheus() {
-    let (_process, server, admin) = started(&[]).await;
-    let mut peers = Vec::new();
-    for id in 1..=3 {
-        let mut peer = open(&server, "/K").await;
-        peer.connect(id, &[]).await;
-        peers.push(peer);
+async fn status_counts_rejections_and_closes_by_cause() {
+    let (_process, server, admin) = start(&["--max-peers", "1", "--max-members-per-connect", "1"]).await;
+    let status = get_json(&admin, "/status").await;
+    assert_eq!((&status["rejections"], &status["closes"]), (&json!([]), &json!([])), "{status}");
+
+    let mut peer = open(&server, "/K").await;
+    assert!(peer.connect(1, &[]).await);
+    for _ in 0..2 {
+        assert_eq!(open(&server, "/K").await.recv_close().await, 1013);
     }
+    peer.send_connect(1, &[2, 3]).await;
+    peer.recv_close().await;
+    let status = get_json(&admin, "/status").await;
+    assert_eq!(status["rejections"], json!([["max_peers", 2]]), "{status}");
+    assert_eq!(status["closes"], json!([["max_members_per_connect", 1]]), "{status}");
+}
+
+#[tokio::test]
+async fn metrics_use_the_prometheus_format() {
+    let (_process, server, admin) = start(&["--max-peers", "3"]).await;
+    let mut peers = open_three(&server).await;
     assert_eq!(open(&server, "/K").await.recv_close().await, 1013);
     let metrics = get(&admin, "/metrics").await;
     for line in [
@@ -86,66 +123,73 @@ async fn metrics_are_in_the_form_of_prometheus() {
         "sigver_peers 3",
         "sigver_groups 1",
         "sigver_links 2",
-        "sigver_joins_total{answer=\"admitted\"} 1",
-        "sigver_joins_total{answer=\"bound\"} 2",
-        "sigver_turned_away_total{cause=\"max_peers\"} 1",
-        "sigver_closes_total{code=\"1013\"} 1",
-        "sigver_reducer_seconds_count 3",
+        "sigver_connects_total{outcome=\"member\"} 1",
+        "sigver_connects_total{outcome=\"bound\"} 2",
+        "sigver_rejections_total{cause=\"max_peers\"} 1",
+        "sigver_group_event_duration_seconds_count 3",
     ] {
         assert!(metrics.lines().any(|found| found == line), "no {line:?} in:\n{metrics}");
     }
+    assert!(!metrics.contains("sigver_closes_total{"), "a rejection is not a close:\n{metrics}");
+
+    peers[2].send_frame(Frame::Text("text".to_owned())).await;
+    assert_eq!(peers[2].recv_close().await, 4743);
+    let metrics = get(&admin, "/metrics").await;
+    let line = "sigver_closes_total{code=\"4743\",cause=\"none\"} 1";
+    assert!(metrics.lines().any(|found| found == line), "no {line:?} in:\n{metrics}");
 }
 
 #[tokio::test]
-async fn a_server_that_drains_is_well_and_not_ready() {
-    let (process, server, admin) = started(&["--drain", "60s"]).await;
+async fn draining_server_is_healthy_but_not_ready() {
+    let (process, server, admin) = start(&["--drain-timeout", "60s"]).await;
     assert_eq!(get(&admin, "/healthz").await, "ok\n");
     assert_eq!(get(&admin, "/readyz").await, "ready\n");
-    let mut peers = Vec::new();
-    for id in 1..=3 {
-        let mut peer = open(&server, "/K").await;
-        peer.connect(id, &[]).await;
-        peers.push(peer);
-    }
-    let pid = process.id().expect("it runs").to_string();
-    let kill = tokio::process::Command::new("kill").args(["-TERM", &pid]).status().await.expect("there is kill");
-    assert!(kill.success());
-    // The first one of three goes at once, the others later.
-    let mut closed = futures::future::select_all(peers.iter_mut().map(|peer| Box::pin(peer.recv()))).await.0;
-    while let Heard::Message(_) = closed {
-        closed = futures::future::select_all(peers.iter_mut().map(|peer| Box::pin(peer.recv()))).await.0;
-    }
-    assert!(matches!(closed, Heard::Closed(Some(frame)) if frame.code == 1001));
-    assert_eq!(ask(&admin, "GET", "/readyz").await, (503, "draining\n".to_owned()));
+    assert_eq!(get_json(&admin, "/status").await["draining"], false);
+    let mut peers = open_three(&server).await;
+    kill("-TERM", &process).await;
+    // The drain closes the first of the three peers at once, and the others later.
+    let (closed, ..) = select_all(peers.iter_mut().map(|peer| {
+        Box::pin(async {
+            loop {
+                if let Err(error) = peer.recv().await {
+                    return error;
+                }
+            }
+        })
+    }))
+    .await;
+    assert!(matches!(&closed, ClientError::Closed(Some(frame)) if frame.code == 1001), "{closed:?}");
+    let readiness = request(&admin, "localhost", "GET", "/readyz").await;
+    assert_eq!(readiness, (503, "draining\n".to_owned()));
     assert_eq!(get(&admin, "/healthz").await, "ok\n");
-    assert!(get(&admin, "/status").await.contains("\"leaving\":true"));
+    assert_eq!(get_json(&admin, "/status").await["draining"], true);
 }
 
 #[tokio::test]
-async fn the_page_is_whole_and_asks_nobody_else() {
-    let (_process, _, admin) = started(&[]).await;
+async fn page_loads_nothing_from_other_servers() {
+    let (_process, _, admin) = start(&[]).await;
     let page = get(&admin, "/").await;
     assert!(page.starts_with("<!doctype html>"));
     assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("//cdn"), "{page}");
-    assert_eq!(ask(&admin, "HEAD", "/").await, (200, String::new()));
+    assert_eq!(request(&admin, "localhost", "HEAD", "/").await, (200, String::new()));
 }
 
 #[tokio::test]
-async fn what_is_no_question_is_answered_with_what_would_be_one() {
-    let (_process, _, admin) = started(&[]).await;
+async fn unknown_paths_and_methods_get_404_and_405() {
+    let (_process, _, admin) = start(&[]).await;
     for path in ["/nothing", "/groups/", "/groups/zz", "/groups/0123456789abcdef"] {
-        let (status, body) = ask(&admin, "GET", path).await;
+        let (status, body) = request(&admin, "localhost", "GET", path).await;
         assert_eq!(status, 404, "{path}");
         assert!(body.contains("/metrics"), "{body}");
     }
     for method in ["POST", "DELETE", "PUT"] {
-        assert_eq!(ask(&admin, method, "/status").await.0, 405, "{method}");
+        assert_eq!(request(&admin, "localhost", method, "/status").await.0, 405, "{method}");
     }
 }
 
 #[tokio::test]
-async fn a_page_that_has_its_own_name_mean_this_address_learns_nothing() {
-    let (_process, _, admin) = started(&[]).await;
+async fn foreign_host_header_gets_421() {
+    let (_process, _, admin) = start(&[]).await;
     for (host, status) in [
         ("evil.example", 421),
         ("127.0.0.1.evil.example", 421),
@@ -155,28 +199,29 @@ async fn a_page_that_has_its_own_name_mean_this_address_learns_nothing() {
         ("[::1]:9000", 200),
     ] {
         for path in ["/", "/status"] {
-            assert_eq!(ask_as(&admin, host, "GET", path).await.0, status, "{path} of {host:?}");
+            assert_eq!(request(&admin, host, "GET", path).await.0, status, "{path} of {host:?}");
         }
-        assert_eq!(ask_as(&admin, host, "GET", "/metrics").await.0, 200, "those who scrape ask by name");
+        assert_eq!(request(&admin, host, "GET", "/metrics").await.0, 200, "scrapers use any name");
     }
 }
 
 #[tokio::test]
-async fn one_that_says_nothing_keeps_nobody_else_waiting() {
-    let (_process, _, admin) = started(&[]).await;
-    let mut silent = Vec::new();
+async fn idle_connections_do_not_block_requests() {
+    let (_process, _, admin) = start(&[]).await;
+    let mut idle = Vec::new();
     for _ in 0..50 {
-        silent.push(TcpStream::connect(&admin).await.expect("it listens"));
+        idle.push(TcpStream::connect(&admin).await.expect("the admin listener accepts"));
     }
-    assert_eq!(tokio::time::timeout(Duration::from_secs(30), get(&admin, "/healthz")).await.expect("at once"), "ok\n");
+    let response = timeout(Duration::from_secs(30), get(&admin, "/healthz")).await;
+    assert_eq!(response.expect("a response in time"), "ok\n");
 }
 
 #[tokio::test]
-async fn an_admin_address_that_is_none_is_an_error() {
-    for wrong in ["nowhere", "127.0.0.1:port", "192.0.2.1:0"] {
-        let output = run(&["--host", "127.0.0.1", "--port", "0", "--admin", wrong]).await;
-        let error = String::from_utf8(output.stderr).expect("text");
+async fn invalid_admin_address_is_an_error() {
+    for address in ["nowhere", "127.0.0.1:port", "192.0.2.1:0"] {
+        let output = sigver(&FREE_PORT).args(["--admin", address]).output().await.expect("it starts");
+        let error = String::from_utf8(output.stderr).expect("UTF-8");
         assert_eq!(output.status.code(), Some(1), "{error}");
-        assert!(error.contains(&format!("cannot listen on {wrong}, as --admin says")), "{error}");
+        assert!(error.contains(&format!("cannot listen on the admin address {address}: ")), "{error}");
     }
 }

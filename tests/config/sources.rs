@@ -1,0 +1,120 @@
+//! Flags, environment variables and the file set the same settings.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::Output;
+
+use crate::process::{run, sigver, utf8, write};
+use crate::{check, print};
+
+/// Returns the names of all methods of `HubBuilder` that take a number or a duration.
+fn limits_of_the_builder() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/hub/builder.rs");
+    let code = std::fs::read_to_string(path).expect("the source exists");
+    let methods = code.lines().filter_map(|line| line.trim().strip_prefix("pub fn "));
+    let limits = methods.filter_map(|method| {
+        let (name, parameters) = method.split_once("(mut self, ")?;
+        let (_, parameter_type) = parameters.split_once(')')?.0.split_once(": ")?;
+        ["usize", "u32", "u64", "Duration"].contains(&parameter_type).then(|| name.to_owned())
+    });
+    limits.collect()
+}
+
+#[tokio::test]
+async fn every_limit_of_the_builder_has_a_flag_a_variable_and_a_key() {
+    let limits = limits_of_the_builder();
+    assert!(limits.len() >= 21, "{limits:?}");
+    let help = String::from_utf8(run(&["--help"]).await.stdout).expect("UTF-8");
+    let printed = print(&[], &[]).await;
+    for name in limits {
+        let flag = format!("--{} <", name.replace('_', "-"));
+        let variable = format!("[env: SIGVER_{}=]", name.to_uppercase());
+        let line = help.lines().find(|line| line.contains(&flag)).unwrap_or_else(|| panic!("no {flag} in {help}"));
+        assert!(line.contains(&variable) && line.contains("[default: "), "{line}");
+        assert!(printed.lines().any(|line| line.starts_with(&format!("{name} = "))), "no {name} in {printed}");
+    }
+}
+
+#[tokio::test]
+async fn flag_takes_precedence_over_variable_over_file_over_default() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = "port = 1\nmax_peers = 2\nheartbeat_interval = \"2s\"\nallowed_origins = [\"https://file.example\"]\n";
+    let file = write(folder.path(), "sigver.toml", text);
+    let file = utf8(&file);
+    let from_file = ["--config", file];
+    let flags: Vec<_> =
+        from_file.into_iter().chain("-p 3 --heartbeat-interval 4s --allowed-origin https://flag.example".split(' ')).collect();
+    let variables = [
+        ("SIGVER_PORT", "5"),
+        ("SIGVER_MAX_PEERS", "6"),
+        ("SIGVER_HEARTBEAT_INTERVAL", "1s"),
+        ("SIGVER_ALLOWED_ORIGINS", "https://one.example,https://two.example"),
+    ];
+    let file_variable = [("SIGVER_CONFIG", file)];
+    for (args, variables, expected) in [
+        (&*flags, &variables[..], ["port = 3", "max_peers = 6", "heartbeat_interval = \"4s\"", "[\"https://flag.example\"]"]),
+        (
+            &from_file,
+            &variables,
+            [
+                "port = 5",
+                "max_peers = 6",
+                "heartbeat_interval = \"1s\"",
+                "[\"https://one.example\", \"https://two.example\"]",
+            ],
+        ),
+        (&from_file, &[], ["port = 1", "max_peers = 2", "heartbeat_interval = \"2s\"", "[\"https://file.example\"]"]),
+        (&[], &[], ["port = 8000", "max_peers = 100000", "heartbeat_interval = \"5s\"", "max_groups = 100000"]),
+        (
+            &[],
+            &file_variable,
+            ["port = 1", "max_peers = 2", "heartbeat_interval = \"2s\"", "drain_timeout = \"5s\""],
+        ),
+    ] {
+        let printed = print(args, variables).await;
+        for setting in expected {
+            assert!(printed.lines().any(|line| line.ends_with(setting)), "no {setting} in {printed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn printed_settings_are_read_back() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let secret = write(folder.path(), "secret", crate::secrets::SECRET);
+    let args: Vec<_> = "-h ::1 -p 9 -k a.key -c b.cert -a c.ca --drain-timeout 1m30s --allowed-origin https://a.example \
+        --allowed-origin https://*.b.example --allow-missing-origin --trusted-proxy 10.0.0.0/8 \
+        --client-ip-header forwarded --heartbeat-interval 1500ms --max-message-bytes 1000 \
+        --max-outbox-bytes 18446744073709551615 --bytes-per-second 3MiB --signed-keys-secret-file"
+        .split_whitespace()
+        .chain([utf8(&secret)])
+        .collect();
+    let first = print(&args, &[]).await;
+    assert!(!first.contains(crate::secrets::SECRET), "{first}");
+    for word in ["a.key", "b.cert", "c.ca", "*.b.example", "forwarded", "1s 500ms", "= 1000\n", "3MiB", utf8(&secret)] {
+        assert!(first.contains(word), "no {word} in {first}");
+    }
+    let file = write(folder.path(), "sigver.toml", &first);
+    assert_eq!(print(&["--config", utf8(&file)], &[]).await, first);
+    assert!(check(&["--config", utf8(&file)], &[]).await.expect_err("the files do not exist").contains("a.key"));
+}
+
+#[tokio::test]
+async fn path_that_is_not_utf_8_cannot_be_printed() {
+    let mut command = sigver(&["--print-config", "--key"]);
+    let command = command.arg(OsStr::from_bytes(b"not UTF-8: \xff"));
+    let Output { status, stderr, .. } = command.output().await.expect("it starts");
+    let error = String::from_utf8(stderr).expect("UTF-8");
+    assert_eq!(status.code(), Some(1), "{error}");
+    assert!(error.starts_with("sigver: cannot print the settings: "), "{error}");
+}
+
+#[tokio::test]
+async fn probe_ignores_settings_of_the_server() {
+    let mut probe = sigver(&["probe", "ws://no.such.host.invalid/"]);
+    let probe = probe.env("SIGVER_MAX_PEERS", "0").env("SIGVER_CONFIG", "/nowhere").env("SIGVER_DRAIN_TIMEOUT", "1s");
+    let Output { status, stdout, .. } = probe.output().await.expect("it starts");
+    let output = String::from_utf8(stdout).expect("UTF-8");
+    assert!(status.code() == Some(1) && output.contains("FAILED: 1 of 2 checks"), "{output}");
+}
