@@ -1,11 +1,11 @@
 //! Load generator: measures what a signaling server costs, and compares it with other servers.
 //!
 //! ```text
-//! cargo bench --features full --bench load -- compare --reference tests/reference/node_modules/sigver/dist/server.js
-//! cargo bench --features full --bench load -- relay ws://127.0.0.1:8000/signal --outstanding 16
-//! cargo bench --features full --bench load -- idle
-//! cargo bench --features full --bench load -- hostile
-//! cargo bench --features full --bench load -- soak --minutes 10
+//! cargo bench --all-features --bench load -- compare --reference tests/reference/node_modules/sigver/dist/server.js
+//! cargo bench --all-features --bench load -- relay ws://127.0.0.1:8000/signal --outstanding 16
+//! cargo bench --all-features --bench load -- idle
+//! cargo bench --all-features --bench load -- hostile
+//! cargo bench --all-features --bench load -- soak --minutes 10
 //! ```
 //!
 //! Server and load run in separate processes. The figures of the server come from Linux's `/proc`.
