@@ -160,6 +160,14 @@ struct CountedTransport<T> {
     _count: CountGuard,
 }
 
+impl<T: Transport> CountedTransport<T> {
+    /// Borrows the whole struct. An async block that used the field alone would capture only the field, and the count
+    /// would be dropped before the first poll.
+    fn transport(&mut self) -> Pin<&mut T> {
+        self.transport.as_mut()
+    }
+}
+
 /// Serves one peer. The connection counts from the call on, not from the first poll.
 fn serve<T: Transport>(
     shared: Arc<Shared>,
@@ -175,7 +183,7 @@ fn serve<T: Transport>(
             Ok(slot) => PeerGuard::new(&shared, slot),
             Err(rejection) => Err(rejection),
         };
-        let transport = connection.transport.as_mut();
+        let transport = connection.transport();
         let reason = match guard {
             Ok(guard) => Connection::run(guard, transport, &shared).await,
             Err(rejection) => {
