@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt as _;
+use hyper::StatusCode;
 use sigver::memory::{Heard, TestClient};
 use sigver::protocol::{CloseCode, GroupKey};
 use sigver::{Cause, DisconnectReason, HubEvent, JoinRequest, PeerInfo, Rejection, SignalingHub, SignedKeys};
@@ -37,11 +38,6 @@ pub(crate) async fn joins(server: &dyn TestServer, request: OpenRequest) -> bool
         }
         Err(_) => false,
     }
-}
-
-/// Creates a rejection that the hub's handshake answers with this status.
-fn http_rejection(status: u16, reason: &'static str) -> Rejection {
-    Rejection::http(status, reason)
 }
 
 async fn admission_receives_request(adapter: Adapter) {
@@ -91,11 +87,15 @@ async fn close_frame(peer: &mut Peer) -> (u16, String) {
 }
 
 async fn rejection_with_http_status_becomes_close_code_after_handshake(adapter: Adapter) {
-    for (status, code) in [(401, 1008), (429, 1013), (500, 1011)] {
-        let admission = move |_| async move { Err::<PeerInfo, _>(http_rejection(status, "not you")) };
+    for (status, code) in [
+        (StatusCode::UNAUTHORIZED, 1008),
+        (StatusCode::TOO_MANY_REQUESTS, 1013),
+        (StatusCode::INTERNAL_SERVER_ERROR, 1011),
+    ] {
+        let admission = move |_| async move { Err::<PeerInfo, _>(Rejection::http(status, "rejected")) };
         let hub = build(SignalingHub::builder().admission(admission));
         let server = adapter.mount(hub.clone()).await;
-        assert_eq!(server.open_rejected(OpenRequest::new("K")).await, adapter.rejection(status, code));
+        assert_eq!(server.open_rejected(OpenRequest::new("K")).await, adapter.rejection(status.as_u16(), code));
         hub.shutdown().await;
         assert_eq!(hub.stats().rejections.get(Cause::Admission), 1);
     }
@@ -194,7 +194,7 @@ async fn admission_can_check_cookie(adapter: Adapter) {
     let hub = build(SignalingHub::builder().admission(|request: JoinRequest| async move {
         match cookie(&request, "session") {
             Some("alice's") => Ok(PeerInfo::new().identity("alice")),
-            _ => Err(http_rejection(401, "log in first")),
+            _ => Err(Rejection::http(StatusCode::UNAUTHORIZED, "log in first")),
         }
     }));
     let server = adapter.mount(hub).await;
@@ -248,7 +248,7 @@ async fn admission_can_check_subprotocol(adapter: Adapter) {
         if offered.split(", ").any(|protocol| protocol == "token.secret") {
             Ok(PeerInfo::new())
         } else {
-            Err(http_rejection(401, "token required"))
+            Err(Rejection::http(StatusCode::UNAUTHORIZED, "token required"))
         }
     }));
     let server = adapter.mount(hub).await;
