@@ -38,7 +38,7 @@ use relay::Load;
 use server::{Kind, Settings};
 
 #[derive(Parser)]
-#[command(about)]
+#[command(name = "load", about = "Measures what a signaling server costs, and compares it with other servers")]
 struct Args {
     #[command(subcommand)]
     command: Command,
