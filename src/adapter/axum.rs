@@ -40,7 +40,7 @@ use ::axum::routing::{MethodRouter, any};
 use futures::{SinkExt as _, StreamExt as _};
 
 use super::upgrade::upgrade;
-use super::websocket::classify;
+use super::websocket::into_transport_error;
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
 use crate::{JoinRequest, SignalingHub};
 
@@ -112,33 +112,29 @@ pub fn configure<F>(upgrade: WebSocketUpgrade<F>, hub: &SignalingHub) -> WebSock
 /// after such a frame may see its connection reset before it has read the close code.
 pub fn transport(socket: WebSocket) -> impl Transport<Err = TransportError> + Unpin {
     socket
-        .map(|message| message.map(Frame::from).map_err(classify))
-        .sink_map_err(classify)
-        .with(|frame: Frame| std::future::ready(Ok(frame.into())))
+        .map(|message| message.map(into_frame).map_err(into_transport_error))
+        .sink_map_err(into_transport_error)
+        .with(|frame: Frame| std::future::ready(Ok(from_frame(frame))))
 }
 
-impl From<Message> for Frame {
-    fn from(message: Message) -> Self {
-        match message {
-            Message::Binary(bytes) => Self::Binary(bytes),
-            Message::Text(text) => Self::Text(text.to_string()),
-            Message::Ping(bytes) => Self::Ping(bytes),
-            Message::Pong(bytes) => Self::Pong(bytes),
-            Message::Close(frame) => Self::Close(frame.map(|frame| CloseFrame::new(frame.code, frame.reason.as_str()))),
-        }
+fn into_frame(message: Message) -> Frame {
+    match message {
+        Message::Binary(bytes) => Frame::Binary(bytes),
+        Message::Text(text) => Frame::Text(text.to_string()),
+        Message::Ping(bytes) => Frame::Ping(bytes),
+        Message::Pong(bytes) => Frame::Pong(bytes),
+        Message::Close(frame) => Frame::Close(frame.map(|frame| CloseFrame::new(frame.code, frame.reason.as_str()))),
     }
 }
 
-impl From<Frame> for Message {
-    fn from(frame: Frame) -> Self {
-        match frame {
-            Frame::Binary(bytes) => Self::Binary(bytes),
-            Frame::Text(text) => Self::Text(text.into()),
-            Frame::Ping(bytes) => Self::Ping(bytes),
-            Frame::Pong(bytes) => Self::Pong(bytes),
-            Frame::Close(frame) => {
-                Self::Close(frame.map(|CloseFrame { code, reason }| WsCloseFrame { code, reason: reason.into() }))
-            }
+fn from_frame(frame: Frame) -> Message {
+    match frame {
+        Frame::Binary(bytes) => Message::Binary(bytes),
+        Frame::Text(text) => Message::Text(text.into()),
+        Frame::Ping(bytes) => Message::Ping(bytes),
+        Frame::Pong(bytes) => Message::Pong(bytes),
+        Frame::Close(frame) => {
+            Message::Close(frame.map(|CloseFrame { code, reason }| WsCloseFrame { code, reason: reason.into() }))
         }
     }
 }

@@ -1,61 +1,66 @@
-//! A socket whose WebSocket frames are counted before anybody puts messages together of them.
+//! A byte stream that fails once its peer exceeds the WebSocket frame rate.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::hub::TokenBucket;
 
-/// A byte stream that gives nothing more once its peer has sent more frames in a second than it may.
+/// A byte stream that limits the rate of the WebSocket frames that it reads.
 ///
-/// tungstenite swallows the fragments of a message without a word, empty ones too: millions a second of them are no
-/// message, no bytes and no end of work.
-pub(super) struct Metered<S> {
+/// tungstenite reports a fragmented message only after its last fragment, and fragments may be empty. Without this
+/// limit a peer could keep the server busy with millions of fragments per second that never become a message.
+pub(super) struct FrameLimiter<S> {
     socket: S,
-    frames: Frames,
+    frames: FrameCounter,
     bucket: TokenBucket,
     per_second: u32,
     start: Instant,
-    flooded: bool,
+    limit_exceeded: bool,
 }
 
-impl<S> Metered<S> {
-    pub(super) fn new(socket: S, per_second: u32) -> Self {
-        let (frames, bucket) = (Frames::default(), TokenBucket::default());
-        Self { socket, frames, bucket, per_second, start: Instant::now(), flooded: false }
-    }
+/// The cause of the [`io::Error`] of a read that exceeded the limit.
+#[derive(Debug, thiserror::Error)]
+#[error("WebSocket frame rate limit exceeded")]
+pub(super) struct FrameLimitExceeded;
 
-    /// Whether the peer has sent too much. What comes after that is not counted: it is only swallowed.
-    pub(super) fn is_flooded(&self) -> bool {
-        self.flooded
+impl<S> FrameLimiter<S> {
+    pub(super) fn new(socket: S, per_second: u32) -> Self {
+        Self {
+            socket,
+            frames: FrameCounter::default(),
+            bucket: TokenBucket::default(),
+            per_second,
+            start: Instant::now(),
+            limit_exceeded: false,
+        }
     }
 
     fn allows(&mut self, bytes: &[u8]) -> bool {
         let frames = self.frames.count(bytes);
-        let now: Duration = if frames > 0 { self.start.elapsed() } else { return true };
-        self.bucket.try_take(frames, self.per_second, now)
+        // Most reads of a large message contain no frame header; these need no clock.
+        frames == 0 || self.bucket.try_take(frames, self.per_second, self.start.elapsed())
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for FrameLimiter<S> {
+    /// Fails once with [`FrameLimitExceeded`]. Later reads are not limited: the caller discards them.
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
-        if !self.flooded && !self.allows(&buffer.filled()[before..]) {
-            self.flooded = true;
-            // Whoever polls looks at that next.
+        if !self.limit_exceeded && !self.allows(&buffer.filled()[before..]) {
+            self.limit_exceeded = true;
             buffer.set_filled(before);
-            return Poll::Pending;
+            return Poll::Ready(Err(io::Error::other(FrameLimitExceeded)));
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FrameLimiter<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.socket).poll_write(cx, bytes)
     }
@@ -69,18 +74,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 }
 
-/// Where in a frame (RFC 6455 section 5.2) the bytes have got to.
+/// Counts the frames (RFC 6455 section 5.2) in a sequence of bytes that arrives in arbitrary pieces.
 #[derive(Debug, Default)]
-struct Frames {
-    /// What of the header has come: two bytes, the longer lengths, and the mask.
+struct FrameCounter {
+    /// The received part of the current header. A header has 2 bytes, up to 8 of an extended length and 4 of a mask.
     header: [u8; 14],
+    /// The length of that part.
     len: usize,
-    /// What of the payload is to come.
+    /// The number of payload bytes still to be skipped.
     payload: u64,
 }
 
-impl Frames {
-    /// How many headers end within these bytes.
+impl FrameCounter {
+    /// Returns the number of headers that end within these bytes.
     fn count(&mut self, mut bytes: &[u8]) -> usize {
         let mut frames = 0;
         while !bytes.is_empty() {
@@ -102,25 +108,25 @@ impl Frames {
         frames
     }
 
-    /// How long the header is, as far as can be said yet.
+    /// Returns the length of the current header, or 2 until its first two bytes are known.
     fn header_len(&self) -> usize {
         if self.len < 2 {
             return 2;
         }
         let mask = if self.header[1] & 0x80 == 0 { 0 } else { 4 };
-        2 + self.extended().len() + mask
+        2 + self.extended_len().len() + mask
     }
 
-    /// The payload's length, of a whole header.
+    /// Returns the payload length in a complete header.
     fn payload_len(&self) -> u64 {
-        match self.extended() {
+        match self.extended_len() {
             [] => u64::from(self.header[1] & 0x7f),
-            longer => longer.iter().fold(0, |length, &byte| length << 8 | u64::from(byte)),
+            extended => extended.iter().fold(0, |length, &byte| length << 8 | u64::from(byte)),
         }
     }
 
-    /// Where a length stands that is too long for seven bits.
-    fn extended(&self) -> &[u8] {
+    /// Returns the bytes of the extended length. They are empty if the length fits into seven bits.
+    fn extended_len(&self) -> &[u8] {
         match self.header[1] & 0x7f {
             126 => &self.header[2..4],
             127 => &self.header[2..10],
@@ -133,7 +139,7 @@ impl Frames {
 mod tests {
     use super::*;
 
-    /// A frame as a client sends it.
+    /// Returns a masked frame, as a client sends it.
     fn frame(payload: usize) -> Vec<u8> {
         let mut frame = vec![0x82];
         match payload {
@@ -153,11 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn each_frame_is_counted_once_however_it_is_cut() {
+    fn each_frame_is_counted_once_in_chunks_of_any_size() {
         let lengths = [0, 1, 125, 126, 0, 127, 0xffff, 0, 0x1_0000, 0, 70_000, 3];
         let bytes: Vec<_> = lengths.iter().flat_map(|&length| frame(length)).collect();
         for chunk in [1, 2, 3, 7, 4096, bytes.len()] {
-            let mut frames = Frames::default();
+            let mut frames = FrameCounter::default();
             let count: usize = bytes.chunks(chunk).map(|chunk| frames.count(chunk)).sum();
             assert_eq!(count, lengths.len(), "in chunks of {chunk}");
             assert_eq!((frames.len, frames.payload), (0, 0));
@@ -165,10 +171,11 @@ mod tests {
     }
 
     #[test]
-    fn frames_without_a_mask_and_of_any_bytes_are_counted_too() {
-        assert_eq!(Frames::default().count(&[0x82, 0, 0x82, 1, 9, 0x82, 126, 0, 2, 9, 9]), 3);
-        let mut frames = Frames::default();
+    fn unmasked_frames_and_invalid_bytes_are_counted() {
+        assert_eq!(FrameCounter::default().count(&[0x82, 0, 0x82, 1, 9, 0x82, 126, 0, 2, 9, 9]), 3);
+        let mut frames = FrameCounter::default();
         for _ in 0..100 {
+            // Must not panic.
             frames.count(&[0xff; 1000]);
         }
     }

@@ -1,8 +1,10 @@
-//! The WebSocket handshake, the same for every framework that rests on hyper.
+//! The WebSocket handshake that all frameworks share.
 
 use bytes::Bytes;
+use data_encoding::BASE64;
 use hyper::header::{
-    ALLOW, CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Version};
@@ -13,7 +15,7 @@ use hyper_tungstenite::{WebSocketStream, is_upgrade_request};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use super::frame_limiter::Metered;
+use super::frame_limiter::FrameLimiter;
 use super::websocket::WebSocket;
 use crate::hub::CountGuard;
 use crate::{JoinRequest, Permit, Rejection, SignalingHub};
@@ -44,11 +46,11 @@ async fn serve(upgrade: OnUpgrade, admitted: Result<Permit, Rejection>, connecti
     match timeout(hub.config().upgrade_timeout, upgrade).await {
         Ok(Ok(upgraded)) => {
             let config = Some(hub.config().websocket_config());
-            let socket = Metered::new(TokioIo::new(upgraded), hub.config().messages_per_second);
+            let socket = FrameLimiter::new(TokioIo::new(upgraded), hub.config().messages_per_second);
             // Boxed, as it is over at once: its future is larger than all that comes after it.
             let stream = Box::pin(WebSocketStream::from_raw_socket(socket, Role::Server, config)).await;
             // The hub has logged how it ended.
-            let served = hub.finish(WebSocket::metered(stream), admitted);
+            let served = hub.finish(WebSocket::new(stream), admitted);
             drop(connection);
             let _ = served.await;
         }
@@ -57,32 +59,34 @@ async fn serve(upgrade: OnUpgrade, admitted: Result<Permit, Rejection>, connecti
     }
 }
 
-/// Why a request is no handshake.
+/// Why a request is not a valid WebSocket handshake.
 #[derive(Clone, Copy)]
-enum NoHandshake {
+enum HandshakeError {
     NotAnUpgrade,
-    NotGet,
-    WrongVersion,
-    BadKey,
+    MethodNotGet,
+    UnsupportedVersion,
+    InvalidKey,
 }
 
-impl NoHandshake {
+impl HandshakeError {
     fn into_response(self, version: Version) -> Response<&'static [u8]> {
         let (status, text) = match self {
             Self::NotAnUpgrade => (
                 StatusCode::UPGRADE_REQUIRED,
-                "This is a WebRTC signaling endpoint: open it as a WebSocket (ws:// or wss://), with GET over HTTP/1.1.\n",
+                "This is a WebRTC signaling endpoint. Open it as a WebSocket (ws:// or wss://), with GET over HTTP/1.1.\n",
             ),
-            Self::NotGet => (StatusCode::METHOD_NOT_ALLOWED, "A WebSocket is opened with GET.\n"),
-            Self::WrongVersion => (StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version has to be 13.\n"),
-            Self::BadKey => (StatusCode::BAD_REQUEST, "Sec-WebSocket-Key has to be 16 bytes in base64.\n"),
+            Self::MethodNotGet => {
+                (StatusCode::METHOD_NOT_ALLOWED, "The method of a WebSocket handshake must be GET.\n")
+            }
+            Self::UnsupportedVersion => (StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version must be 13.\n"),
+            Self::InvalidKey => (StatusCode::BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64.\n"),
         };
         let mut response = Response::new(text.as_bytes());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         match self {
-            Self::NotGet => _ = headers.insert(ALLOW, HeaderValue::from_static("GET")),
-            // HTTP/2 knows no such headers.
+            Self::MethodNotGet => _ = headers.insert(ALLOW, HeaderValue::from_static("GET")),
+            // HTTP/2 forbids these headers.
             _ if version >= Version::HTTP_2 => {}
             _ => {
                 headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -94,25 +98,30 @@ impl NoHandshake {
     }
 }
 
-/// The response that accepts a handshake over HTTP/1.1 (RFC 6455) or HTTP/2 (RFC 8441).
-fn accept(request: &Request<()>) -> Result<Response<()>, NoHandshake> {
-    // hyper offers no upgrade where there can be none: over HTTP/1.0, or without the headers that ask for it.
+/// Returns the response that accepts a handshake over HTTP/1.1 (RFC 6455) or HTTP/2 (RFC 8441).
+fn accept(request: &Request<()>) -> Result<Response<()>, HandshakeError> {
+    // hyper does not offer an upgrade over HTTP/1.0 or without the headers that request one.
     if request.extensions().get::<OnUpgrade>().is_none() {
-        return Err(NoHandshake::NotAnUpgrade);
+        return Err(HandshakeError::NotAnUpgrade);
     }
     let mut response = if request.version() >= Version::HTTP_2 {
-        if !connects_a_websocket(request) {
-            return Err(NoHandshake::NotAnUpgrade);
+        if !is_websocket_connect(request) {
+            return Err(HandshakeError::NotAnUpgrade);
         }
         if request.headers().get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-            return Err(NoHandshake::WrongVersion);
+            return Err(HandshakeError::UnsupportedVersion);
         }
         Response::new(())
     } else {
         if !is_upgrade_request(request) {
-            return Err(NoHandshake::NotAnUpgrade);
+            return Err(HandshakeError::NotAnUpgrade);
         }
-        create_response(request).map_err(NoHandshake::from)?
+        let response = create_response(request).map_err(HandshakeError::from)?;
+        // tungstenite 0.29 checks only that the header exists.
+        if !has_valid_key(request.headers()) {
+            return Err(HandshakeError::InvalidKey);
+        }
+        response
     };
     if let Some(protocol) = first_protocol(request.headers()) {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
@@ -120,31 +129,36 @@ fn accept(request: &Request<()>) -> Result<Response<()>, NoHandshake> {
     Ok(response)
 }
 
-/// Whether an extended CONNECT is for a WebSocket: other protocols come that way too.
+/// Returns whether the key is 16 bytes in base64 (RFC 6455 section 4.2.1).
+fn has_valid_key(headers: &HeaderMap) -> bool {
+    let key = headers.get(SEC_WEBSOCKET_KEY).map(|key| BASE64.decode(key.as_bytes()));
+    matches!(key, Some(Ok(key)) if key.len() == 16)
+}
+
+/// Returns whether an extended CONNECT opens a WebSocket. Other protocols use the same method.
 #[cfg(feature = "http2")]
-fn connects_a_websocket(request: &Request<()>) -> bool {
+fn is_websocket_connect(request: &Request<()>) -> bool {
     request.extensions().get::<hyper::ext::Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket")
 }
 
 #[cfg(not(feature = "http2"))]
-fn connects_a_websocket(_: &Request<()>) -> bool {
+fn is_websocket_connect(_: &Request<()>) -> bool {
     false
 }
 
-/// A browser that offers subprotocols gives up when none of them is chosen. The reference server takes the first.
+/// Returns the first offered subprotocol, as npm's sigver does. A browser that offers subprotocols closes the connection
+/// if the server selects none.
 fn first_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     let offered = headers.get(SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
     HeaderValue::from_str(offered.split(',').map(str::trim).find(|protocol| !protocol.is_empty())?).ok()
 }
 
-impl From<Error> for NoHandshake {
+impl From<Error> for HandshakeError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Protocol(ProtocolError::WrongHttpMethod) => Self::NotGet,
-            Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => Self::WrongVersion,
-            Error::Protocol(ProtocolError::MissingSecWebSocketKey | ProtocolError::InvalidSecWebSocketKey) => {
-                Self::BadKey
-            }
+            Error::Protocol(ProtocolError::WrongHttpMethod) => Self::MethodNotGet,
+            Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => Self::UnsupportedVersion,
+            Error::Protocol(ProtocolError::MissingSecWebSocketKey) => Self::InvalidKey,
             _ => Self::NotAnUpgrade,
         }
     }

@@ -40,10 +40,10 @@ use futures::{SinkExt as _, StreamExt as _};
 use hyper::header::HeaderMap;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request};
-use tungstenite_029::protocol::WebSocketConfig;
+use hyper_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::upgrade::upgrade;
-use super::websocket::classify;
+use super::websocket::into_transport_error;
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
 use crate::{JoinRequest, SignalingHub};
 
@@ -146,36 +146,32 @@ pub fn configure(upgrade: Ws, hub: &SignalingHub) -> Ws {
 /// after such a frame may see its connection reset before it has read the close code.
 pub fn transport(socket: WebSocket) -> impl Transport<Err = TransportError> + Unpin {
     socket
-        .map(|message| message.map(Frame::from).map_err(classify))
-        .sink_map_err(classify)
-        .with(|frame: Frame| std::future::ready(Ok(frame.into())))
+        .map(|message| message.map(into_frame).map_err(into_transport_error))
+        .sink_map_err(into_transport_error)
+        .with(|frame: Frame| std::future::ready(Ok(from_frame(frame))))
 }
 
-impl From<Message> for Frame {
-    fn from(message: Message) -> Self {
-        if message.is_binary() {
-            Self::Binary(message.into_bytes())
-        } else if message.is_text() {
-            Self::Text(message.to_str().unwrap_or_default().to_owned())
-        } else if message.is_ping() {
-            Self::Ping(message.into_bytes())
-        } else if message.is_pong() {
-            Self::Pong(message.into_bytes())
-        } else {
-            Self::Close(message.close_frame().map(|(code, reason)| CloseFrame::new(code, reason)))
-        }
+fn into_frame(message: Message) -> Frame {
+    if message.is_binary() {
+        Frame::Binary(message.into_bytes())
+    } else if message.is_text() {
+        Frame::Text(message.to_str().unwrap_or_default().to_owned())
+    } else if message.is_ping() {
+        Frame::Ping(message.into_bytes())
+    } else if message.is_pong() {
+        Frame::Pong(message.into_bytes())
+    } else {
+        Frame::Close(message.close_frame().map(|(code, reason)| CloseFrame::new(code, reason)))
     }
 }
 
-impl From<Frame> for Message {
-    fn from(frame: Frame) -> Self {
-        match frame {
-            Frame::Binary(bytes) => Self::binary(bytes),
-            Frame::Text(text) => Self::text(text),
-            Frame::Ping(bytes) => Self::ping(bytes),
-            Frame::Pong(bytes) => Self::pong(bytes),
-            Frame::Close(None) => Self::close(),
-            Frame::Close(Some(CloseFrame { code, reason })) => Self::close_with(code, reason),
-        }
+fn from_frame(frame: Frame) -> Message {
+    match frame {
+        Frame::Binary(bytes) => Message::binary(bytes),
+        Frame::Text(text) => Message::text(text),
+        Frame::Ping(bytes) => Message::ping(bytes),
+        Frame::Pong(bytes) => Message::pong(bytes),
+        Frame::Close(None) => Message::close(),
+        Frame::Close(Some(CloseFrame { code, reason })) => Message::close_with(code, reason),
     }
 }

@@ -1,23 +1,27 @@
-//! A tungstenite WebSocket as a transport, whichever framework it comes from.
+//! A tungstenite WebSocket as a [`Transport`](crate::Transport).
 
 use std::error::Error;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
+use hyper_tungstenite::WebSocketStream;
+use hyper_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use hyper_tungstenite::tungstenite::protocol::{CloseFrame as WsCloseFrame, Message, WebSocketConfig};
-use hyper_tungstenite::{WebSocketStream, tungstenite};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frame_limiter::Metered;
+use super::frame_limiter::FrameLimitExceeded;
 use crate::hub::Config;
 use crate::transport::{CloseFrame, Frame, TransportError};
 
-/// How much is gathered before it is written without a flush. Larger than most batches, and what a burst leaves behind.
+/// The size of the write buffer. Most batches fit, and a larger buffer would stay allocated after a burst.
 const WRITE_BUFFER: usize = 16 * 1024;
 
 impl Config {
-    /// tungstenite's own defaults cost 140 KB for each idle peer, allow messages of 64 MiB, and buffer without end.
+    /// Returns the buffer sizes and limits for a WebSocket of this hub.
+    ///
+    /// tungstenite's defaults use 140 KB for each idle peer, allow messages of 64 MiB and do not bound the write buffer.
     pub(super) fn websocket_config(&self) -> WebSocketConfig {
         WebSocketConfig::default()
             .read_buffer_size(self.read_buffer_bytes)
@@ -27,43 +31,38 @@ impl Config {
             .max_frame_size(Some(self.max_message_bytes))
     }
 
-    /// A message over the target, and one behind it; with the ids, the hub's are a little longer than a peer's.
+    /// Returns the maximum size of the write buffer. It leaves room for two messages above the size that triggers a
+    /// write. A message of the hub is slightly larger than the peer's message that it relays, because of its ids.
     pub(super) fn max_write_buffer_size(&self, write_buffer_size: usize) -> usize {
         write_buffer_size + 2 * (self.max_message_bytes + 1024)
     }
 }
 
-/// The server's end of a WebSocket.
+/// The server side of a WebSocket.
 pub(super) struct WebSocket<S> {
     stream: WebSocketStream<S>,
-    /// The peer broke the framing or sent too much, so that nothing more is read as frames.
-    broken: bool,
-    is_flooded: fn(&S) -> bool,
+    /// The peer violated the framing or a limit. Its bytes are discarded from now on.
+    failed: bool,
 }
 
 impl<S> WebSocket<S> {
     pub(super) fn new(stream: WebSocketStream<S>) -> Self {
-        Self { stream, broken: false, is_flooded: |_| false }
-    }
-}
-
-impl<S> WebSocket<Metered<S>> {
-    /// One whose frames are counted.
-    pub(super) fn metered(stream: WebSocketStream<Metered<S>>) -> Self {
-        Self { stream, broken: false, is_flooded: Metered::is_flooded }
+        Self { stream, failed: false }
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Says that nothing more comes from here and swallows what the peer still sends. With unread bytes the socket's
-    /// end would be a reset, and a reset eats the close frame on its way to the peer.
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Shuts down the write side and discards received bytes until the peer closes the connection.
+    ///
+    /// Closing a socket with unread bytes causes a TCP reset, which can discard the close frame before the peer reads
+    /// it.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let socket = self.stream.get_mut();
-        // The peer closes its side when it sees the end of ours, or the caller's patience ends.
+        // The peer closes its side in response. If it does not, the hub's close timeout ends the wait.
         let _: Poll<Result<(), _>> = Pin::new(&mut *socket).poll_shutdown(cx);
-        let mut swallowed = [0; 4096];
+        let mut discarded = [0; 4096];
         loop {
-            let mut buffer = ReadBuf::new(&mut swallowed);
+            let mut buffer = ReadBuf::new(&mut discarded);
             match ready!(Pin::new(&mut *socket).poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => {}
                 Ok(()) | Err(_) => return Poll::Ready(()),
@@ -76,23 +75,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
     type Item = Result<Frame, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.broken {
-            return self.poll_drain(cx).map(|()| None);
+        if self.failed {
+            return self.poll_discard(cx).map(|()| None);
         }
-        let read = self.stream.poll_next_unpin(cx);
-        if (self.is_flooded)(self.stream.get_ref()) {
-            self.broken = true;
-            return Poll::Ready(Some(Err(TransportError::TooManyFrames)));
-        }
-        match ready!(read) {
-            Some(Ok(message)) => Poll::Ready(Some(Ok(message.into()))),
-            Some(Err(error)) => {
-                let error = classify(error);
-                self.broken = !matches!(error, TransportError::ConnectionLost(_));
-                Poll::Ready(Some(Err(error)))
-            }
-            None => Poll::Ready(None),
-        }
+        let Some(message) = ready!(self.stream.poll_next_unpin(cx)) else { return Poll::Ready(None) };
+        Poll::Ready(Some(message.map(into_frame).map_err(|error| {
+            let error = into_transport_error(error);
+            self.failed = !matches!(error, TransportError::ConnectionLost(_));
+            error
+        })))
     }
 }
 
@@ -100,86 +91,104 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Frame> for WebSocket<S> {
     type Error = TransportError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.stream.poll_ready_unpin(cx).map_err(classify)
+        self.stream.poll_ready_unpin(cx).map_err(into_transport_error)
     }
 
     fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), Self::Error> {
-        self.stream.start_send_unpin(frame.into()).map_err(classify)
+        self.stream.start_send_unpin(from_frame(frame)).map_err(into_transport_error)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.stream.poll_flush_unpin(cx).map_err(classify)
+        self.stream.poll_flush_unpin(cx).map_err(into_transport_error)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.stream.poll_close_unpin(cx).map_err(classify)
+        self.stream.poll_close_unpin(cx).map_err(into_transport_error)
     }
 }
 
-impl From<Message> for Frame {
-    fn from(message: Message) -> Self {
-        match message {
-            Message::Binary(bytes) => Self::Binary(bytes),
-            Message::Text(text) => Self::Text(text.to_string()),
-            Message::Ping(bytes) => Self::Ping(bytes),
-            Message::Pong(bytes) => Self::Pong(bytes),
-            Message::Close(frame) => {
-                Self::Close(frame.map(|frame| CloseFrame::new(frame.code.into(), frame.reason.as_str())))
-            }
-            Message::Frame(_) => unreachable!("tungstenite reads no raw frames"),
+fn into_frame(message: Message) -> Frame {
+    match message {
+        Message::Binary(bytes) => Frame::Binary(bytes),
+        Message::Text(text) => Frame::Text(text.to_string()),
+        Message::Ping(bytes) => Frame::Ping(bytes),
+        Message::Pong(bytes) => Frame::Pong(bytes),
+        Message::Close(frame) => {
+            Frame::Close(frame.map(|frame| CloseFrame::new(frame.code.into(), frame.reason.as_str())))
         }
+        Message::Frame(_) => unreachable!("tungstenite returns raw frames only to callers that write them"),
     }
 }
 
-impl From<Frame> for Message {
-    fn from(frame: Frame) -> Self {
-        match frame {
-            Frame::Binary(bytes) => Self::Binary(bytes),
-            Frame::Text(text) => Self::Text(text.into()),
-            Frame::Ping(bytes) => Self::Ping(bytes),
-            Frame::Pong(bytes) => Self::Pong(bytes),
-            Frame::Close(frame) => Self::Close(
-                frame.map(|CloseFrame { code, reason }| WsCloseFrame { code: code.into(), reason: reason.into() }),
-            ),
-        }
+fn from_frame(frame: Frame) -> Message {
+    match frame {
+        Frame::Binary(bytes) => Message::Binary(bytes),
+        Frame::Text(text) => Message::Text(text.into()),
+        Frame::Ping(bytes) => Message::Ping(bytes),
+        Frame::Pong(bytes) => Message::Pong(bytes),
+        Frame::Close(frame) => Message::Close(
+            frame.map(|CloseFrame { code, reason }| WsCloseFrame { code: code.into(), reason: reason.into() }),
+        ),
     }
 }
 
-/// What a WebSocket's error means, out of whichever wrapping the framework gives it.
-pub(super) fn classify(error: impl Into<Box<dyn Error + Send + Sync>>) -> TransportError {
-    /// What the error of one version of tungstenite means, if `$error` is one. The versions share no types.
-    macro_rules! meaning {
-        ($tungstenite:ident, $error:expr) => {
-            $error.downcast_ref::<$tungstenite::Error>().map(|error| match error {
-                $tungstenite::Error::Capacity(_) => TransportError::MessageTooBig,
-                $tungstenite::Error::Protocol($tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
-                    TransportError::ConnectionLost
-                }
-                $tungstenite::Error::Protocol(_) | $tungstenite::Error::Utf8(_) => TransportError::Malformed,
-                _ => TransportError::ConnectionLost,
-            })
-        };
-    }
+/// Converts a WebSocket's error. axum and warp wrap tungstenite's error in types of their own.
+pub(super) fn into_transport_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> TransportError {
     let error = error.into();
     let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
-    while let Some(error_or_source) = cause {
-        let meaning: Option<fn(_) -> _> = meaning!(tungstenite, error_or_source);
-        #[cfg(any(feature = "axum", feature = "warp"))]
-        let meaning = meaning.or(meaning!(tungstenite_029, error_or_source));
-        if let Some(meaning) = meaning {
-            return meaning(error);
+    let websocket_error = loop {
+        match cause.map(|cause| (cause.downcast_ref::<WsError>(), cause.source())) {
+            Some((None, source)) => cause = source,
+            Some((found, _)) => break found,
+            None => break None,
         }
-        cause = error_or_source.source();
+    };
+    match websocket_error {
+        Some(WsError::Io(error)) if is_frame_limit(error) => TransportError::TooManyFrames,
+        Some(WsError::Capacity(_)) => TransportError::MessageTooBig(error),
+        Some(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => TransportError::ConnectionLost(error),
+        Some(WsError::Protocol(_) | WsError::Utf8(_)) => TransportError::Malformed(error),
+        _ => TransportError::ConnectionLost(error),
     }
-    TransportError::ConnectionLost(error)
+}
+
+fn is_frame_limit(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<FrameLimitExceeded>())
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::SinkExt as _;
+    use hyper_tungstenite::tungstenite::protocol::Role;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::super::frame_limiter::FrameLimiter;
     use super::*;
 
+    #[tokio::test(start_paused = true)]
+    async fn exceeded_frame_limit_fails_the_read_and_lets_the_close_frame_through() {
+        /// A masked and empty continuation frame, or the first fragment of a text.
+        const FRAGMENT: [u8; 6] = [0x00, 0x80, 0, 0, 0, 0];
+        const FIRST: [u8; 6] = [0x01, 0x80, 0, 0, 0, 0];
+        let (server, mut client) = tokio::io::duplex(1024);
+        let limited = FrameLimiter::new(server, 3);
+        let mut socket = WebSocket::new(WebSocketStream::from_raw_socket(limited, Role::Server, None).await);
+
+        client.write_all(&[FIRST, FRAGMENT, FRAGMENT, FRAGMENT].concat()).await.expect("the pipe has room");
+        assert!(matches!(socket.next().await, Some(Err(TransportError::TooManyFrames))));
+        socket.send(Frame::Close(Some(CloseFrame::new(1008, "")))).await.expect("the socket is still writable");
+        let mut close = [0; 4];
+        client.read_exact(&mut close).await.expect("a close frame arrives");
+        assert_eq!(close, [0x88, 2, 0x03, 0xf0]);
+
+        // Later bytes are discarded until the client closes the connection.
+        client.write_all(&FRAGMENT.repeat(100)).await.expect("the server reads on");
+        drop(client);
+        assert!(socket.next().await.is_none());
+    }
+
     #[test]
-    fn the_buffers_are_those_of_the_limits() {
+    fn buffer_sizes_follow_the_limits() {
         let config = Config { read_buffer_bytes: 1234, max_message_bytes: 5000, ..Config::default() };
         let config = config.websocket_config();
         assert_eq!(config.read_buffer_size, 1234);
