@@ -8,7 +8,7 @@ use super::{LinkId, MemberId};
 /// The generated types. They are private, so that prost is not part of the public API.
 #[expect(unreachable_pub, reason = "generated")]
 mod proto {
-    include!(concat!(env!("OUT_DIR"), "/sigver.rs"));
+    include!("wire/generated.rs");
 }
 
 /// The content of one binary WebSocket message. The schema is `proto/sigver.proto`.
