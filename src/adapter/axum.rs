@@ -1,21 +1,94 @@
 //! Signaling in an [axum](::axum) app.
 //!
-//! One line mounts it at any path:
+//! One line mounts a hub below any path:
 //!
 //! ```
 //! use axum::{Router, routing::get};
 //! use sigver::SignalingHub;
 //!
-//! let hub = SignalingHub::new();
 //! let app: Router = Router::new()
-//!     .route("/hello", get("hello"))
-//!     .route("/signal", sigver::axum::handler(hub.clone())) // ws://HOST/signal?key=KEY
-//!     .nest_service("/netflux", sigver::axum::router(hub)); // ws://HOST/netflux/KEY and ws://HOST/netflux?key=KEY
+//!     .route("/", get("hello"))
+//!     .nest_service("/signal", sigver::axum::router(SignalingHub::new())); // ws://HOST/signal/KEY
 //! ```
 //!
-//! WebSockets over HTTP/2 (RFC 8441) work with the feature `http2` of this crate and of axum.
+//! # The key
 //!
-//! For more say, upgrade the socket yourself:
+//! | mount | URLs of the group `KEY` |
+//! |---|---|
+//! | `.nest_service("/signal", router(hub))` | `/signal/KEY`, `/signal?key=KEY` |
+//! | `.route("/signal", handler(hub))` | `/signal?key=KEY` |
+//! | `.route("/rooms/{key}/signal", handler(hub))` | `/rooms/KEY/signal` |
+//! | `.route("/signal/{*key}", handler(hub))` | `/signal/KEY`, where `KEY` may contain slashes |
+//!
+//! # The client IP
+//!
+//! Limits per IP apply if axum knows the socket address of the client:
+//!
+//! ```no_run
+//! # async fn run(app: axum::Router, listener: tokio::net::TcpListener) -> std::io::Result<()> {
+//! use std::net::SocketAddr;
+//!
+//! axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
+//! # }
+//! ```
+//!
+//! Behind a reverse proxy, also set [`HubBuilder::trusted_proxies`](crate::HubBuilder::trusted_proxies).
+//!
+//! # Access control
+//!
+//! Middleware runs before the handler. The admission hook reads what the middleware stored in the request's extensions:
+//!
+//! ```
+//! use axum::{Router, extract::Request, middleware::map_request};
+//! use sigver::{JoinRequest, PeerInfo, Rejection, SignalingHub};
+//!
+//! #[derive(Clone)]
+//! struct User(String);
+//!
+//! async fn authenticate(mut request: Request) -> Request {
+//!     let token = request.headers().get("authorization").and_then(|token| token.to_str().ok());
+//!     if token == Some("Bearer alice's token") {
+//!         request.extensions_mut().insert(User("alice".into()));
+//!     }
+//!     request
+//! }
+//!
+//! async fn admit(request: JoinRequest) -> Result<PeerInfo, Rejection> {
+//!     let user = request.parts().and_then(|parts| parts.extensions.get::<User>());
+//!     let User(name) = user.ok_or(Rejection::http(401, "login required"))?;
+//!     Ok(PeerInfo::new().identity(name.as_str()))
+//! }
+//!
+//! let hub = SignalingHub::builder().admission(admit).build()?;
+//! let signal = sigver::axum::router::<()>(hub).layer(map_request(authenticate));
+//! let app: Router = Router::new().nest_service("/signal", signal);
+//! # Ok::<(), sigver::ConfigError>(())
+//! ```
+//!
+//! # Graceful shutdown
+//!
+//! axum's graceful shutdown does not wait for WebSockets. Drain the hub first:
+//!
+//! ```no_run
+//! # async fn run(app: axum::Router, listener: tokio::net::TcpListener, hub: sigver::SignalingHub) -> std::io::Result<()> {
+//! use std::time::Duration;
+//!
+//! let shutdown = async move {
+//!     tokio::signal::ctrl_c().await.expect("the process can listen for Ctrl-C");
+//!     hub.drain(Duration::from_secs(10)).await;
+//! };
+//! axum::serve(listener, app).with_graceful_shutdown(shutdown).await
+//! # }
+//! ```
+//!
+//! # HTTP/2
+//!
+//! WebSockets over HTTP/2 (RFC 8441) require the feature `http2` of this crate and of axum.
+//!
+//! # Your own upgrade
+//!
+//! If the app extracts the [`WebSocketUpgrade`] itself, pass the socket to [`SignalingHub::serve`]. Then the hub does not
+//! check the origin or the client IP unless the [`JoinRequest`] contains them.
 //!
 //! ```
 //! use axum::extract::{Path, WebSocketUpgrade};
@@ -24,8 +97,8 @@
 //!
 //! async fn signal(upgrade: WebSocketUpgrade, Path(room): Path<u64>, hub: SignalingHub) -> Response {
 //!     sigver::axum::configure(upgrade, &hub).on_upgrade(async move |socket| {
-//!         let ending = hub.serve(sigver::axum::transport(socket), format!("room {room}").as_str()).await;
-//!         println!("a peer of room {room} {ending}");
+//!         let reason = hub.serve(sigver::axum::transport(socket), format!("room {room}").as_str()).await;
+//!         println!("peer left room {room}: {reason}");
 //!     })
 //! }
 //! ```
@@ -44,13 +117,13 @@ use super::websocket::into_transport_error;
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
 use crate::{JoinRequest, SignalingHub};
 
-/// A handler for `Router::route`.
+/// Returns a handler for `Router::route`.
 ///
-/// The key is what the route's `{*key}` or `{key}` matches, and else in the query: `/signal/KEY` for a handler at
-/// `/signal/{*key}`, `/signal?key=KEY` for one at `/signal`. A request that is no WebSocket handshake gets 426.
+/// The key is the route's parameter `{key}` or `{*key}`. A route without one takes the key from the query, as
+/// `?key=KEY`. A request that is not a WebSocket handshake gets 426.
 ///
-/// A peer's address is known when the app is served by
-/// `app.into_make_service_with_connect_info::<std::net::SocketAddr>()`. Without that no peer counts for an address.
+/// The client IP is known if the app is served with
+/// `app.into_make_service_with_connect_info::<std::net::SocketAddr>()`. Otherwise limits per IP do not apply.
 pub fn handler<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> MethodRouter<S> {
     any(move |request: Request| {
         let mut join = JoinRequest::from_url(key_in_path(&request), request.uri().query());
@@ -58,44 +131,23 @@ pub fn handler<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> MethodRou
             join = join.with_client_ip(client.ip());
         }
         // The body of a handshake is empty.
-        let answer = upgrade(request.map(|_| ()), hub.clone(), join);
-        async { answer.await.map(Body::from) }
+        let response = upgrade(request.map(|_| ()), hub.clone(), join);
+        async { response.await.map(Body::from) }
     })
 }
 
-/// A router for `Router::nest_service`, with the key after the path where it is nested, `/signal/KEY`, or else in the
-/// query, `/signal?key=KEY`.
+/// Returns a router for `Router::nest_service`. The key is the path below the mount, `/signal/KEY`. If that is empty, it
+/// is in the query: `/signal?key=KEY`.
 ///
-/// `Router::nest` does too, but hands it everything below its path but `/signal/` itself: an empty key is a 404 of the
-/// app there, where `nest_service` lets it be closed with 4741, as behind the other adapters.
+/// Prefer `nest_service` to `Router::nest`, which does not route `/signal/` itself to a nested router. A client without
+/// a key then gets the app's 404. With `nest_service` it is closed with 4741, as with the other adapters.
 pub fn router<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> Router<S> {
     Router::new().route("/", handler(hub.clone())).route("/{*key}", handler(hub))
 }
 
-/// What the route's parameter `key` matches, still percent-encoded: axum's own extractors have decoded it already.
-fn key_in_path(request: &Request) -> &str {
-    let extensions = request.extensions();
-    let rest = request.uri().path();
-    // The whole path, of which those who nest this have taken their part. Another one was the URI before a rewrite.
-    let whole = extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri.path());
-    let path = whole.filter(|whole| whole.ends_with(rest)).unwrap_or(rest);
-    let pattern = extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let (segment, wild) = match pattern.find("{*key}") {
-        Some(at) => (at, true),
-        None => match pattern.find("{key}") {
-            Some(at) => (at, false),
-            None => return "",
-        },
-    };
-    // Every other part of a pattern matches as many slashes as it has itself.
-    let slashes = pattern[..segment].matches('/').count();
-    let Some((slash, _)) = path.match_indices('/').nth(slashes.saturating_sub(1)) else { return "" };
-    let tail = &path[slash + 1..];
-    if wild { tail } else { tail.split('/').next().unwrap_or_default() }
-}
-
-/// Sets the buffers and config of a WebSocket that the app upgrades itself to those of the hub. axum's own let a peer
-/// send 64 MiB, and cost 140 KB for each idle one.
+/// Sets the buffers and limits of a WebSocket that the app upgrades itself to those of the hub.
+///
+/// axum's defaults allow messages of 64 MiB and use 140 KB for each idle peer.
 pub fn configure<F>(upgrade: WebSocketUpgrade<F>, hub: &SignalingHub) -> WebSocketUpgrade<F> {
     let config = hub.config().websocket_config();
     upgrade
@@ -106,15 +158,41 @@ pub fn configure<F>(upgrade: WebSocketUpgrade<F>, hub: &SignalingHub) -> WebSock
         .max_frame_size(hub.config().max_message_bytes)
 }
 
-/// A WebSocket that the app upgraded itself, best after [`configure`], for [`SignalingHub::serve`].
+/// Returns a transport for [`SignalingHub::serve`] over a WebSocket that the app upgraded itself. Call [`configure`]
+/// before the upgrade.
 ///
-/// axum gives nobody the bytes that follow a broken frame, so nobody swallows them. A peer that goes on and on sending
-/// after such a frame may see its connection reset before it has read the close code.
+/// axum gives no access to the bytes after a malformed frame. A peer that keeps sending after such a frame may see a
+/// connection reset before it reads the close code.
 pub fn transport(socket: WebSocket) -> impl Transport<Err = TransportError> + Unpin {
     socket
         .map(|message| message.map(into_frame).map_err(into_transport_error))
         .sink_map_err(into_transport_error)
         .with(|frame: Frame| std::future::ready(Ok(from_frame(frame))))
+}
+
+/// Returns the path segment or tail that the route's parameter `key` matches.
+///
+/// It is still percent-encoded: axum's extractors decode it, and a key must be decoded exactly once.
+fn key_in_path(request: &Request) -> &str {
+    let extensions = request.extensions();
+    let rest = request.uri().path();
+    // The original path includes the prefixes that nesting has removed. If it does not end with the current path,
+    // middleware has rewritten the URI, and the current path counts.
+    let original = extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri.path());
+    let path = original.filter(|original| original.ends_with(rest)).unwrap_or(rest);
+    let pattern = extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let (segment, is_wildcard) = match pattern.find("{*key}") {
+        Some(at) => (at, true),
+        None => match pattern.find("{key}") {
+            Some(at) => (at, false),
+            None => return "",
+        },
+    };
+    // The part of the pattern before the key matches exactly as many slashes as it contains.
+    let slashes = pattern[..segment].matches('/').count();
+    let Some((slash, _)) = path.match_indices('/').nth(slashes.saturating_sub(1)) else { return "" };
+    let tail = &path[slash + 1..];
+    if is_wildcard { tail } else { tail.split('/').next().unwrap_or_default() }
 }
 
 fn into_frame(message: Message) -> Frame {

@@ -1,19 +1,26 @@
 //! Signaling in a server on [hyper](::hyper) itself.
 //!
-//! A [`service`] that serves signaling and nothing else, at a path:
+//! [`service`] returns a service that serves signaling below a path:
 //!
 //! ```no_run
-//! # async fn serve(socket: tokio::net::TcpStream) -> Result<(), hyper::Error> {
+//! # async fn serve(socket: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
 //! use hyper::server::conn::http1;
 //! use hyper_util::rt::TokioIo;
 //! use sigver::SignalingHub;
 //!
+//! let client = socket.peer_addr()?;
 //! let service = sigver::hyper::service(SignalingHub::new()).at("/signal"); // ws://HOST/signal/KEY
-//! http1::Builder::new().serve_connection(TokioIo::new(socket), service).with_upgrades().await
+//! let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service.with_client_addr(client));
+//! connection.with_upgrades().await?;
+//! # Ok(())
 //! # }
 //! ```
 //!
-//! Or [`upgrade`] as one arm of a service that is written by hand:
+//! Every connection must be served `with_upgrades`. `examples/hyper.rs` is a complete server.
+//!
+//! # In a service of your own
+//!
+//! [`upgrade`] answers one request:
 //!
 //! ```
 //! use http_body_util::Full;
@@ -21,7 +28,7 @@
 //! use hyper::{Request, Response};
 //! use sigver::SignalingHub;
 //!
-//! async fn answer(request: Request<Incoming>, hub: &SignalingHub) -> Response<Full<Bytes>> {
+//! async fn respond(request: Request<Incoming>, hub: &SignalingHub) -> Response<Full<Bytes>> {
 //!     match request.uri().path() {
 //!         "/signal" => sigver::hyper::upgrade(request, hub).await, // ws://HOST/signal?key=KEY
 //!         _ => Response::new(Full::from("hello")),
@@ -29,7 +36,10 @@
 //! }
 //! ```
 //!
-//! For more say, upgrade the socket yourself:
+//! # Your own upgrade
+//!
+//! If the app upgrades the WebSocket itself, pass the socket to [`SignalingHub::serve`]. Then the hub does not check the
+//! origin or the client IP unless the [`JoinRequest`] contains them.
 //!
 //! ```
 //! use http_body_util::Full;
@@ -43,15 +53,13 @@
 //!     let (response, socket) = hyper_tungstenite::upgrade(request, Some(config))?;
 //!     tokio::spawn(async move {
 //!         if let Ok(socket) = socket.await {
-//!             let ending = hub.serve(sigver::hyper::transport(socket), "the lobby").await;
-//!             println!("a peer of the lobby {ending}");
+//!             let reason = hub.serve(sigver::hyper::transport(socket), "the lobby").await;
+//!             println!("peer left the lobby: {reason}");
 //!         }
 //!     });
 //!     Ok(response)
 //! }
 //! ```
-//!
-//! In each case the connection has to be served `with_upgrades`.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -71,49 +79,50 @@ use super::websocket::WebSocket;
 use crate::transport::{Transport, TransportError};
 use crate::{JoinRequest, SignalingHub};
 
-/// Answers a request for a peer's socket whose URL has the key in its query: `/any/path?key=KEY`.
+/// Answers a WebSocket handshake whose URL has the key in its query: `/any/path?key=KEY`.
 ///
-/// A handshake of who may come in is accepted, and its socket served by a task of its own. Any other request gets a
-/// status and a line that says what would be right: 426 for one that asks for no WebSocket.
+/// If the hub admits the peer, a new task serves its WebSocket. Any other request gets an error status and a line of
+/// text that explains it, for example 426 for a request that is not a handshake.
 ///
 /// # Panics
-/// When polled outside of a tokio runtime.
+/// If polled outside of a tokio runtime.
 pub async fn upgrade<B>(request: Request<B>, hub: &SignalingHub) -> Response<Full<Bytes>> {
     let join = JoinRequest::from_url("", request.uri().query());
     upgrade_with(request, hub, join).await
 }
 
-/// As [`upgrade`], for an app that finds the key by itself, or knows the peer's address:
-/// `JoinRequest::from_url(..).with_client_ip(ip)`.
+/// Answers a WebSocket handshake as [`upgrade`] does, with a join request from the app. It contains the key, and the
+/// client IP if the app knows it: `JoinRequest::new("the lobby").with_client_ip(ip)`.
 ///
 /// # Panics
-/// When polled outside of a tokio runtime.
-pub fn upgrade_with<B, V: Into<JoinRequest>>(
+/// If polled outside of a tokio runtime.
+pub fn upgrade_with<B, J: Into<JoinRequest>>(
     request: Request<B>,
     hub: &SignalingHub,
-    join: V,
-) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<B, V> {
+    join: J,
+) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<B, J> {
     // The body of a handshake is empty.
-    let answer = upgrade::upgrade(request.map(|_| ()), hub.clone(), join.into());
-    async { answer.await.map(Full::from) }
+    let response = upgrade::upgrade(request.map(|_| ()), hub.clone(), join.into());
+    async { response.await.map(Full::from) }
 }
 
-/// A service whose URLs have the key after the path where it is mounted, `/KEY`, or else in the query, `/?key=KEY`.
+/// Returns a service that serves signaling. The key is the path below the mount, `/KEY`. If that is empty, it is in the
+/// query: `/?key=KEY`.
 pub fn service(hub: SignalingHub) -> Service {
     Service { hub, mount: Arc::default(), client: None }
 }
 
-/// Serves signaling and nothing else. Made by [`service`].
+/// A hyper service that serves signaling only. Created by [`service`].
 #[derive(Clone, Debug)]
 pub struct Service {
     hub: SignalingHub,
-    /// Without a slash at its end; empty for the root.
+    /// Without a trailing slash. Empty for the root.
     mount: Arc<str>,
     client: Option<SocketAddr>,
 }
 
 impl Service {
-    /// Mounts it at a path, such as `/signal`. A request for another path gets 404.
+    /// Mounts the service at a path such as `/signal`. Default: the root. Requests for other paths get 404.
     #[must_use]
     pub fn at(mut self, path: &str) -> Self {
         self.mount = match path.trim_matches('/') {
@@ -123,7 +132,7 @@ impl Service {
         self
     }
 
-    /// The service for one connection, whose other end is at this address. Without it no peer counts for an address.
+    /// Returns the service for a connection from this client. Without it, limits per IP do not apply.
     #[must_use]
     pub fn with_client_addr(&self, address: SocketAddr) -> Self {
         Self { client: Some(address), ..self.clone() }
@@ -142,7 +151,7 @@ impl<B> ::hyper::service::Service<Request<B>> for Service {
             rest => rest.strip_prefix('/'),
         });
         let Some(tail) = tail else {
-            let mut response = Response::new(Full::from(format!("Signaling is at {}/KEY.\n", self.mount)));
+            let mut response = Response::new(Full::from(format!("The signaling endpoint is {}/KEY.\n", self.mount)));
             *response.status_mut() = StatusCode::NOT_FOUND;
             return Box::pin(ready(Ok(response)));
         };
@@ -150,21 +159,23 @@ impl<B> ::hyper::service::Service<Request<B>> for Service {
         if let Some(client) = self.client {
             join = join.with_client_ip(client.ip());
         }
-        let answer = upgrade::upgrade(request.map(|_| ()), self.hub.clone(), join);
-        Box::pin(async { Ok(answer.await.map(Full::from)) })
+        let response = upgrade::upgrade(request.map(|_| ()), self.hub.clone(), join);
+        Box::pin(async { Ok(response.await.map(Full::from)) })
     }
 }
 
-/// The buffers and config of the hub, for a WebSocket that the app upgrades itself. tungstenite's own let a peer send
-/// 64 MiB, and cost 140 KB for each idle one.
+/// Returns the hub's buffer sizes and limits for a WebSocket that the app upgrades itself.
+///
+/// tungstenite's defaults allow messages of 64 MiB and use 140 KB for each idle peer.
 pub fn websocket_config(hub: &SignalingHub) -> WebSocketConfig {
     hub.config().websocket_config()
 }
 
-/// A WebSocket that the app upgraded itself, best with [`websocket_config`], for [`SignalingHub::serve`].
+/// Returns a transport for [`SignalingHub::serve`] over a WebSocket that the app upgraded itself. Use
+/// [`websocket_config`] for the upgrade.
 ///
-/// The hub counts its messages, and not the fragments that tungstenite puts them together of. In public prefer
-/// [`upgrade_with`], which counts those too.
+/// `messages_per_second` then limits whole messages, but not the fragments from which tungstenite assembles them. On the
+/// public internet prefer [`upgrade_with`], which limits both.
 pub fn transport<S: AsyncRead + AsyncWrite + Unpin + Send>(
     socket: WebSocketStream<S>,
 ) -> impl Transport<Err = TransportError> + Unpin {

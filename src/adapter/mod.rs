@@ -1,6 +1,6 @@
-//! The doors: each turns somebody's socket into a [`Transport`](crate::Transport) and hands it to the hub.
+//! Adapters: each converts a framework's WebSocket into a [`Transport`](crate::Transport) and passes it to the hub.
 //!
-//! They translate and delegate, and decide nothing. Two that behave differently are a bug.
+//! They translate and delegate. All adapters must behave the same; one contract test runs over all of them.
 
 #[cfg(feature = "axum")]
 pub mod axum;

@@ -20,16 +20,16 @@ use super::websocket::WebSocket;
 use crate::hub::CountGuard;
 use crate::{JoinRequest, Permit, Rejection, SignalingHub};
 
-/// Answers a request for a peer's socket. A handshake of who may come in gets its socket, served by a task of its own;
-/// anything else gets a status and a line that says what would be right.
+/// Answers a WebSocket handshake. If the hub admits the peer, a new task serves its WebSocket. Any other request gets an
+/// error status and a line of text that explains it.
 pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: JoinRequest) -> Response<Bytes> {
     let response = match accept(&request) {
         Ok(response) => response.map(|()| Bytes::new()),
-        Err(wrong) => return wrong.into_response(request.version()).map(Bytes::from_static),
+        Err(error) => return error.into_response(request.version()).map(Bytes::from_static),
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let asked = hub.admit(join.with_parts(request.into_parts().0)).await;
-    if let Err(rejection) = &asked
+    let admitted = hub.admit(join.with_parts(request.into_parts().0)).await;
+    if let Err(rejection) = &admitted
         && let Some(status) = rejection.status()
     {
         hub.record_rejection(rejection);
@@ -38,7 +38,7 @@ pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: J
         return response;
     }
     let connection = hub.count_connection();
-    tokio::spawn(serve(upgrade, asked, connection, hub));
+    tokio::spawn(serve(upgrade, admitted, connection, hub));
     response
 }
 
@@ -47,14 +47,15 @@ async fn serve(upgrade: OnUpgrade, admitted: Result<Permit, Rejection>, connecti
         Ok(Ok(upgraded)) => {
             let config = Some(hub.config().websocket_config());
             let socket = FrameLimiter::new(TokioIo::new(upgraded), hub.config().messages_per_second);
-            // Boxed, as it is over at once: its future is larger than all that comes after it.
+            // Boxed because this short-lived future is larger than everything that the task holds later.
             let stream = Box::pin(WebSocketStream::from_raw_socket(socket, Role::Server, config)).await;
-            // The hub has logged how it ended.
             let served = hub.finish(WebSocket::new(stream), admitted);
+            // The served peer is counted from here on.
             drop(connection);
+            // The hub logs why the peer left.
             let _ = served.await;
         }
-        Ok(Err(error)) => tracing::debug!(%error, "the peer went before its upgrade"),
+        Ok(Err(error)) => tracing::debug!(%error, "connection lost before the WebSocket upgrade completed"),
         Err(_) => hub.record_upgrade_timeout(),
     }
 }

@@ -1,6 +1,6 @@
 //! Signaling in a [warp](::warp) app.
 //!
-//! A filter that composes with others:
+//! [`filter`] returns a filter that composes with others:
 //!
 //! ```
 //! use sigver::SignalingHub;
@@ -13,8 +13,14 @@
 //! let app = hello.or(signal);
 //! ```
 //!
-//! For more say, upgrade the socket yourself. `warp::ws` has no way to set the read buffer, so that each idle peer then
-//! costs some 140 KB:
+//! The client IP is the address of the socket. Behind a reverse proxy, set
+//! [`HubBuilder::trusted_proxies`](crate::HubBuilder::trusted_proxies).
+//!
+//! # Your own upgrade
+//!
+//! If the app uses `warp::ws` itself, pass the socket to [`SignalingHub::serve`]. Then the hub does not check the origin
+//! or the client IP unless the [`JoinRequest`] contains them. `warp::ws` cannot set the read buffer, so each idle peer
+//! uses about 140 KB.
 //!
 //! ```
 //! use sigver::SignalingHub;
@@ -24,8 +30,8 @@
 //! let signal = warp::path!("rooms" / u64).and(warp::ws()).map(move |room: u64, upgrade: warp::ws::Ws| {
 //!     let hub = hub.clone();
 //!     sigver::warp::configure(upgrade, &hub).on_upgrade(async move |socket| {
-//!         let ending = hub.serve(sigver::warp::transport(socket), format!("room {room}").as_str()).await;
-//!         println!("a peer of room {room} {ending}");
+//!         let reason = hub.serve(sigver::warp::transport(socket), format!("room {room}").as_str()).await;
+//!         println!("peer left room {room}: {reason}");
 //!     })
 //! });
 //! ```
@@ -47,20 +53,20 @@ use super::websocket::into_transport_error;
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
 use crate::{JoinRequest, SignalingHub};
 
-/// A filter that answers every request that reaches it, so put it behind a path.
+/// Returns a filter that answers every request that reaches it. Put it after a path filter.
 ///
-/// The key is what of the path the filters before it have not matched, `/signal/KEY`, or else in the query,
-/// `/signal?key=KEY`. A request that is no WebSocket handshake gets 426.
+/// The key is the part of the path that the previous filters have not matched, `/signal/KEY`. If that is empty, it is in
+/// the query: `/signal?key=KEY`. A request that is not a WebSocket handshake gets 426.
 pub fn filter(hub: SignalingHub) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone {
     handshake().then(move |handshake: Handshake| handshake.upgrade(hub.clone()))
 }
 
-/// A filter that extracts the request of a peer, for an app that has something to add to it for its
-/// [`Admission`](crate::Admission): what warp's own filters have found out.
+/// Returns a filter that extracts a [`Handshake`]. The app can add values from other filters to it, for its
+/// [`Admission`](crate::Admission) hook.
 ///
 /// ```
 /// use sigver::warp::Handshake;
-/// use sigver::{PeerInfo, Rejection, SignalingHub, JoinRequest};
+/// use sigver::{JoinRequest, PeerInfo, Rejection, SignalingHub};
 /// use warp::Filter as _;
 ///
 /// #[derive(Clone)]
@@ -68,24 +74,24 @@ pub fn filter(hub: SignalingHub) -> impl Filter<Extract = (impl Reply + use<>,),
 ///
 /// let hub = SignalingHub::builder()
 ///     .admission(|request: JoinRequest| async move {
-///         let user = request.request().and_then(|head| head.extensions.get::<User>());
-///         user.map(|user| PeerInfo::new().identity(&*user.0)).ok_or(Rejection::http(http::StatusCode::UNAUTHORIZED, "log in first"))
+///         let user = request.parts().and_then(|parts| parts.extensions.get::<User>());
+///         user.map(|User(name)| PeerInfo::new().identity(name.as_str())).ok_or(Rejection::http(http::StatusCode::UNAUTHORIZED, "login required"))
 ///     })
 ///     .build()?;
-/// let user = warp::header("x-user").map(User); // after all that makes sure of it
+/// let user = warp::header("x-user").map(User); // set by a proxy that authenticates users
 /// let signal = warp::path("signal").and(user).and(sigver::warp::handshake()).then(
-///     move |user: User, handshake: Handshake| handshake.extension(user).answer(hub.clone()),
+///     move |user: User, handshake: Handshake| handshake.with_extension(user).upgrade(hub.clone()),
 /// );
 /// # Ok::<(), sigver::ConfigError>(())
 /// ```
 pub fn handshake() -> impl Filter<Extract = (Handshake,), Error = Infallible> + Clone {
     let query = ::warp::query::raw().or(::warp::any().map(String::new)).unify();
     let path = ::warp::path::full().and(::warp::path::tail()).and(query);
-    let head = ::warp::method().and(::warp::header::headers_cloned()).and(::warp::ext::optional());
-    path.and(head).and(::warp::addr::remote()).map(Handshake::new)
+    let parts = ::warp::method().and(::warp::header::headers_cloned()).and(::warp::ext::optional());
+    path.and(parts).and(::warp::addr::remote()).map(Handshake::new)
 }
 
-/// The request of a peer. Made by [`handshake`].
+/// The request for a WebSocket. Extracted by [`handshake`].
 #[derive(Debug)]
 pub struct Handshake {
     request: Request<()>,
@@ -105,7 +111,7 @@ impl Handshake {
         let mut request = Request::new(());
         *request.method_mut() = method;
         *request.headers_mut() = headers;
-        // It was part of a URI before. For an app's admission; the key is read from its parts.
+        // Only the admission hook reads the URI. It cannot be invalid, because warp has already parsed it.
         *request.uri_mut() = format!("{}?{query}", path.as_str()).trim_end_matches('?').parse().unwrap_or_default();
         if let Some(on_upgrade) = on_upgrade {
             request.extensions_mut().insert(on_upgrade);
@@ -114,24 +120,25 @@ impl Handshake {
         Self { request, join: client.into_iter().fold(join, |join, client| join.with_client_ip(client.ip())) }
     }
 
-    /// Adds a value to the request's extensions.
+    /// Adds a value to the extensions of the request's [`parts`](JoinRequest::parts).
     #[must_use]
     pub fn with_extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.request.extensions_mut().insert(value);
         self
     }
 
-    /// Answers the request, and serves the peer in a task of its own if it may come in.
+    /// Answers the handshake. If the hub admits the peer, a new task serves its WebSocket.
     ///
     /// # Panics
-    /// When polled outside of a tokio runtime.
+    /// If polled outside of a tokio runtime.
     pub fn upgrade(self, hub: SignalingHub) -> impl Future<Output = impl Reply + use<>> + Send + use<> {
         upgrade(self.request, hub, self.join)
     }
 }
 
-/// Sets the config of a WebSocket that the app upgrades itself to those of the hub; warp's own let a peer send 64 MiB.
-/// `warp::ws` has no way to set the other buffers.
+/// Sets the limits of a WebSocket that the app upgrades itself to those of the hub.
+///
+/// warp's defaults allow messages of 64 MiB. `warp::ws` cannot set the other buffer sizes.
 pub fn configure(upgrade: Ws, hub: &SignalingHub) -> Ws {
     let write_buffer_size = WebSocketConfig::default().write_buffer_size;
     upgrade
@@ -140,10 +147,11 @@ pub fn configure(upgrade: Ws, hub: &SignalingHub) -> Ws {
         .max_frame_size(hub.config().max_message_bytes)
 }
 
-/// A WebSocket that the app upgraded itself, best after [`configure`], for [`SignalingHub::serve`].
+/// Returns a transport for [`SignalingHub::serve`] over a WebSocket that the app upgraded itself. Call [`configure`]
+/// before the upgrade.
 ///
-/// warp gives nobody the bytes that follow a broken frame, so nobody swallows them. A peer that goes on and on sending
-/// after such a frame may see its connection reset before it has read the close code.
+/// warp gives no access to the bytes after a malformed frame. A peer that keeps sending after such a frame may see a
+/// connection reset before it reads the close code.
 pub fn transport(socket: WebSocket) -> impl Transport<Err = TransportError> + Unpin {
     socket
         .map(|message| message.map(into_frame).map_err(into_transport_error))
