@@ -1,15 +1,16 @@
-//! What a hub reports to the `metrics` facade.
+//! The metrics that a hub reports to the `metrics` facade.
 
 #![cfg(feature = "metrics")]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use sigver::protocol::{CloseCode, GroupKey};
-use sigver::{SignalingHub, memory};
+use sigver::{CloseCode, SignalingHub, memory};
 use tokio::runtime::Builder;
 
-/// What was recorded while a test ran: names with their labels, and values; of a histogram how many it got.
+/// Returns what was recorded while a test ran: names with labels, and values. The value of a histogram is the number of
+/// its samples.
 fn recorded(test: impl AsyncFnOnce()) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
@@ -30,38 +31,37 @@ fn recorded(test: impl AsyncFnOnce()) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn peers_joins_relays_closes_and_refusals_are_reported() {
+fn peers_connects_relays_closes_and_rejections_are_reported() {
     let seen = recorded(async || {
-        let hub = SignalingHub::builder().max_peers(2).build().expect("sound limits");
+        let hub = SignalingHub::builder().max_peers(2).build().expect("valid settings");
         let [mut member, mut joiner] = [memory::join(&hub, "K"), memory::join(&hub, "K")];
         assert!(member.connect(1, &[]).await);
         assert!(!joiner.connect(2, &[]).await);
         joiner.send_content(0, "offer").await;
         member.recv_content().await;
         assert_eq!(memory::join(&hub, "K").recv_close().await, 1013);
-        // Over two heartbeats, of which one is answered.
+        // Two heartbeats, of which the member answers one.
         member.recv_any().await;
         member.send_heartbeat().await;
         member.recv_any().await;
         member.close().await;
         joiner.recv_content().await;
-        hub.close_group(&GroupKey::new("K").expect("a key"), CloseCode::app(4001));
+        hub.close_group("K", CloseCode::app(4001));
         joiner.recv_close().await;
     });
     for (name, expected) in [
         ("sigver_peers", 0.0),
         ("sigver_groups", 0.0),
         ("sigver_links", 0.0),
-        ("sigver_joins_total answer=admitted", 1.0),
-        ("sigver_joins_total answer=bound", 1.0),
+        ("sigver_connects_total outcome=member", 1.0),
+        ("sigver_connects_total outcome=bound", 1.0),
         ("sigver_relayed_messages_total", 1.0),
         ("sigver_relayed_bytes_total", 5.0),
-        ("sigver_closes_total code=1013", 1.0),
-        ("sigver_closes_total code=4001", 1.0),
-        ("sigver_turned_away_total cause=max_peers", 1.0),
-        ("sigver_heartbeat_seconds", 1.0),
+        ("sigver_closes_total code=4001 cause=none", 1.0),
+        ("sigver_rejections_total cause=max_peers", 1.0),
+        ("sigver_heartbeat_delay_seconds", 1.0),
         // Two connects and two leaves.
-        ("sigver_reducer_seconds", 4.0),
+        ("sigver_group_event_duration_seconds", 4.0),
     ] {
         assert_eq!(seen.get(name), Some(&expected), "{name} in {seen:#?}");
     }
@@ -69,7 +69,21 @@ fn peers_joins_relays_closes_and_refusals_are_reported() {
 }
 
 #[test]
-fn a_link_that_ends_in_both_directions_is_none() {
+fn drain_reports_closes_of_peers_and_rejections_of_joins() {
+    let seen = recorded(async || {
+        let hub = SignalingHub::new();
+        let mut peer = memory::join(&hub, "K");
+        assert!(peer.connect(1, &[]).await);
+        let closed = async { assert_eq!(peer.recv_close().await, 1001) };
+        tokio::join!(hub.drain(Duration::from_secs(2)), closed);
+        assert_eq!(memory::join(&hub, "K").recv_close().await, 1001);
+    });
+    assert_eq!(seen.get("sigver_closes_total code=1001 cause=draining"), Some(&1.0), "{seen:#?}");
+    assert_eq!(seen.get("sigver_rejections_total cause=draining"), Some(&1.0), "{seen:#?}");
+}
+
+#[test]
+fn link_is_removed_when_both_directions_end() {
     let seen = recorded(async || {
         let hub = SignalingHub::new();
         let [mut member, mut joiner] = [memory::join(&hub, "K"), memory::join(&hub, "K")];

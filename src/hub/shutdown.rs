@@ -25,8 +25,10 @@ impl SignalingHub {
     }
 
     /// Closes all peers of a group, and returns their number. They may join again, as a new group.
-    pub fn close_group(&self, key: &GroupKey, code: CloseCode) -> usize {
-        let room = self.shared.registry.find(key);
+    pub fn close_group(&self, key: impl AsRef<str>, code: CloseCode) -> usize {
+        // An invalid key has no group.
+        let Ok(key) = GroupKey::new(key.as_ref()) else { return 0 };
+        let room = self.shared.registry.find(&key);
         room.map_or(0, |room| room.close_all(&code.into()))
     }
 
