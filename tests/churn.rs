@@ -7,8 +7,8 @@ use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
 use fastrand::Rng;
 use futures::FutureExt as _;
-use sigver::memory::{self, ChannelTransport, Heard, TestClient};
-use sigver::protocol::Message;
+use sigver::client::Event;
+use sigver::memory::{self, ChannelTransport, TestClient};
 use sigver::{Cause, DisconnectReason, Frame, GroupSnapshot, HubStats, JoinRequest, SignalingHub};
 use tokio::runtime::Builder;
 use tokio::task::{AbortHandle, JoinError, JoinSet, yield_now};
@@ -71,11 +71,11 @@ struct Seen {
 }
 
 impl Seen {
-    fn count_received(&mut self, heard: &Heard) {
-        match heard {
-            Heard::Message(Message::Connected(true)) => self.member += 1,
-            Heard::Message(Message::Connected(false)) => self.bound += 1,
-            Heard::Message(Message::Content { .. }) => self.content += 1,
+    fn count_received(&mut self, event: &Event) {
+        match event {
+            Event::Connected { member: true, .. } => self.member += 1,
+            Event::Connected { member: false, .. } => self.bound += 1,
+            Event::Content { .. } => self.content += 1,
             _ => {}
         }
     }
@@ -181,14 +181,11 @@ impl Peer {
             37..40 => self.client.send_heartbeat().await,
             40..44 => yield_now().await,
             _ => {
-                while let Some(heard) = self.client.recv_any().now_or_never() {
-                    seen.count_received(&heard);
-                    match heard {
-                        Heard::Message(Message::Content { sender, recipient, .. }) => {
-                            self.recipient = sender.max(recipient);
-                        }
-                        Heard::Message(_) => {}
-                        _ => break,
+                // Until nothing is left, or the connection has ended.
+                while let Some(Ok(event)) = self.client.recv_any().now_or_never() {
+                    seen.count_received(&event);
+                    if let Event::Content { link, .. } = event {
+                        self.recipient = link.value();
                     }
                 }
             }

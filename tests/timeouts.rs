@@ -171,3 +171,13 @@ async fn peer_closed_by_the_app_has_no_cause_and_is_not_counted() {
     assert_eq!(hub.stats(), HubStats::default());
     assert!(!hub.close_peer(id, CloseCode::app(4001)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn connection_counts_from_the_call_of_serve_until_its_future_is_dropped() {
+    let hub = SignalingHub::new();
+    let (there, _here) = memory::pair(16);
+    let serve = hub.serve(there, "K");
+    assert_eq!(hub.drain(Duration::ZERO).await, 1);
+    drop(serve);
+    assert_eq!(hub.drain(Duration::ZERO).await, 0);
+}

@@ -9,7 +9,7 @@ use super::limits::config::Config;
 use crate::protocol::{CloseCode, SessionError};
 use crate::transport::{CloseFrame, TransportError};
 
-/// The hub's decision to close a connection. Executing it turns it into [`DisconnectReason::ClosedByHub`].
+/// The hub's decision to close a connection. When the connection ends, it becomes a [`DisconnectReason::ClosedByHub`].
 #[derive(Clone, Debug)]
 pub(super) struct Close {
     code: CloseCode,
@@ -18,7 +18,7 @@ pub(super) struct Close {
 }
 
 impl Close {
-    /// A close without a cause: neither a limit, a deadline nor a check is behind it.
+    /// Creates a close without a cause: no limit, deadline or check led to it.
     pub(super) fn new(code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { code, reason: reason.into(), cause: None }
     }

@@ -91,11 +91,11 @@ impl<T: Transport> Connection<'_, T> {
                 }
                 Poll::Ready(Due::FirstConnect) => {
                     let reason = format!("no connect within {:?}", config.first_connect_timeout);
-                    Err(Close::by(Cause::FirstConnectTimeout, CloseCode::Policy, reason))?;
+                    return Err(Close::by(Cause::FirstConnectTimeout, CloseCode::Policy, reason).into());
                 }
                 Poll::Ready(Due::WriteProgress) => {
                     let reason = format!("no write progress for {:?}", config.outbox_timeout);
-                    Err(Close::by(Cause::OutboxTimeout, CloseCode::TryAgainLater, reason))?;
+                    return Err(Close::by(Cause::OutboxTimeout, CloseCode::TryAgainLater, reason).into());
                 }
                 Poll::Pending => {
                     if may_read_more {
