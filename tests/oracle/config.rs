@@ -22,8 +22,8 @@ fn accepted(settings: Settings) {
     let again = settings::parse(&printed).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(printed, toml::to_string(&again).expect("parsed settings can be printed"));
 
-    let Settings { limits, allowed_origins, allow_missing_origin, trusted_proxies, client_ip_header, .. } = settings;
-    let mut builder = limits.apply(SignalingHub::builder());
+    let mut builder = settings.apply_limits(SignalingHub::builder());
+    let Settings { allowed_origins, allow_missing_origin, trusted_proxies, client_ip_header, .. } = settings;
     if let Some(origins) = allowed_origins {
         builder = builder.allowed_origins(origins).allow_missing_origin(allow_missing_origin.unwrap_or(false));
     }
@@ -31,6 +31,6 @@ fn accepted(settings: Settings) {
         builder = builder.trusted_proxies(header.into(), trusted_proxies.unwrap_or_default());
     }
     if let Err(error) = builder.build() {
-        assert!(Settings::names().iter().any(|name| name == error.field()), "{error} does not name a setting");
+        assert!(Settings::NAMES.contains(&error.field()), "{error} does not name a setting");
     }
 }

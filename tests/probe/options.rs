@@ -66,10 +66,12 @@ async fn key_of_the_url_is_used_unless_its_group_is_in_use() {
             }
         }
     };
-    let words = ["the group of this key is in use", "end the path with a slash"];
+    let probed = async {
+        fails(&[&url], "first peer", &["the group of this key is in use", "end the path with a slash"]).await
+    };
     tokio::select! {
         never = staying => never,
-        _ = fails(&[&url], "first peer", &words) => {}
+        _ = probed => {}
     }
 }
 
