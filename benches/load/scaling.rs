@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sigver::memory::{self, Heard, TestClient};
-use sigver::protocol::Message;
+use sigver::client::Event;
+use sigver::memory::{self, TestClient};
 use sigver::{SignalingHub, Transport};
 use tokio::runtime::Builder;
 use tokio::time::sleep;
@@ -58,8 +58,8 @@ fn relayed(cores: usize, groups: usize) -> f64 {
 /// Returns every content over its link until the runtime ends. `recipient` maps a link to the recipient that this peer
 /// addresses it by.
 async fn bounce<T: Transport + Unpin>(mut peer: TestClient<T>, recipient: fn(u32) -> u32, counter: Arc<AtomicU64>) {
-    while let Heard::Message(Message::Content { sender, recipient: own_link, data, .. }) = peer.recv().await {
-        peer.send_content(recipient(sender.max(own_link)), data).await;
+    while let Ok(Event::Content { link, data, .. }) = peer.recv().await {
+        peer.send_content(recipient(link.value()), data).await;
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }

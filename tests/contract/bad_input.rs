@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sigver::Frame;
-use sigver::memory::Heard;
+use sigver::client::Event;
 use sigver::protocol::Message;
 
 use crate::server::{Adapter, BoundPair};
@@ -87,6 +87,6 @@ async fn messages_before_invalid_message_are_answered(adapter: Adapter) {
     let mut peer = server.open("K").await;
     peer.send_connect(1, &[]).await;
     peer.send_frame(Frame::Text("text".into())).await;
-    assert!(matches!(peer.recv().await, Heard::Message(Message::Connected(true))));
+    assert!(matches!(peer.recv().await, Ok(Event::Connected { member: true })));
     assert_eq!(peer.recv_close().await, 4743);
 }

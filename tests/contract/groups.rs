@@ -1,7 +1,6 @@
 //! Membership: which peer becomes a member, and which member a joiner is bound to.
 
-use sigver::memory::Heard;
-use sigver::protocol::Message;
+use sigver::client::Event;
 
 use crate::server::{Adapter, Peer};
 
@@ -105,7 +104,7 @@ async fn each_connect_is_answered_once_in_order(adapter: Adapter) {
     // itself and is bound to the sole member again, so that member blocks and is evicted.
     for expected in [false, true, false, true] {
         match two.recv().await {
-            Heard::Message(Message::Connected(member)) => assert_eq!(member, expected),
+            Ok(Event::Connected { member }) => assert_eq!(member, expected),
             other => panic!("expected an answer, but received {other:?}"),
         }
     }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use sigver::SignalingHub;
-use sigver::memory::Heard;
-use sigver::protocol::Message;
+use sigver::client::{ClientError, Event};
 use tokio::time::Instant;
 
 use crate::server::{Adapter, Peer, build};
@@ -31,9 +30,9 @@ async fn heartbeats_until_close(peer: &mut Peer) -> (usize, u16) {
     let mut heartbeats = 0;
     loop {
         match peer.recv_any().await {
-            Heard::Message(Message::Heartbeat) => heartbeats += 1,
-            Heard::Message(Message::Connected(_)) => {}
-            Heard::Closed(Some(frame)) => return (heartbeats, frame.code),
+            Ok(Event::Heartbeat) => heartbeats += 1,
+            Ok(Event::Connected { .. }) => {}
+            Err(ClientError::Closed(Some(frame))) => return (heartbeats, frame.code),
             other => panic!("expected heartbeats and a close, but received {other:?}"),
         }
     }
@@ -49,12 +48,12 @@ async fn content_does_not_count_as_heartbeat(adapter: Adapter) {
     let mut peer = server.open("K").await;
     for heartbeats in 0.. {
         match peer.recv_any().await {
-            Heard::Message(Message::Heartbeat) => {
+            Ok(Event::Heartbeat) => {
                 peer.send_content(0, "data").await;
                 peer.send_connect(1, &[]).await;
-                assert!(matches!(peer.recv_any().await, Heard::Message(Message::Connected(true))));
+                assert!(matches!(peer.recv_any().await, Ok(Event::Connected { member: true })));
             }
-            Heard::Closed(Some(frame)) => {
+            Err(ClientError::Closed(Some(frame))) => {
                 assert_eq!((heartbeats, frame.code), (2, 4742));
                 break;
             }
@@ -68,7 +67,7 @@ async fn peer_that_sends_heartbeats_stays_connected(adapter: Adapter) {
     let mut peer = server.open("K").await;
     assert!(peer.connect(1, &[]).await);
     for _ in 0..10 {
-        assert!(matches!(peer.recv_any().await, Heard::Message(Message::Heartbeat)));
+        assert!(matches!(peer.recv_any().await, Ok(Event::Heartbeat)));
         peer.send_heartbeat().await;
     }
     assert_eq!(heartbeats_until_close(&mut peer).await, (2, 4742));
@@ -79,7 +78,7 @@ async fn default_heartbeat_interval_is_five_seconds(adapter: Adapter) {
     let mut peer = server.open("K").await;
     let opened = Instant::now();
     let mut times = Vec::new();
-    while let Heard::Message(Message::Heartbeat) = peer.recv_any().await {
+    while let Ok(Event::Heartbeat) = peer.recv_any().await {
         times.push(opened.elapsed());
     }
     times.push(opened.elapsed());

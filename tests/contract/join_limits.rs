@@ -1,6 +1,6 @@
 //! Limits that reject a join: peers, peers and joins per client IP, groups, and peers per group.
 
-use sigver::memory::Heard;
+use sigver::client::ClientError;
 use sigver::{Cause, ClientIpHeader, SignalingHub};
 
 use crate::admission::joins;
@@ -99,8 +99,8 @@ async fn join_over_max_peers_per_group_closes_with_1013(adapter: Adapter) {
         let mut next = server.open("K").await;
         next.send_connect(3, &[]).await;
         match next.recv().await {
-            Heard::Message(_) => break,
-            Heard::Closed(Some(frame)) => assert_eq!(frame.code, 1013),
+            Ok(_) => break,
+            Err(ClientError::Closed(Some(frame))) => assert_eq!(frame.code, 1013),
             other => panic!("expected an answer or a close, but received {other:?}"),
         }
     }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use sigver::memory::Heard;
-use sigver::protocol::Message;
+use sigver::client::{ClientError, Event};
 use sigver::{Cause, SignalingHub};
 use tokio::time::Instant;
 
@@ -30,11 +29,11 @@ async fn peer_without_connect_is_closed_with_1008(adapter: Adapter) {
     let mut heartbeats = 0;
     loop {
         match silent.recv_any().await {
-            Heard::Message(_) => {
+            Ok(_) => {
                 heartbeats += 1;
                 silent.send_heartbeat().await;
             }
-            Heard::Closed(Some(frame)) => {
+            Err(ClientError::Closed(Some(frame))) => {
                 assert_eq!(frame.code, 1008);
                 break;
             }
@@ -64,11 +63,8 @@ async fn slow_consumer_is_closed_without_blocking_its_sender(adapter: Adapter) {
             // The answer shows that the hub has handled the content. The end of the link may precede it.
             member.send_connect(1, &[]).await;
             match member.recv().await {
-                Heard::Message(Message::Connected(true)) => {}
-                Heard::Message(Message::Content { data, .. }) => {
-                    assert_eq!(data, "");
-                    break;
-                }
+                Ok(Event::Connected { member: true }) => {}
+                Ok(Event::Ended { .. }) => break,
                 other => panic!("expected an answer or the end of the link, but received {other:?}"),
             }
         }
@@ -76,7 +72,7 @@ async fn slow_consumer_is_closed_without_blocking_its_sender(adapter: Adapter) {
         assert_eq!((stats.closes.get(cause), stats.rejections.total()), (1, 0));
         if adapter == Adapter::Memory {
             let mut received = 0;
-            while let Heard::Message(_) = slow.recv().await {
+            while slow.recv().await.is_ok() {
                 received += 1;
             }
             assert!(received >= 16, "{received}: messages queued before the overflow arrive first");
@@ -173,8 +169,8 @@ async fn connect_over_connects_per_second_closes_with_1008(adapter: Adapter) {
     loop {
         peer.send_connect(1, &[]).await;
         match peer.recv().await {
-            Heard::Message(Message::Connected(true)) => answers += 1,
-            Heard::Closed(Some(frame)) => {
+            Ok(Event::Connected { member: true }) => answers += 1,
+            Err(ClientError::Closed(Some(frame))) => {
                 assert_eq!(frame.code, 1008);
                 break;
             }

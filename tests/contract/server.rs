@@ -2,6 +2,8 @@
 
 mod mounted;
 mod standalone;
+#[path = "../common/websocket.rs"]
+mod websocket;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,7 +15,7 @@ use sigver::memory::TestClient;
 use sigver::{Frame, HubBuilder, JoinRequest, SignalingHub, Transport, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest as _};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use standalone::{Certificate, StandaloneServer};
 
@@ -219,9 +221,6 @@ async fn open_websocket(server: &dyn TestServer, request: &OpenRequest) -> Resul
     let mount = server.mount_path();
     let slash = if request.tail.starts_with('?') && !mount.is_empty() { "" } else { "/" };
     let request = request.to_http(&format!("ws://localhost{mount}{slash}"));
-    match tokio_tungstenite::client_async(request, server.open_stream().await).await {
-        Ok((stream, _)) => Ok(TestClient::new(Box::pin(sigver::hyper::transport(stream)))),
-        Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
-        Err(error) => panic!("the WebSocket handshake failed: {error}"),
-    }
+    let transport = websocket::try_open(request, server.open_stream().await).await?;
+    Ok(TestClient::new(Box::pin(transport)))
 }

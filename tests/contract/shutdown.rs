@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use sigver::memory::Heard;
+use sigver::client::ClientError;
 use sigver::protocol::{CloseCode, GroupKey};
 use sigver::{Cause, HubStats, SignalingHub};
 use tokio::time::Instant;
@@ -40,8 +40,8 @@ async fn expect_close(peers: &mut [Peer], code: u16) {
     for peer in peers {
         loop {
             match peer.recv().await {
-                Heard::Message(_) => {}
-                Heard::Closed(Some(frame)) => break assert_eq!(frame.code, code),
+                Ok(_) => {}
+                Err(ClientError::Closed(Some(frame))) => break assert_eq!(frame.code, code),
                 other => panic!("expected a close, but received {other:?}"),
             }
         }
