@@ -39,7 +39,7 @@
 //! Middleware runs before the handler. The admission hook reads what the middleware stored in the request's extensions:
 //!
 //! ```
-//! use axum::{Router, extract::Request, middleware::map_request};
+//! use axum::{Router, extract::Request, http::StatusCode, middleware::map_request};
 //! use sigver::{JoinRequest, PeerInfo, Rejection, SignalingHub};
 //!
 //! #[derive(Clone)]
@@ -55,7 +55,7 @@
 //!
 //! async fn admit(request: JoinRequest) -> Result<PeerInfo, Rejection> {
 //!     let user = request.parts().and_then(|parts| parts.extensions.get::<User>());
-//!     let User(name) = user.ok_or(Rejection::http(401, "login required"))?;
+//!     let User(name) = user.ok_or(Rejection::http(StatusCode::UNAUTHORIZED, "login required"))?;
 //!     Ok(PeerInfo::new().identity(name.as_str()))
 //! }
 //!

@@ -68,6 +68,7 @@ pub fn filter(hub: SignalingHub) -> impl Filter<Extract = (impl Reply + use<>,),
 /// use sigver::warp::Handshake;
 /// use sigver::{JoinRequest, PeerInfo, Rejection, SignalingHub};
 /// use warp::Filter as _;
+/// use warp::http::StatusCode;
 ///
 /// #[derive(Clone)]
 /// struct User(String);
@@ -75,7 +76,7 @@ pub fn filter(hub: SignalingHub) -> impl Filter<Extract = (impl Reply + use<>,),
 /// let hub = SignalingHub::builder()
 ///     .admission(|request: JoinRequest| async move {
 ///         let user = request.parts().and_then(|parts| parts.extensions.get::<User>());
-///         user.map(|User(name)| PeerInfo::new().identity(name.as_str())).ok_or(Rejection::http(http::StatusCode::UNAUTHORIZED, "login required"))
+///         user.map(|User(name)| PeerInfo::new().identity(name.as_str())).ok_or(Rejection::http(StatusCode::UNAUTHORIZED, "login required"))
 ///     })
 ///     .build()?;
 /// let user = warp::header("x-user").map(User); // set by a proxy that authenticates users
