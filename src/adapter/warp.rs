@@ -76,7 +76,8 @@ pub fn filter(hub: SignalingHub) -> impl Filter<Extract = (impl Reply + use<>,),
 /// let hub = SignalingHub::builder()
 ///     .admission(|request: JoinRequest| async move {
 ///         let user = request.parts().and_then(|parts| parts.extensions.get::<User>());
-///         user.map(|User(name)| PeerInfo::new().identity(name.as_str())).ok_or(Rejection::http(StatusCode::UNAUTHORIZED, "login required"))
+///         let User(name) = user.ok_or(Rejection::http(StatusCode::UNAUTHORIZED, "login required"))?;
+///         Ok(PeerInfo::new().identity(name.as_str()))
 ///     })
 ///     .build()?;
 /// let user = warp::header("x-user").map(User); // set by a proxy that authenticates users
