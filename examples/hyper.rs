@@ -46,7 +46,7 @@ async fn serve(listener: TcpListener, signal: sigver::hyper::Service) -> std::io
     loop {
         let (socket, client) = listener.accept().await?;
         // With the addresses of peers, so that the hub's limits count by them.
-        let signal = signal.client(client);
+        let signal = signal.with_client_addr(client);
         let service = service_fn(move |request| answer(request, signal.clone()));
         tokio::spawn(async move {
             // With a timer hyper gives nobody more than 30 s for the head of a request.
