@@ -85,7 +85,7 @@ fn config_like_text() -> impl Strategy<Value = String> {
         1 => vec(text, 0..3).prop_map(|texts| format!("{texts:?}")),
         1 => "\\PC{0,9}",
     ];
-    let line = (prop::sample::select(oracle::config::settings::Settings::names()), value)
+    let line = (prop::sample::select(oracle::config::settings::Settings::NAMES), value)
         .prop_map(|(name, value)| format!("{name} = {value}\n"));
     vec(line, 0..4).prop_map(|lines| lines.concat())
 }

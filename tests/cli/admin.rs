@@ -13,8 +13,8 @@ use tokio::process::Child;
 use tokio::time::timeout;
 
 use crate::common::open;
-use crate::process::{FREE_PORT, sigver};
 use crate::kill;
+use crate::process::{FREE_PORT, sigver};
 
 /// Starts a server. Returns it with its address and that of its admin listener.
 async fn start(args: &[&str]) -> (Child, String, String) {

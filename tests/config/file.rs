@@ -32,7 +32,8 @@ async fn invalid_value_is_an_error_with_its_position_and_a_valid_form() {
     rejects_file("port = 0\nmax_peers = \"3\"\n", &["line 2, column 13", "max_peers", "expected usize"]).await;
     rejects_file("max_groups = -1\n", &["line 1, column 14", "max_groups", "`-1`"]).await;
     rejects_file("heartbeat_interval = 5\n", &["line 1, column 22", "a duration with its unit, such as \"5s\""]).await;
-    rejects_file("drain_timeout = \"5\"\n", &["line 1, column 17", "drain_timeout", "time unit needed", "1m 30s"]).await;
+    rejects_file("drain_timeout = \"5\"\n", &["line 1, column 17", "drain_timeout", "time unit needed", "1m 30s"])
+        .await;
     rejects_file("max_outbox_bytes = \"1MB\"\n", &["line 1, column 20", "max_outbox_bytes", "65536, 64KiB or 1MiB"])
         .await;
     rejects_file("bytes_per_second = 4294967296\n", &["bytes_per_second", "`4294967296`"]).await;

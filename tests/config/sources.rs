@@ -43,8 +43,10 @@ async fn flag_takes_precedence_over_variable_over_file_over_default() {
     let file = write(folder.path(), "sigver.toml", text);
     let file = utf8(&file);
     let from_file = ["--config", file];
-    let flags: Vec<_> =
-        from_file.into_iter().chain("-p 3 --heartbeat-interval 4s --allowed-origin https://flag.example".split(' ')).collect();
+    let flags: Vec<_> = from_file
+        .into_iter()
+        .chain("-p 3 --heartbeat-interval 4s --allowed-origin https://flag.example".split(' '))
+        .collect();
     let variables = [
         ("SIGVER_PORT", "5"),
         ("SIGVER_MAX_PEERS", "6"),
@@ -53,7 +55,11 @@ async fn flag_takes_precedence_over_variable_over_file_over_default() {
     ];
     let file_variable = [("SIGVER_CONFIG", file)];
     for (args, variables, expected) in [
-        (&*flags, &variables[..], ["port = 3", "max_peers = 6", "heartbeat_interval = \"4s\"", "[\"https://flag.example\"]"]),
+        (
+            &*flags,
+            &variables[..],
+            ["port = 3", "max_peers = 6", "heartbeat_interval = \"4s\"", "[\"https://flag.example\"]"],
+        ),
         (
             &from_file,
             &variables,
@@ -66,11 +72,7 @@ async fn flag_takes_precedence_over_variable_over_file_over_default() {
         ),
         (&from_file, &[], ["port = 1", "max_peers = 2", "heartbeat_interval = \"2s\"", "[\"https://file.example\"]"]),
         (&[], &[], ["port = 8000", "max_peers = 100000", "heartbeat_interval = \"5s\"", "max_groups = 100000"]),
-        (
-            &[],
-            &file_variable,
-            ["port = 1", "max_peers = 2", "heartbeat_interval = \"2s\"", "drain_timeout = \"5s\""],
-        ),
+        (&[], &file_variable, ["port = 1", "max_peers = 2", "heartbeat_interval = \"2s\"", "drain_timeout = \"5s\""]),
     ] {
         let printed = print(args, variables).await;
         for setting in expected {
@@ -83,13 +85,14 @@ async fn flag_takes_precedence_over_variable_over_file_over_default() {
 async fn printed_settings_are_read_back() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let secret = write(folder.path(), "secret", crate::secrets::SECRET);
-    let args: Vec<_> = "-h ::1 -p 9 -k a.key -c b.cert -a c.ca --drain-timeout 1m30s --allowed-origin https://a.example \
+    let args: Vec<_> =
+        "-h ::1 -p 9 -k a.key -c b.cert -a c.ca --drain-timeout 1m30s --allowed-origin https://a.example \
         --allowed-origin https://*.b.example --allow-missing-origin --trusted-proxy 10.0.0.0/8 \
         --client-ip-header forwarded --heartbeat-interval 1500ms --max-message-bytes 1000 \
         --max-outbox-bytes 18446744073709551615 --bytes-per-second 3MiB --signed-keys-secret-file"
-        .split_whitespace()
-        .chain([utf8(&secret)])
-        .collect();
+            .split_whitespace()
+            .chain([utf8(&secret)])
+            .collect();
     let first = print(&args, &[]).await;
     assert!(!first.contains(crate::secrets::SECRET), "{first}");
     for word in ["a.key", "b.cert", "c.ca", "*.b.example", "forwarded", "1s 500ms", "= 1000\n", "3MiB", utf8(&secret)] {

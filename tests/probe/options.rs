@@ -18,8 +18,22 @@ async fn plaintext_server_passes() {
     let output = passes(&[&format!("ws://{address}")], &["tls", "idle"]).await;
     let checks: Vec<_> = output.lines().map(|line| line[..13.min(line.len())].trim()).collect();
     let expected = [
-        "url", "dns", "tcp", "tls", "websocket", "first peer", "second peer", "bind", "relay", "rtt", "heartbeat",
-        "keepalive", "idle", "leave", "text message", "empty key",
+        "url",
+        "dns",
+        "tcp",
+        "tls",
+        "websocket",
+        "first peer",
+        "second peer",
+        "bind",
+        "relay",
+        "rtt",
+        "heartbeat",
+        "keepalive",
+        "idle",
+        "leave",
+        "text message",
+        "empty key",
     ];
     assert_eq!(checks[..expected.len()], expected);
     assert!(output.contains("a random key is appended"), "{output}");
@@ -66,9 +80,8 @@ async fn key_of_the_url_is_used_unless_its_group_is_in_use() {
             }
         }
     };
-    let probed = async {
-        fails(&[&url], "first peer", &["the group of this key is in use", "end the path with a slash"]).await
-    };
+    let probed =
+        async { fails(&[&url], "first peer", &["the group of this key is in use", "end the path with a slash"]).await };
     tokio::select! {
         never = staying => never,
         _ = probed => {}

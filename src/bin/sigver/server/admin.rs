@@ -112,9 +112,7 @@ impl Admin {
                     peers.sort_unstable_by_key(|peer| peer.id);
                     json(&peers.iter().take(MAX_LISTED_PEERS).map(Peer::of).collect::<Vec<_>>())
                 }
-                None => {
-                    text(StatusCode::NOT_FOUND, "Paths: /, /status, /groups/HASH, /healthz, /readyz, /metrics\n")
-                }
+                None => text(StatusCode::NOT_FOUND, "Paths: /, /status, /groups/HASH, /healthz, /readyz, /metrics\n"),
             },
         }
     }

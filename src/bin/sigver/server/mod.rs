@@ -167,7 +167,8 @@ mod tests {
         let service = sigver::hyper::service(SignalingHub::new());
         let served = tokio::spawn(serve_http(server, SocketAddr::from(([192, 0, 2, 1], 1)), service));
         // The client sends requests as fast as the server reads them, and reads no response.
-        let requests = async { while client.write_all(b"GET /key HTTP/1.1\r\nHost: hub.example\r\n\r\n").await.is_ok() {} };
+        let requests =
+            async { while client.write_all(b"GET /key HTTP/1.1\r\nHost: hub.example\r\n\r\n").await.is_ok() {} };
         timeout(2 * HTTP_TIMEOUT, requests).await.expect("the server closes the connection");
         served.await.expect("the task does not panic");
         assert_eq!(start.elapsed().as_secs(), HTTP_TIMEOUT.as_secs());
