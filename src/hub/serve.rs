@@ -23,6 +23,21 @@ use crate::transport::Transport;
 /// Permission to serve one peer, from [`SignalingHub::admit`].
 ///
 /// It holds the peer's slot in the limits. Dropping it releases the slot.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use sigver::{SignalingHub, memory};
+///
+/// let hub = SignalingHub::new();
+/// let admitted = hub.admit("room").await;
+/// let (transport, client) = memory::pair(16); // Accept the handshake of the peer here.
+/// match admitted {
+///     Ok(permit) => _ = tokio::spawn(permit.serve(transport)),
+///     Err(rejection) => _ = tokio::spawn(hub.reject(transport, rejection)),
+/// }
+/// assert!(memory::TestClient::new(client).connect(1, &[]).await);
+/// # }
+/// ```
 #[must_use]
 pub struct Permit {
     slot: PeerSlot,
@@ -199,7 +214,7 @@ fn serve<T: Transport>(
 }
 
 impl PendingJoin {
-    /// Decides the admission, unless that was done before.
+    /// Decides the admission, unless it was decided before.
     async fn resolve(self: Box<Self>, shared: &Arc<Shared>) -> Result<PeerSlot, Rejection> {
         match *self {
             Self::Admitted(slot) => Ok(slot),
@@ -214,6 +229,7 @@ impl PendingJoin {
 }
 
 impl Shared {
+    /// Runs every check, and then the app's hook.
     async fn admit(self: &Arc<Self>, request: JoinRequest) -> Result<PeerSlot, Rejection> {
         let (mut slot, request) = self.check(request)?;
         if let Some(admission) = &self.access_rules.admission {

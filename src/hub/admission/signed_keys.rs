@@ -23,8 +23,8 @@ const MIN_SECRET_BYTES: usize = 32;
 /// unpadded base64url. All of these characters, except those of KEY, are allowed in a URL path without escaping.
 /// Published clients send no header and no query, so the key is the only place for a credential.
 ///
-/// The hub verifies a signed key once, when its peer joins. Its expiry does not disconnect the peer. A key that is not
-/// signed, forged or expired closes the peer with 1008.
+/// The hub verifies a signed key once, when its peer joins. Its expiry does not disconnect the peer. An unsigned,
+/// forged or expired key closes the peer with 1008.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -74,7 +74,7 @@ impl SignedKeys {
     /// # Errors
     /// [`KeyError::TooLong`] if the signed key has more than 512 bytes. The signature adds about 55 bytes.
     pub fn sign(&self, key: &GroupKey, expires: SystemTime) -> Result<String, KeyError> {
-        // A time before 1970 has expired, as 1970 has.
+        // A time before 1970 becomes 1970, which has expired too.
         let expiry = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
         let signed = format!("{}~{expiry}", key.as_str());
         let mac = self.primary.clone().chain_update(&signed).finalize().into_bytes();
@@ -86,7 +86,7 @@ impl SignedKeys {
     /// that checks more than the key.
     ///
     /// # Errors
-    /// The key is not signed, forged or expired.
+    /// The key is unsigned, forged or expired.
     pub fn verify(&self, request: &JoinRequest) -> Result<PeerInfo, Rejection> {
         Ok(PeerInfo::new().key(self.read(request.try_key()?.as_str(), SystemTime::now())?))
     }
