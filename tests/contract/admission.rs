@@ -12,7 +12,7 @@ use sigver::{Cause, DisconnectReason, HubEvent, JoinRequest, PeerInfo, Rejection
 use crate::server::{Adapter, OpenRequest, Peer, Rejected, TestServer, build};
 
 crate::on_every_configurable_adapter! {
-    admission_receives_request
+    admission_receives_request_and_sets_identity
     rejection_with_close_code_reports_code_and_reason_and_counts_once
     rejection_with_http_status_becomes_close_code_after_handshake
     panicking_admission_rejects_only_its_peer
@@ -41,7 +41,7 @@ pub(crate) async fn joins(server: &dyn TestServer, request: OpenRequest) -> bool
     }
 }
 
-async fn admission_receives_request(adapter: Adapter) {
+async fn admission_receives_request_and_sets_identity(adapter: Adapter) {
     let hub = build(SignalingHub::builder().admission(|request: JoinRequest| async move {
         let parts = request.parts().expect("the server passes the request head");
         assert_eq!(request.client_ip(), Some([127, 0, 0, 1].into()));

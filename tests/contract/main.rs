@@ -1,7 +1,7 @@
 //! The contract: every externally visible rule, written once and run over every adapter.
 //!
-//! In memory the clock is paused. Over TCP it runs, and no test waits for a default timeout: a rule with a visible
-//! duration gets a short one there.
+//! In memory the clock is paused. Over TCP it runs, so a rule with a visible duration gets a short one there, unless
+//! the rule is the default itself.
 
 #![cfg(all(feature = "axum", feature = "cli", feature = "hyper", feature = "signed-keys", feature = "warp"))]
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sigver::client::ClientError;
-use sigver::protocol::{CloseCode, GroupKey};
+use sigver::protocol::CloseCode;
 use sigver::{Cause, HubStats, SignalingHub};
 use tokio::time::Instant;
 
@@ -143,11 +143,10 @@ async fn close_group_closes_only_that_group(adapter: Adapter) {
     let hub = SignalingHub::new();
     let server = adapter.mount(hub.clone()).await;
     let mut peers = open_peers(&*server, &["K", "K", "another"]).await;
-    let key = GroupKey::new("K").expect("the key is valid");
-    assert_eq!(hub.close_group(&key, BANNED), 2);
+    assert_eq!(hub.close_group("K", BANNED), 2);
     expect_close(&mut peers[..2], 4001).await;
     assert!(peers[2].connect(3, &[]).await);
-    assert_eq!(hub.close_group(&GroupKey::new("none").expect("the key is valid"), BANNED), 0);
+    assert_eq!(hub.close_group("none", BANNED), 0);
     assert!(server.open("K").await.connect(1, &[]).await, "peers may join the group again");
 }
 
