@@ -232,6 +232,19 @@ async fn joins_while_draining_count_as_rejections_and_not_as_closes() {
     assert_eq!(stats.closes.total(), 0);
 }
 
+#[tokio::test]
+async fn rejection_from_admit_counts_once_with_and_without_a_connection() {
+    let hub = SignalingHub::builder().max_peers(1).build().expect("valid settings");
+    let _permit = hub.admit("K").await.expect("the first peer");
+
+    let rejection = hub.admit("K").await.expect_err("the second peer");
+    assert_eq!(hub.stats().rejections.get(Cause::MaxPeers), 1, "answered with an HTTP status");
+
+    let (server, _client) = memory::pair(1);
+    hub.reject(server, rejection).await;
+    assert_eq!(hub.stats().rejections.get(Cause::MaxPeers), 1, "closed after the handshake");
+}
+
 #[tokio::test(start_paused = true)]
 async fn limit_exceeded_by_a_joined_peer_counts_as_a_close_and_not_as_a_rejection() {
     let hub = SignalingHub::builder().max_message_bytes(10).build().expect("valid settings");

@@ -32,7 +32,6 @@ pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: J
     if let Err(rejection) = &admitted
         && let Some(status) = rejection.status()
     {
-        hub.record_rejection(rejection);
         let mut response = Response::new(Bytes::from(format!("{}\n", rejection.reason())));
         *response.status_mut() = status;
         return response;

@@ -74,17 +74,24 @@ impl SignalingHub {
     /// peers, key, and the app's [`Admission`](crate::Admission).
     ///
     /// # Errors
-    /// The rejection. Answer the handshake with its status, or accept the handshake and pass the connection to
-    /// [`SignalingHub::reject`].
+    /// The rejection, which is counted. Answer the handshake with its status, or accept the handshake and pass the
+    /// connection to [`SignalingHub::reject`].
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future or the returned permit releases the peer's slot.
     pub async fn admit(&self, request: impl Into<JoinRequest>) -> Result<Permit, Rejection> {
-        let slot = self.shared.admit(request.into()).await?;
-        Ok(Permit { slot, shared: self.shared.clone() })
+        match self.shared.admit(request.into()).await {
+            Ok(slot) => Ok(Permit { slot, shared: self.shared.clone() }),
+            Err(mut rejection) => {
+                self.shared.record_rejection(&mut rejection);
+                Err(rejection)
+            }
+        }
     }
 
-    /// Closes the connection of a rejected peer with the rejection's close code and reason, and counts the rejection.
+    /// Closes the connection of a rejected peer with the rejection's close code and reason.
+    ///
+    /// A rejection of the app's own is counted here, and one from [`SignalingHub::admit`] is not counted again.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport. The peer may then miss the close code.
@@ -110,17 +117,11 @@ impl SignalingHub {
         serve(self.shared.clone(), transport, join)
     }
 
-    /// Counts a rejection that the peer received as an HTTP status.
-    #[cfg(feature = "hyper")]
-    pub(crate) fn record_rejection(&self, rejection: &Rejection) {
-        self.shared.record_rejection(rejection);
-    }
-
     /// Counts a connection that did not become a WebSocket in time.
     #[cfg(feature = "hyper")]
     pub(crate) fn record_upgrade_timeout(&self) {
         let reason = format!("no WebSocket upgrade within {:?}", self.config().upgrade_timeout);
-        self.shared.record_rejection(&Rejection::by(Cause::UpgradeTimeout, CloseCode::Policy, reason));
+        self.shared.record_rejection(&mut Rejection::by(Cause::UpgradeTimeout, CloseCode::Policy, reason));
     }
 
     /// Counts a connection while its handshake completes, so that [`SignalingHub::shutdown`] waits for it.
@@ -201,8 +202,8 @@ fn serve<T: Transport>(
         let transport = connection.transport();
         let reason = match guard {
             Ok(guard) => Connection::run(guard, transport, &shared).await,
-            Err(rejection) => {
-                shared.record_rejection(&rejection);
+            Err(mut rejection) => {
+                shared.record_rejection(&mut rejection);
                 let reason = DisconnectReason::from(rejection.close);
                 Box::pin(close_handshake(&reason, transport, VecDeque::new(), &shared.config)).await;
                 reason

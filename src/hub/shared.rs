@@ -115,7 +115,10 @@ impl Shared {
 
     /// Reports a rejected join to counters, metrics, logs and events. A join with an invalid key has no cause and is not
     /// reported.
-    pub(super) fn record_rejection(&self, rejection: &Rejection) {
+    pub(super) fn record_rejection(&self, rejection: &mut Rejection) {
+        if std::mem::replace(&mut rejection.counted, true) {
+            return;
+        }
         let reason = rejection.reason();
         if let Some(cause) = rejection.cause() {
             self.metrics.rejected(cause);

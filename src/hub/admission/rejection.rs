@@ -24,6 +24,8 @@ pub struct Rejection {
     pub(in crate::hub) close: Close,
     #[cfg(feature = "hyper")]
     status: Option<StatusCode>,
+    /// Whether the hub has counted it. A rejection can pass through `admit` and `reject`, and counts once.
+    pub(in crate::hub) counted: bool,
 }
 
 impl Rejection {
@@ -114,6 +116,7 @@ impl From<Close> for Rejection {
             close,
             #[cfg(feature = "hyper")]
             status: None,
+            counted: false,
         }
     }
 }
