@@ -155,7 +155,7 @@ impl Peer {
             true => rng.u32(..SHARED_KEYS),
             false => rng.u32(..),
         };
-        let request = JoinRequest::new(&key.to_string())
+        let request = JoinRequest::new(key.to_string())
             .favored(rng.u8(..8) == 0)
             .with_client_ip(Ipv4Addr::from(rng.u32(..CLIENT_IPS)).into());
         let (there, here) = memory::pair(rng.usize(1..16));

@@ -100,8 +100,7 @@ impl PeerGuard {
     }
 
     /// Removes the peer from its room, reports the reason, and returns the peer's outbox, which receives nothing more.
-    #[expect(clippy::boxed_local, reason = "taking it out of its box would copy it")]
-    pub(super) fn leave(mut self: Box<Self>, reason: DisconnectReason) -> Arc<Outbox> {
+    pub(super) fn leave(mut self, reason: DisconnectReason) -> Arc<Outbox> {
         self.reason = reason;
         self.outbox.clone()
     }
