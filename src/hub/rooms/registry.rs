@@ -153,7 +153,7 @@ mod tests {
     fn burst_of_keys_leaks_no_memory() {
         let config = Config { max_groups: usize::MAX, ..Config::default() };
         let registry = Registry::new(Arc::new(config));
-        let acquire = |n: u32| registry.acquire(&GroupKey::new(&n.to_string()).expect("a valid key"), || {});
+        let acquire = |n: u32| registry.acquire(&GroupKey::new(n.to_string()).expect("a valid key"), || {});
         let rooms: Vec<_> = (0..100_000).map(|n| acquire(n).expect("no limit is reached")).collect();
         let mut removed = 0;
         rooms.iter().for_each(|room| registry.release(room, || removed += 1));
