@@ -51,7 +51,7 @@ settings! {
         /// Also allow requests without an Origin header. Requires --allowed-origin
         #[arg(
             long,
-            value_name = "true|false",
+            value_name = "BOOL",
             num_args = 0..=1,
             require_equals = true,
             default_missing_value = "true",
