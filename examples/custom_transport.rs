@@ -1,8 +1,8 @@
-//! A transport of the app's own: plain TCP with length-prefixed frames, the first byte of which says what they are.
+//! A custom transport: plain TCP with length-prefixed frames. The first byte of a frame is its type.
 //!
-//! `cargo run --example custom_transport`
+//! Run it with: `cargo run --example custom_transport`
 
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![allow(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::io;
 
@@ -22,7 +22,7 @@ async fn main() -> io::Result<()> {
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let hub = hub.clone();
-            tokio::spawn(async move { println!("a peer {}", hub.serve(framed(socket), "the one group").await) });
+            tokio::spawn(async move { println!("peer left: {}", hub.serve(framed(socket), "the only group").await) });
         }
     });
 
@@ -37,7 +37,7 @@ async fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Frames over a byte stream. Whatever is a stream and a sink of [`Frame`]s is a transport.
+/// Returns a transport over a byte stream. Every stream and sink of [`Frame`]s is a transport.
 fn framed(socket: TcpStream) -> impl Transport<Err = TransportError> + Unpin {
     let codec = LengthDelimitedCodec::builder().max_frame_length(64 * 1024).new_codec();
     let received = Framed::new(socket, codec).map(|bytes| decode(bytes?.freeze()));
@@ -52,11 +52,11 @@ fn decode(mut bytes: Bytes) -> Result<Frame, TransportError> {
     let malformed = |why: &str| TransportError::Malformed(why.into());
     match bytes.try_get_u8() {
         Ok(BINARY) => Ok(Frame::Binary(bytes)),
-        Ok(TEXT) => String::from_utf8(bytes.into()).map(Frame::Text).map_err(|_| malformed("a text that is not UTF-8")),
+        Ok(TEXT) => String::from_utf8(bytes.into()).map(Frame::Text).map_err(|_| malformed("text is not UTF-8")),
         Ok(CLOSE) => Ok(Frame::Close(
             bytes.try_get_u16().ok().map(|code| CloseFrame::new(code, String::from_utf8_lossy(&bytes))),
         )),
-        _ => Err(malformed("a frame of no known kind")),
+        _ => Err(malformed("unknown frame type")),
     }
 }
 
@@ -78,8 +78,8 @@ fn encode(frame: Frame) -> Result<Bytes, TransportError> {
                 bytes.put_slice(reason.as_bytes());
             }
         }
-        // The hub sends none, and a socket without WebSocket's pings needs none.
-        other => return Err(TransportError::Malformed(format!("{other:?} does not go over this transport").into())),
+        // Pings and pongs. The hub sends none, and plain TCP does not need them.
+        other => return Err(TransportError::Malformed(format!("{other:?} is not supported by this transport").into())),
     }
     Ok(bytes.freeze())
 }

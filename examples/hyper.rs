@@ -1,8 +1,8 @@
-//! A hyper server with signaling at `/signal/KEY` and `/signal?key=KEY`, and a page at `/` that uses it.
+//! A hyper server with signaling at `/signal/KEY` and `/signal?key=KEY`, and a demo page at `/`.
 //!
-//! `cargo run --features hyper --example hyper [HOST:PORT]`
+//! Run it with: `cargo run --features hyper --example hyper [HOST:PORT]`
 
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![allow(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,49 +17,61 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use sigver::SignalingHub;
 use tokio::net::TcpListener;
 use tokio::signal::ctrl_c;
+use tokio::time::sleep;
 
-/// A little less than whoever stops the server waits before it kills it.
-const DRAIN: Duration = Duration::from_secs(5);
+/// Must be shorter than the time after which the service manager kills the process.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The pause after a failed accept. Without it, the loop would spin while the process has no free file descriptor.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".into());
+    // In production, restrict the origins: `SignalingHub::builder().allowed_origins(["https://app.example"]).build()?`
     let hub = SignalingHub::new();
     let signal = sigver::hyper::service(hub.clone()).at("/signal");
 
     let listener = TcpListener::bind(&address).await?;
     println!("Listening on http://{}", listener.local_addr()?);
-    let stop = async {
+    let shutdown = async {
         ctrl_c().await?;
-        // Newcomers get 503 meanwhile.
-        let left = hub.drain(DRAIN).await;
-        println!("{left} peers did not say goodbye in time");
+        // New peers get 503 meanwhile.
+        let remaining = hub.drain(DRAIN_TIMEOUT).await;
+        println!("{remaining} peers did not complete the close handshake in time");
         Ok(())
     };
     tokio::select! {
-        failed = serve(listener, signal) => failed,
-        stopped = stop => stopped,
+        () = serve(listener, signal) => Ok(()),
+        result = shutdown => result,
     }
 }
 
-async fn serve(listener: TcpListener, signal: sigver::hyper::Service) -> std::io::Result<()> {
+async fn serve(listener: TcpListener, signal: sigver::hyper::Service) {
     loop {
-        let (socket, client) = listener.accept().await?;
-        // With the addresses of peers, so that the hub's limits count by them.
+        let (socket, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                eprintln!("accept failed: {error}");
+                sleep(ACCEPT_RETRY_DELAY).await;
+                continue;
+            }
+        };
+        // The hub needs the client's address for its limits per IP.
         let signal = signal.with_client_addr(client);
-        let service = service_fn(move |request| answer(request, signal.clone()));
+        let service = service_fn(move |request| respond(request, signal.clone()));
         tokio::spawn(async move {
-            // With a timer hyper gives nobody more than 30 s for the head of a request.
+            // With a timer, hyper closes connections that do not send their request head within 30 s.
             let mut http = http1::Builder::new();
             let served = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service).with_upgrades();
             if let Err(error) = served.await {
-                eprintln!("{error}");
+                eprintln!("connection failed: {error}");
             }
         });
     }
 }
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
     signal: sigver::hyper::Service,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -71,8 +83,8 @@ async fn answer(
     }
 }
 
-fn text(kind: &'static str, text: &'static str) -> Response<Full<Bytes>> {
+fn text(content_type: &'static str, text: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(text));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -1,6 +1,6 @@
 //! Joins two peers to a hub within one process, without a network, and relays an offer and an answer.
 //!
-//! `cargo run --example memory`
+//! Run it with: `cargo run --example memory`
 
 #![allow(clippy::print_stdout, reason = "an example prints its result")]
 
