@@ -1,4 +1,4 @@
-//! What is axum's own: where the key is in a route, middleware, graceful shutdown, HTTP/2.
+//! Tests of the axum adapter alone: keys in routes, middleware, graceful shutdown, HTTP/2.
 
 #![cfg(all(feature = "axum", feature = "http2"))]
 
@@ -32,7 +32,7 @@ async fn serve(app: Router) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn the_key_is_what_the_route_calls_key() {
+async fn key_is_the_route_parameter_key_or_in_the_query() {
     let hub = SignalingHub::new();
     let handler = || sigver::axum::handler(hub.clone());
     let app = Router::new()
@@ -58,8 +58,8 @@ async fn the_key_is_what_the_route_calls_key() {
 }
 
 #[tokio::test]
-async fn a_nested_service_gets_all_that_is_below_it() {
-    let app = Router::new().nest_service("/signal", sigver::axum::router(SignalingHub::new())).fallback("of the app");
+async fn nested_service_serves_every_path_below_its_mount() {
+    let app = Router::new().nest_service("/signal", sigver::axum::router(SignalingHub::new())).fallback("not found");
     let address = serve(app).await;
     for path in ["/signal", "/signal/", "/signal/?favored"] {
         assert_eq!(open(address, path).await.recv_close().await, 4741, "{path}");
@@ -71,27 +71,27 @@ async fn a_nested_service_gets_all_that_is_below_it() {
         assert!(!open(address, path).await.connect(2, &[]).await, "{path}");
     }
     for key in ["/a/b", "a/b/"] {
-        assert!(open(address, &format!("/signal/{key}")).await.connect(1, &[]).await, "{key} is a key of its own");
+        assert!(open(address, &format!("/signal/{key}")).await.connect(1, &[]).await, "{key} is another key");
     }
 }
 
 #[tokio::test]
-async fn the_key_is_found_behind_a_rewritten_path() {
+async fn key_is_found_in_a_rewritten_path() {
     let inner = Router::new().route("/ws/{*key}", sigver::axum::handler(SignalingHub::new()));
     let rewrite = map_request(async |mut request: Request| {
-        let path = request.uri().path().replace("/old/place/of/it/", "/ws/");
+        let path = request.uri().path().replace("/old/path/", "/ws/");
         *request.uri_mut() = path.parse().expect("a path");
         request
     });
     let app = Router::new().fallback_service(inner).layer(rewrite);
     let address = serve(app).await;
-    let mut first = open(address, "/old/place/of/it/a/b").await;
+    let mut first = open(address, "/old/path/a/b").await;
     assert!(first.connect(1, &[]).await);
     assert!(!open(address, "/ws/a/b").await.connect(2, &[]).await);
 }
 
 #[tokio::test]
-async fn a_router_merged_at_the_root_serves_every_path_that_is_left() {
+async fn router_merged_at_the_root_serves_all_remaining_paths() {
     let app = Router::new().route("/hello", any("hello")).merge(sigver::axum::router(SignalingHub::new()));
     let address = serve(app).await;
     let mut first = open(address, "/a/b").await;
@@ -100,7 +100,7 @@ async fn a_router_merged_at_the_root_serves_every_path_that_is_left() {
 }
 
 #[tokio::test]
-async fn websockets_over_http2_share_one_connection() {
+async fn two_websockets_over_http2_share_one_connection() {
     let app = Router::new().nest("/signal", sigver::axum::router(SignalingHub::new()));
     let socket = TokioIo::new(TcpStream::connect(serve(app).await).await.expect("the server listens"));
     let (mut client, connection) =
@@ -117,16 +117,16 @@ async fn websockets_over_http2_share_one_connection() {
             .body(Empty::new())
             .expect("a request")
     };
-    // The server's settings say that it knows extended CONNECT; until they have come, a request is refused here.
+    // hyper rejects an extended CONNECT until it has received the server's settings. The first response follows them.
     let plain = hyper::Request::get("http://localhost/signal/K").body(Empty::new()).expect("a request");
-    let refused = client.send_request(plain).await.expect("a response");
-    assert_eq!(refused.status(), StatusCode::UPGRADE_REQUIRED);
+    let response = client.send_request(plain).await.expect("a response");
+    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
     let connect = |version| connect_as("websocket", version);
-    let refused = client.send_request(connect_as("connect-udp", "13")).await.expect("a response");
-    assert_eq!(refused.status(), StatusCode::UPGRADE_REQUIRED);
-    let refused = client.send_request(connect("8")).await.expect("a response");
-    assert_eq!(refused.status(), StatusCode::UPGRADE_REQUIRED);
-    assert_eq!(refused.headers()["sec-websocket-version"], "13");
+    let response = client.send_request(connect_as("connect-udp", "13")).await.expect("a response");
+    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
+    let response = client.send_request(connect("8")).await.expect("a response");
+    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
+    assert_eq!(response.headers()["sec-websocket-version"], "13");
 
     let mut peers = Vec::new();
     for _ in 0..2 {
@@ -136,7 +136,7 @@ async fn websockets_over_http2_share_one_connection() {
         let stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
         peers.push(TestClient::new(sigver::hyper::transport(stream)));
     }
-    let [member, joiner] = &mut peers[..] else { unreachable!("two were made") };
+    let [member, joiner] = &mut peers[..] else { unreachable!("the loop adds two") };
     assert!(member.connect(1, &[]).await);
     assert!(!joiner.connect(2, &[]).await);
     joiner.send_content(0, "offer").await;
@@ -150,14 +150,15 @@ async fn websockets_over_http2_share_one_connection() {
 }
 
 #[tokio::test]
-async fn what_the_apps_middleware_found_out_is_seen_by_the_admission() {
+async fn admission_hook_sees_extensions_from_middleware() {
     #[derive(Clone)]
     struct User(&'static str);
     let builder = SignalingHub::builder().admission(|request: JoinRequest| async move {
         let user = request.request().and_then(|head| head.extensions.get::<User>());
-        user.map(|User(name)| PeerInfo::new().identity(*name)).ok_or(Rejection::http(401, "log in first"))
+        user.map(|User(name)| PeerInfo::new().identity(*name))
+            .ok_or(Rejection::http(StatusCode::UNAUTHORIZED, "login required"))
     });
-    let hub = builder.build().expect("sound limits");
+    let hub = builder.build().expect("valid settings");
     let log_in = map_request(|mut request: Request| async {
         if request.headers().contains_key("x-alice") {
             request.extensions_mut().insert(User("alice"));
@@ -182,7 +183,7 @@ async fn what_the_apps_middleware_found_out_is_seen_by_the_admission() {
 }
 
 #[tokio::test]
-async fn a_drain_beside_axums_graceful_shutdown_says_goodbye_to_peers_and_ends_the_server() {
+async fn drain_with_graceful_shutdown_closes_peers_with_1001_and_ends_the_server() {
     let hub = SignalingHub::new();
     let app = Router::new().nest_service("/signal", sigver::axum::router(hub.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -190,7 +191,7 @@ async fn a_drain_beside_axums_graceful_shutdown_says_goodbye_to_peers_and_ends_t
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let stop_hub = hub.clone();
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {
-        stopped.await.expect("the test says when");
+        stopped.await.expect("the test sends the signal");
         assert_eq!(stop_hub.drain(Duration::from_millis(1200)).await, 0);
     });
     let server = tokio::spawn(server.into_future());
@@ -198,11 +199,11 @@ async fn a_drain_beside_axums_graceful_shutdown_says_goodbye_to_peers_and_ends_t
     for peer in &mut peers {
         assert!(peer.connect(1, &[]).await);
     }
-    stop.send(()).expect("the server waits");
+    stop.send(()).expect("the server waits for the signal");
     for peer in &mut peers {
         assert_eq!(peer.recv_close().await, 1001);
     }
     drop(peers);
-    server.await.expect("it does not panic").expect("it ends well");
-    TcpStream::connect(address).await.expect_err("nobody listens any more");
+    server.await.expect("the server does not panic").expect("the server ends without an error");
+    TcpStream::connect(address).await.expect_err("the server no longer listens");
 }

@@ -1,4 +1,4 @@
-//! What is hyper's own: where a service is mounted, and requests that the app hands over.
+//! Tests of the hyper adapter alone: where a service is mounted, requests from the app, slow upgrades.
 
 #![cfg(feature = "hyper")]
 
@@ -28,7 +28,7 @@ where
     let address = listener.local_addr().expect("a bound socket has an address");
     tokio::spawn(async move {
         loop {
-            let (socket, _) = listener.accept().await.expect("the listener works");
+            let (socket, _) = listener.accept().await.expect("the listener accepts");
             let served = http1::Builder::new().serve_connection(TokioIo::new(socket), service.clone());
             tokio::spawn(served.with_upgrades());
         }
@@ -37,7 +37,7 @@ where
 }
 
 #[tokio::test]
-async fn a_service_serves_what_is_below_its_mount() {
+async fn service_serves_every_path_below_its_mount() {
     let hub = SignalingHub::new();
     for (mount, base) in [("/signal", "/signal"), ("signal/", "/signal"), ("/a/b", "/a/b"), ("/", ""), ("", "")] {
         let address = serve(sigver::hyper::service(hub.clone()).at(mount)).await;
@@ -53,17 +53,17 @@ async fn a_service_serves_what_is_below_its_mount() {
 }
 
 #[tokio::test]
-async fn a_service_answers_404_elsewhere_and_says_where_it_is() {
+async fn service_answers_404_outside_of_its_mount() {
     let service = sigver::hyper::service(SignalingHub::new()).at("/signal");
     for path in ["/", "/hello", "/signals", "/Signal/K"] {
         let request = Request::get(path).body(Empty::<Bytes>::new()).expect("a request");
-        let response = service.call(request).await.expect("it never fails");
+        let response = service.call(request).await.expect("the service is infallible");
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
     }
 }
 
 #[tokio::test]
-async fn a_service_written_by_hand_hands_requests_over() {
+async fn custom_service_passes_requests_to_upgrade() {
     let hub = SignalingHub::new();
     let answer = move |request: Request<Incoming>| {
         let hub = hub.clone();
@@ -83,7 +83,7 @@ async fn a_service_written_by_hand_hands_requests_over() {
     }
 }
 
-/// A connection whose response does not fit the pipe, so that its upgrade waits for the peer to read.
+/// Returns a connection whose upgrade waits for the peer, because the response does not fit into the pipe.
 async fn half_upgraded(hub: &SignalingHub) -> DuplexStream {
     let (there, mut here) = tokio::io::duplex(16);
     let service = sigver::hyper::service(hub.clone());
@@ -103,7 +103,7 @@ async fn read_response(socket: &mut DuplexStream) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_waits_for_a_socket_that_is_just_being_upgraded() {
+async fn shutdown_waits_for_a_pending_upgrade() {
     let hub = SignalingHub::new();
     let mut peer = half_upgraded(&hub).await;
     tokio::task::yield_now().await;
@@ -114,23 +114,23 @@ async fn a_shutdown_waits_for_a_socket_that_is_just_being_upgraded() {
         assert_eq!((close[0], &close[2..]), (0x88, &1001_u16.to_be_bytes()[..]));
         "closed"
     };
-    // The one that is over first.
+    // Which of the two ends first.
     let first = tokio::select! {
         biased;
-        () = hub.shutdown() => "shut down",
+        () = hub.shutdown() => "shutdown",
         closed = closed => closed,
     };
     assert_eq!(first, "closed");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_read_the_response_loses_its_socket_in_time() {
-    let hub = SignalingHub::builder().upgrade_timeout(Duration::from_secs(7)).build().expect("sound limits");
+async fn upgrade_timeout_disconnects_a_peer_that_does_not_read_the_response() {
+    let hub = SignalingHub::builder().upgrade_timeout(Duration::from_secs(7)).build().expect("valid settings");
     for (waits, expected) in [(6, true), (8, false)] {
         let mut peer = half_upgraded(&hub).await;
         tokio::time::sleep(Duration::from_secs(waits)).await;
         read_response(&mut peer).await;
-        // A heartbeat, or the end.
+        // A heartbeat, or the end of the stream.
         assert_eq!(peer.read_u8().await.is_ok(), expected, "after {waits} s");
     }
 }

@@ -1,4 +1,4 @@
-//! What is warp's own: composing with other filters.
+//! Tests of the warp adapter alone: composition with other filters.
 
 #![cfg(feature = "warp")]
 
@@ -23,7 +23,7 @@ where
 }
 
 #[tokio::test]
-async fn the_filter_composes_with_others() {
+async fn filter_composes_with_other_filters() {
     let hub = SignalingHub::new();
     let hello = warp::path!("hello" / String).map(|name| format!("hello {name}"));
     let signal = warp::path("api").and(warp::path("signal")).and(sigver::warp::filter(hub.clone()));
