@@ -154,7 +154,7 @@ async fn admission_hook_sees_extensions_from_middleware() {
     #[derive(Clone)]
     struct User(&'static str);
     let builder = SignalingHub::builder().admission(|request: JoinRequest| async move {
-        let user = request.request().and_then(|head| head.extensions.get::<User>());
+        let user = request.parts().and_then(|parts| parts.extensions.get::<User>());
         user.map(|User(name)| PeerInfo::new().identity(*name))
             .ok_or(Rejection::http(StatusCode::UNAUTHORIZED, "login required"))
     });
