@@ -1,4 +1,4 @@
-//! Replays recordings of the reference server, made by `tests/reference/judge.mjs --save`.
+//! Replays recordings of the reference server, made by `tests/reference/differential.mjs --save`.
 //!
 //! The first lines of `tests/reference/traces.txt` describe the format.
 

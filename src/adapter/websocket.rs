@@ -167,9 +167,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn exceeded_frame_limit_fails_the_read_and_lets_the_close_frame_through() {
-        /// A masked and empty continuation frame, or the first fragment of a text.
-        const FRAGMENT: [u8; 6] = [0x00, 0x80, 0, 0, 0, 0];
+        /// The first fragment of a text, and a continuation frame. Both are masked and empty.
         const FIRST: [u8; 6] = [0x01, 0x80, 0, 0, 0, 0];
+        const FRAGMENT: [u8; 6] = [0x00, 0x80, 0, 0, 0, 0];
         let (server, mut client) = tokio::io::duplex(1024);
         let limited = FrameLimiter::new(server, 3);
         let mut socket = WebSocket::new(WebSocketStream::from_raw_socket(limited, Role::Server, None).await);
