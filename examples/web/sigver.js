@@ -281,7 +281,7 @@ export class Group extends EventTarget {
     );
   }
 
-  /** Sends a stream to all neighbours, including those that join later. @param {MediaStream} stream */
+  /** Sends a stream to all neighbours, including later ones. @param {MediaStream} stream */
   addStream(stream) {
     if (this.#streams.has(stream) || this.#state === "left") return;
     this.#streams.set(stream, stream.getTracks());

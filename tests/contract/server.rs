@@ -167,7 +167,7 @@ impl BoundPair {
     }
 }
 
-/// Pauses the clock where there is no network, and fails a test that hangs.
+/// Pauses the clock for adapters without a network, and fails a test that hangs.
 pub(crate) async fn in_time(adapter: Adapter, test: impl Future<Output = ()>) {
     let mut limit = Duration::from_secs(60);
     if adapter == Adapter::Memory {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The edges of a graph: each node with the nodes that it points to.
 pub(crate) type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// Returns the nodes of one cycle in order, with the first one repeated at the end. `None` if there is no cycle.
+/// Returns the nodes of one cycle in order, with the first one repeated at the end. `None` if the graph has no cycle.
 pub(crate) fn find_cycle(graph: &Graph) -> Option<Vec<&str>> {
     let mut finished = BTreeSet::new();
     graph.keys().find_map(|node| search(graph, node, &mut Vec::new(), &mut finished))

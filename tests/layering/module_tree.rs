@@ -63,7 +63,7 @@ impl ModuleTree {
         tree
     }
 
-    /// Returns the files of the crate, except those that only tests contain.
+    /// Returns the files of the crate, except files that only tests contain.
     pub(crate) fn shipped_files(&self) -> impl Iterator<Item = &str> {
         let files: BTreeSet<_> =
             self.modules.values().filter(|module| !module.is_test).map(|module| &*module.file).collect();

@@ -274,7 +274,7 @@ fn handle_returns_the_outcome_for_the_peer_of_the_event() {
     assert_eq!(outcome(connect(2, 2)), Outcome::Answered { member: false });
     assert_eq!(outcome(content(0, true)), Outcome::Relayed { bytes: 4 });
     assert_eq!(outcome(content(0, false)), Outcome::Nothing, "this direction has ended");
-    assert_eq!(outcome(content(9, false)), Outcome::Nothing, "there is no receiver");
+    assert_eq!(outcome(content(9, false)), Outcome::Nothing, "unknown recipient");
     assert_eq!(outcome(connect(2, 3)), Outcome::Answered { member: true });
     assert_eq!(outcome(connect(1, 4)), Outcome::Nothing, "1 was evicted");
     assert_eq!(outcome(Event::Leave { peer: PeerId(1) }), Outcome::Nothing);
