@@ -1,6 +1,6 @@
 //! Opens WebSockets to a server that listens on TCP.
 
-mod websocket;
+pub(crate) mod websocket;
 
 use sigver::Transport;
 use sigver::memory::TestClient;

@@ -3,10 +3,10 @@
 use sigver::Transport;
 use sigver::memory::TestClient;
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest as _};
 
-use crate::common::open;
+use crate::common::{open, websocket};
 use crate::process::start;
 
 /// Opens a peer with a header in its request. Returns the status if the handshake is rejected.
@@ -18,11 +18,7 @@ async fn open_with(
     let socket = TcpStream::connect(address).await.expect("the server listens");
     let mut request = "ws://localhost/K".into_client_request().expect("a valid URL");
     request.headers_mut().insert(name, HeaderValue::from_str(value).expect("a valid header"));
-    match tokio_tungstenite::client_async(request, socket).await {
-        Ok((stream, _)) => Ok(TestClient::new(sigver::hyper::transport(stream))),
-        Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
-        Err(error) => panic!("{error}"),
-    }
+    websocket::try_open(request, socket).await.map(TestClient::new)
 }
 
 #[tokio::test]
