@@ -26,11 +26,11 @@ pub(crate) trait Unit {
 }
 
 impl Unit for usize {
-    const NAME: &'static str = "COUNT";
+    const NAME: &'static str = "N";
 }
 
 impl Unit for u32 {
-    const NAME: &'static str = "COUNT";
+    const NAME: &'static str = "N";
 }
 
 impl Unit for Time {
