@@ -75,21 +75,21 @@ settings! {
         signed_keys_secret_files: Vec<PathBuf>;
     }
     limits {
-        /// Connected peers
+        /// Maximum number of connected peers
         max_peers: usize = 100_000;
-        /// Peers of one group
+        /// Maximum number of peers in one group
         max_peers_per_group: usize = 10_000;
-        /// Peers of one IP address, or of one IPv6 /64 network
+        /// Maximum number of peers of one IP address or IPv6 /64 network
         max_peers_per_ip: usize = 1000;
-        /// Groups
+        /// Maximum number of groups
         max_groups: usize = 100_000;
-        /// Joins per second from one IP address, or from one IPv6 /64 network
+        /// Maximum joins per second from one IP address or IPv6 /64 network
         joins_per_second_per_ip: u32 = 200;
-        /// Messages per second from one peer
+        /// Maximum messages per second from one peer
         messages_per_second: u32 = 20_000;
-        /// Bytes per second from one peer
+        /// Maximum bytes per second from one peer
         bytes_per_second: Bytes<u32> = Bytes::new(32 << 20);
-        /// Messages `connect` per second from one peer
+        /// Maximum `connect` messages per second from one peer
         connects_per_second: u32 = 1000;
         /// Interval between the heartbeats to each peer, at most 5s
         heartbeat_interval: Time = Time::seconds(5);
@@ -107,17 +107,17 @@ settings! {
         admission_timeout: Time = Time::seconds(5);
         /// Time after it became a member during which a sole member cannot be evicted
         eviction_min_age: Time = Time::seconds(0);
-        /// Size of a message from a peer
+        /// Maximum size of a message from a peer
         max_message_bytes: Bytes<usize> = Bytes::new(64 << 10);
-        /// Members named by one `connect`
+        /// Maximum number of members named by one `connect`
         max_members_per_connect: usize = 4096;
-        /// Messages queued for a peer whose socket is not writable
+        /// Maximum messages queued for a peer whose socket is not writable
         max_outbox_messages: usize = 256;
-        /// Bytes queued for one peer
+        /// Maximum bytes queued for one peer
         max_outbox_bytes: Bytes<usize> = Bytes::new(1 << 20);
         /// Size of the read buffer of each WebSocket
         read_buffer_bytes: Bytes<usize> = Bytes::new(4096);
-        /// Events queued for a subscriber
+        /// Maximum events queued for a subscriber
         event_capacity: usize = 1024;
     }
 }
