@@ -19,9 +19,9 @@ use tokio_rustls::rustls::{self, ClientConfig, ProtocolVersion, RootCertStore};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{self, handshake};
 
-use super::Options;
 use super::diagnosis::{Diagnosis, Step};
 use super::elapsed::Elapsed;
+use super::options::Options;
 use super::peer::Peer;
 use super::report::Finding;
 use super::target::Target;

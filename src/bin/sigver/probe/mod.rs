@@ -3,18 +3,16 @@
 mod diagnosis;
 mod dial;
 mod elapsed;
+mod options;
 mod pair;
 mod peer;
 mod report;
 mod target;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::ArgAction;
 use hyper::StatusCode;
-use hyper::header::HeaderValue;
 use sigver::Transport;
 use sigver::protocol::CloseCode;
 
@@ -27,35 +25,7 @@ use peer::Peer;
 use report::{Finding, Report};
 use target::Target;
 
-/// The command line of the probe.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Options {
-    /// URL of the hub, ws:// or wss://. If the path ends with a slash, the probe appends a random key; it also replaces
-    /// {key} with one. Any other URL is used as it is, with the key that it contains
-    #[arg(value_name = "URL")]
-    url: Target,
-    /// Timeout of each step
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
-    timeout: u64,
-    /// Time for which two connections stay idle apart from heartbeats, 0 to skip this check
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=86_400))]
-    idle: u64,
-    /// Origin header to send, as a browser does on a page of that origin: https://HOST
-    #[arg(long, value_name = "ORIGIN")]
-    origin: Option<HeaderValue>,
-    /// Trust the CA certificates in this file too (PEM)
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// Print help
-    #[arg(long, action = ArgAction::Help)]
-    help: (),
-}
-
-impl Options {
-    fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout)
-    }
-}
+pub(crate) use options::Options;
 
 /// Runs all checks and prints a line for each. Returns whether no check failed.
 pub(crate) async fn run(options: &Options) -> Result<bool, TlsError> {
