@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
     use crate::client::{Client, ClientError, Event, Remote, Retry};
-    use crate::protocol::{CloseCode, GroupKey, MemberId};
+    use crate::protocol::{CloseCode, MemberId};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -121,7 +121,7 @@ mod tests {
         assert!(joiner.connect(MemberId(2), &[]).await.expect("an answer"));
         assert_eq!(close_code(&mut member).await, (4744, Retry::Now));
         assert!(matches!(joiner.recv().await, Ok(Event::Ended { from: Remote::Member, .. })));
-        hub.close_group(&GroupKey::new("K").expect("a key"), CloseCode::app(4001));
+        hub.close_group("K", CloseCode::app(4001));
         assert_eq!(close_code(&mut joiner).await, (4001, Retry::Never));
 
         let mut client = client(&hub);

@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn signed_key_over_512_bytes_is_an_error() {
-        let key = GroupKey::new(&"k".repeat(500)).expect("a key");
+        let key = GroupKey::new("k".repeat(500)).expect("a key");
         assert!(matches!(keys(SECRET).sign(&key, at(1000)), Err(KeyError::TooLong { .. })));
     }
 }
