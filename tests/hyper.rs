@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use sigver::SignalingHub;
+use sigver::{Cause, SignalingHub};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpListener;
 
@@ -133,4 +133,16 @@ async fn upgrade_timeout_disconnects_a_peer_that_does_not_read_the_response() {
         // A heartbeat, or the end of the stream.
         assert_eq!(peer.read_u8().await.is_ok(), expected, "after {waits} s");
     }
+    assert_eq!(hub.stats().rejections.get(Cause::UpgradeTimeout), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn upgrade_timeout_of_a_rejected_peer_counts_no_second_rejection() {
+    let builder = SignalingHub::builder().upgrade_timeout(Duration::from_secs(7)).max_peers(1);
+    let hub = builder.build().expect("valid settings");
+    let _permit = hub.admit("K").await.expect("the first peer");
+    let _peer = half_upgraded(&hub).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let rejections = hub.stats().rejections;
+    assert_eq!((rejections.get(Cause::MaxPeers), rejections.total()), (1, 1));
 }

@@ -22,10 +22,14 @@ pub(super) struct FrameLimiter<S> {
     limit_exceeded: bool,
 }
 
-/// The cause of the [`io::Error`] of a read that exceeded the limit.
-#[derive(Debug, thiserror::Error)]
-#[error("WebSocket frame rate limit exceeded")]
-pub(super) struct FrameLimitExceeded;
+/// The cause of the [`io::Error`] of a read that exceeded a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FrameLimitExceeded {
+    #[error("WebSocket frame rate limit exceeded")]
+    Rate,
+    #[error("WebSocket frame of 4 GiB or more")]
+    Length,
+}
 
 impl<S> FrameLimiter<S> {
     pub(super) fn new(socket: S, per_second: u32) -> Self {
@@ -39,10 +43,14 @@ impl<S> FrameLimiter<S> {
         }
     }
 
-    fn allows(&mut self, bytes: &[u8]) -> bool {
-        let frames = self.frames.count(bytes);
+    fn check(&mut self, bytes: &[u8]) -> Result<(), FrameLimitExceeded> {
+        let frames = self.frames.count(bytes)?;
         // Most reads of a large message contain no frame header; these need no clock.
-        frames == 0 || self.bucket.try_take(frames, self.per_second, self.start.elapsed())
+        if frames == 0 || self.bucket.try_take(frames, self.per_second, self.start.elapsed()) {
+            Ok(())
+        } else {
+            Err(FrameLimitExceeded::Rate)
+        }
     }
 }
 
@@ -51,10 +59,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for FrameLimiter<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
-        if !self.limit_exceeded && !self.allows(&buffer.filled()[before..]) {
+        if !self.limit_exceeded
+            && let Err(exceeded) = self.check(&buffer.filled()[before..])
+        {
             self.limit_exceeded = true;
             buffer.set_filled(before);
-            return Poll::Ready(Err(io::Error::other(FrameLimitExceeded)));
+            return Poll::Ready(Err(io::Error::other(exceeded)));
         }
         Poll::Ready(Ok(()))
     }
@@ -87,7 +97,10 @@ struct FrameCounter {
 
 impl FrameCounter {
     /// Returns the number of headers that end within these bytes.
-    fn count(&mut self, mut bytes: &[u8]) -> usize {
+    ///
+    /// Fails if a header announces a payload of 4 GiB or more. No setting allows such a message, and tungstenite would
+    /// read a shorter length on a 32-bit target.
+    fn count(&mut self, mut bytes: &[u8]) -> Result<usize, FrameLimitExceeded> {
         let mut frames = 0;
         while !bytes.is_empty() {
             if self.payload > 0 {
@@ -103,9 +116,10 @@ impl FrameCounter {
             if self.len == self.header_len() {
                 (self.payload, self.len) = (self.payload_len(), 0);
                 frames += 1;
+                u32::try_from(self.payload).map_err(|_| FrameLimitExceeded::Length)?;
             }
         }
-        frames
+        Ok(frames)
     }
 
     /// Returns the length of the current header, or 2 until its first two bytes are known.
@@ -164,7 +178,7 @@ mod tests {
         let bytes: Vec<_> = lengths.iter().flat_map(|&length| frame(length)).collect();
         for chunk in [1, 2, 3, 7, 4096, bytes.len()] {
             let mut frames = FrameCounter::default();
-            let count: usize = bytes.chunks(chunk).map(|chunk| frames.count(chunk)).sum();
+            let count: usize = bytes.chunks(chunk).map(|chunk| frames.count(chunk).expect("short frames")).sum();
             assert_eq!(count, lengths.len(), "in chunks of {chunk}");
             assert_eq!((frames.len, frames.payload), (0, 0));
         }
@@ -172,11 +186,21 @@ mod tests {
 
     #[test]
     fn unmasked_frames_and_invalid_bytes_are_counted() {
-        assert_eq!(FrameCounter::default().count(&[0x82, 0, 0x82, 1, 9, 0x82, 126, 0, 2, 9, 9]), 3);
+        assert_eq!(FrameCounter::default().count(&[0x82, 0, 0x82, 1, 9, 0x82, 126, 0, 2, 9, 9]), Ok(3));
         let mut frames = FrameCounter::default();
         for _ in 0..100 {
             // Must not panic.
-            frames.count(&[0xff; 1000]);
+            let _: Result<usize, FrameLimitExceeded> = frames.count(&[0xff; 1000]);
+        }
+    }
+
+    #[test]
+    fn payload_of_4_gib_exceeds_the_limit() {
+        for (length, expected) in [(u64::from(u32::MAX), Ok(1)), (1 << 32, Err(FrameLimitExceeded::Length))] {
+            let mut header = vec![0x82, 0x80 | 127];
+            header.extend(length.to_be_bytes());
+            header.extend([1, 2, 3, 4]);
+            assert_eq!(FrameCounter::default().count(&header), expected, "{length} bytes");
         }
     }
 }

@@ -17,8 +17,8 @@ use tokio::time::timeout;
 
 use super::frame_limiter::FrameLimiter;
 use super::websocket::WebSocket;
-use crate::hub::CountGuard;
-use crate::{JoinRequest, Permit, Rejection, SignalingHub};
+use crate::hub::PendingConnection;
+use crate::{JoinRequest, SignalingHub};
 
 /// Answers a WebSocket handshake. If the hub admits the peer, a new task serves its WebSocket. Any other request gets an
 /// error status and a line of text that explains it.
@@ -36,26 +36,23 @@ pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: J
         *response.status_mut() = status;
         return response;
     }
-    let connection = hub.count_connection();
-    tokio::spawn(serve(upgrade, admitted, connection, hub));
+    tokio::spawn(serve(upgrade, hub.expect_connection(admitted)));
     response
 }
 
-async fn serve(upgrade: OnUpgrade, admitted: Result<Permit, Rejection>, connection: CountGuard, hub: SignalingHub) {
-    match timeout(hub.config().upgrade_timeout, upgrade).await {
+async fn serve(upgrade: OnUpgrade, connection: PendingConnection) {
+    let config = connection.config();
+    match timeout(config.upgrade_timeout, upgrade).await {
         Ok(Ok(upgraded)) => {
-            let config = Some(hub.config().websocket_config());
-            let socket = FrameLimiter::new(TokioIo::new(upgraded), hub.config().messages_per_second);
+            let socket = FrameLimiter::new(TokioIo::new(upgraded), config.messages_per_second);
+            let config = Some(config.websocket_config());
             // Boxed because this short-lived future is larger than everything that the task holds later.
             let stream = Box::pin(WebSocketStream::from_raw_socket(socket, Role::Server, config)).await;
-            let served = hub.finish(WebSocket::new(stream), admitted);
-            // The served peer is counted from here on.
-            drop(connection);
             // The hub logs why the peer left.
-            let _ = served.await;
+            let _ = connection.serve(WebSocket::new(stream)).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "connection lost before the WebSocket upgrade completed"),
-        Err(_) => hub.record_upgrade_timeout(),
+        Err(_) => connection.time_out(),
     }
 }
 

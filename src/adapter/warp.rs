@@ -37,6 +37,7 @@
 //! ```
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
 
 use ::warp::filters::path::{FullPath, Tail};
@@ -94,7 +95,6 @@ pub fn handshake() -> impl Filter<Extract = (Handshake,), Error = Infallible> + 
 }
 
 /// The request for a WebSocket. Extracted by [`handshake`].
-#[derive(Debug)]
 pub struct Handshake {
     request: Request<()>,
     join: JoinRequest,
@@ -135,6 +135,13 @@ impl Handshake {
     /// If polled outside of a tokio runtime.
     pub fn upgrade(self, hub: SignalingHub) -> impl Future<Output = impl Reply + use<>> + Send + use<> {
         upgrade(self.request, hub, self.join)
+    }
+}
+
+/// Omits the request, which contains keys, tokens and cookies.
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake").field("join", &self.join).finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,6 @@
 //! A tungstenite WebSocket as a [`Transport`](crate::Transport).
 
 use std::error::Error;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -143,17 +142,21 @@ pub(super) fn into_transport_error(error: impl Into<Box<dyn Error + Send + Sync>
             None => break None,
         }
     };
+    let frame_limit = match websocket_error {
+        Some(WsError::Io(error)) => error.get_ref().and_then(|cause| cause.downcast_ref().copied()),
+        _ => None,
+    };
+    match frame_limit {
+        Some(FrameLimitExceeded::Rate) => return TransportError::TooManyFrames,
+        Some(FrameLimitExceeded::Length) => return TransportError::MessageTooBig(error),
+        None => {}
+    }
     match websocket_error {
-        Some(WsError::Io(error)) if is_frame_limit(error) => TransportError::TooManyFrames,
         Some(WsError::Capacity(_)) => TransportError::MessageTooBig(error),
         Some(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => TransportError::ConnectionLost(error),
         Some(WsError::Protocol(_) | WsError::Utf8(_)) => TransportError::Malformed(error),
         _ => TransportError::ConnectionLost(error),
     }
-}
-
-fn is_frame_limit(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|cause| cause.is::<FrameLimitExceeded>())
 }
 
 #[cfg(test)]

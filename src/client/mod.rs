@@ -66,8 +66,8 @@ const MAX_EARLY_EVENTS: usize = 1024;
 /// The client has no task, so an app must poll [`recv`](Client::recv) most of the time, usually in a `select!` loop:
 /// heartbeats are answered there. The hub closes a client with 4742 if it answers no heartbeat for 15 s.
 ///
-/// After an error the client is finished, and every further call fails with [`ClientError::ConnectionLost`]. It does not
-/// reconnect by itself: [`ClientError::retry`] returns when to create a new one. Dropping the client drops the
+/// After an error the client is finished: every further call fails with [`ClientError::ConnectionLost`], except that
+/// [`recv`](Client::recv) first returns the events that `connect` received. The client does not reconnect by itself: [`ClientError::retry`] returns when to create a new one. Dropping the client drops the
 /// transport; the hub then notifies the peers that are linked with it.
 pub struct Client<T> {
     transport: T,

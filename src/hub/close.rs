@@ -116,6 +116,16 @@ impl From<Close> for DisconnectReason {
     }
 }
 
+impl DisconnectReason {
+    /// Returns the limit, deadline or check that the peer exceeded or failed, if the hub closed it for one.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::ClosedByHub { cause, .. } => *cause,
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -40,12 +40,14 @@ pub use close::DisconnectReason;
 pub use limits::Cause;
 pub use limits::config::ConfigError;
 #[cfg(feature = "hyper")]
-pub(crate) use limits::{config::Config, count::CountGuard, token_bucket::TokenBucket};
+pub(crate) use limits::{config::Config, token_bucket::TokenBucket};
 pub use observability::{
     events::HubEvent,
     snapshot::{GroupSnapshot, PeerSnapshot},
     stats::{CauseCounts, HubStats},
 };
+#[cfg(feature = "hyper")]
+pub(crate) use serve::PendingConnection;
 pub use serve::Permit;
 pub use shared::SignalingHub;
 

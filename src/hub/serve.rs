@@ -15,6 +15,8 @@ use super::connection::Connection;
 use super::connection::close_handshake::close_handshake;
 use super::connection::peer_guard::PeerGuard;
 use super::limits::Cause;
+#[cfg(feature = "hyper")]
+use super::limits::config::Config;
 use super::limits::count::CountGuard;
 use super::shared::{Shared, SignalingHub};
 use crate::protocol::{CloseCode, GroupKey};
@@ -54,6 +56,8 @@ impl SignalingHub {
     /// Closes the connection with the rejection's close code if admission fails, or with 4741 or 4745 if the key is
     /// invalid. Browsers cannot read the HTTP status of a failed handshake, but they can read a close code.
     ///
+    /// The connection counts from this call on: a drain waits for it even if the future was never polled.
+    ///
     /// # Cancel safety
     /// Cancel safe at any point: dropping the future removes the peer from its group, notifies linked peers and drops
     /// the transport without a close frame.
@@ -62,7 +66,8 @@ impl SignalingHub {
         transport: T,
         request: impl Into<JoinRequest>,
     ) -> impl Future<Output = DisconnectReason> {
-        serve(self.shared.clone(), transport, PendingJoin::Requested(request.into()))
+        let join = Box::new(PendingJoin::Requested(request.into()));
+        serve(self.shared.clone(), self.shared.count_connection(), transport, join)
     }
 
     /// Decides whether a peer may join, before its connection exists.
@@ -100,34 +105,47 @@ impl SignalingHub {
         transport: T,
         rejection: Rejection,
     ) -> impl Future<Output = DisconnectReason> + use<T> {
-        serve(self.shared.clone(), transport, PendingJoin::Rejected(rejection))
+        let join = Box::new(PendingJoin::Rejected(rejection));
+        serve(self.shared.clone(), self.shared.count_connection(), transport, join)
     }
 
-    /// Serves or rejects a peer whose admission was decided before its connection existed.
+    /// Counts the connection of a decided join while its handshake completes.
     #[cfg(feature = "hyper")]
-    pub(crate) fn finish<T: Transport>(
-        &self,
-        transport: T,
-        admitted: Result<Permit, Rejection>,
-    ) -> impl Future<Output = DisconnectReason> + use<T> {
-        let join = match admitted {
+    pub(crate) fn expect_connection(&self, admitted: Result<Permit, Rejection>) -> PendingConnection {
+        let join = Box::new(match admitted {
             Ok(permit) => PendingJoin::Admitted(permit.slot),
             Err(rejection) => PendingJoin::Rejected(rejection),
-        };
-        serve(self.shared.clone(), transport, join)
+        });
+        PendingConnection { join, count: self.shared.count_connection(), shared: self.shared.clone() }
+    }
+}
+
+/// A connection whose handshake has not completed, and whose admission was decided. A drain waits for it.
+#[cfg(feature = "hyper")]
+pub(crate) struct PendingConnection {
+    join: Box<PendingJoin>,
+    count: CountGuard,
+    shared: Arc<Shared>,
+}
+
+#[cfg(feature = "hyper")]
+impl PendingConnection {
+    pub(crate) fn config(&self) -> &Config {
+        &self.shared.config
     }
 
-    /// Counts a connection that did not become a WebSocket in time.
-    #[cfg(feature = "hyper")]
-    pub(crate) fn record_upgrade_timeout(&self) {
-        let reason = format!("no WebSocket upgrade within {:?}", self.config().upgrade_timeout);
-        self.shared.record_rejection(&mut Rejection::by(Cause::UpgradeTimeout, CloseCode::Policy, reason));
+    /// Serves or rejects the peer.
+    pub(crate) fn serve<T: Transport>(self, transport: T) -> impl Future<Output = DisconnectReason> {
+        serve(self.shared, self.count, transport, self.join)
     }
 
-    /// Counts a connection while its handshake completes, so that [`SignalingHub::shutdown`] waits for it.
-    #[cfg(feature = "hyper")]
-    pub(crate) fn count_connection(&self) -> CountGuard {
-        CountGuard::new(&self.shared.counters.connections)
+    /// Counts a peer that did not complete the handshake in time, unless it is rejected anyway.
+    pub(crate) fn time_out(self) {
+        if !matches!(*self.join, PendingJoin::Rejected(_)) {
+            let reason = format!("no WebSocket upgrade within {:?}", self.shared.config.upgrade_timeout);
+            let mut rejection = Rejection::by(Cause::UpgradeTimeout, CloseCode::Policy, reason);
+            self.shared.record_rejection(&mut rejection);
+        }
     }
 }
 
@@ -137,7 +155,8 @@ impl Permit {
     /// # Cancel safety
     /// As [`SignalingHub::serve`].
     pub fn serve<T: Transport>(self, transport: T) -> impl Future<Output = DisconnectReason> {
-        serve(self.shared, transport, PendingJoin::Admitted(self.slot))
+        let count = self.shared.count_connection();
+        serve(self.shared, count, transport, Box::new(PendingJoin::Admitted(self.slot)))
     }
 
     /// Returns the key of the group that the peer joins.
@@ -184,16 +203,15 @@ impl<T: Transport> CountedTransport<T> {
     }
 }
 
-/// Serves one peer. The connection counts from the call on, not from the first poll.
+/// Serves one peer. Transport and join are boxed: a future reserves space for its arguments and again for what it pins,
+/// and the join is short.
 fn serve<T: Transport>(
     shared: Arc<Shared>,
+    count: CountGuard,
     transport: T,
-    join: PendingJoin,
+    join: Box<PendingJoin>,
 ) -> impl Future<Output = DisconnectReason> + use<T> {
-    let _count = CountGuard::new(&shared.counters.connections);
-    // Both are boxed: a future reserves space for its arguments and again for what it pins, and the join is short.
-    let mut connection = CountedTransport { transport: Box::pin(transport), _count };
-    let join = Box::new(join);
+    let mut connection = CountedTransport { transport: Box::pin(transport), _count: count };
     async move {
         let guard = match join.resolve(&shared).await {
             Ok(slot) => PeerGuard::new(&shared, slot),
@@ -256,6 +274,11 @@ impl Shared {
         let key = request.try_key()?.clone();
         let slot = PeerSlot::new(key, &request, self.clock(), count, ip_slot);
         Ok((slot, request))
+    }
+
+    /// Counts a connection from now on, so that a drain waits for it.
+    fn count_connection(&self) -> CountGuard {
+        CountGuard::new(&self.counters.connections)
     }
 
     fn count_peer(&self) -> Result<CountGuard, Rejection> {

@@ -6,11 +6,13 @@ pub(super) mod peer_guard;
 mod rate_limits;
 mod writer;
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::close::{Close, DisconnectReason};
@@ -47,7 +49,11 @@ impl<T: Transport> Connection<'_, T> {
     /// The peer leaves its room before the close handshake, which can take `close_timeout`.
     pub(super) async fn run(guard: Box<PeerGuard>, mut transport: Pin<&mut T>, shared: &Shared) -> DisconnectReason {
         let config = &shared.config;
-        let (reason, mut queued) = {
+        if let Some(close) = guard.outbox().close_reason() {
+            // A drain closed the peer as it joined. Its messages no longer count.
+            return Box::pin(disconnect(close.into(), guard, VecDeque::new(), transport, shared)).await;
+        }
+        let (reason, queued) = {
             let sleep = pin!(sleep(config.heartbeat_interval));
             let mut connection = Connection {
                 transport: transport.as_mut(),
@@ -66,14 +72,8 @@ impl<T: Transport> Connection<'_, T> {
             .await;
             (reason, connection.writer.into_batch())
         };
-        if let DisconnectReason::ClosedByHub { code, cause, .. } = reason {
-            shared.record_close(code, cause);
-        }
-        let outbox = guard.leave(reason.clone());
-        outbox.take_remaining(&mut queued);
         // Rare and large, so it is not part of every peer's future.
-        Box::pin(close_handshake(&reason, transport, queued, config)).await;
-        reason
+        Box::pin(disconnect(reason, guard, queued, transport, shared)).await
     }
 
     /// Reads, writes and checks the timers until all of them are pending. Fails when the connection must end.
@@ -154,4 +154,21 @@ impl<T: Transport> Connection<'_, T> {
             Frame::Close(frame) => Err(DisconnectReason::ClosedByPeer { code: frame.map(|frame| frame.code) }),
         }
     }
+}
+
+/// Removes a peer from its room, and then completes the close handshake.
+async fn disconnect<T: Transport>(
+    reason: DisconnectReason,
+    guard: Box<PeerGuard>,
+    mut queued: VecDeque<Bytes>,
+    transport: Pin<&mut T>,
+    shared: &Shared,
+) -> DisconnectReason {
+    if let DisconnectReason::ClosedByHub { code, cause, .. } = reason {
+        shared.record_close(code, cause);
+    }
+    let outbox = guard.leave(reason.clone());
+    outbox.take_remaining(&mut queued);
+    close_handshake(&reason, transport, queued, &shared.config).await;
+    reason
 }

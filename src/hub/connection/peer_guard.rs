@@ -9,6 +9,7 @@ use tracing::Span;
 use crate::hub::admission::permit::PeerSlot;
 use crate::hub::admission::rejection::Rejection;
 use crate::hub::close::{Close, DisconnectReason};
+use crate::hub::limits::Cause;
 use crate::hub::limits::count::CountGuard;
 use crate::hub::observability::events::HubEvent;
 use crate::hub::rooms::outbox::Outbox;
@@ -124,7 +125,8 @@ impl Drop for PeerGuard {
         let timer = metrics.start_timer();
         self.room.leave(peer);
         metrics.stop_timer(timer);
-        self.span.in_scope(|| tracing::debug!(%reason, "peer left"));
+        let cause = reason.cause().map(Cause::as_str);
+        self.span.in_scope(|| tracing::debug!(cause, %reason, "peer left"));
         events.emit(|| HubEvent::PeerLeft {
             peer,
             key: key.clone(),

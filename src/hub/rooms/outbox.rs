@@ -127,6 +127,11 @@ impl Outbox {
         Poll::Pending
     }
 
+    /// Returns why the peer is closed, if it is.
+    pub(in crate::hub) fn close_reason(&self) -> Option<Close> {
+        self.lock().closed.as_deref().cloned()
+    }
+
     /// Appends the frames that were queued before the close to `batch`. There are none if a limit closed the peer.
     pub(in crate::hub) fn take_remaining(&self, batch: &mut VecDeque<Bytes>) {
         let mut queue = self.lock();
