@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn key_like_text_is_accepted_or_rejected(text in key_like_text()) {
+    fn key_like_text_is_decoded_as_the_oracle_decodes_it(text in key_like_text()) {
         oracle::key::check(text.as_bytes());
     }
 
@@ -152,14 +152,14 @@ proptest! {
     }
 
     #[test]
-    fn url_like_text_is_accepted_or_rejected(tail in key_like_text(), query in query()) {
+    fn url_like_text_is_read_as_the_oracle_reads_it(tail in key_like_text(), query in query()) {
         oracle::url::check(format!("{tail}?{query}").as_bytes());
         oracle::url::check(format!("?{query}").as_bytes());
     }
 
     #[cfg(feature = "cli")]
     #[test]
-    fn config_like_text_is_accepted_or_rejected(file in config_like_text()) {
+    fn config_like_text_is_parsed_or_rejected_with_a_position(file in config_like_text()) {
         oracle::config::check(file.as_bytes());
     }
 }

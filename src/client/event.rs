@@ -22,7 +22,7 @@ pub enum Remote {
 pub enum Event {
     /// The answer to a `connect`.
     Connected {
-        /// Whether this peer is a member. Otherwise it is bound to one, [`Remote::Member`].
+        /// True if this peer is a member, false if it is bound to one, [`Remote::Member`] (`connected` on the wire).
         member: bool,
     },
     /// Data from the other end of a link. It is never empty.

@@ -1,7 +1,18 @@
 //! The client side of the protocol, over any [`Transport`].
 //!
 //! [`Client`] is for native peers and for other programs that take part in signaling. It works with the in-process
-//! transport of [`memory`](crate::memory), with the WebSocket of an HTTP library, and with an app's own transport.
+//! transport of [`memory`](crate::memory), and with any [`Transport`] of the app. The client does not open connections.
+//! With the feature `hyper`, `sigver::hyper::transport` converts a WebSocket of `tokio-tungstenite`, TLS included:
+//!
+#![cfg_attr(feature = "hyper", doc = "```no_run")]
+#![cfg_attr(not(feature = "hyper"), doc = "```ignore")]
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let (socket, _response) = tokio_tungstenite::connect_async("wss://example.org/signal/KEY").await?;
+//! let client = sigver::client::Client::new(sigver::hyper::transport(socket));
+//! # Ok(()) }
+//! ```
+//!
+//! Two peers of one group, in one process:
 //!
 //! ```
 //! use sigver::client::{Client, Event, Remote};
@@ -17,11 +28,12 @@
 //!     Client::new(client_end)
 //! };
 //!
+//! // Choose a random id of at least 2^31: such an id differs from every link id.
 //! let mut alice = join();
-//! assert!(alice.connect(MemberId(1), &[]).await?); // The first peer is a member.
+//! assert!(alice.connect(MemberId(0xa11c_e000), &[]).await?); // The first peer becomes a member.
 //!
 //! let mut bob = join();
-//! assert!(!bob.connect(MemberId(2), &[]).await?); // The second peer is bound to a member, and signals with it:
+//! assert!(!bob.connect(MemberId(0xb0b0_0000), &[]).await?); // The second peer is bound to her, and signals with her:
 //! bob.send_content(Remote::Member, "offer").await?;
 //!
 //! let Event::Content { from, data, .. } = alice.recv().await? else { panic!("expected an offer") };
@@ -109,13 +121,15 @@ impl<T: Transport + Unpin> Client<T> {
         self
     }
 
-    /// Asks the hub whether this peer, `id`, which is connected with `members`, is a member of its group, and waits for
-    /// the answer: `true` for a member, `false` for a joiner that is bound to [`Remote::Member`].
+    /// Asks the hub to make this peer a member with the id `id`. `members` are the ids of the members that it is directly
+    /// connected to. Returns `true` if it is now a member, `false` if it is bound to one, [`Remote::Member`].
+    ///
+    /// Choose a random `id` of at least 2^31. The [rules](crate::protocol#the-rules-of-connect) decide the answer.
     ///
     /// Events that arrive before the answer are kept for [`recv`](Self::recv), 1024 at most.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the question may have been sent. Its answer is then reported by `recv` as
+    /// If the future is dropped, the `connect` may have been sent. Its answer is then reported by `recv` as
     /// [`Event::Connected`]. No event is lost.
     ///
     /// # Errors
@@ -143,7 +157,7 @@ impl<T: Transport + Unpin> Client<T> {
         }
     }
 
-    /// Sends the question of [`connect`](Self::connect) without waiting for the answer, which [`recv`](Self::recv)
+    /// Sends what [`connect`](Self::connect) sends, without waiting for the answer, which [`recv`](Self::recv)
     /// reports as [`Event::Connected`].
     ///
     /// Cancel safety and errors: as [`send`](Self::send).
@@ -329,7 +343,7 @@ impl<T: Transport + Unpin> Client<T> {
     }
 }
 
-/// Without the events, which contain payloads.
+/// Omits the events, which contain payloads.
 impl<T: fmt::Debug> fmt::Debug for Client<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut client = f.debug_struct("Client");

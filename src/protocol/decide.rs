@@ -1,4 +1,4 @@
-//! The decision on one `connect`: rules 1 to 5 of the protocol as a pure function.
+//! The decision on one `connect`: the five rules in the documentation of [`super`], as a pure function.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use super::{MemberId, PeerId};
 /// A `connect` that is to be decided.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConnectRequest<'a> {
-    /// The peer that asks.
+    /// The peer that connects.
     pub(super) peer: PeerId,
-    /// The ids of the members that it sees.
+    /// The ids that it names.
     pub(super) named: &'a [MemberId],
     /// The time, on the clock of [`super::members::Member::since`].
     pub(super) now: Duration,
@@ -19,10 +19,11 @@ pub(super) struct ConnectRequest<'a> {
     pub(super) eviction_min_age: Duration,
 }
 
-/// The answer to a `connect`, and what the caller must change. All but `Bind` answer `connected: true`.
+/// The answer to a `connect`, and what the caller must change. All but `Bind` answer that the peer is a
+/// member (`connected: true` on the wire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// Nothing changes, not even the id of the member that asks.
+    /// Nothing changes, not even the id of the member that connects.
     Keep,
     /// The peer becomes a member, or stays one under its new id. Its search is cleared.
     Join,
@@ -33,20 +34,20 @@ pub(super) enum Decision {
     Bind(Selection),
 }
 
-/// Decides a `connect` of a peer with this search, in O(log n + members named). Changes nothing.
+/// Decides a `connect` of a peer with this search, in O(log n + ids named). Changes nothing.
 ///
 /// The search of a member is empty, because becoming a member clears it.
 pub(super) fn decide(members: &Members, search: &Search, request: ConnectRequest<'_>) -> Decision {
     let ConnectRequest { peer, named, now, eviction_min_age } = request;
 
-    // Rule 1: the first peer that asks in a group without members becomes its first member.
+    // Rule 1: a peer that connects to a group without members becomes the first member.
     if members.is_empty() {
         return Decision::Join;
     }
 
     // Rule 2: the only member stays a member and keeps its id.
-    let sole = members.sole();
-    if sole.is_some_and(|sole| sole.peer == peer) {
+    let only = members.only();
+    if only.is_some_and(|only| only.peer == peer) {
         return Decision::Keep;
     }
 
@@ -55,15 +56,16 @@ pub(super) fn decide(members: &Members, search: &Search, request: ConnectRequest
         return Decision::Join;
     }
 
-    // Rule 4: the only member blocks when the peer has tried its id. A member that is too young is protected.
-    if let Some(sole) = sole
-        && search.has_tried(sole.id)
-        && now.saturating_sub(sole.since) >= eviction_min_age
+    // Rule 4: if the peer has tried the only member's id, that member blocks and is evicted, unless it is too young.
+    if let Some(only) = only
+        && search.has_tried(only.id)
+        && now.saturating_sub(only.since) >= eviction_min_age
     {
-        return Decision::EvictAndJoin(sole.peer);
+        return Decision::EvictAndJoin(only.peer);
     }
 
-    // Rule 5: otherwise the peer is bound to the first member that it has not tried.
+    // Rule 5: otherwise the peer is bound to the first member that it has not tried, or to the first of all if it has
+    // tried them all.
     let selection = search.select(members, peer);
     Decision::Bind(selection.expect("rules 1 and 2 leave a group with a member other than this peer"))
 }
@@ -73,7 +75,7 @@ mod tests {
     use super::*;
     use crate::protocol::members::Member;
 
-    /// The peer that asks, unless a test says otherwise. Not a member.
+    /// The peer that connects, unless a test uses another one. Not a member.
     const JOINER: u64 = 99;
 
     /// Regular members. Each has its peer number as its id.
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_2_sole_member_keeps_its_membership_and_id() {
+    fn rule_2_only_member_keeps_its_membership_and_id() {
         let (one, search) = (members(&[1]), Search::default());
         assert_eq!(decide_late(&one, &search, 1, &[]), Decision::Keep);
         assert_eq!(decide_late(&one, &search, 1, &[1]), Decision::Keep, "rule 2 precedes rule 3");
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_3_counts_the_current_id_of_the_member_that_asks() {
+    fn rule_3_counts_the_current_id_of_the_member_that_connects() {
         let (two, search) = (members(&[1, 2]), Search::default());
         assert_eq!(decide_late(&two, &search, 1, &[1]), Decision::Join);
     }
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_4_sole_member_that_was_tried_is_evicted() {
+    fn rule_4_only_member_that_was_tried_is_evicted() {
         let one = members(&[1]);
         assert_eq!(bound(decide_late(&one, &Search::default(), JOINER, &[])), Some(1));
         assert_eq!(decide_late(&one, &tried(&one, 1), JOINER, &[7]), Decision::EvictAndJoin(PeerId(1)));

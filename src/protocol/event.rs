@@ -17,13 +17,14 @@ pub enum Event {
         /// Whether joiners are bound to this peer before other members, once it is a member.
         favored: bool,
     },
-    /// A peer asks whether it is a member. The answer is one [`Message::Connected`].
+    /// A peer asks to be a member. The group applies the [rules](super#the-rules-of-connect), and answers with one
+    /// [`Message::Connected`].
     Connect {
-        /// The peer that asks.
+        /// The peer that connects.
         peer: PeerId,
         /// The id under which it becomes a member.
         id: MemberId,
-        /// The members that it sees. Each costs one lookup, so the caller must limit their number.
+        /// The ids that it names: those of the members that it is directly connected to. Each costs one lookup, so the caller must limit their number.
         members: Vec<MemberId>,
         /// The id of the link that the connect may create: random, and not in use. If the connect creates no link,
         /// an [`Action::ReleaseLink`] returns the id at once.
@@ -84,7 +85,7 @@ pub enum Outcome {
     Nothing,
     /// A connect was answered.
     Answered {
-        /// The answer: whether the peer is a member.
+        /// The answer: true if the peer is a member, false if it is bound to one (`connected` on the wire).
         member: bool,
     },
     /// Content was relayed to the other end of a link.

@@ -127,7 +127,7 @@ impl State {
         }
     }
 
-    /// Checks that members keep their order, and that only a connect adds a member: the peer that asks.
+    /// Checks that members keep their order, and that only a connect adds a member: the peer that connects.
     fn assert_order_kept(&self, event: &Event, next: &Self) {
         let (before, after) = (self.group.order(), next.group.order());
         let stayed: Vec<_> = after.iter().filter(|peer| before.contains(peer)).collect();
@@ -136,7 +136,7 @@ impl State {
         let new: Vec<_> = after.iter().filter(|peer| !before.contains(peer)).collect();
         match *event {
             Event::Connect { peer, .. } => {
-                assert!(new.is_empty() || new == [&peer], "only the peer that asks is added")
+                assert!(new.is_empty() || new == [&peer], "only the peer that connects is added")
             }
             _ => assert!(new.is_empty(), "only a connect adds a member"),
         }

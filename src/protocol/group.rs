@@ -14,8 +14,8 @@ use super::{Action, CloseCode, Event, LinkId, MemberId, Message, Outcome, PeerId
 /// The peers that joined with one key.
 ///
 /// [`Group::handle`] is the whole protocol of one group. It never fails and never waits. In a group of n peers, a
-/// connect costs O(log n + members named), a content O(1), and a leave O(log n + links of the peer). A joiner that
-/// asks repeatedly also pays for each member that it tried under an id that this member took while it was a member.
+/// connect costs O(log n + ids named), a content O(1), and a leave O(log n + links of the peer). A repeated connect also
+/// costs one step for each tried member that has changed its id since it became a member.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     peers: HashMap<PeerId, Peer, FxBuildHasher>,
@@ -77,8 +77,8 @@ impl Group {
 
     /// Creates a group that protects its only member from eviction until it has been a member for this time.
     ///
-    /// A joiner that would evict the member earlier is bound to it again. The reference has no such rule. It prevents
-    /// a peer from taking over a group by asking twice before the member had time to answer.
+    /// A joiner that would evict the member earlier is bound to it again. npm's `sigver` has no such rule. It
+    /// prevents a peer from taking over a group by sending `connect` twice before the member had time to answer.
     pub fn with_eviction_min_age(eviction_min_age: Duration) -> Self {
         Self { eviction_min_age, ..Self::default() }
     }
@@ -180,7 +180,7 @@ impl Group {
 
     /// Makes a peer a member, or gives a member its new id.
     fn make_member(&mut self, peer: PeerId, id: MemberId, now: Duration) {
-        let entry = self.peers.get_mut(&peer).expect("a peer that asks has joined");
+        let entry = self.peers.get_mut(&peer).expect("a peer that connects has joined");
         entry.search.clear();
         let old = std::mem::replace(&mut entry.id, id);
         match entry.position {
@@ -189,7 +189,7 @@ impl Group {
         }
     }
 
-    /// Evicts the blocking member.
+    /// Evicts the blocking member (rule 4).
     fn evict(&mut self, peer: PeerId, actions: &mut Vec<Action>) {
         let entry = self.peers.get_mut(&peer).expect("a member has joined");
         let position = entry.position.take().expect("a member has a position");
@@ -200,7 +200,7 @@ impl Group {
 
     /// Binds a peer to the selected member, and ends its membership and its earlier link.
     fn bind(&mut self, joiner: PeerId, selection: &Selection, id: LinkId, actions: &mut Vec<Action>) {
-        let entry = self.peers.get_mut(&joiner).expect("a peer that asks has joined");
+        let entry = self.peers.get_mut(&joiner).expect("a peer that connects has joined");
         if let Some(position) = entry.position.take() {
             self.members.remove(position, entry.id);
         }
@@ -248,7 +248,7 @@ impl Group {
         let ids = left.link.into_iter().chain(left.joiners);
         let mut remove = |id| (id, self.links.remove(&id).expect("a peer's links exist"));
         let mut links: Vec<_> = ids.map(&mut remove).collect();
-        // A peer at the other end of two of them receives the end of the older one first, as from the reference.
+        // A peer at the other end of two of them receives the end of the older one first, as from npm's `sigver`.
         links.sort_unstable_by_key(|(_, link)| link.nth);
         for (id, Link { joiner, member, .. }) in links {
             let (from, to, end) = if joiner.peer == peer {

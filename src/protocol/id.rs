@@ -9,6 +9,9 @@ use std::num::NonZeroU32;
 pub struct PeerId(pub u64);
 
 /// The id under which a peer is a member of its group: any 32 bits. The peer chooses it; it need not be unique.
+///
+/// Choose a random id of at least 2^31. Then it differs from every [`LinkId`], and almost certainly from other members'
+/// ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(clippy::exhaustive_structs, reason = "a number, and never anything else")]
 pub struct MemberId(pub u32);

@@ -1,14 +1,17 @@
 //! The members of one group, in the order in which joiners are bound to them.
 //!
 //! Peers choose their own ids, so several members can have the same id. A joiner that has tried one of them has tried
-//! them all, so only the first member of each id is a candidate. In this picture B has changed its id, and C uses the
-//! id of A:
+//! them all, so only the first member of each id is a *candidate*: a member that a joiner can be bound to. In this
+//! example, B has changed its id, C has the id of A, and D is favored. The rows have the order of selection:
 //!
 //! ```text
-//! by_id       id 5: 1     id 7: 2                    the first position of each id
-//! tiers       1: A id 5   2: B id 7                  the members at these positions: the candidates, in order
-//!   renamed               2                          the candidates that have changed their id
-//! duplicates                         5, 3: C id 5    all other members
+//! member | id | position | stored in
+//! D      | 8  | 4        | tier of favored members
+//! A      | 5  | 1        | tier of regular members
+//! B      | 7  | 2        | tier of regular members, and its `renamed`
+//! C      | 5  | 3        | `duplicates`, because A has the same id and a lower position
+//!
+//! by_id: 5 -> position 1, 7 -> position 2, 8 -> position 4
 //! ```
 //!
 //! Invariants, checked by [`Members::debug_assert_invariants`]:
@@ -60,7 +63,7 @@ struct Tier {
     renamed: BTreeSet<u64>,
 }
 
-/// A member as it moves between a tier and the duplicates.
+/// A member and whether it has changed its id.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     member: Member,
@@ -84,9 +87,9 @@ impl Members {
     }
 
     /// Returns the member of a group that has exactly one.
-    pub(super) fn sole(&self) -> Option<Member> {
-        let is_alone = self.by_id.len() == 1 && self.duplicates.is_empty();
-        self.tiers.iter().find_map(|tier| tier.order.values().next()).copied().filter(|_| is_alone)
+    pub(super) fn only(&self) -> Option<Member> {
+        let is_only = self.by_id.len() == 1 && self.duplicates.is_empty();
+        self.tiers.iter().find_map(|tier| tier.order.values().next()).copied().filter(|_| is_only)
     }
 
     /// Returns whether a member has this id.
@@ -117,7 +120,7 @@ impl Members {
         Some((position, entry.member))
     }
 
-    /// Adds a member at the end of its tier.
+    /// Adds a member with the last position of its tier.
     pub(super) fn insert(&mut self, member: Member, favored: bool) -> Position {
         self.last += 1;
         let position = Position { tier: usize::from(!favored), nth: self.last };
@@ -326,12 +329,12 @@ mod tests {
     }
 
     #[test]
-    fn sole_is_none_when_two_members_have_one_id() {
+    fn only_member_is_none_when_two_members_have_one_id() {
         let mut members = Members::default();
-        assert_eq!(members.sole(), None);
+        assert_eq!(members.only(), None);
         members.insert(member(1, 5), false);
-        assert_eq!(members.sole(), Some(member(1, 5)));
+        assert_eq!(members.only(), Some(member(1, 5)));
         members.insert(member(2, 5), false);
-        assert_eq!(members.sole(), None);
+        assert_eq!(members.only(), None);
     }
 }

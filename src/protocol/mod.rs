@@ -4,6 +4,25 @@
 //! an [`Event`] and returns [`Action`]s. Sessions and groups are independent of each other, so they can run on
 //! different threads. Time and new [`LinkId`]s are inputs.
 //!
+//! # The rules of `connect`
+//!
+//! A peer sends `connect` with an id of its choice, and *names* ids: those of the members that it is directly connected
+//! to. A peer has *tried* an id if it has been bound to a member with this id since it joined, or since it was last a
+//! member. The group applies the first rule that matches:
+//!
+//! 1. If the group has no members, the peer becomes the first member.
+//! 2. If the peer is the only member, it stays a member and keeps its id.
+//! 3. If the peer names the id of a current member, its own included, it becomes a member, or stays one under its new id.
+//! 4. If the peer has tried the id of the only member, that member *blocks*. It is evicted with 4744, and the peer becomes
+//!    a member. [`Group::with_eviction_min_age`] can protect a new member.
+//! 5. Otherwise the peer is bound to the first member that it has not tried, or to the first of all if it has tried them
+//!    all. Favored members come first, then the order in which they became members. A member that is bound loses its
+//!    membership.
+//!
+//! The answer is `connected: true` by rules 1 to 4, and `connected: false` by rule 5.
+//!
+//! # Example
+//!
 //! Most apps use [`crate::SignalingHub`], which drives this module. The module is public for apps that need a driver of
 //! their own, and for tests of the rules without a runtime:
 //!
@@ -27,7 +46,7 @@
 //! ```
 
 // A group imports in one direction: members (the list and its order) <- search (what one joiner has tried) <- decide
-// (rules 1 to 5) <- group (the reducer, with the links).
+// (the rules of `connect`) <- group (the reducer, with the links).
 mod close;
 mod decide;
 mod event;

@@ -25,12 +25,12 @@ struct Progress {
     /// Keeps std's seeded hasher, because peers choose the ids.
     tried: HashSet<MemberId>,
     /// Every candidate that the cursor has passed has been tried, unless it has changed its id since. A joiner that
-    /// asks repeatedly therefore does not visit again the members that it has tried.
+    /// connects repeatedly therefore does not visit again the members that it has tried.
     cursor: Cursor,
 }
 
-/// The number of ids without a member that a search remembers, in addition to two for each id in use. The reference
-/// remembers all of them; the limit bounds the memory when a member changes its id again and again.
+/// The number of ids without a member that a search remembers, in addition to two for each id in use. npm's
+/// `sigver` remembers all of them; the limit bounds the memory when a member changes its id again and again.
 const SPARE_TRIED: usize = 64;
 
 impl Search {
@@ -39,10 +39,10 @@ impl Search {
         self.0.as_ref().is_some_and(|progress| progress.tried.contains(&id))
     }
 
-    /// Selects the first member that `joiner` has not tried, or the first of all when it has tried all of them.
+    /// Selects the first member that `joiner` has not tried, or the first of all if it has tried them all.
     /// `None` if the group has no member other than `joiner`.
     ///
-    /// Costs O(log n), plus one step for each member that was tried under an id that it took while it was a member.
+    /// Costs O(log n), plus one step for each tried member that has changed its id since it became a member.
     pub(super) fn select(&self, members: &Members, joiner: PeerId) -> Option<Selection> {
         self.first_untried(members, joiner).or_else(|| {
             let selection = Self::default().first_untried(members, joiner)?;

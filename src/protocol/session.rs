@@ -8,11 +8,11 @@ use super::{CloseCode, MemberId, Message, WireError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Request {
-    /// The peer asks whether it is a member.
+    /// The peer asks to be a member.
     Connect {
         /// The id under which it becomes a member.
         id: MemberId,
-        /// The members that it sees.
+        /// The ids that it names: those of the members that it is directly connected to.
         members: Vec<MemberId>,
     },
     /// The peer sends data along a link.
@@ -57,7 +57,7 @@ impl Session {
             }
             Message::Connect { id, members } => Ok(Some(Request::Connect { id, members })),
             Message::Content { recipient, last, data, .. } => Ok(Some(Request::Content { recipient, last, data })),
-            // The reference ignores it as well.
+            // npm's `sigver` ignores it as well.
             Message::Connected(_) => Ok(None),
         }
     }

@@ -15,7 +15,7 @@ mod proto {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Message {
-    /// A sign of life, in both directions.
+    /// Shows that the sender is responsive, in both directions.
     Heartbeat,
     /// Data along a link, in both directions.
     Content {
@@ -29,11 +29,11 @@ pub enum Message {
         /// The payload, which the server does not inspect. Empty from the server: the other end has disconnected.
         data: Bytes,
     },
-    /// A peer's question whether it is a member.
+    /// A peer asks to be a member, or to be bound to one.
     Connect {
         /// The id under which the peer becomes a member.
         id: MemberId,
-        /// The ids of the members that it sees, in any order.
+        /// The ids that it names: those of the members that it is directly connected to, in any order.
         members: Vec<MemberId>,
     },
     /// The server's answer to [`Message::Connect`]. True: the peer is a member. False: it is bound to a member.
@@ -66,7 +66,7 @@ impl Message {
         Self::Content { sender: 0, recipient: link.value(), last: false, data }
     }
 
-    /// Creates the question of a peer with this id that sees these members.
+    /// Creates the `connect` of a peer with this id that names these members.
     pub fn connect(id: u32, members: &[u32]) -> Self {
         Self::Connect { id: MemberId(id), members: members.iter().copied().map(MemberId).collect() }
     }

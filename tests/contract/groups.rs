@@ -6,7 +6,7 @@ use crate::server::{Adapter, Peer};
 
 crate::on_every_adapter! {
     first_peer_becomes_member_and_next_is_bound_to_it
-    sole_member_stays_member_on_every_connect
+    only_member_stays_member_on_every_connect
     peer_that_names_member_becomes_member
     member_that_names_no_member_is_bound_to_another
     members_are_selected_in_turn_with_favored_first
@@ -32,7 +32,7 @@ async fn first_peer_becomes_member_and_next_is_bound_to_it(adapter: Adapter) {
     assert_eq!(bound_to(&mut two, &mut [&mut one]).await, 0);
 }
 
-async fn sole_member_stays_member_on_every_connect(adapter: Adapter) {
+async fn only_member_stays_member_on_every_connect(adapter: Adapter) {
     let server = adapter.start().await;
     let mut one = server.open("K").await;
     for members in [&[][..], &[], &[7]] {
@@ -101,7 +101,7 @@ async fn each_connect_is_answered_once_in_order(adapter: Adapter) {
         two.send_connect(2, members).await;
     }
     // The third connect comes from a member that names no member. The fourth comes from a joiner that names only
-    // itself and is bound to the sole member again, so that member blocks and is evicted.
+    // itself and is bound to the only member again, so that member blocks and is evicted.
     for expected in [false, true, false, true] {
         match two.recv().await {
             Ok(Event::Connected { member }) => assert_eq!(member, expected),

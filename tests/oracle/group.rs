@@ -128,8 +128,8 @@ impl History {
             Outcome::Answered { member } => assert_eq!(answers, [(peer, member)], "a connect has one answer"),
             _ => assert_eq!(answers, [], "only a connect is answered"),
         }
-        let asks = matches!(event, Event::Connect { .. }) && !self.evicted.contains(&peer);
-        assert_eq!(asks, matches!(outcome, Outcome::Answered { .. }), "every connect is answered");
+        let answered = matches!(event, Event::Connect { .. }) && !self.evicted.contains(&peer);
+        assert_eq!(answered, matches!(outcome, Outcome::Answered { .. }), "every connect is answered");
         assert_eq!(self.link_ids, self.group.link_ids().collect(), "a link id is in use until it is released");
         let counts = (self.group.peer_count(), self.group.link_count());
         assert_eq!(counts, (self.joined.len(), self.link_ids.len()));

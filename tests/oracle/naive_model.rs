@@ -69,14 +69,14 @@ impl Model {
             // Rule 1.
             [] => self.make_member(peer, id),
             // Rule 2.
-            [sole] if sole == peer => true,
+            [only] if only == peer => true,
             // Rule 3.
             _ if names_a_member => self.make_member(peer, id),
             // Rule 4.
-            [sole] if self.peer(peer).tried.contains(&self.peer(sole).id) => {
+            [only] if self.peer(peer).tried.contains(&self.peer(only).id) => {
                 self.members.clear();
-                self.peer_mut(sole).evicted = true;
-                actions.push(Action::Close { peer: sole, code: CloseCode::BlockingMember });
+                self.peer_mut(only).evicted = true;
+                actions.push(Action::Close { peer: only, code: CloseCode::BlockingMember });
                 self.make_member(peer, id)
             }
             // Rule 5.

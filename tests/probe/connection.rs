@@ -6,14 +6,14 @@ use crate::fails;
 use crate::servers::responding_with;
 
 #[tokio::test]
-async fn reports_unknown_host() {
+async fn probe_reports_unknown_host() {
     let words = ["no.such.host.invalid has no usable address", "spelling"];
     let output = fails(&["ws://no.such.host.invalid"], "dns", &words).await;
     assert!(!output.contains("tcp"), "dependent checks were skipped: {output}");
 }
 
 #[tokio::test]
-async fn reports_connection_refused() {
+async fn probe_reports_connection_refused() {
     // The port is bound but not listening, so no other process can use it.
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
@@ -22,7 +22,7 @@ async fn reports_connection_refused() {
 }
 
 #[tokio::test]
-async fn reports_handshake_timeouts() {
+async fn probe_reports_handshake_timeouts() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket has an address");
     for (scheme, check, words) in [
@@ -34,7 +34,7 @@ async fn reports_handshake_timeouts() {
 }
 
 #[tokio::test]
-async fn reports_the_meaning_of_a_status() {
+async fn probe_reports_the_meaning_of_a_status() {
     for (status, words) in [
         ("200 OK", &["HTTP 200 OK", "a page, not a hub"][..]),
         ("301 Moved Permanently\r\nLocation: wss://there/", &["redirects to \"wss://there/\""]),
@@ -57,7 +57,7 @@ async fn reports_the_meaning_of_a_status() {
 }
 
 #[tokio::test]
-async fn reports_an_invalid_handshake_response() {
+async fn probe_reports_an_invalid_handshake_response() {
     for (response, words) in [
         ("", &["closed the connection during the WebSocket handshake"][..]),
         ("220 smtp.example.org ESMTP\r\n\r\n", &["the response is not HTTP"]),

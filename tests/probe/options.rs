@@ -13,7 +13,7 @@ use crate::servers::{empty_response, fast_hub, http};
 use crate::{fails, passes, probe};
 
 #[tokio::test]
-async fn plaintext_server_passes() {
+async fn probe_skips_tls_for_a_plaintext_server() {
     let (_process, address) = start(&[]).await;
     let output = passes(&[&format!("ws://{address}")], &["tls", "idle"]).await;
     let checks: Vec<_> = output.lines().map(|line| line[..13.min(line.len())].trim()).collect();

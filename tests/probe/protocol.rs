@@ -10,7 +10,7 @@ use crate::fails;
 use crate::servers::{Change, fast_hub, frame_proxy, http, listen};
 
 #[tokio::test]
-async fn reports_the_meaning_of_a_close_code() {
+async fn probe_reports_the_meaning_of_a_close_code() {
     for (code, words) in [
         (1001, "shutting down"),
         (1008, "policy violation"),
@@ -37,14 +37,14 @@ async fn reports_the_meaning_of_a_close_code() {
 }
 
 #[tokio::test]
-async fn reports_message_limit_below_the_size_of_an_offer() {
+async fn probe_reports_message_limit_below_the_size_of_an_offer() {
     let hub = SignalingHub::builder().max_message_bytes(1000).build().expect("valid settings");
     let address = http(sigver::hyper::service(hub)).await;
     fails(&[&format!("ws://{address}/")], "relay", &["closed with 1009", "below 2 KB"]).await;
 }
 
 #[tokio::test]
-async fn reports_missing_and_wrong_closes_after_a_text_message() {
+async fn probe_reports_missing_and_wrong_closes_after_a_text_message() {
     let [drop_text, drop_close, change_close]: [Change; 3] = [
         |frame| if matches!(frame, Frame::Text(_)) { None } else { Some(frame) },
         |frame| if matches!(frame, Frame::Close(_)) { None } else { Some(frame) },
@@ -67,7 +67,7 @@ async fn reports_missing_and_wrong_closes_after_a_text_message() {
 }
 
 #[tokio::test]
-async fn reports_server_that_uses_one_key_for_all() {
+async fn probe_reports_server_that_uses_one_key_for_all() {
     let hub = SignalingHub::new();
     let mut member = memory::join(&hub, "K");
     assert!(member.connect(1, &[]).await);
@@ -83,7 +83,7 @@ async fn reports_server_that_uses_one_key_for_all() {
 }
 
 #[tokio::test]
-async fn reports_peers_of_one_key_on_different_servers() {
+async fn probe_reports_peers_of_one_key_on_different_servers() {
     let hubs = [fast_hub(), fast_hub()];
     let connections = AtomicUsize::new(0);
     let address = listen(move |socket| {
@@ -95,7 +95,7 @@ async fn reports_peers_of_one_key_on_different_servers() {
 }
 
 #[tokio::test]
-async fn reports_server_of_another_protocol() {
+async fn probe_reports_server_of_another_protocol() {
     let echo = listen(|socket| async {
         let Ok(mut peer) = tokio_tungstenite::accept_async(socket).await else { return };
         while let Some(Ok(message)) = peer.next().await {

@@ -17,14 +17,14 @@ fn drop_heartbeats(frame: Frame) -> Option<Frame> {
 }
 
 #[tokio::test]
-async fn reports_missing_heartbeats_of_the_hub() {
+async fn probe_reports_missing_heartbeats_of_the_hub() {
     let hub = SignalingHub::new();
     let address = listen(move |socket| frame_proxy(socket, hub.clone(), drop_heartbeats, Some)).await;
     fails(&[&format!("ws://{address}/")], "heartbeat", &["no heartbeat within 6.0 s", "buffers"]).await;
 }
 
 #[tokio::test]
-async fn reports_heartbeats_that_do_not_reach_the_hub() {
+async fn probe_reports_heartbeats_that_do_not_reach_the_hub() {
     let hub = fast_hub();
     let address = listen(move |socket| frame_proxy(socket, hub.clone(), Some, drop_heartbeats)).await;
     let words = ["closed with 4742", "did not receive the heartbeats"];
@@ -32,7 +32,7 @@ async fn reports_heartbeats_that_do_not_reach_the_hub() {
 }
 
 #[tokio::test]
-async fn reports_altered_messages() {
+async fn probe_reports_altered_messages() {
     let hub = fast_hub();
     let alter = |frame| match frame {
         Frame::Binary(bytes) if bytes.len() > 1000 => {
@@ -47,7 +47,7 @@ async fn reports_altered_messages() {
 }
 
 #[tokio::test]
-async fn reports_proxy_that_closes_idle_connections() {
+async fn probe_reports_proxy_that_closes_idle_connections() {
     let (_process, hub) = start(&[]).await;
     let hub = hub.parse().expect("an address");
     let address = listen(move |socket| byte_proxy(socket, hub, Duration::from_secs(2), |_| false)).await;
@@ -56,7 +56,7 @@ async fn reports_proxy_that_closes_idle_connections() {
 }
 
 #[tokio::test]
-async fn reports_proxy_that_limits_the_time_of_a_connection() {
+async fn probe_reports_proxy_that_limits_the_time_of_a_connection() {
     let hub = SignalingHub::builder().heartbeat_interval(Duration::from_secs(1)).build().expect("valid settings");
     let hub = http(sigver::hyper::service(hub)).await;
     let address = listen(move |socket| {
@@ -76,7 +76,7 @@ async fn reports_proxy_that_limits_the_time_of_a_connection() {
 }
 
 #[tokio::test]
-async fn reports_proxy_that_forwards_the_handshake_only() {
+async fn probe_reports_proxy_that_forwards_the_handshake_only() {
     let hub = http(sigver::hyper::service(fast_hub())).await;
     let address = listen(move |socket| {
         let mut reads = 0;

@@ -7,7 +7,7 @@ use crate::servers::{certificate_for, start_tls};
 use crate::{fails, passes, probe};
 
 #[tokio::test]
-async fn tls_server_passes_with_its_ca() {
+async fn probe_passes_for_a_tls_server_with_its_ca() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (_process, address, cert) = start_tls(folder.path(), certificate_for("127.0.0.1")).await;
     let output = passes(&[&format!("wss://{address}/"), "--ca", utf8(&cert)], &["idle"]).await;
@@ -15,14 +15,14 @@ async fn tls_server_passes_with_its_ca() {
 }
 
 #[tokio::test]
-async fn reports_untrusted_certificate() {
+async fn probe_reports_untrusted_certificate() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (_process, address, _) = start_tls(folder.path(), certificate_for("127.0.0.1")).await;
     fails(&[&format!("wss://{address}/")], "tls", &["--ca FILE", "UnknownIssuer"]).await;
 }
 
 #[tokio::test]
-async fn reports_expired_certificate() {
+async fn probe_reports_expired_certificate() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut params = certificate_for("127.0.0.1");
     params.not_after = date_time_ymd(2020, 1, 1);
@@ -32,7 +32,7 @@ async fn reports_expired_certificate() {
 }
 
 #[tokio::test]
-async fn reports_certificate_for_another_name() {
+async fn probe_reports_certificate_for_another_name() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (_process, address, cert) = start_tls(folder.path(), certificate_for("example.org")).await;
     let words = ["the certificate is for another name", "only valid for", "example.org"];
@@ -40,7 +40,7 @@ async fn reports_certificate_for_another_name() {
 }
 
 #[tokio::test]
-async fn reports_wrong_scheme_for_the_port() {
+async fn probe_reports_wrong_scheme_for_the_port() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (_tls, tls, _) = start_tls(folder.path(), certificate_for("127.0.0.1")).await;
     let (_plain, plain) = start(&[]).await;

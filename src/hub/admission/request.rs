@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn undecodable_key_reports_the_cause() {
+    fn undecodable_key_reports_the_error() {
         assert_eq!(key("%zz", ""), Err(KeyError::BadEscape { at: 0 }));
         assert_eq!(key("", "key=%ff"), Err(KeyError::NotUtf8));
     }

@@ -33,7 +33,7 @@ impl Scene {
         assert_eq!(self.handle(Event::Join { peer: PeerId(peer), favored }), []);
     }
 
-    /// Peer n asks with the id n.
+    /// Peer n connects with the id n.
     fn connect(&mut self, peer: u64, members: &[u32]) -> Vec<Action> {
         self.connect_as(peer, peer as u32, members)
     }
@@ -94,14 +94,14 @@ fn two_members_and_a_peer() -> Scene {
 }
 
 #[test]
-fn rule_1_first_peer_to_ask_becomes_the_first_member() {
+fn rule_1_first_peer_to_connect_becomes_the_first_member() {
     let mut scene = Scene::of(2);
     assert_eq!(scene.connect(2, &[7, 8]), [answer(2, true)]);
     assert_eq!(scene.group.order(), [PeerId(2)]);
 }
 
 #[test]
-fn rule_2_sole_member_is_answered_true_and_keeps_its_id() {
+fn rule_2_only_member_is_answered_true_and_keeps_its_id() {
     let mut scene = Scene::of(2);
     scene.connect_as(1, 10, &[]);
     assert_eq!(scene.connect_as(1, 11, &[]), [answer(1, true)]);
@@ -142,7 +142,7 @@ fn rule_3_precedes_rule_4() {
 }
 
 #[test]
-fn rule_4_sole_member_is_evicted_when_a_peer_that_tried_it_asks_again() {
+fn rule_4_only_member_is_evicted_when_a_peer_that_tried_it_connects_again() {
     let (mut scene, _) = pair();
     assert_eq!(scene.connect(2, &[]), [eviction(1), answer(2, true)]);
     assert_eq!(scene.group.order(), [PeerId(2)]);
@@ -175,7 +175,7 @@ fn rule_4_protects_a_member_until_its_eviction_min_age() {
     scene.now = Duration::from_secs(100);
     assert_eq!(scene.connect(1, &[]), [answer(1, true)]);
     scene.now += Duration::from_secs(5);
-    assert_eq!(scene.connect(1, &[]), [answer(1, true)], "asking again does not change its age");
+    assert_eq!(scene.connect(1, &[]), [answer(1, true)], "another connect does not change its age");
     for _ in 0..3 {
         scene.now += Duration::from_secs(1);
         assert_eq!(scene.connect(2, &[]), [answer(2, false)]);

@@ -47,7 +47,7 @@ pub struct GroupData {
     /// The peer's member id, chosen by the peer. Netflux draws it from 2^31 up.
     #[prost(uint32, tag = "1")]
     pub id: u32,
-    /// The ids of the members that the peer sees. Packed and unpacked are both valid.
+    /// The ids of the members that the peer is directly connected to. Packed and unpacked are both valid.
     #[prost(uint32, repeated, tag = "2")]
     pub members: ::prost::alloc::vec::Vec<u32>,
 }

@@ -105,7 +105,7 @@ settings! {
         upgrade_timeout: Time = Time::seconds(10);
         /// Time for the verification of a signed key
         admission_timeout: Time = Time::seconds(5);
-        /// Time after it became a member during which a sole member cannot be evicted
+        /// Time after it became a member during which the only member of a group cannot be evicted
         eviction_min_age: Time = Time::seconds(0);
         /// Maximum size of a message from a peer
         max_message_bytes: Bytes<usize> = Bytes::new(64 << 10);
