@@ -388,7 +388,7 @@ export class Group extends EventTarget {
         lastReason = closeReason;
         this.#setState("joining", lastReason);
       }
-      // Another `connect` evicts the only member if this peer has tried. Wait first for attempts that the member or a
+      // Another `connect` evicts the only member if this peer has tried it. Wait first for attempts that the member or a
       // neighbour began.
       if (closeReason === "glare" || closeReason === "present") await this.#sleep(jitter(RETRY_MIN), signaling.closed);
       await this.#sleep(ANSWER_TIMEOUT, signaling.closed, this.#pendingPeersSettled());

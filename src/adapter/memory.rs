@@ -30,8 +30,7 @@ pub fn join(hub: &SignalingHub, request: impl Into<JoinRequest>) -> TestClient<C
 /// Serves one end of a pair in a spawned task and returns the other end.
 fn serve(hub: &SignalingHub, request: JoinRequest) -> ChannelTransport {
     let (hub_end, client_end) = pair(CAPACITY);
-    let hub = hub.clone();
-    tokio::spawn(async move { hub.serve(hub_end, request).await });
+    tokio::spawn(hub.serve(hub_end, request));
     client_end
 }
 

@@ -12,7 +12,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Two peers of one group, in one process:
+//! Two peers of one group, in one process. Their ids are at least 2^31, so that they differ from every link id:
 //!
 //! ```
 //! use sigver::client::{Client, Event, Remote};
@@ -23,23 +23,20 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let hub = SignalingHub::new();
 //! let join = || {
-//!     let (hub, (server_end, client_end)) = (hub.clone(), memory::pair(16));
-//!     tokio::spawn(async move { hub.serve(server_end, "the group's key").await });
+//!     let (server_end, client_end) = memory::pair(16);
+//!     tokio::spawn(hub.serve(server_end, "the group's key"));
 //!     Client::new(client_end)
 //! };
 //!
-//! // Choose a random id of at least 2^31: such an id differs from every link id.
 //! let mut alice = join();
 //! assert!(alice.connect(MemberId(0xa11c_e000), &[]).await?); // The first peer becomes a member.
 //!
 //! let mut bob = join();
 //! assert!(!bob.connect(MemberId(0xb0b0_0000), &[]).await?); // The second peer is bound to her, and signals with her:
 //! bob.send_content(Remote::Member, "offer").await?;
-//!
 //! let Event::Content { from, data, .. } = alice.recv().await? else { panic!("expected an offer") };
 //! assert_eq!(data, "offer");
 //! alice.send_content(from, "answer").await?;
-//!
 //! let Event::Content { data, .. } = bob.recv().await? else { panic!("expected an answer") };
 //! assert_eq!(data, "answer");
 //! # Ok(()) }

@@ -12,12 +12,13 @@ use super::shared::SignalingHub;
 
 /// Configures and builds a [`SignalingHub`].
 ///
-/// Every resource that a peer can use has a limit with a safe default. A close reason names the limit that was exceeded,
-/// and [`Cause`](crate::Cause) has the name of the method.
+/// Every resource that a peer can use has a limit. The defaults protect the server and suit trusted users; for a public
+/// server, lower them. If a limit rejects a join or closes a peer, the close reason describes the limit, and a
+/// [`Cause`](crate::Cause) names it.
 ///
-/// [`HubBuilder::build`] checks all values. A duration must be greater than 0 and at most one year. A count, a size or a
-/// rate must be at least 1. Methods with narrower ranges state them. A rate is a token bucket whose burst is one second's
-/// worth.
+/// [`HubBuilder::build`] checks all values. Unless a method states another range, a duration must be greater than 0 and at
+/// most one year, and a count, a size or a rate must be at least 1. A rate is a token bucket whose burst is one second's
+/// worth of tokens.
 ///
 /// ```
 /// use std::time::Duration;
@@ -90,8 +91,8 @@ impl HubBuilder {
     /// header gets 403 too, see [`HubBuilder::allow_missing_origin`].
     ///
     /// Set this if cookies or the client's network authenticate a peer. Browsers let any page open a WebSocket to any
-    /// server and send the user's cookies along. The list protects users of other sites from cross-site requests. It
-    /// does not authenticate clients: anything but a browser can send any `Origin`.
+    /// server and send the user's cookies along. The list protects your users from requests that the pages of other
+    /// sites send in their name. It does not authenticate clients: anything but a browser can send any `Origin`.
     ///
     /// ```
     /// let hub = sigver::SignalingHub::builder().allowed_origins(["https://app.example", "https://*.app.example"]).build()?;
@@ -149,13 +150,16 @@ impl HubBuilder {
 
 /// Numbers of peers and groups.
 impl HubBuilder {
-    /// Sets the maximum number of connected peers. Default: 100 000. Further peers are closed with 1013.
+    /// Sets the maximum number of connected and pending peers. Default: 100 000. Further peers are closed with 1013.
+    ///
+    /// A peer is pending while the [`Admission`] hook decides about it, and until an admitted peer is served.
     pub fn max_peers(mut self, count: usize) -> Self {
         self.config.max_peers = count;
         self
     }
 
-    /// Sets the maximum number of peers from one client IP. Default: 1000. Further peers are closed with 1013.
+    /// Sets the maximum number of connected and pending peers from one client IP. Default: 1000. Further peers are closed
+    /// with 1013.
     ///
     /// An IPv6 /64 network counts as one IP. The limit applies only if the adapter knows the client IP: see the
     /// adapter's documentation, and `HubBuilder::trusted_proxies`.
@@ -178,12 +182,13 @@ impl HubBuilder {
         self
     }
 
-    /// Sets how long a sole member is protected from eviction (4744) after it became a member. Default: 0. It must be at
-    /// most one year.
+    /// Sets how long the only member of a group is protected from eviction (4744) after it became a member. Default: 0,
+    /// no protection. It must be at most one year.
     ///
-    /// With the default, any joiner can evict a sole member by sending `connect` twice, as the protocol allows. A few
-    /// seconds keep a joiner from taking over a group that has just started. But a joiner also waits that long if the
-    /// sole member does not respond. Until then, the hub binds the joiner to the same member again.
+    /// With the default, any joiner can evict the only member by sending `connect` twice, as the
+    /// [rules](crate::protocol#the-rules-of-connect) allow. A few seconds keep a joiner from taking over a group that has
+    /// just started. But a joiner also waits that long if the only member does not respond. Until then, the hub binds the
+    /// joiner to the same member again.
     pub fn eviction_min_age(mut self, age: Duration) -> Self {
         self.config.eviction_min_age = age;
         self
@@ -201,7 +206,7 @@ impl HubBuilder {
         self
     }
 
-    /// Sets the maximum number of messages per second from one peer, pings and heartbeats included. Default: 20 000,
+    /// Sets the maximum number of messages per second from one peer, pings, pongs and heartbeats included. Default: 20 000,
     /// which costs about 2 % of a core. Exceeding it closes the peer with 1008.
     ///
     /// A peer that only signals sends a few hundred messages when it joins.
@@ -210,7 +215,7 @@ impl HubBuilder {
         self
     }
 
-    /// Sets the maximum number of bytes per second from one peer. Default: 32 MiB. It must be at least
+    /// Sets the maximum number of payload bytes per second from one peer. Default: 32 MiB. It must be at least
     /// [`HubBuilder::max_message_bytes`]. Exceeding it closes the peer with 1008.
     pub fn bytes_per_second(mut self, rate: u32) -> Self {
         self.config.bytes_per_second = rate;
@@ -237,7 +242,7 @@ impl HubBuilder {
         self
     }
 
-    /// Sets the maximum number of members that one `connect` may name. Default: 4096. Exceeding it closes the peer with
+    /// Sets the maximum number of ids that one `connect` may name. Default: 4096. Exceeding it closes the peer with
     /// 1008.
     pub fn max_members_per_connect(mut self, count: usize) -> Self {
         self.config.max_members_per_connect = count;
@@ -308,6 +313,8 @@ impl HubBuilder {
 
     /// Sets how long an HTTP connection may take to become a WebSocket after its handshake was accepted. Default: 10 s.
     /// Exceeding it drops the connection.
+    ///
+    /// It applies to the adapters. If the app upgrades the WebSocket itself, it must bound this time itself.
     pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
         self.config.upgrade_timeout = timeout;
         self

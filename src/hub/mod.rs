@@ -1,10 +1,10 @@
-//! Decides when things happen: the connections, timers, queues and limits around the protocol.
+//! Runs the connections: timers, queues and limits around the protocol.
 //!
 //! A peer passes through these parts in this order:
 //!
 //! 1. [`admission`]: checks a [`JoinRequest`] and grants a slot, or rejects it. [`serve`] fixes the order of the checks.
-//! 2. [`connection`]: one task per peer that reads, writes and keeps time.
-//! 3. [`rooms`]: the group of the peer's key behind one lock, and the bounded outbox of each peer.
+//! 2. [`connection`]: one future per peer that reads, writes and keeps time.
+//! 3. [`rooms`]: one room per key. A *room* is a group behind one lock, with the bounded outboxes of its peers.
 //! 4. [`close`]: why a connection ends. [`shutdown`] closes peers on behalf of the app.
 //!
 //! [`shared`] contains the state that all peers of a hub share, [`builder`] and [`limits`] the settings, and
@@ -105,7 +105,7 @@ impl SignalingHub {
     ///
     /// ```
     /// let hub = sigver::SignalingHub::new();
-    /// assert!(hub.peers("room").is_empty());
+    /// assert!(hub.peers("a key").is_empty());
     /// ```
     pub fn peers(&self, key: impl AsRef<str>) -> Vec<PeerSnapshot> {
         // An invalid key has no group.

@@ -24,14 +24,15 @@ use crate::transport::Transport;
 
 /// Permission to serve one peer, from [`SignalingHub::admit`].
 ///
-/// It holds the peer's slot in the limits. Dropping it releases the slot.
+/// It holds the peer's slot in `max_peers` and `max_peers_per_ip`. Dropping it releases the slot. `max_groups` and
+/// `max_peers_per_group` are checked when the peer is served.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// use sigver::{SignalingHub, memory};
 ///
 /// let hub = SignalingHub::new();
-/// let admitted = hub.admit("room").await;
+/// let admitted = hub.admit("a key").await;
 /// let (transport, client) = memory::pair(16); // Accept the handshake of the peer here.
 /// match admitted {
 ///     Ok(permit) => _ = tokio::spawn(permit.serve(transport)),
@@ -53,19 +54,19 @@ impl SignalingHub {
     /// adapters call them. Call them yourself for a transport of your own, within a tokio runtime that has its timer
     /// enabled.
     ///
-    /// Closes the connection with the rejection's close code if admission fails, or with 4741 or 4745 if the key is
-    /// invalid. Browsers cannot read the HTTP status of a failed handshake, but they can read a close code.
+    /// The future does not borrow the hub. It closes the connection with the rejection's close code if admission fails, or
+    /// with 4741 or 4745 if the key is invalid. Browsers cannot read the HTTP status of a failed handshake, but they can read a close code.
     ///
     /// The connection counts from this call on: a drain waits for it even if the future was never polled.
     ///
     /// # Cancel safety
     /// Cancel safe at any point: dropping the future removes the peer from its group, notifies linked peers and drops
     /// the transport without a close frame.
-    pub fn serve<T: Transport>(
+    pub fn serve<T: Transport, R: Into<JoinRequest>>(
         &self,
         transport: T,
-        request: impl Into<JoinRequest>,
-    ) -> impl Future<Output = DisconnectReason> {
+        request: R,
+    ) -> impl Future<Output = DisconnectReason> + use<T, R> {
         let join = Box::new(PendingJoin::Requested(request.into()));
         serve(self.shared.clone(), self.shared.count_connection(), transport, join)
     }
@@ -76,10 +77,11 @@ impl SignalingHub {
     /// handshake, so that a rejection can become an HTTP status.
     ///
     /// The checks run in this order: drain, origin, join rate and number of peers of the client IP, number of all
-    /// peers, key, and the app's [`Admission`](crate::Admission).
+    /// peers, key, and the app's [`Admission`](crate::Admission). `max_groups` and `max_peers_per_group` are checked when
+    /// the peer is served.
     ///
     /// # Errors
-    /// The rejection, which is counted. Answer the handshake with its status, or accept the handshake and pass the
+    /// The rejection. The hub has counted it, unless the key is invalid. Answer the handshake with its status, or accept the handshake and pass the
     /// connection to [`SignalingHub::reject`].
     ///
     /// # Cancel safety
@@ -96,7 +98,7 @@ impl SignalingHub {
 
     /// Closes the connection of a rejected peer with the rejection's close code and reason.
     ///
-    /// A rejection of the app's own is counted here, and one from [`SignalingHub::admit`] is not counted again.
+    /// The hub counts a rejection that the app created. It does not count one from [`SignalingHub::admit`] again.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport. The peer may then miss the close code.
@@ -153,7 +155,7 @@ impl Permit {
     /// Serves a peer whose admission was decided by [`SignalingHub::admit`], until it disconnects.
     ///
     /// # Cancel safety
-    /// As [`SignalingHub::serve`].
+    /// As for [`SignalingHub::serve`].
     pub fn serve<T: Transport>(self, transport: T) -> impl Future<Output = DisconnectReason> {
         let count = self.shared.count_connection();
         serve(self.shared, count, transport, Box::new(PendingJoin::Admitted(self.slot)))
@@ -181,7 +183,7 @@ impl fmt::Debug for Permit {
     }
 }
 
-/// How far the admission of a peer is when its connection exists.
+/// The state of a peer's admission when its connection starts.
 enum PendingJoin {
     Requested(JoinRequest),
     Admitted(PeerSlot),

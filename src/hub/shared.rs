@@ -19,7 +19,7 @@ use super::observability::stats::{Counters, HubStats};
 use super::rooms::registry::Registry;
 use crate::protocol::{CloseCode, PeerId};
 
-/// A signaling hub: connects peers that join with the same key.
+/// Connects peers that join with the same key by relaying their signals.
 ///
 /// A clone is cheap and refers to the same hub. The hub owns no listener, runtime or task. Each peer is served by its
 /// own [`SignalingHub::serve`] future. When that ends or is dropped, all state of the peer is removed.

@@ -48,7 +48,7 @@ impl SignalingHub {
         rooms.map(|room| room.close_all(&close)).sum()
     }
 
-    /// Drains the hub before its server stops, and returns the number of connections that are left.
+    /// Drains the hub before its server stops, and returns the number of remaining connections.
     ///
     /// From now on the hub rejects joins: with HTTP status 503, or with close code 1001 if the app accepted the
     /// WebSocket handshake itself. It closes existing peers with 1001, spread evenly over `timeout`, and then waits for

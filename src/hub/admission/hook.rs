@@ -16,24 +16,26 @@ use crate::protocol::{CloseCode, GroupKey};
 
 /// The app's access decision, for [`HubBuilder::admission`](crate::HubBuilder::admission).
 ///
-/// The hub calls it after all other checks except `max_peers_per_group` and `max_groups`, before it allocates any state
-/// for the peer. Calls for several peers may run at the same time. A panic rejects only the peer of that call, with 1011.
+/// The hub calls it after all other checks except `max_peers_per_group` and `max_groups`. The peer already counts in
+/// `max_peers` and `max_peers_per_ip` while the hook runs. It has no group or outbox yet. Calls for several peers may run at the same time. A panic rejects only the peer of that call, with 1011.
 /// A call that takes longer than [`HubBuilder::admission_timeout`](crate::HubBuilder::admission_timeout) rejects its
 /// peer with 1013.
 ///
 /// Closures implement it:
 ///
 /// ```
-/// use sigver::{CloseCode, JoinRequest, PeerInfo, Rejection, SignalingHub};
+/// use sigver::{CloseCode, GroupKey, JoinRequest, PeerInfo, Rejection, SignalingHub};
 ///
 /// async fn find_user(token: &str) -> Option<String> {
-///     token.strip_prefix("token of ").map(str::to_owned)
+///     token.strip_prefix("token of ").map(str::to_owned) // a lookup in the app's sessions
 /// }
 ///
 /// let hub = SignalingHub::builder()
 ///     .admission(|request: JoinRequest| async move {
-///         match find_user(request.key().as_str()).await {
-///             Some(user) => Ok(PeerInfo::new().identity(user)),
+///         // Clients open TOKEN/KEY, and all users of a key join one group.
+///         let (token, key) = request.key().as_str().split_once('/').unwrap_or_default();
+///         match find_user(token).await {
+///             Some(user) => Ok(PeerInfo::new().key(GroupKey::new(key)?).identity(user)),
 ///             None => Err(Rejection::close(CloseCode::app(4001), "log in first")),
 ///         }
 ///     })
@@ -66,16 +68,16 @@ impl fmt::Debug for dyn Admission {
     }
 }
 
-/// What an [`Admission`] knows about a peer that it admits.
+/// The identity, key and `favored` flag of an admitted peer.
 ///
 /// ```
 /// use sigver::{GroupKey, JoinRequest, PeerInfo, SignalingHub, memory};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// // Clients open `ROOM;USER`: all users of a room join one group.
+/// // Clients open `KEY;USER`: all users of a key join one group.
 /// let admission = |request: JoinRequest| async move {
-///     let (room, user) = request.key().as_str().split_once(';').unwrap_or((request.key().as_str(), "guest"));
-///     Ok(PeerInfo::new().key(GroupKey::new(room)?).identity(user))
+///     let (key, user) = request.key().as_str().split_once(';').unwrap_or((request.key().as_str(), "guest"));
+///     Ok(PeerInfo::new().key(GroupKey::new(key)?).identity(user))
 /// };
 /// let hub = SignalingHub::builder().admission(admission).build()?;
 ///
@@ -93,7 +95,7 @@ pub struct PeerInfo {
 }
 
 impl PeerInfo {
-    /// Admits the peer without an identity, with the key and the `favored` flag of its request.
+    /// Creates an answer that keeps the key and `favored` flag of the request, without an identity.
     pub fn new() -> Self {
         Self::default()
     }

@@ -1,4 +1,4 @@
-//! Access control: decides whether a peer may join, before the hub allocates any state for it.
+//! Access control: decides whether a peer may join, before it has a room or an outbox.
 //!
 //! A [`request`] passes the allowed [`origins`], the limits of its client IP ([`ip_limiter`], behind trusted proxies) and
 //! the app's [`hook`]. The outcome is the slot of a [`permit`], or a [`rejection`].

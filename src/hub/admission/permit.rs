@@ -1,4 +1,4 @@
-//! The slot of an admitted peer: its share of the limits, and its key, identity and client IP.
+//! The slot of an admitted peer: its counts in the limits, and its key, identity and client IP.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::request::JoinRequest;
 use crate::hub::limits::count::CountGuard;
 use crate::protocol::GroupKey;
 
-/// A granted slot. Dropping it releases the peer's share of the limits.
+/// A granted slot. Dropping it releases the slot in the limits.
 #[derive(Debug)]
 pub(in crate::hub) struct PeerSlot {
     pub(in crate::hub) key: GroupKey,

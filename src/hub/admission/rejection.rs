@@ -9,7 +9,7 @@ use crate::hub::close::Close;
 use crate::hub::limits::Cause;
 use crate::protocol::{CloseCode, KeyError};
 
-/// Why the hub rejects a join, and how the client learns it.
+/// The answer to a rejected join: close code, reason and HTTP status.
 ///
 /// ```
 /// use sigver::{CloseCode, Rejection};

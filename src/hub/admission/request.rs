@@ -88,8 +88,8 @@ impl JoinRequest {
         self
     }
 
-    /// Sets the IP address of the socket: of the client, or of a proxy in front of the server (see
-    /// `HubBuilder::trusted_proxies`).
+    /// Sets the address of the socket's other end. If that is a trusted proxy (`HubBuilder::trusted_proxies`), the hub
+    /// replaces it with the client IP that the proxy reports in the headers of [`JoinRequest::with_parts`].
     #[must_use]
     pub fn with_client_ip(mut self, ip: IpAddr) -> Self {
         self.client_ip = Some(ip);
@@ -105,7 +105,7 @@ impl JoinRequest {
     }
 
     /// Sets the head of the HTTP request: method, URI, headers, and the extensions that the app's middleware has set.
-    /// Replaces the origin by that of the headers.
+    /// Replaces the origin with the one in the headers.
     #[cfg(feature = "hyper")]
     #[must_use]
     pub fn with_parts(mut self, parts: http::request::Parts) -> Self {
@@ -116,8 +116,8 @@ impl JoinRequest {
         self
     }
 
-    /// Replaces the address of a trusted proxy by the client IP that the proxy reports, and an IPv4-mapped address by
-    /// IPv4.
+    /// Replaces the address of a trusted proxy with the client IP that the proxy reports, and an IPv4-mapped address with
+    /// the IPv4 address.
     #[cfg(feature = "hyper")]
     pub(in crate::hub) fn behind(mut self, proxies: &TrustedProxies) -> Self {
         self.client_ip = self.client_ip.map(|socket| match &self.parts {
@@ -163,7 +163,8 @@ impl JoinRequest {
         self.favored
     }
 
-    /// Returns the client IP, if it is known. In an [`Admission`](crate::Admission), trusted proxies have been resolved.
+    /// Returns the client IP, if it is known. In an [`Admission`](crate::Admission), this is the address that the trusted
+    /// proxies report.
     pub fn client_ip(&self) -> Option<IpAddr> {
         self.client_ip
     }

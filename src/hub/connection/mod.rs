@@ -1,4 +1,4 @@
-//! One peer's task: reads, writes and keeps its timers.
+//! One peer's future: reads, writes and keeps its timers.
 
 pub(super) mod close_handshake;
 mod deadlines;
@@ -26,10 +26,10 @@ use peer_guard::PeerGuard;
 use rate_limits::PeerRateLimiter;
 use writer::Writer;
 
-/// The number of frames that the task reads before it writes and yields to other tasks.
+/// The number of frames that the future reads before it writes and yields to other tasks.
 const READ_BUDGET: usize = 64;
 
-/// The state of a joined peer's task.
+/// The state of a joined peer's future.
 ///
 /// Each poll covers reading, writing and the timers. Therefore the hub still reads from a peer that does not read, and
 /// still writes to a peer that does not write.

@@ -1,4 +1,4 @@
-//! The settings of a hub ([`config`]), what enforces them ([`count`], [`token_bucket`]), the flag of a hub that shuts down
+//! The settings of a hub ([`config`]), the types that enforce them ([`count`], [`token_bucket`]), the flag of a hub that shuts down
 //! ([`draining`]), and the [`Cause`] that names each limit.
 
 pub(super) mod config;
@@ -38,7 +38,7 @@ pub enum Cause {
     ConnectsPerSecond,
     /// Size of one message.
     MaxMessageBytes,
-    /// Number of members that one `connect` names.
+    /// Number of ids that one `connect` names.
     MaxMembersPerConnect,
     /// Messages queued for a slow consumer.
     MaxOutboxMessages,

@@ -1,5 +1,6 @@
 //! The counters of a hub.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,7 +28,9 @@ pub struct HubStats {
 }
 
 /// A count for each [`Cause`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// The `Debug` output lists only the counts above 0.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct CauseCounts([u64; Cause::ALL.len()]);
 
 impl CauseCounts {
@@ -39,6 +42,20 @@ impl CauseCounts {
     /// Returns the sum over all causes.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
+    }
+}
+
+impl fmt::Debug for CauseCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for &cause in Cause::ALL {
+            let count = self.get(cause);
+            if count > 0 {
+                // Without the quotes of a text.
+                map.entry(&format_args!("{}", cause.as_str()), &count);
+            }
+        }
+        map.finish()
     }
 }
 
@@ -83,5 +100,20 @@ impl AtomicCauseCounts {
 
     fn load(&self) -> CauseCounts {
         CauseCounts(self.0.each_ref().map(|count| count.load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_of_cause_counts_lists_counts_above_0_by_name() {
+        let counters = Counters::default();
+        assert_eq!(format!("{:?}", counters.closes()), "{}");
+        counters.count_close(Cause::OutboxTimeout);
+        counters.count_close(Cause::MaxPeers);
+        counters.count_close(Cause::MaxPeers);
+        assert_eq!(format!("{:?}", counters.closes()), "{max_peers: 2, outbox_timeout: 1}");
     }
 }
