@@ -5,13 +5,18 @@
 #![allow(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::io;
+use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt as _};
 use sigver::memory::TestClient;
-use sigver::{CloseFrame, Frame, SignalingHub, Transport, TransportError};
+use sigver::{CloseFrame, Frame, JoinRequest, SignalingHub, Transport, TransportError};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+/// The pause after a failed accept. Without it, the loop would spin while the process has no free file descriptor.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<()> {
@@ -19,12 +24,7 @@ async fn main() -> io::Result<()> {
     let address = listener.local_addr()?;
     let hub = SignalingHub::new();
 
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let hub = hub.clone();
-            tokio::spawn(async move { println!("peer left: {}", hub.serve(framed(socket), "the only group").await) });
-        }
-    });
+    tokio::spawn(accept(listener, hub));
 
     let mut alice = TestClient::new(framed(TcpStream::connect(address).await?));
     let mut bob = TestClient::new(framed(TcpStream::connect(address).await?));
@@ -35,6 +35,23 @@ async fn main() -> io::Result<()> {
     bob.send_frame(Frame::Text("not a message".into())).await;
     assert_eq!(bob.recv_close().await, 4743);
     Ok(())
+}
+
+async fn accept(listener: TcpListener, hub: SignalingHub) {
+    loop {
+        let (socket, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                eprintln!("accept failed: {error}");
+                sleep(ACCEPT_RETRY_DELAY).await;
+                continue;
+            }
+        };
+        // The hub needs the client's address for its limits per IP.
+        let request = JoinRequest::new("the only group").with_client_ip(client.ip());
+        let served = hub.serve(framed(socket), request);
+        tokio::spawn(async move { println!("peer disconnected: {}", served.await) });
+    }
 }
 
 /// Returns a transport over a byte stream. Every stream and sink of [`Frame`]s is a transport.

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -16,7 +17,6 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sigver::SignalingHub;
 use tokio::net::TcpListener;
-use tokio::signal::ctrl_c;
 use tokio::time::sleep;
 
 /// Must be shorter than the time after which the service manager kills the process.
@@ -26,7 +26,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".into());
     // In production, restrict the origins: `SignalingHub::builder().allowed_origins(["https://app.example"]).build()?`
     let hub = SignalingHub::new();
@@ -35,7 +35,7 @@ async fn main() -> std::io::Result<()> {
     let listener = TcpListener::bind(&address).await?;
     println!("Listening on http://{}", listener.local_addr()?);
     let shutdown = async {
-        ctrl_c().await?;
+        shutdown_signal().await?;
         // New peers get 503 meanwhile.
         let remaining = hub.drain(DRAIN_TIMEOUT).await;
         println!("{remaining} peers did not complete the close handshake in time");
@@ -44,6 +44,22 @@ async fn main() -> std::io::Result<()> {
     tokio::select! {
         () = serve(listener, signal) => Ok(()),
         result = shutdown => result,
+    }
+}
+
+/// Completes on Ctrl-C, or on SIGTERM from a service manager.
+async fn shutdown_signal() -> io::Result<()> {
+    #[cfg(unix)]
+    let terminate = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::terminate())?.recv().await;
+        Ok(())
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending();
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        result = terminate => result,
     }
 }
 

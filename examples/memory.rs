@@ -12,7 +12,7 @@ async fn main() {
     let mut alice = memory::join(&hub, "the group's key");
     let mut bob = memory::join(&hub, "the group's key");
 
-    // Each peer sends its id and the ids of the members that it is connected with.
+    // Each peer sends an id of its choice, and names the members that it is directly connected to.
     assert!(alice.connect(1, &[]).await, "the first peer is a member");
     assert!(!bob.connect(2, &[]).await, "the second peer is bound to a member and must signal with it");
 
@@ -23,8 +23,8 @@ async fn main() {
     let (_, answer) = bob.recv_content().await;
     assert_eq!(answer, "answer");
 
-    // Browsers would now have a data channel. Bob reports that he is connected with Alice.
-    assert!(bob.connect(2, &[1]).await, "a peer that is connected with a member becomes a member");
+    // Browsers would now have a data channel. Bob names Alice, because he is directly connected to her.
+    assert!(bob.connect(2, &[1]).await, "a peer that names a member becomes a member");
 
     let stats = hub.stats();
     assert_eq!((stats.peers, stats.groups, stats.links, stats.relayed_messages), (2, 1, 1, 2));

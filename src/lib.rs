@@ -23,9 +23,12 @@
 //! # }
 //! ```
 //!
-//! Two browsers need a server to relay their offers, answers and ICE candidates before they have a direct connection.
-//! Peers that open a WebSocket with the same key form a group. The hub binds each new peer to one member of the group to
-//! signal with. sigver speaks the wire protocol of npm's `sigver` 20.1.0, so the published client Netflux works
+//! Two browsers need a server to relay their signals (offers, answers and ICE candidates) before they have a direct
+//! connection. Peers that open a WebSocket with the same key form a *group*. A peer sends `connect` with an id of its
+//! choice and the ids of the members that it is directly connected to. The hub answers that it is a *member*, as the
+//! first peer is, or binds it as a *joiner* to one member by a *link*. Both exchange signals over the link until they have
+//! a direct connection. Then the joiner sends `connect` again, becomes a member, and connects to the other members
+//! directly. [`protocol`] has the rules. sigver speaks the wire protocol of npm's `sigver` 20.1.0, so the published client Netflux works
 //! unmodified.
 //!
 //! # Parts
@@ -38,7 +41,7 @@
 //! - [`Transport`] is what the hub needs of a connection: a stream and a sink of [`Frame`]s.
 //! - [`protocol`] implements the rules without I/O: a group is a function from events to actions.
 //! - `sigver::axum`, `sigver::warp` and `sigver::hyper` mount the hub, each behind the feature of that name.
-//! - [`client`] is the peer's side of the protocol, over any transport.
+//! - [`client`] is the client's side of the protocol, over any transport.
 //! - [`memory`] joins a hub in the same process, for tests.
 //! - `sigver::guide`, in the documentation with all features, explains how to run a hub in production.
 //!
@@ -46,7 +49,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | none (default) | the hub, [`protocol`] and [`memory`], without an HTTP crate |
+//! | none (default) | the hub, [`client`], [`protocol`] and [`memory`], without an HTTP crate |
 //! | `axum` | `sigver::axum`: `router` and `handler` |
 //! | `warp` | `sigver::warp`: `filter` |
 //! | `hyper` | `sigver::hyper`: `service`, and `upgrade` for a service that you wrote |

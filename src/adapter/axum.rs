@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `.nest_service("/signal", router(hub))` | `/signal/KEY`, `/signal?key=KEY` |
 //! | `.route("/signal", handler(hub))` | `/signal?key=KEY` |
-//! | `.route("/rooms/{key}/signal", handler(hub))` | `/rooms/KEY/signal` |
+//! | `.route("/documents/{key}/signal", handler(hub))` | `/documents/KEY/signal` |
 //! | `.route("/signal/{*key}", handler(hub))` | `/signal/KEY`, where `KEY` may contain slashes |
 //!
 //! # The client IP
@@ -36,18 +36,21 @@
 //!
 //! # Access control
 //!
-//! Middleware runs before the handler. The admission hook reads what the middleware stored in the request's extensions:
+//! Middleware runs before the handler. The admission hook reads what the middleware stored in the request's extensions.
+//! Browsers send cookies, but no `Authorization` header, with a WebSocket handshake, whatever page opens it. Therefore
+//! combine cookies with [`HubBuilder::allowed_origins`](crate::HubBuilder::allowed_origins). A browser can read a close
+//! code, but not an HTTP status.
 //!
 //! ```
-//! use axum::{Router, extract::Request, http::StatusCode, middleware::map_request};
-//! use sigver::{JoinRequest, PeerInfo, Rejection, SignalingHub};
+//! use axum::{Router, extract::Request, middleware::map_request};
+//! use sigver::{CloseCode, JoinRequest, PeerInfo, Rejection, SignalingHub};
 //!
 //! #[derive(Clone)]
 //! struct User(String);
 //!
 //! async fn authenticate(mut request: Request) -> Request {
-//!     let token = request.headers().get("authorization").and_then(|token| token.to_str().ok());
-//!     if token == Some("Bearer alice's token") {
+//!     let cookies = request.headers().get("cookie").and_then(|cookies| cookies.to_str().ok()).unwrap_or_default();
+//!     if cookies.split("; ").any(|cookie| cookie == "session=alices-session") { // a lookup in the app's sessions
 //!         request.extensions_mut().insert(User("alice".into()));
 //!     }
 //!     request
@@ -55,11 +58,11 @@
 //!
 //! async fn admit(request: JoinRequest) -> Result<PeerInfo, Rejection> {
 //!     let user = request.parts().and_then(|parts| parts.extensions.get::<User>());
-//!     let User(name) = user.ok_or(Rejection::http(StatusCode::UNAUTHORIZED, "login required"))?;
+//!     let User(name) = user.ok_or_else(|| Rejection::close(CloseCode::app(4001), "log in first"))?;
 //!     Ok(PeerInfo::new().identity(name.as_str()))
 //! }
 //!
-//! let hub = SignalingHub::builder().admission(admit).build()?;
+//! let hub = SignalingHub::builder().allowed_origins(["https://app.example"]).admission(admit).build()?;
 //! let signal = sigver::axum::router::<()>(hub).layer(map_request(authenticate));
 //! let app: Router = Router::new().nest_service("/signal", signal);
 //! # Ok::<(), sigver::ConfigError>(())
@@ -67,18 +70,44 @@
 //!
 //! # Graceful shutdown
 //!
-//! axum's graceful shutdown does not wait for WebSockets. Drain the hub first:
+//! axum's graceful shutdown does not wait for WebSockets, and waits for unfinished HTTP requests without a limit. Drain the
+//! hub while axum still accepts connections, and bound the wait afterwards:
 //!
 //! ```no_run
-//! # async fn run(app: axum::Router, listener: tokio::net::TcpListener, hub: sigver::SignalingHub) -> std::io::Result<()> {
+//! # use std::io;
+//! use std::net::SocketAddr;
 //! use std::time::Duration;
 //!
-//! let shutdown = async move {
-//!     tokio::signal::ctrl_c().await.expect("the process can listen for Ctrl-C");
-//!     hub.drain(Duration::from_secs(10)).await;
-//! };
-//! axum::serve(listener, app).with_graceful_shutdown(shutdown).await
+//! use tokio::sync::oneshot;
+//! use tokio::time::timeout;
+//!
+//! # async fn run(app: axum::Router, listener: tokio::net::TcpListener, hub: sigver::SignalingHub) -> io::Result<()> {
+//! let (stop, stopped) = oneshot::channel::<()>();
+//! let service = app.into_make_service_with_connect_info::<SocketAddr>();
+//! let server = axum::serve(listener, service).with_graceful_shutdown(async { _ = stopped.await });
+//! let server = tokio::spawn(server.into_future());
+//!
+//! shutdown_signal().await?;
+//! hub.drain(Duration::from_secs(10)).await; // meanwhile joins get 503
+//! _ = stop.send(());
+//! timeout(Duration::from_secs(5), server).await.unwrap_or(Ok(Ok(())))?
 //! # }
+//!
+//! /// Completes on Ctrl-C, or on SIGTERM from a service manager.
+//! async fn shutdown_signal() -> io::Result<()> {
+//!     #[cfg(unix)]
+//!     let terminate = async {
+//!         use tokio::signal::unix::{SignalKind, signal};
+//!         signal(SignalKind::terminate())?.recv().await;
+//!         Ok(())
+//!     };
+//!     #[cfg(not(unix))]
+//!     let terminate = std::future::pending();
+//!     tokio::select! {
+//!         result = tokio::signal::ctrl_c() => result,
+//!         result = terminate => result,
+//!     }
+//! }
 //! ```
 //!
 //! # HTTP/2
@@ -87,20 +116,36 @@
 //!
 //! # Your own upgrade
 //!
-//! If the app extracts the [`WebSocketUpgrade`] itself, pass the socket to [`SignalingHub::serve`]. Then the hub does not
-//! check the origin or the client IP unless the [`JoinRequest`] contains them.
+//! If the app extracts the [`WebSocketUpgrade`] itself, pass the socket to [`SignalingHub::serve`], and the request
+//! head and the client IP in the [`JoinRequest`]. Without an origin, the hub rejects the peer if `allowed_origins` is set.
+//! Without the client IP, the limits per IP do not apply.
 //!
 //! ```
-//! use axum::extract::{Path, WebSocketUpgrade};
-//! use axum::response::Response;
-//! use sigver::SignalingHub;
+//! use std::net::SocketAddr;
 //!
-//! async fn signal(upgrade: WebSocketUpgrade, Path(room): Path<u64>, hub: SignalingHub) -> Response {
+//! use axum::Router;
+//! use axum::extract::{ConnectInfo, Path, State, WebSocketUpgrade};
+//! use axum::http::request::Parts;
+//! use axum::response::Response;
+//! use axum::routing::any;
+//! use sigver::{JoinRequest, SignalingHub};
+//!
+//! async fn signal(
+//!     State(hub): State<SignalingHub>,
+//!     Path(document): Path<u64>,
+//!     ConnectInfo(client): ConnectInfo<SocketAddr>,
+//!     upgrade: WebSocketUpgrade,
+//!     parts: Parts,
+//! ) -> Response {
+//!     let request = JoinRequest::new(format!("document {document}")).with_client_ip(client.ip()).with_parts(parts);
 //!     sigver::axum::configure(upgrade, &hub).on_upgrade(async move |socket| {
-//!         let reason = hub.serve(sigver::axum::transport(socket), format!("room {room}").as_str()).await;
-//!         println!("peer left room {room}: {reason}");
+//!         let reason = hub.serve(sigver::axum::transport(socket), request).await;
+//!         println!("peer of document {document} disconnected: {reason}");
 //!     })
 //! }
+//!
+//! let hub = SignalingHub::new();
+//! let app: Router = Router::new().route("/documents/{document}/signal", any(signal)).with_state(hub);
 //! ```
 
 use std::net::SocketAddr;
@@ -145,7 +190,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> Router<S> 
     Router::new().route("/", handler(hub.clone())).route("/{*key}", handler(hub))
 }
 
-/// Sets the buffers and limits of a WebSocket that the app upgrades itself to those of the hub.
+/// Applies the hub's buffer sizes and limits to an upgrade that the app performs.
 ///
 /// axum's defaults allow messages of 64 MiB and use 140 KB for each idle peer.
 pub fn configure<F>(upgrade: WebSocketUpgrade<F>, hub: &SignalingHub) -> WebSocketUpgrade<F> {

@@ -38,23 +38,32 @@
 //!
 //! # Your own upgrade
 //!
-//! If the app upgrades the WebSocket itself, pass the socket to [`SignalingHub::serve`]. Then the hub does not check the
-//! origin or the client IP unless the [`JoinRequest`] contains them.
+//! If the app upgrades the WebSocket itself, pass the socket to [`SignalingHub::serve`], and the request head and the client
+//! IP in the [`JoinRequest`]. Without an origin, the hub rejects the peer if `allowed_origins` is set. Without the client
+//! IP, the limits per IP do not apply.
 //!
 //! ```
+//! use std::net::SocketAddr;
+//!
 //! use http_body_util::Full;
 //! use hyper::body::{Bytes, Incoming};
 //! use hyper::{Request, Response};
 //! use hyper_tungstenite::tungstenite::error::ProtocolError;
-//! use sigver::SignalingHub;
+//! use sigver::{JoinRequest, SignalingHub};
 //!
-//! fn signal(request: Request<Incoming>, hub: SignalingHub) -> Result<Response<Full<Bytes>>, ProtocolError> {
+//! fn signal(
+//!     mut request: Request<Incoming>,
+//!     client: SocketAddr,
+//!     hub: SignalingHub,
+//! ) -> Result<Response<Full<Bytes>>, ProtocolError> {
 //!     let config = sigver::hyper::websocket_config(&hub);
-//!     let (response, socket) = hyper_tungstenite::upgrade(request, Some(config))?;
+//!     let (response, socket) = hyper_tungstenite::upgrade(&mut request, Some(config))?;
+//!     let (parts, _body) = request.into_parts();
+//!     let join = JoinRequest::new("the lobby").with_client_ip(client.ip()).with_parts(parts);
 //!     tokio::spawn(async move {
 //!         if let Ok(socket) = socket.await {
-//!             let reason = hub.serve(sigver::hyper::transport(socket), "the lobby").await;
-//!             println!("peer left the lobby: {reason}");
+//!             let reason = hub.serve(sigver::hyper::transport(socket), join).await;
+//!             println!("peer of the lobby disconnected: {reason}");
 //!         }
 //!     });
 //!     Ok(response)

@@ -18,22 +18,36 @@
 //!
 //! # Your own upgrade
 //!
-//! If the app uses `warp::ws` itself, pass the socket to [`SignalingHub::serve`]. Then the hub does not check the origin
-//! or the client IP unless the [`JoinRequest`] contains them. `warp::ws` cannot set the read buffer, so each idle peer
-//! uses about 140 KB.
+//! If the app uses `warp::ws` itself, pass the socket to [`SignalingHub::serve`], and the origin and the client IP in the
+//! [`JoinRequest`]. Without an origin, the hub rejects the peer if `allowed_origins` is set. Without the client IP, the
+//! limits per IP do not apply. `warp::ws` cannot set the read buffer, so each idle peer uses about 140 KB.
 //!
 //! ```
-//! use sigver::SignalingHub;
+//! use std::net::SocketAddr;
+//!
+//! use sigver::{JoinRequest, SignalingHub};
 //! use warp::Filter as _;
+//! use warp::ws::Ws;
 //!
 //! let hub = SignalingHub::new();
-//! let signal = warp::path!("rooms" / u64).and(warp::ws()).map(move |room: u64, upgrade: warp::ws::Ws| {
-//!     let hub = hub.clone();
-//!     sigver::warp::configure(upgrade, &hub).on_upgrade(async move |socket| {
-//!         let reason = hub.serve(sigver::warp::transport(socket), format!("room {room}").as_str()).await;
-//!         println!("peer left room {room}: {reason}");
-//!     })
-//! });
+//! let document = warp::path!("documents" / u64 / "signal");
+//! let client = warp::header::optional("origin").and(warp::addr::remote());
+//! let signal = document.and(client).and(warp::ws()).map(
+//!     move |document: u64, origin: Option<String>, client: Option<SocketAddr>, upgrade: Ws| {
+//!         let mut request = JoinRequest::new(format!("document {document}"));
+//!         if let Some(origin) = origin {
+//!             request = request.with_origin(origin);
+//!         }
+//!         if let Some(client) = client {
+//!             request = request.with_client_ip(client.ip());
+//!         }
+//!         let hub = hub.clone();
+//!         sigver::warp::configure(upgrade, &hub).on_upgrade(async move |socket| {
+//!             let reason = hub.serve(sigver::warp::transport(socket), request).await;
+//!             println!("peer of document {document} disconnected: {reason}");
+//!         })
+//!     },
+//! );
 //! ```
 
 use std::convert::Infallible;
@@ -145,7 +159,7 @@ impl fmt::Debug for Handshake {
     }
 }
 
-/// Sets the limits of a WebSocket that the app upgrades itself to those of the hub.
+/// Applies the hub's limits to an upgrade that the app performs.
 ///
 /// warp's defaults allow messages of 64 MiB. `warp::ws` cannot set the other buffer sizes.
 pub fn configure(upgrade: Ws, hub: &SignalingHub) -> Ws {
