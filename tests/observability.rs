@@ -233,6 +233,15 @@ async fn joins_while_draining_count_as_rejections_and_not_as_closes() {
 }
 
 #[tokio::test]
+async fn join_with_an_invalid_key_counts_as_a_rejection() {
+    let hub = SignalingHub::new();
+    let mut events = hub.events();
+    assert_eq!(memory::join(&hub, "").recv_close().await, 4741);
+    assert_eq!(hub.stats().rejections.get(Cause::InvalidKey), 1);
+    assert!(matches!(next(&mut events).await, HubEvent::Rejected { cause: Cause::InvalidKey, .. }));
+}
+
+#[tokio::test]
 async fn rejection_from_admit_counts_once_with_and_without_a_connection() {
     let hub = SignalingHub::builder().max_peers(1).build().expect("valid settings");
     let _permit = hub.admit("K").await.expect("the first peer");

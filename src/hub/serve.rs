@@ -81,8 +81,8 @@ impl SignalingHub {
     /// the peer is served.
     ///
     /// # Errors
-    /// The rejection. The hub has counted it, unless the key is invalid. Answer the handshake with its status, or accept the handshake and pass the
-    /// connection to [`SignalingHub::reject`].
+    /// The rejection, which the hub has counted. Answer the handshake with its status, or accept the handshake and pass
+    /// the connection to [`SignalingHub::reject`].
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future or the returned permit releases the peer's slot.

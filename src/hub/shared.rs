@@ -113,19 +113,16 @@ impl Shared {
         Instant::now().saturating_duration_since(self.epoch)
     }
 
-    /// Reports a rejected join to counters, metrics, logs and events. A join with an invalid key has no cause and is not
-    /// reported.
+    /// Reports a rejected join to counters, metrics, logs and events, unless that was done before.
     pub(super) fn record_rejection(&self, rejection: &mut Rejection) {
         if std::mem::replace(&mut rejection.counted, true) {
             return;
         }
-        let reason = rejection.reason();
-        if let Some(cause) = rejection.cause() {
-            self.metrics.rejected(cause);
-            self.counters.count_rejection(cause);
-            tracing::debug!(%cause, reason, "rejected");
-            self.events.emit(|| HubEvent::Rejected { cause, reason: reason.into() });
-        }
+        let (cause, reason) = (rejection.cause(), rejection.reason());
+        self.metrics.rejected(cause);
+        self.counters.count_rejection(cause);
+        tracing::debug!(%cause, reason, "rejected");
+        self.events.emit(|| HubEvent::Rejected { cause, reason: reason.into() });
     }
 
     /// Reports a joined peer that the hub closes to metrics, and to the counters if the close has a cause.

@@ -64,7 +64,12 @@ impl Rejection {
     }
 
     pub(in crate::hub) fn by(cause: Cause, code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::from(Close::by(cause, code, reason))
+        Self {
+            close: Close::by(cause, code, reason),
+            #[cfg(feature = "hyper")]
+            status: None,
+            counted: false,
+        }
     }
 
     pub(in crate::hub) fn origin(reason: &'static str) -> Self {
@@ -75,7 +80,7 @@ impl Rejection {
     }
 
     pub(in crate::hub) fn draining() -> Self {
-        let rejection = Self::from(Close::draining());
+        let rejection = Self::by(Cause::Draining, CloseCode::GoingAway, CloseCode::GoingAway.reason());
         #[cfg(feature = "hyper")]
         let rejection = rejection.with_status(StatusCode::SERVICE_UNAVAILABLE);
         rejection
@@ -98,9 +103,9 @@ impl Rejection {
         self.close.reason()
     }
 
-    /// Returns the limit or check that rejected the join. `None` if the key is invalid.
-    pub fn cause(&self) -> Option<Cause> {
-        self.close.cause()
+    /// Returns the limit or check that rejected the join.
+    pub fn cause(&self) -> Cause {
+        self.close.cause().expect("every rejection has a cause")
     }
 
     #[cfg(feature = "hyper")]
@@ -110,20 +115,9 @@ impl Rejection {
     }
 }
 
-impl From<Close> for Rejection {
-    fn from(close: Close) -> Self {
-        Self {
-            close,
-            #[cfg(feature = "hyper")]
-            status: None,
-            counted: false,
-        }
-    }
-}
-
 impl From<KeyError> for Rejection {
     fn from(error: KeyError) -> Self {
-        Self::from(Close::new(error.close_code(), error.to_string()))
+        Self::by(Cause::InvalidKey, error.close_code(), error.to_string())
     }
 }
 

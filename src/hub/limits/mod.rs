@@ -20,6 +20,8 @@ pub enum Cause {
     AllowedOrigins,
     /// The hub is draining.
     Draining,
+    /// The key is empty, too long, or not valid percent-encoded UTF-8.
+    InvalidKey,
     /// Number of peers in the hub.
     MaxPeers,
     /// Number of peers in one group.
@@ -60,6 +62,7 @@ impl Cause {
         Self::Admission,
         Self::AllowedOrigins,
         Self::Draining,
+        Self::InvalidKey,
         Self::MaxPeers,
         Self::MaxPeersPerGroup,
         Self::MaxPeersPerIp,
@@ -84,6 +87,7 @@ impl Cause {
             Self::Admission => "admission",
             Self::AllowedOrigins => "allowed_origins",
             Self::Draining => "draining",
+            Self::InvalidKey => "invalid_key",
             Self::MaxPeers => "max_peers",
             Self::MaxPeersPerGroup => "max_peers_per_group",
             Self::MaxPeersPerIp => "max_peers_per_ip",

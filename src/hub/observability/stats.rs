@@ -21,7 +21,7 @@ pub struct HubStats {
     pub links: usize,
     /// The number of content messages relayed since the hub was created.
     pub relayed_messages: u64,
-    /// The joins rejected since the hub was created, by cause. A join with an invalid key has no cause and is not counted.
+    /// The joins rejected since the hub was created, by cause.
     pub rejections: CauseCounts,
     /// The joined peers that a limit, a deadline or a drain closed since the hub was created, by cause.
     pub closes: CauseCounts,
