@@ -133,3 +133,99 @@ impl Writer {
         }
     }
 }
+
+#[cfg(all(test, shuttle))]
+mod interleavings {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use futures::{Sink, Stream};
+    use shuttle::future::block_on;
+    use shuttle::{check_pct, check_random, thread};
+
+    use super::*;
+    use crate::hub::sync::Mutex;
+    use crate::transport::TransportError;
+
+    /// A transport that accepts no frame until another thread makes room.
+    #[derive(Clone, Default)]
+    struct Stalled(Arc<Mutex<Buffer>>);
+
+    #[derive(Default)]
+    struct Buffer {
+        has_room: bool,
+        waker: Option<Waker>,
+        written: Vec<Frame>,
+    }
+
+    impl Stalled {
+        fn make_room(&self) {
+            let mut buffer = self.0.lock().expect("nothing panics under this lock");
+            buffer.has_room = true;
+            let waker = buffer.waker.take();
+            drop(buffer);
+            waker.inspect(Waker::wake_by_ref);
+        }
+
+        fn written(&self) -> usize {
+            self.0.lock().expect("nothing panics under this lock").written.len()
+        }
+    }
+
+    impl Stream for Stalled {
+        type Item = Result<Frame, TransportError>;
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Pending
+        }
+    }
+
+    impl Sink<Frame> for Stalled {
+        type Error = TransportError;
+
+        fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+            let mut buffer = self.0.lock().expect("nothing panics under this lock");
+            if buffer.has_room {
+                return Poll::Ready(Ok(()));
+            }
+            buffer.waker = Some(cx.waker().clone());
+            Poll::Pending
+        }
+
+        fn start_send(self: Pin<&mut Self>, frame: Frame) -> Result<(), TransportError> {
+            self.0.lock().expect("nothing panics under this lock").written.push(frame);
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn frames_pushed_while_the_transport_stalls_are_written_when_it_has_room() {
+        // Too many schedules to try all of them.
+        let run = || {
+            let (outbox, transport) = (Arc::new(Outbox::default()), Stalled::default());
+            outbox.push("first".into(), &Config::default());
+            let pushing = outbox.clone();
+            thread::spawn(move || pushing.push("second".into(), &Config::default()));
+            let opening = transport.clone();
+            thread::spawn(move || opening.make_room());
+
+            let (mut writer, mut writes, config) = (Writer::default(), transport.clone(), Config::default());
+            // A lost wake-up is a deadlock, which shuttle reports.
+            block_on(poll_fn(|cx| {
+                writer.poll(Pin::new(&mut writes), &outbox, &config, cx).expect("the peer is not closed");
+                if transport.written() == 2 { Poll::Ready(()) } else { Poll::Pending }
+            }));
+        };
+        check_random(run, 4000);
+        check_pct(run, 4000, 3);
+    }
+}
