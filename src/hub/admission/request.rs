@@ -89,7 +89,7 @@ impl JoinRequest {
     }
 
     /// Sets the address of the socket's other end. If that is a trusted proxy (`HubBuilder::trusted_proxies`), the hub
-    /// replaces it with the client IP that the proxy reports in the headers of [`JoinRequest::with_parts`].
+    /// replaces it with the client IP that the proxy reports in the headers of `JoinRequest::with_parts`.
     #[must_use]
     pub fn with_client_ip(mut self, ip: IpAddr) -> Self {
         self.client_ip = Some(ip);
@@ -97,7 +97,7 @@ impl JoinRequest {
     }
 
     /// Sets the origin of the page that opened the connection, as browsers send it in the header `Origin`.
-    /// [`JoinRequest::with_parts`] reads it from the headers.
+    /// `JoinRequest::with_parts` reads it from the headers.
     #[must_use]
     pub fn with_origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into().into());
