@@ -1,4 +1,4 @@
-//! Replays recordings of the reference server, made by `tests/reference/differential.mjs --save`.
+//! Replays recordings of npm's `sigver`, made by `tests/reference/differential.mjs --save`.
 //!
 //! The first lines of `tests/reference/traces.txt` describe the format.
 
@@ -129,7 +129,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 /// Checks that the recording has listed all observations of a step.
 fn assert_all_expected(observed: &Observations, step: &str) {
-    assert!(observed.values().all(Vec::is_empty), "{step}: not observed with the reference: {observed:?}");
+    assert!(observed.values().all(Vec::is_empty), "{step}: not observed with npm's sigver: {observed:?}");
 }
 
 #[test]

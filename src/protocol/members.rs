@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn only_member_is_none_when_two_members_have_one_id() {
+    fn only_returns_the_member_of_a_group_with_exactly_one() {
         let mut members = Members::default();
         assert_eq!(members.only(), None);
         members.insert(member(1, 5), false);

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn encoded_bytes_equal_those_of_the_reference_server() {
+    fn encoded_bytes_equal_those_of_npms_server() {
         assert_eq!(&Message::Heartbeat.encode()[..], [0x08, 1]);
         assert_eq!(&Message::Connected(true).encode()[..], [0x20, 1]);
         assert_eq!(&Message::Connected(false).encode()[..], [0x20, 0]);

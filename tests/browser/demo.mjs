@@ -340,7 +340,7 @@ const scenarios = {
     await chats(tabs[4], tabs.slice(0, 4), "one connection each");
   },
 
-  async "unresponsive sole member is evicted"(key) {
+  async "unresponsive only member is evicted"(key) {
     const [helper] = await openMany("helper-" + key, 1);
     await helper.evaluate(
       async ([base, key]) => {

@@ -249,7 +249,7 @@ const scenarios = {
     await broadcasts(tabs[0], [tabs[1]], "after the heartbeats");
   },
 
-  async "unresponsive sole member is evicted and joins again"(key) {
+  async "unresponsive only member is evicted and joins again"(key) {
     const [unresponsive] = await openInTurn(key, 1);
     await unresponsive.evaluate(() => (globalThis.ignoreContent = true));
     const joiner = await open();

@@ -54,7 +54,7 @@ async fn key_replaces_the_placeholder_of_the_url() {
 }
 
 #[tokio::test]
-async fn route_without_a_url_for_the_empty_key_skips_that_check() {
+async fn probe_skips_the_empty_key_for_a_route_without_a_url_for_it() {
     let service = sigver::hyper::service(fast_hub()).at("/signal");
     let route = service_fn(move |request: Request<_>| match request.uri().path() {
         "/signal/" => Box::pin(ready(Ok(empty_response(StatusCode::NOT_FOUND)))),
@@ -131,7 +131,7 @@ async fn help_lists_all_options() {
 }
 
 #[tokio::test]
-async fn options_of_the_server_do_not_apply() {
+async fn probe_rejects_options_of_the_server() {
     let output = sigver(&["-p", "0", "probe", "ws://localhost"]).output().await.expect("it starts");
     assert_eq!(output.status.code(), Some(2));
     let url = format!("ws://{}", http(sigver::hyper::service(fast_hub())).await);

@@ -104,11 +104,11 @@ for (const times of [1, 2, 3, 4]) {
     await g.connect('J', 9)
   })
 }
-observe('blocking: sole member when J connects twice', async (g) => {
+observe('blocking: only member when J connects twice', async (g) => {
   await g.open('AJ')
   await g.connect('A', 1), await g.connect('J', 9), await g.connect('J', 9)
 })
-observe('blocking: sole member changes its id in between (does the tried list contain ids or members?)', async (g) => {
+observe('blocking: only member changes its id in between (does the tried list contain ids or members?)', async (g) => {
   await g.open('AJ')
   await g.connect('A', 1), await g.connect('J', 9), await g.connect('A', 5), await g.connect('A', 5, [1]), await g.connect('A', 6, [5])
   await g.connect('J', 9), await g.content('J', 0, 'which member?')
@@ -177,16 +177,16 @@ observe('same id: [A=1, B=1], A connects with [] (rule 5)', async (g) => {
   await g.open('AB')
   await g.connect('A', 1), await g.connect('B', 1, [1]), await g.connect('A', 1, []), await g.content('A', 0, 'which member?')
 })
-observe('same id: joiner has the id of the sole member', async (g) => {
+observe('same id: joiner has the id of the only member', async (g) => {
   await g.open('AJ')
   await g.connect('A', 1), await g.connect('J', 1, []), await g.content('J', 0, 'which member?'), await g.connect('J', 1, [])
 })
-observe('new id: sole member connects as 5; does rule 3 use 1 or 5?', async (g) => {
+observe('new id: only member connects as 5; does rule 3 use 1 or 5?', async (g) => {
   await g.open('AJK')
   await g.connect('A', 1), await g.connect('A', 5)
   await g.connect('J', 8, [5]), await g.connect('K', 9, [1])
 })
-observe('new id: sole member connects as 5 with its own id 1 in the list; does rule 3 use 1 or 5?', async (g) => {
+observe('new id: only member connects as 5 with its own id 1 in the list; does rule 3 use 1 or 5?', async (g) => {
   await g.open('AJK')
   await g.connect('A', 1), await g.connect('A', 5, [1])
   await g.connect('J', 8, [5]), await g.connect('K', 9, [1])
@@ -274,7 +274,7 @@ observe('lastData both ways, then A closes', async (g) => {
   await g.open('AJ')
   await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0, 'one', true), await g.content('A', 'L1', 'two', true), await g.content('J', 0), await g.content('A', 'L1'), await g.leave('A')
 })
-observe('lastData both ways, then J connects again with a sole member', async (g) => {
+observe('lastData both ways, then J connects again with the only member', async (g) => {
   await g.open('AJ')
   await g.connect('A', 1), await g.connect('J', 9), await g.content('J', 0, 'one', true), await g.content('A', 'L1', 'two', true), await g.connect('J', 9)
 })
@@ -355,7 +355,7 @@ observe('4744: A has not answered its close frame and still sends content and co
   g.peers.set('A', a)
   await g.record('A reads on')
 })
-observe('4744: evicted member is itself bound (chain A <- J, J is the sole member, K evicts J)', async (g) => {
+observe('4744: evicted member is itself bound (chain A <- J, J is the only member, K evicts J)', async (g) => {
   await g.open('AJK')
   await g.connect('A', 1), await g.connect('J', 2), await g.content('J', 0), await g.connect('J', 2, [1]), await g.connect('A', 1, []), await g.content('A', 0, 'which member?')
   await g.connect('K', 3), await g.content('K', 0, 'which member?'), await g.connect('K', 3)
@@ -571,10 +571,10 @@ observe('bytes: invalid message followed immediately by valid ones', async (g) =
   g.peer('J').send(encode({ connect: { id: 9, members: [1] } }))
   await g.record('J sends an invalid message, content and connect in one burst')
 })
-observe('bytes: invalid message from the sole member, then J connects', async (g) => {
+observe('bytes: invalid message from the only member, then J connects', async (g) => {
   await g.open('AJ'), await g.connect('A', 1), await g.connect('J', 9), await g.raw('A', ''), await g.connect('J', 9), await g.content('J', 0)
 })
-observe('bytes: invalid message from the sole member A, which does not answer its close frame; J connects', async (g) => {
+observe('bytes: invalid message from the only member A, which does not answer its close frame; J connects', async (g) => {
   await g.open('AJ'), await g.connect('A', 1)
   const a = g.peer('A')
   a.ws._socket.pause()

@@ -17,7 +17,7 @@ const KEPT_CAPACITY: usize = 8;
 /// The assumed cost of a queued frame in addition to its bytes.
 const FRAME_OVERHEAD: usize = 64;
 
-/// A bounded queue of frames from a room to the task of one peer.
+/// A bounded queue of frames from a room to the task that polls one peer's future.
 ///
 /// A push never waits and never drops a single frame. A push over a limit closes the peer instead, because a client
 /// that missed messages must reconnect to start over. The task takes all queued frames as one batch. This batch counts
