@@ -26,9 +26,9 @@
 //! Two browsers need a server to relay their signals (offers, answers and ICE candidates) before they have a direct
 //! connection. Peers that open a WebSocket with the same key form a *group*. A peer sends `connect` with an id of its
 //! choice and the ids of the members that it is directly connected to. The first peer that sends `connect` becomes a
-//! *member*. The hub binds each later peer, a *joiner*, to one member by a *link*. The two exchange signals over the link
-//! until they have a direct connection. Then the joiner sends `connect` again, becomes a member, and connects to the other
-//! members directly. [`protocol`] has the rules.
+//! *member*. The hub binds each later peer, a *joiner*, to one member by a *link*. The two exchange signals over the
+//! link until they have a direct connection. Then the joiner sends `connect` again, becomes a member, and connects to
+//! the other members directly. [`protocol`] has the rules.
 //!
 //! sigver speaks the wire protocol of npm's `sigver` 20.1.0, so the published client Netflux works unmodified.
 //!

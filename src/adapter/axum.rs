@@ -70,8 +70,8 @@
 //!
 //! # Graceful shutdown
 //!
-//! axum's graceful shutdown does not wait for WebSockets, and waits for unfinished HTTP requests without a limit. Drain the
-//! hub while axum still accepts connections, and bound the wait afterwards:
+//! axum's graceful shutdown does not wait for WebSockets, and waits for unfinished HTTP requests without a limit. Drain
+//! the hub while axum still accepts connections, and bound the wait afterwards:
 //!
 //! ```no_run
 //! # use std::io;
@@ -117,8 +117,8 @@
 //! # Your own upgrade
 //!
 //! If the app extracts the [`WebSocketUpgrade`] itself, pass the socket to [`SignalingHub::serve`], and the request
-//! head and the client IP in the [`JoinRequest`]. Without an origin, the hub rejects the peer if `allowed_origins` is set.
-//! Without the client IP, the limits per IP do not apply.
+//! head and the client IP in the [`JoinRequest`]. Without an origin, the hub rejects the peer if `allowed_origins` is
+//! set. Without the client IP, the limits per IP do not apply.
 //!
 //! ```
 //! use std::net::SocketAddr;
@@ -181,8 +181,8 @@ pub fn handler<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> MethodRou
     })
 }
 
-/// Returns a router for `Router::nest_service`. The key is the path below the mount, `/signal/KEY`. If that is empty, it
-/// is in the query: `/signal?key=KEY`.
+/// Returns a router for `Router::nest_service`. The key is the path below the mount, `/signal/KEY`. If that is empty,
+/// it is in the query: `/signal?key=KEY`.
 ///
 /// Prefer `nest_service` to `Router::nest`, which does not route `/signal/` itself to a nested router. A client without
 /// a key then gets the app's 404. With `nest_service` it is closed with 4741, as with the other adapters.

@@ -38,9 +38,9 @@
 //!
 //! # Your own upgrade
 //!
-//! If the app upgrades the WebSocket itself, pass the socket to [`SignalingHub::serve`], and the request head and the client
-//! IP in the [`JoinRequest`]. Without an origin, the hub rejects the peer if `allowed_origins` is set. Without the client
-//! IP, the limits per IP do not apply.
+//! If the app upgrades the WebSocket itself, pass the socket to [`SignalingHub::serve`], and the request head and the
+//! client IP in the [`JoinRequest`]. Without an origin, the hub rejects the peer if `allowed_origins` is set. Without
+//! the client IP, the limits per IP do not apply.
 //!
 //! ```
 //! use std::net::SocketAddr;
@@ -183,8 +183,8 @@ pub fn websocket_config(hub: &SignalingHub) -> WebSocketConfig {
 /// Returns a transport for [`SignalingHub::serve`] over a WebSocket that the app upgraded itself. Use
 /// [`websocket_config`] for the upgrade.
 ///
-/// `messages_per_second` then limits whole messages, but not the fragments from which tungstenite assembles them. On the
-/// public internet prefer [`upgrade_with`], which limits both.
+/// `messages_per_second` then limits whole messages, but not the fragments from which tungstenite assembles them. On
+/// the public internet prefer [`upgrade_with`], which limits both.
 pub fn transport<S: AsyncRead + AsyncWrite + Unpin + Send>(
     socket: WebSocketStream<S>,
 ) -> impl Transport<Err = TransportError> + Unpin {

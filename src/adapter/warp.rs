@@ -18,9 +18,9 @@
 //!
 //! # Your own upgrade
 //!
-//! If the app uses `warp::ws` itself, pass the socket to [`SignalingHub::serve`], and the origin and the client IP in the
-//! [`JoinRequest`]. Without an origin, the hub rejects the peer if `allowed_origins` is set. Without the client IP, the
-//! limits per IP do not apply. `warp::ws` cannot set the read buffer, so each idle peer uses about 140 KB.
+//! If the app uses `warp::ws` itself, pass the socket to [`SignalingHub::serve`], and the origin and the client IP in
+//! the [`JoinRequest`]. Without an origin, the hub rejects the peer if `allowed_origins` is set. Without the client IP,
+//! the limits per IP do not apply. `warp::ws` cannot set the read buffer, so each idle peer uses about 140 KB.
 //!
 //! ```
 //! use std::net::SocketAddr;
@@ -70,8 +70,8 @@ use crate::{JoinRequest, SignalingHub};
 
 /// Returns a filter that answers every request that reaches it. Put it after a path filter.
 ///
-/// The key is the part of the path that the previous filters have not matched, `/signal/KEY`. If that is empty, it is in
-/// the query: `/signal?key=KEY`. A request that is not a WebSocket handshake gets 426.
+/// The key is the part of the path that the previous filters have not matched, `/signal/KEY`. If that is empty, it is
+/// in the query: `/signal?key=KEY`. A request that is not a WebSocket handshake gets 426.
 pub fn filter(hub: SignalingHub) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone {
     handshake().then(move |handshake: Handshake| handshake.upgrade(hub.clone()))
 }

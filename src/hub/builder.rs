@@ -16,9 +16,9 @@ use super::shared::SignalingHub;
 /// server, lower them. If a limit rejects a join or closes a peer, the close reason describes the limit, and a
 /// [`Cause`](crate::Cause) names it.
 ///
-/// [`HubBuilder::build`] checks all values. Unless a method states another range, a duration must be greater than 0 and at
-/// most one year, and a count, a size or a rate must be at least 1. A rate is a token bucket whose burst is one second's
-/// worth of tokens.
+/// [`HubBuilder::build`] checks all values. Unless a method states another range, a duration must be greater than 0 and
+/// at most one year, and a count, a size or a rate must be at least 1. A rate is a token bucket whose burst is one
+/// second's worth of tokens.
 ///
 /// ```
 /// use std::time::Duration;
@@ -69,7 +69,8 @@ impl HubBuilder {
 
 /// Access control.
 impl HubBuilder {
-    /// Sets the admission hook. It runs after all built-in checks except those of the group. Default: admit every client.
+    /// Sets the admission hook. It runs after all built-in checks except those of the group. Default: admit every
+    /// client.
     ///
     /// [`Admission`] has an example.
     pub fn admission(mut self, admission: impl Admission) -> Self {
@@ -158,8 +159,8 @@ impl HubBuilder {
         self
     }
 
-    /// Sets the maximum number of connected and pending peers from one client IP. Default: 1000. Further peers are closed
-    /// with 1013.
+    /// Sets the maximum number of connected and pending peers from one client IP. Default: 1000. Further peers are
+    /// closed with 1013.
     ///
     /// An IPv6 /64 network counts as one IP. The limit applies only if the adapter knows the client IP: see the
     /// adapter's documentation, and `HubBuilder::trusted_proxies`.
@@ -186,9 +187,9 @@ impl HubBuilder {
     /// no protection. It must be at most one year.
     ///
     /// With the default, any joiner can evict the only member by sending `connect` twice, as the
-    /// [rules](crate::protocol#the-rules-of-connect) allow. A few seconds keep a joiner from taking over a group that has
-    /// just started. But a joiner also waits that long if the only member does not respond. Until then, the hub binds the
-    /// joiner to the same member again.
+    /// [rules](crate::protocol#the-rules-of-connect) allow. A few seconds keep a joiner from taking over a group that
+    /// has just started. But a joiner also waits that long if the only member does not respond. Until then, the hub
+    /// binds the joiner to the same member again.
     pub fn eviction_min_age(mut self, age: Duration) -> Self {
         self.config.eviction_min_age = age;
         self
@@ -206,8 +207,8 @@ impl HubBuilder {
         self
     }
 
-    /// Sets the maximum number of messages per second from one peer, pings, pongs and heartbeats included. Default: 20 000,
-    /// which costs about 2 % of a core. Exceeding it closes the peer with 1008.
+    /// Sets the maximum number of messages per second from one peer, pings, pongs and heartbeats included. Default:
+    /// 20 000, which costs about 2 % of a core. Exceeding it closes the peer with 1008.
     ///
     /// A peer that only signals sends a few hundred messages when it joins.
     pub fn messages_per_second(mut self, rate: u32) -> Self {
@@ -225,8 +226,8 @@ impl HubBuilder {
     /// Sets the maximum number of `connect` messages per second from one peer. Default: 1000. Exceeding it closes the
     /// peer with 1008.
     ///
-    /// Netflux repeats `connect` immediately after a member did not respond to it. A low rate therefore closes peers that
-    /// search for a responsive member.
+    /// Netflux repeats `connect` immediately after a member did not respond to it. A low rate therefore closes peers
+    /// that search for a responsive member.
     pub fn connects_per_second(mut self, rate: u32) -> Self {
         self.config.connects_per_second = rate;
         self
@@ -235,8 +236,8 @@ impl HubBuilder {
 
 /// Sizes of messages and queues.
 impl HubBuilder {
-    /// Sets the maximum size in bytes of a message from a peer. Default: 64 KiB. It must be at most 64 MiB. Exceeding it
-    /// closes the peer with 1009.
+    /// Sets the maximum size in bytes of a message from a peer. Default: 64 KiB. It must be at most 64 MiB. Exceeding
+    /// it closes the peer with 1009.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.config.max_message_bytes = bytes;
         self
@@ -249,8 +250,8 @@ impl HubBuilder {
         self
     }
 
-    /// Sets the maximum number of messages queued for a slow consumer, a peer whose socket is not writable. Default: 256.
-    /// Exceeding it closes the peer with 1013; the hub never drops single messages.
+    /// Sets the maximum number of messages queued for a slow consumer, a peer whose socket is not writable. Default:
+    /// 256. Exceeding it closes the peer with 1013; the hub never drops single messages.
     ///
     /// For a peer whose socket is writable, only [`HubBuilder::max_outbox_bytes`] applies.
     pub fn max_outbox_messages(mut self, count: usize) -> Self {

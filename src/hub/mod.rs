@@ -2,7 +2,8 @@
 //!
 //! A peer passes through these parts in this order:
 //!
-//! 1. [`admission`]: checks a [`JoinRequest`] and grants a slot, or rejects it. [`serve`] fixes the order of the checks.
+//! 1. [`admission`]: checks a [`JoinRequest`] and grants a slot, or rejects it. [`serve`] fixes the order of the
+//!    checks.
 //! 2. [`connection`]: one future per peer that reads, writes and keeps time.
 //! 3. [`rooms`]: one room per key. A *room* is a group behind one lock, with the bounded outboxes of its peers.
 //! 4. [`close`]: why a connection ends. [`shutdown`] closes peers on behalf of the app.
@@ -91,8 +92,8 @@ impl SignalingHub {
         self.shared.events.subscribe(self.shared.config.event_capacity)
     }
 
-    /// Returns a snapshot of every group, in no particular order. It locks one group at a time, so the snapshots are not
-    /// of one moment.
+    /// Returns a snapshot of every group, in no particular order. It locks one group at a time, so the snapshots are
+    /// not of one moment.
     pub fn groups(&self) -> Vec<GroupSnapshot> {
         let shared = &self.shared;
         let rooms = shared.registry.rooms();

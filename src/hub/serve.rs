@@ -54,8 +54,9 @@ impl SignalingHub {
     /// adapters call them. Call them yourself for a transport of your own, within a tokio runtime that has its timer
     /// enabled.
     ///
-    /// The future does not borrow the hub. It closes the connection with the rejection's close code if admission fails, or
-    /// with 4741 or 4745 if the key is invalid. Browsers cannot read the HTTP status of a failed handshake, but they can read a close code.
+    /// The future does not borrow the hub. It closes the connection with the rejection's close code if admission fails,
+    /// or with 4741 or 4745 if the key is invalid. Browsers cannot read the HTTP status of a failed handshake, but they
+    /// can read a close code.
     ///
     /// The connection counts from this call on: a drain waits for it even if the future was never polled.
     ///
@@ -77,8 +78,8 @@ impl SignalingHub {
     /// handshake, so that a rejection can become an HTTP status.
     ///
     /// The checks run in this order: drain, origin, join rate and number of peers of the client IP, number of all
-    /// peers, key, and the app's [`Admission`](crate::Admission). `max_groups` and `max_peers_per_group` are checked when
-    /// the peer is served.
+    /// peers, key, and the app's [`Admission`](crate::Admission). `max_groups` and `max_peers_per_group` are checked
+    /// when the peer is served.
     ///
     /// # Errors
     /// The rejection, which the hub has counted. Answer the handshake with its status, or accept the handshake and pass

@@ -14,8 +14,8 @@ use super::{Action, CloseCode, Event, LinkId, MemberId, Message, Outcome, PeerId
 /// The peers that joined with one key.
 ///
 /// [`Group::handle`] is the whole protocol of one group. It never fails and never waits. In a group of n peers, a
-/// connect costs O(log n + ids named), a content O(1), and a leave O(log n + links of the peer). A repeated connect also
-/// costs one step for each tried member that has changed its id since it became a member.
+/// connect costs O(log n + ids named), a content O(1), and a leave O(log n + links of the peer). A repeated connect
+/// also costs one step for each tried member that has changed its id since it became a member.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     peers: HashMap<PeerId, Peer, FxBuildHasher>,

@@ -12,12 +12,13 @@
 //!
 //! 1. If the group has no members, the peer becomes the first member.
 //! 2. If the peer is the only member, it stays a member and keeps its id.
-//! 3. If the peer names the id of a current member, its own included, it becomes a member, or stays one under its new id.
-//! 4. If the peer has tried the id of the only member, that member *blocks*. It is evicted with 4744, and the peer becomes
-//!    a member. [`Group::with_eviction_min_age`] can protect a new member.
-//! 5. Otherwise the peer is bound to the first member that it has not tried, or to the first of all if it has tried them
-//!    all. Favored members come first, then the order in which they became members. A member that is bound loses its
-//!    membership.
+//! 3. If the peer names the id of a current member, its own included, it becomes a member, or stays one under its new
+//!    id.
+//! 4. If the peer has tried the id of the only member, that member *blocks*. It is evicted with 4744, and the peer
+//!    becomes a member. [`Group::with_eviction_min_age`] can protect a new member.
+//! 5. Otherwise the peer is bound to the first member that it has not tried, or to the first of all if it has tried
+//!    them all. Favored members come first, then the order in which they became members. A member that is bound loses
+//!    its membership.
 //!
 //! The answer is `connected: true` by rules 1 to 4, and `connected: false` by rule 5.
 //!

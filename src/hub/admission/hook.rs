@@ -17,9 +17,9 @@ use crate::protocol::{CloseCode, GroupKey};
 /// The app's access decision, for [`HubBuilder::admission`](crate::HubBuilder::admission).
 ///
 /// The hub calls it after all other checks except `max_peers_per_group` and `max_groups`. The peer already counts in
-/// `max_peers` and `max_peers_per_ip` while the hook runs. It has no group or outbox yet. Calls for several peers may run at the same time. A panic rejects only the peer of that call, with 1011.
-/// A call that takes longer than [`HubBuilder::admission_timeout`](crate::HubBuilder::admission_timeout) rejects its
-/// peer with 1013.
+/// `max_peers` and `max_peers_per_ip` while the hook runs. It has no group or outbox yet. Calls for several peers may
+/// run at the same time. A panic rejects only the peer of that call, with 1011. A call that takes longer than
+/// [`HubBuilder::admission_timeout`](crate::HubBuilder::admission_timeout) rejects its peer with 1013.
 ///
 /// Closures implement it:
 ///
@@ -126,8 +126,8 @@ pub(in crate::hub) async fn call(
     request: JoinRequest,
     limit: Duration,
 ) -> Result<PeerInfo, Rejection> {
-    // `admit` may panic when it is called as well as when its future is polled. The hub shares no state with the hook, so
-    // a panic cannot break an invariant of the hub.
+    // `admit` may panic when it is called as well as when its future is polled. The hub shares no state with the hook,
+    // so a panic cannot break an invariant of the hub.
     let answer = AssertUnwindSafe(async { admission.admit(request).await }).catch_unwind();
     match timeout(limit, answer).await {
         Ok(Ok(answer)) => answer,

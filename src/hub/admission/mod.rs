@@ -1,7 +1,7 @@
 //! Access control: decides whether a peer may join, before it has a room or an outbox.
 //!
-//! A [`request`] passes the allowed [`origins`], the limits of its client IP ([`ip_limiter`], behind trusted proxies) and
-//! the app's [`hook`]. The outcome is the slot of a [`permit`], or a [`rejection`].
+//! A [`request`] passes the allowed [`origins`], the limits of its client IP ([`ip_limiter`], behind trusted proxies)
+//! and the app's [`hook`]. The outcome is the slot of a [`permit`], or a [`rejection`].
 
 pub(super) mod hook;
 pub(super) mod ip_limiter;

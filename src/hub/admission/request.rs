@@ -53,8 +53,8 @@ impl JoinRequest {
     /// | standalone server | `/KEY`, `/?key=KEY` | as for a mount at `/` |
     ///
     /// The key is percent-decoded once and must be 1 to 512 bytes of UTF-8. In the query, `+` means a space, as
-    /// `URLSearchParams` writes it. Without a key, the peer is closed with 4741. With `favored` in the query (any value),
-    /// the hub prefers this peer when it selects a member for a joiner.
+    /// `URLSearchParams` writes it. Without a key, the peer is closed with 4741. With `favored` in the query (any
+    /// value), the hub prefers this peer when it selects a member for a joiner.
     ///
     /// ```
     /// use sigver::JoinRequest;
@@ -116,8 +116,8 @@ impl JoinRequest {
         self
     }
 
-    /// Replaces the address of a trusted proxy with the client IP that the proxy reports, and an IPv4-mapped address with
-    /// the IPv4 address.
+    /// Replaces the address of a trusted proxy with the client IP that the proxy reports, and an IPv4-mapped address
+    /// with the IPv4 address.
     #[cfg(feature = "hyper")]
     pub(in crate::hub) fn behind(mut self, proxies: &TrustedProxies) -> Self {
         self.client_ip = self.client_ip.map(|socket| match &self.parts {
@@ -163,8 +163,8 @@ impl JoinRequest {
         self.favored
     }
 
-    /// Returns the client IP, if it is known. In an [`Admission`](crate::Admission), this is the address that the trusted
-    /// proxies report.
+    /// Returns the client IP, if it is known. In an [`Admission`](crate::Admission), this is the address that the
+    /// trusted proxies report.
     pub fn client_ip(&self) -> Option<IpAddr> {
         self.client_ip
     }

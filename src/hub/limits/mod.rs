@@ -1,5 +1,5 @@
-//! The settings of a hub ([`config`]), the types that enforce them ([`count`], [`token_bucket`]), the flag of a hub that shuts down
-//! ([`draining`]), and the [`Cause`] that names each limit.
+//! The settings of a hub ([`config`]), the types that enforce them ([`count`], [`token_bucket`]), the flag of a hub
+//! that shuts down ([`draining`]), and the [`Cause`] that names each limit.
 
 pub(super) mod config;
 pub(super) mod count;
