@@ -37,9 +37,10 @@
 //! # Access control
 //!
 //! Middleware runs before the handler. The admission hook reads what the middleware stored in the request's extensions.
-//! Browsers send cookies, but no `Authorization` header, with a WebSocket handshake, whatever page opens it. Therefore
-//! combine cookies with [`HubBuilder::allowed_origins`](crate::HubBuilder::allowed_origins). A browser can read a close
-//! code, but not an HTTP status.
+//! A page cannot set the `Authorization` header of a WebSocket handshake. Unless its `SameSite` attribute forbids it,
+//! browsers send a cookie of the server's host with each handshake, whatever page opens the WebSocket. Therefore combine
+//! cookies with [`HubBuilder::allowed_origins`](crate::HubBuilder::allowed_origins). A page can read a close code, but
+//! not an HTTP status.
 //!
 //! ```
 //! use axum::{Router, extract::Request, middleware::map_request};
@@ -49,8 +50,9 @@
 //! struct User(String);
 //!
 //! async fn authenticate(mut request: Request) -> Request {
-//!     let cookies = request.headers().get("cookie").and_then(|cookies| cookies.to_str().ok()).unwrap_or_default();
-//!     if cookies.split("; ").any(|cookie| cookie == "session=alices-session") { // a lookup in the app's sessions
+//!     let fields = request.headers().get_all("cookie").iter(); // HTTP/2 may split the cookies over several fields
+//!     let mut cookies = fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split("; "));
+//!     if cookies.any(|cookie| cookie == "session=alices-session") { // a lookup in the app's sessions
 //!         request.extensions_mut().insert(User("alice".into()));
 //!     }
 //!     request
@@ -146,6 +148,7 @@
 //!
 //! let hub = SignalingHub::new();
 //! let app: Router = Router::new().route("/documents/{document}/signal", any(signal)).with_state(hub);
+//! let service = app.into_make_service_with_connect_info::<SocketAddr>(); // or `ConnectInfo` fails with 500
 //! ```
 
 use std::net::SocketAddr;
@@ -205,6 +208,9 @@ pub fn configure<F>(upgrade: WebSocketUpgrade<F>, hub: &SignalingHub) -> WebSock
 
 /// Returns a transport for [`SignalingHub::serve`] over a WebSocket that the app upgraded itself. Call [`configure`]
 /// before the upgrade.
+///
+/// `messages_per_second` then limits whole messages, but not the fragments from which tungstenite assembles them. On the
+/// public internet, prefer [`router`] or [`handler`], which limit both.
 ///
 /// axum gives no access to the bytes after a malformed frame. A peer that keeps sending after such a frame may see a
 /// connection reset before it reads the close code.

@@ -92,8 +92,9 @@ impl HubBuilder {
     /// header gets 403 too, see [`HubBuilder::allow_missing_origin`].
     ///
     /// Set this if cookies or the client's network authenticate a peer. Browsers let any page open a WebSocket to any
-    /// server and send the user's cookies along. The list protects your users from requests that the pages of other
-    /// sites send in their name. It does not authenticate clients: anything but a browser can send any `Origin`.
+    /// server, and send the cookies of that server's host along unless their `SameSite` attribute forbids it. Without the
+    /// list, any page on the web may join as the user who visits it. The list does not authenticate clients: anything but
+    /// a browser can send any `Origin`.
     ///
     /// ```
     /// let hub = sigver::SignalingHub::builder().allowed_origins(["https://app.example", "https://*.app.example"]).build()?;
@@ -113,8 +114,8 @@ impl HubBuilder {
     /// Sets whether requests without an `Origin` header may join. Default: false. Requires
     /// [`HubBuilder::allowed_origins`].
     ///
-    /// Native clients, Node and tests send no `Origin`. Clients can omit the header at will, so allowing it weakens the
-    /// check.
+    /// Native clients, Node.js and command-line tools send no `Origin`. Browsers always send one, so this setting does not
+    /// admit other pages.
     pub fn allow_missing_origin(mut self, allowed: bool) -> Self {
         self.allow_missing_origin = Some(allowed);
         self
@@ -122,8 +123,8 @@ impl HubBuilder {
 
     /// Trusts `header` from these proxies to determine the client IP. Default: none; the socket address is used.
     ///
-    /// `proxies` are IP addresses and CIDR networks, each smaller than the whole Internet. Without this setting, all
-    /// clients behind a proxy share the limits of one IP. The last call replaces the previous ones.
+    /// `proxies` are IP addresses and CIDR networks with a prefix length of at least 1. Without this setting, all clients
+    /// behind a proxy share the limits of one IP. The last call replaces the previous ones.
     ///
     /// ```
     /// use sigver::{ClientIpHeader, SignalingHub};
@@ -153,7 +154,7 @@ impl HubBuilder {
 impl HubBuilder {
     /// Sets the maximum number of connected and pending peers. Default: 100 000. Further peers are closed with 1013.
     ///
-    /// A peer is pending while the [`Admission`] hook decides about it, and until an admitted peer is served.
+    /// A peer is pending from the start of its admission until it is served.
     pub fn max_peers(mut self, count: usize) -> Self {
         self.config.max_peers = count;
         self
@@ -188,8 +189,8 @@ impl HubBuilder {
     ///
     /// With the default, any joiner can evict the only member by sending `connect` twice, as the
     /// [rules](crate::protocol#the-rules-of-connect) allow. A few seconds keep a joiner from taking over a group that
-    /// has just started. But a joiner also waits that long if the only member does not respond. Until then, the hub
-    /// binds the joiner to the same member again.
+    /// has just started. But if the member does not respond, a joiner waits until the member has reached this age. Until
+    /// then, the hub binds the joiner to the same member again.
     pub fn eviction_min_age(mut self, age: Duration) -> Self {
         self.config.eviction_min_age = age;
         self
@@ -226,8 +227,8 @@ impl HubBuilder {
     /// Sets the maximum number of `connect` messages per second from one peer. Default: 1000. Exceeding it closes the
     /// peer with 1008.
     ///
-    /// Netflux repeats `connect` immediately after a member did not respond to it. A low rate therefore closes peers
-    /// that search for a responsive member.
+    /// Netflux sends `connect` again as soon as a connection attempt with a member fails. A low rate therefore closes
+    /// joiners that go from member to member.
     pub fn connects_per_second(mut self, rate: u32) -> Self {
         self.config.connects_per_second = rate;
         self
@@ -280,7 +281,7 @@ impl HubBuilder {
 /// Heartbeats and timeouts.
 impl HubBuilder {
     /// Sets the interval at which the hub sends heartbeats to each peer. Default: 5 s. It must be greater than 0 and at
-    /// most 5 s: Netflux disconnects after about 15 s without a heartbeat.
+    /// most 5 s: Netflux disconnects after about 15 s without a heartbeat, and the limit leaves room for two lost ones.
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.config.heartbeat_interval = interval;
         self

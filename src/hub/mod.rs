@@ -74,7 +74,7 @@ impl SignalingHub {
     ///
     /// Each reader buffers up to [`HubBuilder::event_capacity`] events. A reader that lags further receives
     /// [`HubEvent::Lagged`] with the number of lost events; it never slows the hub. The stream ends when the last clone
-    /// of the hub is dropped, including those of its peers.
+    /// of the hub is dropped and its last peer has been served.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {

@@ -34,7 +34,7 @@ use crate::protocol::{CloseCode, PeerId};
 ///
 /// assert!(alice.connect(1, &[]).await); // The first peer becomes a member at once.
 /// assert!(!bob.connect(2, &[]).await); // The second is bound to her and sends an offer:
-/// bob.send_content(0, "offer").await;
+/// bob.send_content(0, "offer").await; // 0: the member that Bob is bound to
 /// let (link, offer) = alice.recv_content().await;
 /// assert_eq!(offer, "offer");
 /// alice.send_content(link, "answer").await;

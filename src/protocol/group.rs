@@ -14,8 +14,9 @@ use super::{Action, CloseCode, Event, LinkId, MemberId, Message, Outcome, PeerId
 /// The peers that joined with one key.
 ///
 /// [`Group::handle`] is the whole protocol of one group. It never fails and never waits. In a group of n peers, a
-/// connect costs O(log n + ids named), a content O(1), and a leave O(log n + links of the peer). A repeated connect
-/// also costs one step for each tried member that has changed its id since it became a member.
+/// connect costs O(log n + ids named), a content O(log joiners of the sender), and a leave O(log n) plus O(log n) for
+/// each link of the peer. A repeated connect also costs one step for each tried member that has changed its id since it
+/// became a member.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     peers: HashMap<PeerId, Peer, FxBuildHasher>,
@@ -77,8 +78,8 @@ impl Group {
 
     /// Creates a group that protects its only member from eviction until it has been a member for this time.
     ///
-    /// A joiner that would evict the member earlier is bound to it again. npm's `sigver` has no such rule. It
-    /// prevents a peer from taking over a group by sending `connect` twice before the member had time to answer.
+    /// A joiner that would evict the member earlier is bound to it again. The rule prevents a peer from taking over a
+    /// group by sending `connect` twice before the member had time to answer. npm's `sigver` has no such rule.
     pub fn with_eviction_min_age(eviction_min_age: Duration) -> Self {
         Self { eviction_min_age, ..Self::default() }
     }

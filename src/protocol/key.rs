@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn key_is_created_from_every_kind_of_text() {
+    fn key_converts_from_str_and_string_without_decoding() {
         let key = GroupKey::new("room").expect("a valid key");
         assert_eq!("room".parse(), Ok(key.clone()));
         assert_eq!("room".try_into(), Ok(key.clone()));

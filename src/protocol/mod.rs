@@ -7,8 +7,8 @@
 //! # The rules of `connect`
 //!
 //! A peer sends `connect` with an id of its choice, and *names* ids: those of the members that it is directly connected
-//! to. A peer has *tried* an id if it has been bound to a member with this id since it joined, or since it was last a
-//! member. The group applies the first rule that matches:
+//! to. A peer has *tried* an id if it has been bound to a member with this id since it joined, since it was last a
+//! member, or since its search started over (rule 5). The group applies the first rule that matches:
 //!
 //! 1. If the group has no members, the peer becomes the first member.
 //! 2. If the peer is the only member, it stays a member and keeps its id.
@@ -16,9 +16,10 @@
 //!    id.
 //! 4. If the peer has tried the id of the only member, that member *blocks*. It is evicted with 4744, and the peer
 //!    becomes a member. [`Group::with_eviction_min_age`] can protect a new member.
-//! 5. Otherwise the peer is bound to the first member that it has not tried, or to the first of all if it has tried
-//!    them all. Favored members come first, then the order in which they became members. A member that is bound loses
-//!    its membership.
+//! 5. Otherwise the peer is bound to the first other member that it has not tried. If it has tried them all, its search
+//!    starts over: it is bound to the first other member, and only that id counts as tried. Favored members come before
+//!    the others; within each kind, the order is that in which they became members. A member that is bound by this rule
+//!    loses its membership.
 //!
 //! The answer is `connected: true` by rules 1 to 4, and `connected: false` by rule 5.
 //!

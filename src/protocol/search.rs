@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::members::{Cursor, Member, Members, Position};
 use super::{MemberId, PeerId};
 
-/// The members that a peer has been bound to since it was last a member or joined.
+/// The ids that a peer has tried: those of the members that it has been bound to since it joined, since it was last a
+/// member, or since its search started over.
 ///
 /// Only joiners that are bound use memory for it.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +35,7 @@ struct Progress {
 const SPARE_TRIED: usize = 64;
 
 impl Search {
-    /// Returns whether the peer has been bound to a member with this id.
+    /// Returns whether the peer has tried this id.
     pub(super) fn has_tried(&self, id: MemberId) -> bool {
         self.0.as_ref().is_some_and(|progress| progress.tried.contains(&id))
     }

@@ -131,7 +131,7 @@ async fn help_lists_all_options() {
 }
 
 #[tokio::test]
-async fn probe_rejects_options_of_the_server() {
+async fn probe_rejects_options_and_ignores_variables_of_the_server() {
     let output = sigver(&["-p", "0", "probe", "ws://localhost"]).output().await.expect("it starts");
     assert_eq!(output.status.code(), Some(2));
     let url = format!("ws://{}", http(sigver::hyper::service(fast_hub())).await);

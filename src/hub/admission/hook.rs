@@ -74,9 +74,9 @@ impl fmt::Debug for dyn Admission {
 /// use sigver::{GroupKey, JoinRequest, PeerInfo, SignalingHub, memory};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// // Clients open `KEY;USER`: all users of a key join one group.
+/// // Clients open `KEY;NAME`. The name is not verified: anyone can choose any name.
 /// let admission = |request: JoinRequest| async move {
-///     let (key, user) = request.key().as_str().split_once(';').unwrap_or((request.key().as_str(), "guest"));
+///     let (key, name) = request.key().as_str().split_once(';').unwrap_or((request.key().as_str(), "guest"));
 ///     Ok(PeerInfo::new().key(GroupKey::new(key)?).identity(user))
 /// };
 /// let hub = SignalingHub::builder().admission(admission).build()?;

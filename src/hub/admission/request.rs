@@ -11,8 +11,8 @@ use crate::protocol::{GroupKey, KeyError};
 
 /// A request to join a group: key, client IP, origin and HTTP request head.
 ///
-/// The adapters create one for each handshake. An app that upgrades its own connections creates it with the parts that
-/// it has. In tests a key is enough. A clone is cheap.
+/// The adapters create one for each handshake. An app that upgrades its own connections creates it with what it knows.
+/// In tests a key is enough. A clone is cheap.
 ///
 /// An invalid key does not fail here. The hub closes such a peer with 4741 or 4745, because a browser can read a close
 /// code but not an HTTP status.
@@ -163,8 +163,8 @@ impl JoinRequest {
         self.favored
     }
 
-    /// Returns the client IP, if it is known. In an [`Admission`](crate::Admission), this is the address that the
-    /// trusted proxies report.
+    /// Returns the client IP, if it is known. In an [`Admission`](crate::Admission), this is the address that a trusted
+    /// proxy reports, or otherwise the socket's.
     pub fn client_ip(&self) -> Option<IpAddr> {
         self.client_ip
     }
@@ -174,7 +174,7 @@ impl JoinRequest {
         self.origin.as_deref()
     }
 
-    /// Returns the head of the HTTP request. `None` if the peer did not join over HTTP.
+    /// Returns the head of the HTTP request. `None` unless an adapter or [`JoinRequest::with_parts`] set it.
     #[cfg(feature = "hyper")]
     pub fn parts(&self) -> Option<&http::request::Parts> {
         self.parts.as_deref()

@@ -17,7 +17,8 @@ use crate::protocol::{CloseCode, GroupKey, KeyError};
 /// The output size of SHA-256, which RFC 2104 recommends as the minimum.
 const MIN_SECRET_BYTES: usize = 32;
 
-/// Admits only keys signed by the app, until they expire. All keys signed for one group key join the same group.
+/// Admits only keys signed by the app, until they expire. Peers whose keys are signed for the same group key join the
+/// same group.
 ///
 /// A signed key is `KEY~EXPIRY~MAC`. EXPIRY is in seconds since 1970, and MAC is the HMAC-SHA256 of `KEY~EXPIRY` in
 /// unpadded base64url. All of these characters, except those of KEY, are allowed in a URL path without escaping.
