@@ -1,11 +1,12 @@
 /**
  * A full mesh of WebRTC peers that connect through a sigver signaling hub.
  *
- *     import { joinGroup } from "./sigver.js";
+ *     import { Group } from "./sigver.js";
  *
- *     const group = await joinGroup("wss://example.org/signal", "tea-room");
+ *     const group = new Group("wss://example.org/signal", "tea-room");
  *     group.addEventListener("peerjoin", ({ peerId }) => group.send("hello", peerId));
  *     group.addEventListener("message", ({ peerId, data }) => console.log(peerId, data));
+ *     await group.joined;
  *     group.send("hello, everyone");
  *
  * The hub relays signals for a peer's first connection only. A joiner signals through the hub with one member. Every
@@ -13,7 +14,7 @@
  * hub's work for one join is therefore the same in a group of two and in a group of twenty, and an existing mesh keeps
  * working while the hub is unreachable.
  *
- * Pages use `joinGroup` and `Group`. They build on `Peer` (one RTCPeerConnection), `Signaling` (the WebSocket to the
+ * Pages use `Group` or `joinGroup`. They build on `Peer` (one RTCPeerConnection), `Signaling` (the WebSocket to the
  * hub), and `encode` and `decode` (the hub's wire format).
  *
  * @module
@@ -113,8 +114,11 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * Joins the group of all peers with this key.
  *
  * Resolves when this peer is a member: immediately for the first peer, otherwise after the first neighbour connects.
- * While the hub is unreachable, the connection is retried until it succeeds or `options.signal` aborts. To show the
- * progress of joining, use `new Group`.
+ * While the hub is unreachable, the connection is retried until it succeeds or `options.signal` aborts.
+ *
+ * Listeners that are added to the result miss the first neighbour's `peerjoin`, and the messages and streams that it has
+ * already sent. To receive these, or to show the progress of joining, use `new Group`, add the listeners, and await
+ * `joined`.
  *
  * Rejects with
  * - the reason of `options.signal`,
@@ -200,7 +204,7 @@ export class Group extends EventTarget {
   /** @type {Map<MediaStream, MediaStreamTrack[]>} */ #streams = new Map();
 
   /**
-   * Starts to join. Use this instead of `joinGroup` to show the progress of joining.
+   * Starts to join. Listeners that are added right after the constructor miss no event of a neighbour.
    *
    * @param {string | URL} url @param {string} key @param {Options} [options]
    */

@@ -38,9 +38,9 @@
 //!
 //! Middleware runs before the handler. The admission hook reads what the middleware stored in the request's extensions.
 //! A page cannot set the `Authorization` header of a WebSocket handshake. Unless its `SameSite` attribute forbids it,
-//! browsers send a cookie of the server's host with each handshake, whatever page opens the WebSocket. Therefore combine
-//! cookies with [`HubBuilder::allowed_origins`](crate::HubBuilder::allowed_origins). A page can read a close code, but
-//! not an HTTP status.
+//! browsers send a cookie of the server's host with each handshake, whatever page opens the WebSocket. Therefore
+//! combine cookies with [`HubBuilder::allowed_origins`](crate::HubBuilder::allowed_origins). A page can read a close
+//! code, but not an HTTP status.
 //!
 //! ```
 //! use axum::{Router, extract::Request, middleware::map_request};
@@ -209,8 +209,8 @@ pub fn configure<F>(upgrade: WebSocketUpgrade<F>, hub: &SignalingHub) -> WebSock
 /// Returns a transport for [`SignalingHub::serve`] over a WebSocket that the app upgraded itself. Call [`configure`]
 /// before the upgrade.
 ///
-/// `messages_per_second` then limits whole messages, but not the fragments from which tungstenite assembles them. On the
-/// public internet, prefer [`router`] or [`handler`], which limit both.
+/// `messages_per_second` then limits whole messages, but not the fragments from which tungstenite assembles them. On
+/// the public internet, prefer [`router`] or [`handler`], which limit both.
 ///
 /// axum gives no access to the bytes after a malformed frame. A peer that keeps sending after such a frame may see a
 /// connection reset before it reads the close code.

@@ -173,8 +173,8 @@ pub fn configure(upgrade: Ws, hub: &SignalingHub) -> Ws {
 /// Returns a transport for [`SignalingHub::serve`] over a WebSocket that the app upgraded itself. Call [`configure`]
 /// before the upgrade.
 ///
-/// `messages_per_second` then limits whole messages, but not the fragments from which tungstenite assembles them. On the
-/// public internet, prefer [`filter`] or [`handshake`], which limit both.
+/// `messages_per_second` then limits whole messages, but not the fragments from which tungstenite assembles them. On
+/// the public internet, prefer [`filter`] or [`handshake`], which limit both.
 ///
 /// warp gives no access to the bytes after a malformed frame. A peer that keeps sending after such a frame may see a
 /// connection reset before it reads the close code.

@@ -92,9 +92,9 @@ impl HubBuilder {
     /// header gets 403 too, see [`HubBuilder::allow_missing_origin`].
     ///
     /// Set this if cookies or the client's network authenticate a peer. Browsers let any page open a WebSocket to any
-    /// server, and send the cookies of that server's host along unless their `SameSite` attribute forbids it. Without the
-    /// list, any page on the web may join as the user who visits it. The list does not authenticate clients: anything but
-    /// a browser can send any `Origin`.
+    /// server, and send the cookies of that server's host along unless their `SameSite` attribute forbids it. Without
+    /// the list, any page on the web may join as the user who visits it. The list does not authenticate clients:
+    /// anything but a browser can send any `Origin`.
     ///
     /// ```
     /// let hub = sigver::SignalingHub::builder().allowed_origins(["https://app.example", "https://*.app.example"]).build()?;
@@ -114,8 +114,8 @@ impl HubBuilder {
     /// Sets whether requests without an `Origin` header may join. Default: false. Requires
     /// [`HubBuilder::allowed_origins`].
     ///
-    /// Native clients, Node.js and command-line tools send no `Origin`. Browsers always send one, so this setting does not
-    /// admit other pages.
+    /// Native clients, Node.js and command-line tools send no `Origin`. Browsers always send one, so this setting does
+    /// not admit other pages.
     pub fn allow_missing_origin(mut self, allowed: bool) -> Self {
         self.allow_missing_origin = Some(allowed);
         self
@@ -123,8 +123,8 @@ impl HubBuilder {
 
     /// Trusts `header` from these proxies to determine the client IP. Default: none; the socket address is used.
     ///
-    /// `proxies` are IP addresses and CIDR networks with a prefix length of at least 1. Without this setting, all clients
-    /// behind a proxy share the limits of one IP. The last call replaces the previous ones.
+    /// `proxies` are IP addresses and CIDR networks with a prefix length of at least 1. Without this setting, all
+    /// clients behind a proxy share the limits of one IP. The last call replaces the previous ones.
     ///
     /// ```
     /// use sigver::{ClientIpHeader, SignalingHub};
@@ -189,8 +189,8 @@ impl HubBuilder {
     ///
     /// With the default, any joiner can evict the only member by sending `connect` twice, as the
     /// [rules](crate::protocol#the-rules-of-connect) allow. A few seconds keep a joiner from taking over a group that
-    /// has just started. But if the member does not respond, a joiner waits until the member has reached this age. Until
-    /// then, the hub binds the joiner to the same member again.
+    /// has just started. But if the member does not respond, a joiner waits until the member has reached this age.
+    /// Until then, the hub binds the joiner to the same member again.
     pub fn eviction_min_age(mut self, age: Duration) -> Self {
         self.config.eviction_min_age = age;
         self

@@ -77,7 +77,7 @@ impl fmt::Debug for dyn Admission {
 /// // Clients open `KEY;NAME`. The name is not verified: anyone can choose any name.
 /// let admission = |request: JoinRequest| async move {
 ///     let (key, name) = request.key().as_str().split_once(';').unwrap_or((request.key().as_str(), "guest"));
-///     Ok(PeerInfo::new().key(GroupKey::new(key)?).identity(user))
+///     Ok(PeerInfo::new().key(GroupKey::new(key)?).identity(name))
 /// };
 /// let hub = SignalingHub::builder().admission(admission).build()?;
 ///
