@@ -116,8 +116,8 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * Resolves when this peer is a member: immediately for the first peer, otherwise after the first neighbour connects.
  * While the hub is unreachable, the connection is retried until it succeeds or `options.signal` aborts.
  *
- * Listeners that are added to the result miss the first neighbour's `peerjoin`, and the messages and streams that it has
- * already sent. To receive these, or to show the progress of joining, use `new Group`, add the listeners, and await
+ * Listeners that are added to the result miss the first neighbour's `peerjoin`, and the messages and streams that it
+ * has already sent. To receive these, or to show the progress of joining, use `new Group`, add the listeners, and await
  * `joined`.
  *
  * Rejects with

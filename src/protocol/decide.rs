@@ -64,8 +64,8 @@ pub(super) fn decide(members: &Members, search: &Search, request: ConnectRequest
         return Decision::EvictAndJoin(only.peer);
     }
 
-    // Rule 5: otherwise the peer is bound to the first other member that it has not tried. If it has tried them all, its
-    // search starts over.
+    // Rule 5: otherwise the peer is bound to the first other member that it has not tried. If it has tried them all,
+    // its search starts over.
     let selection = search.select(members, peer);
     Decision::Bind(selection.expect("rules 1 and 2 leave a group with a member other than this peer"))
 }

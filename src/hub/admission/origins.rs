@@ -5,11 +5,12 @@ use super::rejection::Rejection;
 /// The allowed origins: scheme, host and port, as browsers send them.
 ///
 /// The same-origin policy does not apply to WebSockets. Without a list of allowed origins, any page on the web can open
-/// one in the name of its user, with the user's cookies.
+/// one with the cookies of the user who visits it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::hub) struct AllowedOrigins {
     allowed: Vec<Pattern>,
-    /// Whether a request without an origin is allowed. Native clients and scripts send none.
+    /// Whether a request without an origin is allowed. Native clients, Node.js and command-line tools send
+    /// none.
     pub(in crate::hub) allow_missing: bool,
 }
 
