@@ -2,7 +2,8 @@
 //!
 //! [`Client`] is for native peers and for other programs that take part in signaling. It works with the in-process
 //! transport of [`memory`](crate::memory), and with any [`Transport`] of the app. The client does not open connections.
-//! With the feature `hyper`, `sigver::hyper::transport` converts a WebSocket of `tokio-tungstenite`, TLS included:
+//! With the feature `hyper`, `sigver::hyper::transport` converts a WebSocket of `tokio-tungstenite` 0.29. For `wss://`,
+//! enable one of that crate's TLS features:
 //!
 #![cfg_attr(feature = "hyper", doc = "```no_run")]
 #![cfg_attr(not(feature = "hyper"), doc = "```ignore")]
