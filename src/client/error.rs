@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_is_never_after_an_invalid_frame() {
+    fn invalid_frame_allows_no_retry() {
         assert_eq!(ClientError::Invalid(Frame::Text("text".to_owned())).retry(), Retry::Never);
     }
 

@@ -69,8 +69,8 @@ impl HubBuilder {
 
 /// Access control.
 impl HubBuilder {
-    /// Sets the admission hook. It runs after all built-in checks except those of the group. Default: admit every
-    /// client.
+    /// Sets the admission hook. It runs after all built-in checks except `max_groups` and `max_peers_per_group`.
+    /// Default: admit every client.
     ///
     /// [`Admission`] has an example.
     pub fn admission(mut self, admission: impl Admission) -> Self {
@@ -260,8 +260,8 @@ impl HubBuilder {
         self
     }
 
-    /// Sets the maximum number of bytes queued for one peer, plus 64 for each message. Default: 1 MiB. It must be at
-    /// least [`HubBuilder::max_message_bytes`] + 1024. Exceeding it closes the peer with 1013.
+    /// Sets the maximum number of bytes queued for one peer. Each message counts as its length plus 64. Default: 1 MiB.
+    /// It must be at least [`HubBuilder::max_message_bytes`] + 1024. Exceeding it closes the peer with 1013.
     pub fn max_outbox_bytes(mut self, bytes: usize) -> Self {
         self.config.max_outbox_bytes = bytes;
         self

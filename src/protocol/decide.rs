@@ -13,7 +13,7 @@ pub(super) struct ConnectRequest<'a> {
     pub(super) peer: PeerId,
     /// The ids that it names.
     pub(super) named: &'a [MemberId],
-    /// The time, on the clock of [`super::members::Member::since`].
+    /// The time, on the clock of [`super::members::Member::new`].
     pub(super) now: Duration,
     /// The time for which a member is protected from eviction after it became a member.
     pub(super) eviction_min_age: Duration,
@@ -59,7 +59,7 @@ pub(super) fn decide(members: &Members, search: &Search, request: ConnectRequest
     // Rule 4: if the peer has tried the only member's id, that member blocks and is evicted, unless it is too young.
     if let Some(only) = only
         && search.has_tried(only.id)
-        && now.saturating_sub(only.since) >= eviction_min_age
+        && only.age(now) >= eviction_min_age
     {
         return Decision::EvictAndJoin(only.peer);
     }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     fn member(peer: u64, id: u32) -> Member {
-        Member { peer: PeerId(peer), id: MemberId(id), since: Duration::from_secs(100) }
+        Member::new(PeerId(peer), MemberId(id), Duration::from_secs(100))
     }
 
     /// A search of the joiner that has tried the next `count` members.

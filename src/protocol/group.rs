@@ -14,8 +14,8 @@ use super::{Action, CloseCode, Event, LinkId, MemberId, Message, Outcome, PeerId
 /// The peers that joined with one key.
 ///
 /// [`Group::handle`] is the whole protocol of one group. It never fails and never waits. In a group of n peers, a
-/// connect costs O(log n + ids named), a content O(log joiners of the sender), and a leave O(log n) plus O(log n) for
-/// each link of the peer. A repeated connect also costs one step for each tried member that has changed its id since it
+/// `connect` costs O(log n + number of named ids), a `content` O(log j) for a sender with j joiners, and a leave O(log n)
+/// plus O(log n) for each link of the peer. A repeated `connect` also costs one step for each tried member that has changed its id since it
 /// became a member.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
@@ -118,8 +118,8 @@ impl Group {
     /// Applies an event, appends the resulting actions to `actions`, and returns the outcome for the event's peer.
     ///
     /// # Panics
-    /// If a peer joins twice, or does anything before it joined or after it left, or if `new_link` is in use. Each is
-    /// a bug in the caller.
+    /// If a peer joins twice, or does anything before it joined or after it left, or is bound over a `new_link` that
+    /// is in use. Each is a bug in the caller.
     pub fn handle(&mut self, event: Event, actions: &mut Vec<Action>) -> Outcome {
         match event {
             Event::Join { peer, favored } => self.join(peer, favored),
@@ -186,7 +186,7 @@ impl Group {
         let old = std::mem::replace(&mut entry.id, id);
         match entry.position {
             Some(position) => self.members.rename(position, old, id),
-            None => entry.position = Some(self.members.insert(Member { peer, id, since: now }, entry.favored)),
+            None => entry.position = Some(self.members.insert(Member::new(peer, id, now), entry.favored)),
         }
     }
 
@@ -249,7 +249,8 @@ impl Group {
         let ids = left.link.into_iter().chain(left.joiners);
         let mut remove = |id| (id, self.links.remove(&id).expect("a peer's links exist"));
         let mut links: Vec<_> = ids.map(&mut remove).collect();
-        // A peer at the other end of two of them receives the end of the older one first, as from npm's `sigver`.
+        // A peer that shares two links with this one receives the last message of the older link first, as from npm's
+        // `sigver`.
         links.sort_unstable_by_key(|(_, link)| link.nth);
         for (id, Link { joiner, member, .. }) in links {
             let (from, to, end) = if joiner.peer == peer {

@@ -41,8 +41,20 @@ pub(super) struct Members {
 pub(super) struct Member {
     pub(super) peer: PeerId,
     pub(super) id: MemberId,
-    /// The time at which the peer became a member.
-    pub(super) since: Duration,
+    /// When the peer became a member, in nanoseconds: every group reserves memory for eleven members, and a [`Duration`]
+    /// takes twice as much. Enough for 584 years.
+    since: u64,
+}
+
+impl Member {
+    pub(super) fn new(peer: PeerId, id: MemberId, since: Duration) -> Self {
+        Self { peer, id, since: since.as_nanos() as u64 }
+    }
+
+    /// Returns the time for which the peer has been a member.
+    pub(super) fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(Duration::from_nanos(self.since))
+    }
 }
 
 /// The place of a member in the order of selection. It never changes while the peer is a member, and is never reused.
@@ -256,7 +268,7 @@ mod tests {
     use super::*;
 
     fn member(peer: u64, id: u32) -> Member {
-        Member { peer: PeerId(peer), id: MemberId(id), since: Duration::ZERO }
+        Member::new(PeerId(peer), MemberId(id), Duration::ZERO)
     }
 
     fn candidates(members: &Members) -> Vec<u64> {

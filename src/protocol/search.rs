@@ -114,7 +114,7 @@ mod tests {
     const JOINER: PeerId = PeerId(u64::MAX);
 
     fn member(n: u32) -> Member {
-        Member { peer: PeerId(n.into()), id: MemberId(n), since: Duration::ZERO }
+        Member::new(PeerId(n.into()), MemberId(n), Duration::ZERO)
     }
 
     /// Members with the ids from 1 to `count`.
@@ -187,7 +187,7 @@ mod tests {
             Search::default().select(members, PeerId(peer)).map(|selection| selection.member.peer.0)
         };
         assert_eq!(select(&members, 1), None);
-        members.insert(Member { peer: PeerId(2), ..member(1) }, false);
+        members.insert(Member::new(PeerId(2), MemberId(1), Duration::ZERO), false);
         members.insert(member(3), false);
         assert_eq!((select(&members, 1), select(&members, 2)), (Some(2), Some(1)));
         members.insert(member(4), true);
