@@ -26,7 +26,8 @@ pub(in crate::hub) struct PeerGuard {
     outbox: Arc<Outbox>,
     slot: Arc<PeerSlot>,
     span: Span,
-    reason: DisconnectReason,
+    /// Why the peer left. `None` if its future was dropped. Boxed, because every connected peer reserves space for it.
+    reason: Option<Box<DisconnectReason>>,
     _count: CountGuard,
 }
 
@@ -56,7 +57,7 @@ impl PeerGuard {
             outbox,
             span: tracing::debug_span!("peer", id = peer.0, %group, identity = slot.identity()),
             slot,
-            reason: DisconnectReason::Cancelled,
+            reason: None,
             _count: CountGuard::new(&shared.counters.peers),
         });
         guard.report_join();
@@ -102,7 +103,7 @@ impl PeerGuard {
 
     /// Removes the peer from its room, reports the reason, and returns the peer's outbox, which receives nothing more.
     pub(super) fn leave(mut self, reason: DisconnectReason) -> Arc<Outbox> {
-        self.reason = reason;
+        self.reason = Some(Box::new(reason));
         self.outbox.clone()
     }
 
@@ -121,7 +122,8 @@ impl PeerGuard {
 impl Drop for PeerGuard {
     fn drop(&mut self) {
         let Shared { events, metrics, registry, .. } = &*self.shared;
-        let (peer, key, reason) = (self.peer, &self.slot.key, &self.reason);
+        let (peer, key) = (self.peer, &self.slot.key);
+        let reason = self.reason.as_deref().unwrap_or(&DisconnectReason::Cancelled);
         let timer = metrics.start_timer();
         self.room.leave(peer);
         metrics.stop_timer(timer);
