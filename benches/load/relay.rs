@@ -105,7 +105,8 @@ pub(crate) async fn run(target: &Target, load: &Load, server: Option<&Server>) -
     if load.rate.is_some() {
         sleep(Duration::from_secs(1)).await;
     }
-    drop(peers);
+    // A peer that outlives its server would report a lost connection.
+    peers.shutdown().await;
     let round_trips = round_trips.lock().expect("nothing panics under this lock").clone();
     Figures { relayed: messages as f64 / elapsed.as_secs_f64(), cpu_time, round_trips }
 }
