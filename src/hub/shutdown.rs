@@ -51,8 +51,9 @@ impl SignalingHub {
     /// Drains the hub before its server stops, and returns the number of remaining connections.
     ///
     /// From now on the hub rejects joins: with HTTP status 503, or with close code 1001 if the app accepted the
-    /// WebSocket handshake itself. It closes existing peers with 1001, spread evenly over `timeout`, and then waits for
-    /// the last connection to end. It returns after `timeout` at the latest.
+    /// WebSocket handshake itself. It closes existing peers with 1001, spread evenly over `timeout` minus
+    /// [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout), and then waits for the last connection to end. It
+    /// returns after `timeout` at the latest.
     ///
     /// The spread prevents a reconnect storm: Netflux, for example, reconnects exactly 3 s after a close. The graceful
     /// shutdown of an HTTP server does not wait for upgraded connections, so call this method alongside it, with a

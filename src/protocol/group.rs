@@ -15,8 +15,8 @@ use super::{Action, CloseCode, Event, LinkId, MemberId, Message, Outcome, PeerId
 ///
 /// [`Group::handle`] is the whole protocol of one group. It never fails and never waits. In a group of n peers, a
 /// `connect` costs O(log n + number of named ids), a `content` O(log j) for a sender with j joiners, and a leave O(log n)
-/// plus O(log n) for each link of the peer. A repeated `connect` also costs one step for each tried member that has changed its id since it
-/// became a member.
+/// plus O(log n) for each link of the peer. A repeated `connect` also costs one step for each member that the peer has
+/// *tried* (see the [rules](super#the-rules-of-connect)) and that has changed its id since it became a member.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     peers: HashMap<PeerId, Peer, FxBuildHasher>,
