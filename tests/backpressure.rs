@@ -39,9 +39,11 @@ async fn send(transport: &mut ChannelTransport, message: Message) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn peer_that_reads_slowly_and_steadily_is_not_closed_and_receives_heartbeats() {
+async fn peer_that_reads_within_outbox_timeout_is_not_closed_and_receives_heartbeats() {
     const CONTENTS: u8 = 40;
-    let hub = SignalingHub::new();
+    // One message per second.
+    let builder = SignalingHub::builder().outbox_timeout(Duration::from_secs(60));
+    let hub = builder.build().expect("valid settings");
     let mut member = memory::join(&hub, "K");
     assert!(member.connect(1, &[]).await);
     // The transport holds one frame for the peer.
@@ -58,7 +60,6 @@ async fn peer_that_reads_slowly_and_steadily_is_not_closed_and_receives_heartbea
         member.send_content(link, vec![n; 100]).await;
     }
     let start = Instant::now();
-    // One message per second: all of them take four times `outbox_timeout`.
     let mut second = interval(Duration::from_secs(1));
     let (mut contents, mut heartbeats) = (0, 0);
     while contents < CONTENTS {

@@ -108,7 +108,7 @@ async fn relay_costs_one_allocation_and_one_copy_and_a_batch_costs_one_flush() {
     let cost = relay(BATCH);
     // Each outgoing frame is one allocation of the payload and a header of a few bytes.
     assert!(cost.count_total <= BATCH as u64 + 8, "{cost:?}");
-    assert!(cost.bytes_total <= (BATCH * (PAYLOAD + 16) + 6000) as u64, "{cost:?}");
+    assert!(cost.bytes_total <= (BATCH * (PAYLOAD + 16) + 8000) as u64, "{cost:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,7 +146,7 @@ async fn idle_peer_keeps_at_most_1350_bytes_and_its_transport_once() {
     let hub = SignalingHub::new();
     let socket = Socket::default();
     let future = size_of_val(&hub.serve(socket.clone(), "K"));
-    assert!(future <= 440, "{future} bytes");
+    assert!(future <= 464, "{future} bytes");
     // A larger transport does not enlarge the future.
     assert_eq!(size_of_val(&hub.serve(socket.clone().buffer(1), "K")), future);
 

@@ -252,18 +252,33 @@ impl HubBuilder {
     }
 
     /// Sets the maximum number of messages queued for a slow consumer, a peer whose socket is not writable. Default:
-    /// 256. Exceeding it closes the peer with 1013; the hub never drops single messages.
+    /// 256. Exceeding it closes a peer as [`HubBuilder::max_outbox_bytes`] does.
     ///
-    /// For a peer whose socket is writable, only [`HubBuilder::max_outbox_bytes`] applies.
+    /// For a peer whose socket is writable, only the limits in bytes apply.
     pub fn max_outbox_messages(mut self, count: usize) -> Self {
         self.config.max_outbox_messages = count;
         self
     }
 
-    /// Sets the maximum number of bytes queued for one peer. Each message counts as its length plus 64. Default: 1 MiB.
-    /// It must be at least [`HubBuilder::max_message_bytes`] + 1024. Exceeding it closes the peer with 1013.
+    /// Sets the maximum number of bytes queued for one peer. Each message counts as its length plus 96. Default: 256
+    /// KiB. It must be at least [`HubBuilder::max_message_bytes`] + 1024.
+    ///
+    /// Exceeding it closes the peer that sent more than half of the queue with 1008, and discards its messages. The
+    /// receiver then learns that the link has ended. If no peer sent more than half, the receiver is closed with 1013.
+    /// The hub never drops single messages.
     pub fn max_outbox_bytes(mut self, bytes: usize) -> Self {
         self.config.max_outbox_bytes = bytes;
+        self
+    }
+
+    /// Sets the maximum number of bytes queued for all peers. Default: 256 MiB. It must be at least 4 *
+    /// [`HubBuilder::max_outbox_bytes`].
+    ///
+    /// The queue of one peer may use a fourth of the bytes that are free, so that slow peers leave room for others.
+    /// Exceeding that closes a peer as [`HubBuilder::max_outbox_bytes`] does, but always with 1013. The first 4 KiB of
+    /// each queue are not counted, and the rest in steps of 16 KiB.
+    pub fn max_total_outbox_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_total_outbox_bytes = bytes;
         self
     }
 
@@ -299,8 +314,8 @@ impl HubBuilder {
         self
     }
 
-    /// Sets how long a peer's socket may make no write progress while messages are queued. Default: 10 s. Exceeding it
-    /// closes the peer with 1013.
+    /// Sets how long a message may be queued for a peer. Default: 10 s. A peer whose oldest message is older is closed
+    /// with 1013, even if its socket still accepts some bytes.
     pub fn outbox_timeout(mut self, timeout: Duration) -> Self {
         self.config.outbox_timeout = timeout;
         self

@@ -41,6 +41,19 @@ impl Close {
         Self::by(Cause::MessagesPerSecond, CloseCode::Policy, reason)
     }
 
+    /// Creates the close of a peer whose outbox is full.
+    pub(super) fn outbox_full(cause: Cause, config: &Config) -> Self {
+        Self::by(cause, CloseCode::TryAgainLater, format!("outbox full: {}", full_outbox(cause, config)))
+    }
+
+    /// Creates the close of a peer that sent more than half of what a full outbox of another peer holds.
+    pub(super) fn filled_outbox(cause: Cause, config: &Config) -> Self {
+        // Whether all outboxes together are full depends on other peers, so the peer may try again.
+        let code = if cause == Cause::MaxTotalOutboxBytes { CloseCode::TryAgainLater } else { CloseCode::Policy };
+        let full = full_outbox(cause, config);
+        Self::by(cause, code, format!("outbox of a receiver full: {full}, more than half by this peer"))
+    }
+
     pub(super) fn code(&self) -> CloseCode {
         self.code
     }
@@ -51,6 +64,14 @@ impl Close {
 
     pub(super) fn cause(&self) -> Option<Cause> {
         self.cause
+    }
+}
+
+fn full_outbox(cause: Cause, config: &Config) -> String {
+    match cause {
+        Cause::MaxOutboxMessages => format!("{} messages queued", config.max_outbox_messages),
+        Cause::MaxOutboxBytes => format!("{} bytes queued", config.max_outbox_bytes),
+        _ => format!("{} bytes queued in all outboxes", config.max_total_outbox_bytes),
     }
 }
 

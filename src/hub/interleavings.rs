@@ -1,9 +1,8 @@
 //! Concurrency tests: `RUSTFLAGS="--cfg shuttle" cargo test --target-dir target/shuttle --lib interleavings`
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,10 +14,11 @@ use super::connection::peer_guard::PeerGuard;
 use super::limits::config::Config;
 use super::limits::draining::Draining;
 use super::observability::stats::HubStats;
+use super::rooms::frame_queue::{FrameQueue, QueuedFrame};
 use super::rooms::outbox::Outbox;
 use super::shared::SignalingHub;
 use super::sync::Mutex;
-use crate::protocol::{CloseCode, MemberId, Message, Request};
+use crate::protocol::{CloseCode, MemberId, Message, PeerId, Request};
 
 /// Runs many interleavings of a test that has too many to run all: at random, and with few switches between threads.
 fn check_many(run: impl Fn() + Send + Sync + Copy + 'static) {
@@ -31,37 +31,57 @@ fn check_many(run: impl Fn() + Send + Sync + Copy + 'static) {
 async fn take(outbox: &Outbox, enough: impl Fn(&[Bytes]) -> bool) -> (Vec<Bytes>, Option<CloseCode>) {
     let mut taken = Vec::new();
     while !enough(&taken) {
-        let mut batch = VecDeque::new();
-        let result = poll_fn(|cx| outbox.poll_take(&mut batch, cx)).await;
-        taken.extend(batch);
+        let mut batch = FrameQueue::default();
+        let result = poll_fn(|cx| outbox.poll_take(&mut batch, 0, cx)).await;
+        taken.extend(batch.into_iter().map(|frame| frame.bytes));
         if let Err(close) = result {
-            let mut remaining = VecDeque::new();
-            outbox.take_remaining(&mut remaining);
-            taken.extend(remaining);
+            taken.extend(remaining(outbox));
             return (taken, Some(close.code()));
         }
     }
     (taken, None)
 }
 
-/// Waits for the close code, as the task of a peer that is not writable does.
-async fn closed(outbox: &Outbox) -> CloseCode {
-    poll_fn(|cx| outbox.poll_closed(cx)).await.code()
+fn remaining(outbox: &Outbox) -> Vec<Bytes> {
+    let mut frames = FrameQueue::default();
+    outbox.take_remaining(&mut frames);
+    frames.into_iter().map(|frame| frame.bytes).collect()
 }
 
-fn push(outbox: &Arc<Outbox>, frames: &'static [&'static str]) -> thread::JoinHandle<()> {
+/// Polls as the task of a peer whose transport accepts no frame.
+fn stall(outbox: &Outbox, cx: &mut Context<'_>) -> Poll<CloseCode> {
+    match outbox.stall(&mut FrameQueue::default(), 0, cx) {
+        Ok(_) => Poll::Pending,
+        Err(close) => Poll::Ready(close.code()),
+    }
+}
+
+/// Waits for the close code, as the task of a stalled peer does.
+async fn closed(outbox: &Outbox) -> CloseCode {
+    poll_fn(|cx| stall(outbox, cx)).await
+}
+
+fn new_outbox() -> Arc<Outbox> {
+    Arc::new(Outbox::new(Arc::default()))
+}
+
+fn push(outbox: &Outbox, frame: &'static str) {
+    let frame = QueuedFrame::new(frame.into(), PeerId(0), Duration::ZERO);
+    outbox.push(frame, &Config::default()).expect("the outbox is not full");
+}
+
+fn push_in_thread(outbox: &Arc<Outbox>, frames: &'static [&'static str]) -> thread::JoinHandle<()> {
     let outbox = outbox.clone();
-    let push = move || frames.iter().for_each(|&frame| outbox.push(frame.into(), &Config::default()));
-    thread::spawn(push)
+    thread::spawn(move || frames.iter().for_each(|&frame| push(&outbox, frame)))
 }
 
 #[test]
 fn every_pushed_frame_is_taken() {
     check_dfs(
         || {
-            let outbox = Arc::new(Outbox::default());
-            push(&outbox, &["a"]);
-            push(&outbox, &["b"]);
+            let outbox = new_outbox();
+            push_in_thread(&outbox, &["a"]);
+            push_in_thread(&outbox, &["b"]);
             let (mut taken, closed) = block_on(take(&outbox, |taken| taken.len() == 2));
             taken.sort();
             assert_eq!((taken, closed), (vec!["a".into(), "b".into()], None));
@@ -73,14 +93,14 @@ fn every_pushed_frame_is_taken() {
 #[test]
 fn close_follows_the_frames_pushed_before_it_and_later_frames_are_ignored() {
     check_many(|| {
-        let outbox = Arc::new(Outbox::default());
+        let outbox = new_outbox();
         let closing = outbox.clone();
         let close = thread::spawn(move || {
-            closing.push("before".into(), &Config::default());
+            push(&closing, "before");
             closing.close(CloseCode::GoingAway.into());
-            closing.push("after".into(), &Config::default());
+            push(&closing, "after");
         });
-        let other = push(&outbox, &["other", "other"]);
+        let other = push_in_thread(&outbox, &["other", "other"]);
         let (mut taken, closed) = block_on(take(&outbox, |_| false));
         assert_eq!(closed, Some(CloseCode::GoingAway));
         taken.retain(|frame| frame != "other");
@@ -88,21 +108,18 @@ fn close_follows_the_frames_pushed_before_it_and_later_frames_are_ignored() {
         for thread in [close, other] {
             thread.join().expect("the thread does not panic");
         }
-        let mut late = VecDeque::new();
-        outbox.take_remaining(&mut late);
-        assert_eq!(late, VecDeque::<Bytes>::new());
+        assert_eq!(remaining(&outbox), Vec::<Bytes>::new());
     });
 }
 
 #[test]
-fn close_wakes_a_peer_that_is_not_writable() {
+fn close_wakes_a_stalled_peer() {
     check_dfs(
         || {
-            let outbox = Arc::new(Outbox::default());
+            let outbox = new_outbox();
             let closing = outbox.clone();
-            push(&outbox, &["a"]);
+            push_in_thread(&outbox, &["a"]);
             thread::spawn(move || closing.close(CloseCode::GoingAway.into()));
-            outbox.set_writable(false);
             assert_eq!(block_on(closed(&outbox)), CloseCode::GoingAway);
         },
         None,
@@ -110,18 +127,21 @@ fn close_wakes_a_peer_that_is_not_writable() {
 }
 
 #[test]
-fn overflow_wakes_a_peer_that_is_not_writable() {
+fn close_of_a_full_outbox_wakes_a_stalled_peer() {
     check_dfs(
         || {
-            let outbox = Arc::new(Outbox::default());
-            outbox.set_writable(false);
+            let outbox = new_outbox();
             let code = block_on(async {
-                let stalled = poll_fn(|cx| Poll::Ready(outbox.poll_closed(cx))).await;
-                assert!(stalled.is_pending());
+                assert!(poll_fn(|cx| Poll::Ready(stall(&outbox, cx))).await.is_pending());
                 for _ in 0..2 {
-                    let pushing = outbox.clone();
+                    let full = outbox.clone();
                     let config = Config { max_outbox_messages: 1, ..Config::default() };
-                    thread::spawn(move || pushing.push("two exceed the limit".into(), &config));
+                    thread::spawn(move || {
+                        let frame = QueuedFrame::new("two exceed the limit".into(), PeerId(0), Duration::ZERO);
+                        if full.push(frame, &config).is_err() {
+                            full.close_full(CloseCode::TryAgainLater.into());
+                        }
+                    });
                 }
                 closed(&outbox).await
             });
@@ -135,7 +155,7 @@ fn overflow_wakes_a_peer_that_is_not_writable() {
 fn first_of_two_closes_is_final() {
     check_dfs(
         || {
-            let outbox = Arc::new(Outbox::default());
+            let outbox = new_outbox();
             for code in [CloseCode::GoingAway, CloseCode::BlockingMember] {
                 let closing = outbox.clone();
                 thread::spawn(move || closing.close(code.into()));
@@ -148,16 +168,13 @@ fn first_of_two_closes_is_final() {
 }
 
 #[test]
-fn frames_pushed_while_not_writable_are_taken_when_writable_again() {
+fn frames_pushed_while_stalled_are_taken_later() {
     check_dfs(
         || {
-            let outbox = Arc::new(Outbox::default());
-            push(&outbox, &["a", "b"]);
+            let outbox = new_outbox();
+            push_in_thread(&outbox, &["a", "b"]);
             let (taken, closed) = block_on(async {
-                outbox.set_writable(false);
-                let stalled = poll_fn(|cx| Poll::Ready(outbox.poll_closed(cx))).await;
-                assert!(stalled.is_pending());
-                outbox.set_writable(true);
+                assert!(poll_fn(|cx| Poll::Ready(stall(&outbox, cx))).await.is_pending());
                 take(&outbox, |taken| taken.len() == 2).await
             });
             assert_eq!((taken, closed), (vec!["a".into(), "b".into()], None));
@@ -202,9 +219,7 @@ fn send(peer: &PeerGuard, data: &'static str) {
 
 /// Returns the messages queued for a peer.
 fn queued(outbox: &Outbox) -> Vec<Message> {
-    let mut frames = VecDeque::new();
-    outbox.take_remaining(&mut frames);
-    frames.into_iter().map(|frame| Message::decode(frame).expect("a valid message")).collect()
+    remaining(outbox).into_iter().map(|frame| Message::decode(frame).expect("a valid message")).collect()
 }
 
 #[test]

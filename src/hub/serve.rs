@@ -1,6 +1,5 @@
 //! From a join request to a served peer: the order of the checks, and the one way into a hub.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -18,6 +17,7 @@ use super::limits::Cause;
 #[cfg(feature = "hyper")]
 use super::limits::config::Config;
 use super::limits::count::CountGuard;
+use super::rooms::frame_queue::FrameQueue;
 use super::shared::{Shared, SignalingHub};
 use crate::protocol::{CloseCode, GroupKey};
 use crate::transport::Transport;
@@ -226,7 +226,7 @@ fn serve<T: Transport>(
             Err(mut rejection) => {
                 shared.record_rejection(&mut rejection);
                 let reason = DisconnectReason::from(rejection.close);
-                Box::pin(close_handshake(&reason, transport, VecDeque::new(), &shared.config)).await;
+                Box::pin(close_handshake(&reason, transport, FrameQueue::default(), &shared.config)).await;
                 reason
             }
         };

@@ -16,6 +16,7 @@ use super::limits::draining::Draining;
 use super::observability::events::{EventBus, HubEvent};
 use super::observability::metrics::Metrics;
 use super::observability::stats::{Counters, HubStats};
+use super::rooms::outbox_budget::OutboxBudget;
 use super::rooms::registry::Registry;
 use crate::protocol::{CloseCode, PeerId};
 
@@ -54,6 +55,7 @@ pub(super) struct Shared {
     pub(super) ip_limiter: Arc<IpLimiter>,
     pub(super) events: EventBus,
     pub(super) registry: Registry,
+    pub(super) outbox_budget: Arc<OutboxBudget>,
     pub(super) counters: Counters,
     pub(super) metrics: Metrics,
     pub(super) draining: Draining,
@@ -72,6 +74,7 @@ impl SignalingHub {
         let (config, epoch) = (Arc::new(config), Instant::now());
         let shared = Shared {
             registry: Registry::new(config.clone()),
+            outbox_budget: Arc::default(),
             config,
             access_rules,
             ip_limiter: Arc::new(IpLimiter::new(epoch)),
@@ -91,11 +94,12 @@ impl SignalingHub {
 
     /// Returns the current counts of the hub.
     pub fn stats(&self) -> HubStats {
-        let Shared { registry, counters, .. } = &*self.shared;
+        let Shared { registry, counters, outbox_budget, .. } = &*self.shared;
         HubStats {
             peers: counters.peers.get(),
             groups: registry.room_count(),
             links: registry.link_count(),
+            reserved_outbox_bytes: outbox_budget.reserved(),
             relayed_messages: registry.relayed_messages(),
             rejections: counters.rejections(),
             closes: counters.closes(),

@@ -6,12 +6,10 @@ use sigver::client::{ClientError, Event};
 use sigver::{Cause, SignalingHub};
 use tokio::time::Instant;
 
-use crate::server::{Adapter, BoundPair, build};
+use crate::server::{Adapter, build};
 
 crate::on_every_configurable_adapter! {
     peer_without_connect_is_closed_with_1008
-    slow_consumer_is_closed_without_blocking_its_sender
-    peer_without_write_progress_is_closed_after_outbox_timeout
     peer_that_does_not_answer_close_is_dropped_after_close_timeout
     connect_over_max_members_per_connect_closes_with_1008
     message_over_max_message_bytes_closes_with_1009
@@ -44,55 +42,6 @@ async fn peer_without_connect_is_closed_with_1008(adapter: Adapter) {
     let expected = if adapter == Adapter::Memory { 11..=12 } else { 0..=0 };
     assert!(expected.contains(&heartbeats), "{heartbeats}");
     assert_eq!(hub.stats().closes.get(Cause::FirstConnectTimeout), 1);
-}
-
-async fn slow_consumer_is_closed_without_blocking_its_sender(adapter: Adapter) {
-    let builder = || SignalingHub::builder().outbox_timeout(Duration::from_secs(3600));
-    for (builder, cause) in [
-        (builder().max_outbox_messages(16), Cause::MaxOutboxMessages),
-        (builder().max_outbox_messages(10_000).max_outbox_bytes(1_000_000), Cause::MaxOutboxBytes),
-    ] {
-        let hub = build(builder);
-        let server = adapter.mount(hub.clone()).await;
-        let BoundPair { mut member, joiner: mut slow, link } = BoundPair::open(&*server).await;
-        // First fills the buffers between the hub and the peer, then the outbox.
-        let payload = vec![0; 60_000];
-        for sent in 0.. {
-            assert!(sent < 1000, "60 MB are queued for a peer that does not read");
-            member.send_content(link, payload.clone()).await;
-            // The answer shows that the hub has handled the content. The end of the link may precede it.
-            member.send_connect(1, &[]).await;
-            match member.recv().await {
-                Ok(Event::Connected { member: true }) => {}
-                Ok(Event::Ended { .. }) => break,
-                other => panic!("expected an answer or the end of the link, but received {other:?}"),
-            }
-        }
-        let stats = hub.stats();
-        assert_eq!((stats.closes.get(cause), stats.rejections.total()), (1, 0));
-        if adapter == Adapter::Memory {
-            let mut received = 0;
-            while slow.recv().await.is_ok() {
-                received += 1;
-            }
-            assert!(received >= 16, "{received}: messages queued before the overflow arrive first");
-        }
-    }
-}
-
-async fn peer_without_write_progress_is_closed_after_outbox_timeout(adapter: Adapter) {
-    let timeout = if adapter == Adapter::Memory { Duration::from_secs(10) } else { Duration::from_millis(200) };
-    let builder = SignalingHub::builder().max_outbox_messages(10_000).max_outbox_bytes(1 << 30);
-    let hub = build(builder.outbox_timeout(timeout));
-    let server = adapter.mount(hub.clone()).await;
-    let BoundPair { mut member, joiner: _slow, link } = BoundPair::open(&*server).await;
-    // More than the buffers between the hub and the peer hold, and less than the outbox holds.
-    for _ in 0..500 {
-        member.send_content(link, vec![0; 60_000]).await;
-    }
-    assert_eq!(member.recv_content().await, (link, "".into()));
-    let stats = hub.stats();
-    assert_eq!((stats.closes.get(Cause::OutboxTimeout), stats.peers), (1, 1));
 }
 
 async fn peer_that_does_not_answer_close_is_dropped_after_close_timeout(adapter: Adapter) {

@@ -149,7 +149,12 @@ pub(crate) struct BoundPair {
 impl BoundPair {
     /// Opens a pair in the group `K`. The member has the id 1, the joiner the id 2.
     pub(crate) async fn open(server: &dyn TestServer) -> Self {
-        let [mut member, mut joiner] = [server.open("K").await, server.open("K").await];
+        Self::open_in(server, "K").await
+    }
+
+    /// Opens a pair in another group.
+    pub(crate) async fn open_in(server: &dyn TestServer, key: &str) -> Self {
+        let [mut member, mut joiner] = [server.open(key).await, server.open(key).await];
         assert!(member.connect(1, &[]).await);
         assert!(!joiner.connect(2, &[]).await);
         joiner.send_content(0, "hello").await;

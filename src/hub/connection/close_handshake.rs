@@ -1,14 +1,13 @@
 //! The end of a connection: starts the close handshake, or answers it.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 
-use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::time::timeout;
 
 use crate::hub::close::DisconnectReason;
 use crate::hub::limits::config::Config;
+use crate::hub::rooms::frame_queue::FrameQueue;
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
 
 /// Ends a connection as its reason requires, within `close_timeout`. Afterwards the caller drops the transport, even if
@@ -16,7 +15,7 @@ use crate::transport::{CloseFrame, Frame, Transport, TransportError};
 pub(in crate::hub) async fn close_handshake<T: Transport>(
     reason: &DisconnectReason,
     mut transport: Pin<&mut T>,
-    queued: VecDeque<Bytes>,
+    queued: FrameQueue,
     config: &Config,
 ) {
     let handshake = async {
@@ -36,13 +35,9 @@ pub(in crate::hub) async fn close_handshake<T: Transport>(
 
 /// Writes the queued messages and the close frame, then reads until the peer answers, so that no TCP reset discards the
 /// close code.
-async fn close<T: Transport>(
-    frame: CloseFrame,
-    mut transport: Pin<&mut T>,
-    queued: VecDeque<Bytes>,
-) -> Result<(), T::Err> {
-    for bytes in queued {
-        transport.feed(Frame::Binary(bytes)).await?;
+async fn close<T: Transport>(frame: CloseFrame, mut transport: Pin<&mut T>, queued: FrameQueue) -> Result<(), T::Err> {
+    for frame in queued {
+        transport.feed(Frame::Binary(frame.bytes)).await?;
     }
     transport.send(Frame::Close(Some(frame))).await?;
     // The peer may still send frames that are not valid.

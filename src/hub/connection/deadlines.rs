@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::writer::Progress;
 use crate::hub::limits::config::Config;
 
 /// Heartbeats are due at multiples of this after the hub's creation, so that one wake-up of the timer serves many peers.
@@ -20,7 +19,7 @@ pub(super) struct Deadlines<'a> {
     /// `None` after the peer's first `connect`.
     first_connect: Option<Instant>,
     /// `None` while the transport is not stalled.
-    write_progress: Option<Instant>,
+    oldest_message: Option<Instant>,
 }
 
 /// A deadline that has passed.
@@ -30,8 +29,8 @@ pub(super) enum Due {
     Heartbeat,
     /// The peer sent no `connect` within `first_connect_timeout`.
     FirstConnect,
-    /// The transport made no progress within `outbox_timeout`.
-    WriteProgress,
+    /// The oldest queued message has waited for `outbox_timeout`.
+    OldestMessage,
 }
 
 impl<'a> Deadlines<'a> {
@@ -42,7 +41,7 @@ impl<'a> Deadlines<'a> {
         let past_grid = now.saturating_duration_since(epoch).as_nanos() % grid.as_nanos();
         let aligned = now - Duration::from_nanos(past_grid as u64);
         let first_connect = Some(now + config.first_connect_timeout);
-        Self { sleep, config, heartbeat: aligned + config.heartbeat_interval, first_connect, write_progress: None }
+        Self { sleep, config, heartbeat: aligned + config.heartbeat_interval, first_connect, oldest_message: None }
     }
 
     /// Returns the time since the last heartbeat was due.
@@ -55,19 +54,15 @@ impl<'a> Deadlines<'a> {
         self.first_connect = None;
     }
 
-    /// Starts, restarts or ends the deadline of the write progress.
-    pub(super) fn set_progress(&mut self, Progress { stalled, progressed }: Progress) {
-        if !stalled {
-            self.write_progress = None;
-        } else if progressed || self.write_progress.is_none() {
-            self.write_progress = Some(Instant::now() + self.config.outbox_timeout);
-        }
+    /// Sets when the oldest message was queued that has not been written. `None` ends the deadline.
+    pub(super) fn set_oldest_message(&mut self, queued_at: Option<Instant>) {
+        self.oldest_message = queued_at.map(|time| time + self.config.outbox_timeout);
     }
 
     /// Waits for the next deadline.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
         loop {
-            let others = [self.first_connect, self.write_progress];
+            let others = [self.first_connect, self.oldest_message];
             let next = others.into_iter().flatten().fold(self.heartbeat, Instant::min);
             // An early wake-up is cheaper than moving the timer twice for each short stall.
             if next < self.sleep.deadline() || self.sleep.is_elapsed() {
@@ -75,8 +70,8 @@ impl<'a> Deadlines<'a> {
             }
             ready!(self.sleep.as_mut().poll(cx));
             let now = Instant::now();
-            if self.write_progress.is_some_and(|deadline| deadline <= now) {
-                return Poll::Ready(Due::WriteProgress);
+            if self.oldest_message.is_some_and(|deadline| deadline <= now) {
+                return Poll::Ready(Due::OldestMessage);
             }
             if self.first_connect.is_some_and(|deadline| deadline <= now) {
                 return Poll::Ready(Due::FirstConnect);
@@ -135,20 +130,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn progress_restarts_the_write_deadline_and_a_flushed_transport_has_none() {
-        const STALLED: Progress = Progress { stalled: true, progressed: false };
+    async fn oldest_message_is_due_outbox_timeout_after_it_was_queued() {
         let config = Config { first_connect_timeout: 3600 * SECOND, ..Config::default() };
         let start = Instant::now();
         let sleep = pin!(sleep(config.heartbeat_interval));
         let mut deadlines = Deadlines::start(sleep, &config, start);
-        deadlines.set_progress(STALLED);
         advance(4 * SECOND).await;
-        deadlines.set_progress(Progress { stalled: true, progressed: true });
-        advance(9 * SECOND).await;
-        deadlines.set_progress(STALLED);
+        deadlines.set_oldest_message(Some(start + SECOND));
         assert_eq!(next(&mut deadlines, start).await.0, Due::Heartbeat);
-        assert_eq!(next(&mut deadlines, start).await, (Due::WriteProgress, 14_000));
-        deadlines.set_progress(Progress { stalled: false, progressed: false });
+        deadlines.set_oldest_message(Some(start + 2 * SECOND));
+        assert_eq!(next(&mut deadlines, start).await, (Due::Heartbeat, 10_000));
+        assert_eq!(next(&mut deadlines, start).await, (Due::OldestMessage, 12_000));
+        deadlines.set_oldest_message(None);
         assert_eq!(next(&mut deadlines, start).await.0, Due::Heartbeat);
     }
 

@@ -6,17 +6,16 @@ pub(super) mod peer_guard;
 mod rate_limits;
 mod writer;
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::close::{Close, DisconnectReason};
 use super::limits::Cause;
+use super::rooms::frame_queue::FrameQueue;
 use super::shared::Shared;
 use crate::protocol::{CloseCode, Message, Request, Session};
 use crate::transport::{Frame, Transport};
@@ -51,9 +50,9 @@ impl<T: Transport> Connection<'_, T> {
         let config = &shared.config;
         if let Some(close) = guard.outbox().close_reason() {
             // A drain closed the peer as it joined. Its messages no longer count.
-            return Box::pin(disconnect(close.into(), guard, VecDeque::new(), transport, shared)).await;
+            return Box::pin(disconnect(close.into(), guard, transport, shared)).await;
         }
-        let (reason, queued) = {
+        let reason = {
             let sleep = pin!(sleep(config.heartbeat_interval));
             let mut connection = Connection {
                 transport: transport.as_mut(),
@@ -65,15 +64,14 @@ impl<T: Transport> Connection<'_, T> {
                 deadlines: Deadlines::start(sleep, config, shared.epoch),
             };
             // `Instrument` would enlarge each peer's future by 100 bytes, so the span is entered here.
-            let reason = poll_fn(|cx| match guard.span().in_scope(|| connection.advance(cx)) {
+            poll_fn(|cx| match guard.span().in_scope(|| connection.advance(cx)) {
                 Ok(()) => Poll::Pending,
                 Err(reason) => Poll::Ready(reason),
             })
-            .await;
-            (reason, connection.writer.into_batch())
+            .await
         };
         // Rare and large, so it is not part of every peer's future.
-        Box::pin(disconnect(reason, guard, queued, transport, shared)).await
+        Box::pin(disconnect(reason, guard, transport, shared)).await
     }
 
     /// Reads, writes and checks the timers until all of them are pending. Fails when the connection must end.
@@ -81,20 +79,20 @@ impl<T: Transport> Connection<'_, T> {
         let config = &self.shared.config;
         loop {
             let may_read_more = self.read(cx)?;
-            let progress = self.writer.poll(self.transport.as_mut(), self.guard.outbox(), config, cx)?;
-            self.deadlines.set_progress(progress);
+            let oldest = self.writer.poll(self.transport.as_mut(), self.guard.outbox(), self.shared, cx)?;
+            self.deadlines.set_oldest_message(oldest.map(|queued_at| self.shared.epoch + queued_at));
             match self.deadlines.poll(cx) {
                 Poll::Ready(Due::Heartbeat) => {
                     self.session.tick().map_err(Close::from)?;
-                    self.shared.metrics.queued(self.writer.queued() + self.guard.outbox().queued().messages);
+                    self.shared.metrics.queued(self.guard.outbox().queued().0, self.shared.outbox_budget.reserved());
                     self.writer.queue_heartbeat();
                 }
                 Poll::Ready(Due::FirstConnect) => {
                     let reason = format!("no connect within {:?}", config.first_connect_timeout);
                     return Err(Close::by(Cause::FirstConnectTimeout, CloseCode::Policy, reason).into());
                 }
-                Poll::Ready(Due::WriteProgress) => {
-                    let reason = format!("no write progress for {:?}", config.outbox_timeout);
+                Poll::Ready(Due::OldestMessage) => {
+                    let reason = format!("oldest queued message waited for {:?}", config.outbox_timeout);
                     return Err(Close::by(Cause::OutboxTimeout, CloseCode::TryAgainLater, reason).into());
                 }
                 Poll::Pending => {
@@ -160,7 +158,6 @@ impl<T: Transport> Connection<'_, T> {
 async fn disconnect<T: Transport>(
     reason: DisconnectReason,
     guard: Box<PeerGuard>,
-    mut queued: VecDeque<Bytes>,
     transport: Pin<&mut T>,
     shared: &Shared,
 ) -> DisconnectReason {
@@ -168,7 +165,10 @@ async fn disconnect<T: Transport>(
         shared.record_close(code, cause);
     }
     let outbox = guard.leave(reason.clone());
+    let mut queued = FrameQueue::default();
     outbox.take_remaining(&mut queued);
+    // The outbox still exists meanwhile, so that its reservation covers the frames.
     close_handshake(&reason, transport, queued, &shared.config).await;
+    drop(outbox);
     reason
 }

@@ -47,7 +47,8 @@ impl PeerGuard {
             shared.metrics.group_created();
             shared.events.emit(|| HubEvent::GroupCreated { key: key.clone() });
         })?;
-        let (peer, outbox, slot) = (shared.next_peer(), Arc::default(), Arc::new(slot));
+        let (peer, outbox, slot) =
+            (shared.next_peer(), Arc::new(Outbox::new(shared.outbox_budget.clone())), Arc::new(slot));
         room.join(peer, &slot, &outbox);
         let group = KeyHash(shared.registry.hash(&slot.key));
         let guard = Box::new(Self {
@@ -125,7 +126,7 @@ impl Drop for PeerGuard {
         let (peer, key) = (self.peer, &self.slot.key);
         let reason = self.reason.as_deref().unwrap_or(&DisconnectReason::Cancelled);
         let timer = metrics.start_timer();
-        self.room.leave(peer);
+        self.room.leave(peer, self.shared.clock());
         metrics.stop_timer(timer);
         let cause = reason.cause().map(Cause::as_str);
         self.span.in_scope(|| tracing::debug!(cause, %reason, "peer left"));

@@ -1,105 +1,86 @@
 //! Writes one peer's outbox and heartbeats to its transport.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-
-use bytes::Bytes;
+use std::time::Duration;
 
 use crate::hub::close::DisconnectReason;
-use crate::hub::limits::config::Config;
+use crate::hub::rooms::frame_queue::{FRAME_OVERHEAD, FrameQueue};
 use crate::hub::rooms::outbox::Outbox;
+use crate::hub::rooms::outbox_budget::FREE_BYTES;
+use crate::hub::shared::Shared;
 use crate::protocol::Message;
 use crate::transport::{Frame, Transport};
 
+/// The bytes that a transport accepts before the writer flushes it. The outbox counts them until then.
+const FLUSH_BYTES: usize = 16 * 1024;
+
 /// The frames between a peer's outbox and its transport.
 ///
-/// A heartbeat is a flag and not a frame of the batch, so it overtakes the frames that a slow peer has not read yet.
+/// A heartbeat is a flag and not a frame of the batch, so it overtakes the frames that a slow peer has not read yet. A
+/// transport accepts frames only after it has flushed those of the last poll. Therefore the age of the frames that it
+/// holds is known.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
-    /// Frames that were taken from the outbox and that the transport has not accepted.
-    batch: VecDeque<Bytes>,
+    /// Frames that were taken from the outbox. Empty between polls.
+    batch: FrameQueue,
     heartbeat_due: bool,
-    state: State,
-    /// The result of the last poll. The outbox is writable while it is false.
-    stalled: bool,
-}
-
-/// What the transport did with the frames that it accepted.
-#[derive(Debug, Default, PartialEq, Eq)]
-enum State {
-    /// It flushed all of them.
-    #[default]
-    Flushed,
-    /// It has not flushed all of them.
-    Unflushed,
-    /// It has not flushed all of them, and the last one is a heartbeat.
-    UnflushedHeartbeat,
-}
-
-/// The result of [`Writer::poll`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Progress {
-    /// The transport does not accept, or has not flushed, all frames. It wakes the task when it can continue.
-    pub(super) stalled: bool,
-    /// The transport accepted a frame.
-    pub(super) progressed: bool,
+    /// The bytes that the transport accepted since it was last flushed.
+    unflushed: usize,
+    /// When the first of them were queued, on the hub's clock.
+    unflushed_since: Duration,
 }
 
 impl Writer {
-    /// Writes a heartbeat in the next poll.
-    ///
-    /// Does nothing while the last heartbeat is unflushed and no other frame followed it. Otherwise a transport that
-    /// accepts heartbeats and never flushes them would seem to make progress.
+    /// Writes a heartbeat in the next poll in which the transport has flushed.
     pub(super) fn queue_heartbeat(&mut self) {
-        self.heartbeat_due |= self.state != State::UnflushedHeartbeat;
+        self.heartbeat_due = true;
     }
 
-    /// Returns the number of frames taken from the outbox that the transport has not accepted.
-    pub(super) fn queued(&self) -> usize {
-        self.batch.len()
-    }
-
-    /// Writes until nothing is left or the transport stalls. Flushes once, after the last frame.
+    /// Writes until nothing is left or the transport stalls. Flushes after the last frame, or after [`FLUSH_BYTES`].
     ///
-    /// Fails if the outbox is closed or the transport fails. A stalled transport does not delay a close.
+    /// If the transport stalls, returns when the oldest frame was queued that it has not written. The transport wakes
+    /// the task when it can continue. Fails if the outbox is closed or the transport fails. A stalled transport does
+    /// not delay a close.
     pub(super) fn poll<T: Transport>(
         &mut self,
         mut transport: Pin<&mut T>,
         outbox: &Outbox,
-        config: &Config,
+        shared: &Shared,
         cx: &mut Context<'_>,
-    ) -> Result<Progress, DisconnectReason> {
-        let failed = |error: T::Err| DisconnectReason::from_transport_error(error.into(), config);
-        let mut progressed = false;
+    ) -> Result<Option<Duration>, DisconnectReason> {
+        let failed = |error: T::Err| DisconnectReason::from_transport_error(error.into(), &shared.config);
+        if self.unflushed > 0 && !self.flush(transport.as_mut(), cx).map_err(failed)? {
+            return self.stall(outbox, cx);
+        }
         loop {
-            while self.fill(outbox, cx)? {
+            if self.fill(outbox, cx)? {
                 if transport.as_mut().poll_ready(cx).map_err(failed)?.is_pending() {
-                    return self.stall(outbox, progressed, cx);
+                    return self.stall(outbox, cx);
                 }
-                if let Some(bytes) = self.next() {
-                    transport.as_mut().start_send(Frame::Binary(bytes)).map_err(failed)?;
-                    progressed = true;
+                transport.as_mut().start_send(self.next(shared)).map_err(failed)?;
+                if self.unflushed < FLUSH_BYTES {
+                    continue;
                 }
             }
-            if self.state != State::Flushed {
-                if transport.as_mut().poll_flush(cx).map_err(failed)?.is_pending() {
-                    return self.stall(outbox, progressed, cx);
-                }
-                self.state = State::Flushed;
+            let unflushed = self.unflushed;
+            if unflushed > 0 && !self.flush(transport.as_mut(), cx).map_err(failed)? {
+                return self.stall(outbox, cx);
             }
-            if !self.stalled {
-                return Ok(Progress { stalled: false, progressed });
+            // The outbox counts more than `FREE_BYTES` until the next take.
+            if unflushed <= FREE_BYTES {
+                return Ok(None);
             }
-            // Pushes did not wake the task while the outbox was not writable, so look for them.
-            self.stalled = false;
-            outbox.set_writable(true);
         }
     }
 
-    /// Returns the frames that the close handshake must write.
-    pub(super) fn into_batch(self) -> VecDeque<Bytes> {
-        self.batch
+    /// Returns whether the transport has flushed all frames.
+    fn flush<T: Transport>(&mut self, transport: Pin<&mut T>, cx: &mut Context<'_>) -> Result<bool, T::Err> {
+        let flushed = transport.poll_flush(cx)?.is_ready();
+        if flushed {
+            self.unflushed = 0;
+        }
+        Ok(flushed)
     }
 
     /// Takes a batch from the outbox if nothing else is left to write. Returns whether there is anything to write.
@@ -107,30 +88,31 @@ impl Writer {
         if self.heartbeat_due || !self.batch.is_empty() {
             return Ok(true);
         }
-        match outbox.poll_take(&mut self.batch, cx) {
+        match outbox.poll_take(&mut self.batch, self.unflushed, cx) {
             Poll::Ready(taken) => Ok(taken.map(|()| true)?),
             Poll::Pending => Ok(false),
         }
     }
 
-    fn next(&mut self) -> Option<Bytes> {
-        if std::mem::take(&mut self.heartbeat_due) {
-            self.state = State::UnflushedHeartbeat;
-            return Some(Message::HEARTBEAT);
+    fn next(&mut self, shared: &Shared) -> Frame {
+        let (bytes, queued_at) = if std::mem::take(&mut self.heartbeat_due) {
+            (Message::HEARTBEAT, shared.clock())
+        } else {
+            let frame = self.batch.pop().expect("the batch was filled");
+            let queued_at = frame.queued_at();
+            (frame.bytes, queued_at)
+        };
+        if self.unflushed == 0 {
+            self.unflushed_since = queued_at;
         }
-        self.state = State::Unflushed;
-        self.batch.pop_front()
+        self.unflushed += bytes.len() + FRAME_OVERHEAD;
+        Frame::Binary(bytes)
     }
 
-    fn stall(&mut self, outbox: &Outbox, progressed: bool, cx: &mut Context<'_>) -> Result<Progress, DisconnectReason> {
-        if !self.stalled {
-            self.stalled = true;
-            outbox.set_writable(false);
-        }
-        match outbox.poll_closed(cx) {
-            Poll::Ready(close) => Err(close.into()),
-            Poll::Pending => Ok(Progress { stalled: true, progressed }),
-        }
+    /// Returns the rest of the batch to the outbox.
+    fn stall(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Result<Option<Duration>, DisconnectReason> {
+        let first_queued_at = outbox.stall(&mut self.batch, self.unflushed, cx)?;
+        Ok(if self.unflushed > 0 { Some(self.unflushed_since) } else { first_queued_at })
     }
 }
 
@@ -145,7 +127,11 @@ mod interleavings {
     use shuttle::{check_pct, check_random, thread};
 
     use super::*;
+    use crate::hub::limits::config::Config;
+    use crate::hub::rooms::frame_queue::QueuedFrame;
+    use crate::hub::shared::SignalingHub;
     use crate::hub::sync::Mutex;
+    use crate::protocol::PeerId;
     use crate::transport::TransportError;
 
     /// A transport that accepts no frame until another thread makes room.
@@ -207,21 +193,28 @@ mod interleavings {
         }
     }
 
+    fn push(outbox: &Outbox, frame: &'static str) {
+        let frame = QueuedFrame::new(frame.into(), PeerId(0), Duration::ZERO);
+        outbox.push(frame, &Config::default()).expect("the outbox is not full");
+    }
+
     #[test]
     fn frames_pushed_while_the_transport_stalls_are_written_when_it_has_room() {
         // Too many schedules to try all of them.
         let run = || {
-            let (outbox, transport) = (Arc::new(Outbox::default()), Stalled::default());
-            outbox.push("first".into(), &Config::default());
+            let (hub, transport) = (SignalingHub::new(), Stalled::default());
+            let outbox = Arc::new(Outbox::new(Arc::default()));
+            push(&outbox, "first");
+
             let pushing = outbox.clone();
-            thread::spawn(move || pushing.push("second".into(), &Config::default()));
+            thread::spawn(move || push(&pushing, "second"));
             let opening = transport.clone();
             thread::spawn(move || opening.make_room());
 
-            let (mut writer, mut writes, config) = (Writer::default(), transport.clone(), Config::default());
+            let (mut writer, mut writes) = (Writer::default(), transport.clone());
             // A lost wake-up is a deadlock, which shuttle reports.
             block_on(poll_fn(|cx| {
-                writer.poll(Pin::new(&mut writes), &outbox, &config, cx).expect("the peer is not closed");
+                writer.poll(Pin::new(&mut writes), &outbox, &hub.shared, cx).expect("the peer is not closed");
                 if transport.written() == 2 { Poll::Ready(()) } else { Poll::Pending }
             }));
         };

@@ -24,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) max_members_per_connect: usize,
     pub(crate) max_outbox_messages: usize,
     pub(crate) max_outbox_bytes: usize,
+    pub(crate) max_total_outbox_bytes: usize,
     pub(crate) max_peers: usize,
     pub(crate) max_peers_per_group: usize,
     pub(crate) max_peers_per_ip: usize,
@@ -50,7 +51,8 @@ impl Default for Config {
             max_message_bytes: 64 * 1024,
             max_members_per_connect: 4096,
             max_outbox_messages: 256,
-            max_outbox_bytes: 1024 * 1024,
+            max_outbox_bytes: 256 * 1024,
+            max_total_outbox_bytes: 256 * 1024 * 1024,
             max_peers: 100_000,
             max_peers_per_group: 10_000,
             max_peers_per_ip: 1000,
@@ -122,6 +124,13 @@ impl Config {
                 "max_outbox_bytes",
                 self.max_outbox_bytes.to_string(),
                 "must be at least max_message_bytes + 1024",
+            );
+        }
+        if self.max_total_outbox_bytes < self.max_outbox_bytes.saturating_mul(4) {
+            return wrong(
+                "max_total_outbox_bytes",
+                self.max_total_outbox_bytes.to_string(),
+                "must be at least 4 * max_outbox_bytes",
             );
         }
         if !(512..=128 * 1024).contains(&self.read_buffer_bytes) {

@@ -46,9 +46,11 @@ pub enum Cause {
     MaxOutboxMessages,
     /// Bytes queued for one peer.
     MaxOutboxBytes,
+    /// Bytes queued for all peers.
+    MaxTotalOutboxBytes,
     /// Time until the first `connect`.
     FirstConnectTimeout,
-    /// Time without write progress while messages are queued.
+    /// Time for which the oldest queued message has waited.
     OutboxTimeout,
     /// Time until an HTTP connection becomes a WebSocket after its handshake was accepted.
     UpgradeTimeout,
@@ -75,6 +77,7 @@ impl Cause {
         Self::MaxMembersPerConnect,
         Self::MaxOutboxMessages,
         Self::MaxOutboxBytes,
+        Self::MaxTotalOutboxBytes,
         Self::FirstConnectTimeout,
         Self::OutboxTimeout,
         Self::UpgradeTimeout,
@@ -100,6 +103,7 @@ impl Cause {
             Self::MaxMembersPerConnect => "max_members_per_connect",
             Self::MaxOutboxMessages => "max_outbox_messages",
             Self::MaxOutboxBytes => "max_outbox_bytes",
+            Self::MaxTotalOutboxBytes => "max_total_outbox_bytes",
             Self::FirstConnectTimeout => "first_connect_timeout",
             Self::OutboxTimeout => "outbox_timeout",
             Self::UpgradeTimeout => "upgrade_timeout",

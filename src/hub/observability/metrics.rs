@@ -25,6 +25,7 @@ mod reporting {
         relayed_messages: Counter,
         relayed_bytes: Counter,
         outbox: Histogram,
+        reserved_outbox_bytes: Gauge,
         heartbeat: Histogram,
         group_event: Histogram,
     }
@@ -65,6 +66,11 @@ mod reporting {
                 "sigver_outbox_messages",
                 "Messages queued for a peer, sampled at each of its heartbeats"
             );
+            describe_gauge!(
+                "sigver_outbox_reserved_bytes",
+                Unit::Bytes,
+                "Bytes that all outboxes have reserved of max_total_outbox_bytes, updated at each heartbeat"
+            );
             describe_histogram!(
                 "sigver_heartbeat_delay_seconds",
                 Unit::Seconds,
@@ -83,6 +89,7 @@ mod reporting {
                 relayed_messages: counter!("sigver_relayed_messages_total"),
                 relayed_bytes: counter!("sigver_relayed_bytes_total"),
                 outbox: histogram!("sigver_outbox_messages"),
+                reserved_outbox_bytes: gauge!("sigver_outbox_reserved_bytes"),
                 heartbeat: histogram!("sigver_heartbeat_delay_seconds"),
                 group_event: histogram!("sigver_group_event_duration_seconds"),
             }
@@ -124,8 +131,10 @@ mod reporting {
             self.group_event.record(start.elapsed());
         }
 
-        pub(in crate::hub) fn queued(&self, messages: usize) {
+        /// Records the length of one outbox, and the bytes that all of them have reserved.
+        pub(in crate::hub) fn queued(&self, messages: usize, reserved_bytes: usize) {
             self.outbox.record(messages as f64);
+            self.reserved_outbox_bytes.set(reserved_bytes as f64);
         }
 
         pub(in crate::hub) fn heartbeat(&self, after: Duration) {
@@ -177,7 +186,7 @@ mod noop {
         }
 
         pub(in crate::hub) fn stop_timer(&self, _: Timer) {}
-        pub(in crate::hub) fn queued(&self, _messages: usize) {}
+        pub(in crate::hub) fn queued(&self, _messages: usize, _reserved_bytes: usize) {}
         pub(in crate::hub) fn heartbeat(&self, _after: Duration) {}
         pub(in crate::hub) fn closed(&self, _code: CloseCode, _cause: Option<Cause>) {}
         pub(in crate::hub) fn rejected(&self, _cause: Cause) {}

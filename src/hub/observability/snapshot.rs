@@ -42,6 +42,6 @@ pub struct PeerSnapshot {
     pub joiners: usize,
     /// The number of messages queued for the peer.
     pub queued_messages: usize,
-    /// The size of the queued messages in bytes, plus 64 for each message.
+    /// The size of the queued messages in bytes, plus 96 for each message.
     pub queued_bytes: usize,
 }

@@ -19,6 +19,9 @@ pub struct HubStats {
     pub groups: usize,
     /// The number of links between a joiner and a member.
     pub links: usize,
+    /// The bytes that all outboxes have reserved of `max_total_outbox_bytes`. An outbox that holds at most 4 KiB
+    /// reserves none, and others reserve in steps of 16 KiB.
+    pub reserved_outbox_bytes: usize,
     /// The number of content messages relayed since the hub was created.
     pub relayed_messages: u64,
     /// The joins rejected since the hub was created, by cause.

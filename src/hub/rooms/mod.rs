@@ -1,10 +1,13 @@
 //! The groups of a hub.
 //!
 //! [`registry`] maps each key to its room. A [`room`] is one group behind one lock. It pushes messages into the
-//! [`outbox`] of each peer that they are for. [`link_ids`] allocates the ids of links. [`shards`] sizes the tables.
+//! [`outbox`] of each receiver. An outbox is a [`frame_queue`] with limits, and reserves memory of the hub's
+//! [`outbox_budget`]. [`link_ids`] allocates the ids of links. [`shards`] sizes the tables.
 
+pub(super) mod frame_queue;
 mod link_ids;
 pub(super) mod outbox;
+pub(super) mod outbox_budget;
 pub(super) mod registry;
 pub(super) mod room;
 mod shards;

@@ -1,82 +1,94 @@
 //! The bounded send queue of one peer.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use bytes::Bytes;
-
+use super::frame_queue::{FrameQueue, QueuedFrame};
+use super::outbox_budget::{FREE_BYTES, OutboxBudget, Reservation};
 use crate::hub::close::Close;
 use crate::hub::limits::Cause;
 use crate::hub::limits::config::Config;
 use crate::hub::sync::{Mutex, MutexGuard};
+#[cfg(test)]
 use crate::protocol::CloseCode;
-
-/// The number of frames up to which an empty queue does not release memory. Bursts are rare, and most peers are idle.
-const KEPT_CAPACITY: usize = 8;
-
-/// The assumed cost of a queued frame in addition to its bytes.
-const FRAME_OVERHEAD: usize = 64;
+use crate::protocol::PeerId;
 
 /// A bounded queue of frames from a room to the task that polls one peer's future.
 ///
-/// A push never waits and never drops a single frame. A push over a limit closes the peer instead, because a client
-/// that missed messages must reconnect to start over. The task takes all queued frames as one batch. This batch counts
-/// towards the limits until the task takes the next one.
+/// A push never waits and never drops a frame. If it would exceed a limit, the room closes a peer instead: the one that
+/// sent most of the queued frames, or the receiver. The task takes all queued frames as one batch. A task whose
+/// transport does not accept all of them returns the rest, so that the outbox has all frames of a slow peer.
 ///
 /// | State | Entered by | A push | `max_outbox_messages` | `max_outbox_bytes` |
 /// | --- | --- | --- | --- | --- |
-/// | writable | creation, `set_writable(true)` | wakes the task | not enforced | enforced |
-/// | not writable | `set_writable(false)` | wakes the task only if it closes the peer | enforced | enforced |
-/// | closed | `close`, or a push over a limit | is ignored | | |
+/// | running | creation, `poll_take` | wakes the task | not enforced | enforced for the queue |
+/// | stalled | `stall` | does not wake the task | enforced | enforced for the queue and the frames in flight |
+/// | closed | `close`, `close_full` | is ignored | | |
 ///
-/// A peer whose transport is writable is not slow, however many frames are queued: its task has not run yet. A peer
-/// whose transport is not writable cannot use a wake-up for one more frame. The task learns of a close from
-/// [`Outbox::poll_take`] or [`Outbox::poll_closed`], whichever it waits for. The first close is final.
-#[derive(Debug, Default)]
+/// A peer whose task is running is not slow, however many frames are queued. A stalled task cannot use a wake-up for
+/// one more frame. The task learns of a close from [`Outbox::poll_take`] or [`Outbox::stall`]. The first close is final.
+#[derive(Debug)]
 pub(in crate::hub) struct Outbox {
     queue: Mutex<Queue>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
-    frames: VecDeque<Bytes>,
-    /// The cost of `frames`.
-    bytes: usize,
-    /// The batch that the task took last and may not have written yet.
-    in_flight: Size,
-    not_writable: bool,
+    frames: FrameQueue,
+    /// The cost of the frames that the task took, and that the transport may not have written.
+    in_flight: usize,
+    /// Covers `frames` and `in_flight`.
+    reservation: Reservation,
+    stalled: bool,
     closed: Option<Box<Close>>,
     waker: Option<Waker>,
 }
 
-/// A number of messages and their total cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::hub) struct Size {
-    pub(in crate::hub) messages: usize,
-    /// The length of the messages, plus [`FRAME_OVERHEAD`] for each.
-    pub(in crate::hub) bytes: usize,
+/// A frame that would exceed a limit of an outbox.
+#[derive(Debug)]
+pub(in crate::hub) struct Overflow {
+    pub(in crate::hub) frame: QueuedFrame,
+    pub(in crate::hub) cause: Cause,
+    /// The peer that sent more than half of the queue, this frame included.
+    pub(in crate::hub) main_sender: Option<PeerId>,
 }
 
 impl Outbox {
-    /// Appends a frame, or closes the peer if that would exceed a limit.
-    pub(in crate::hub) fn push(&self, frame: Bytes, config: &Config) {
+    pub(in crate::hub) fn new(budget: Arc<OutboxBudget>) -> Self {
+        let queue = Queue {
+            frames: FrameQueue::default(),
+            in_flight: 0,
+            reservation: Reservation::new(budget),
+            stalled: false,
+            closed: None,
+            waker: None,
+        };
+        Self { queue: Mutex::new(queue) }
+    }
+
+    /// Appends a frame, unless that would exceed a limit.
+    pub(in crate::hub) fn push(&self, frame: QueuedFrame, config: &Config) -> Result<(), Overflow> {
         let mut queue = self.lock();
         if queue.closed.is_some() {
-            return;
+            return Ok(());
         }
-        let cost = frame.len() + FRAME_OVERHEAD;
-        if let Err(close) = queue.check_limits(cost, config) {
-            // The peer would miss the pushed frame, so the frames before it are of no use.
-            queue.frames = VecDeque::new();
-            queue.bytes = 0;
-            queue.closed = Some(Box::new(close));
-            return wake(queue);
+        if let Some(cause) = queue.exceeded_limit(frame.cost(), config) {
+            let main_sender = queue.frames.main_sender(&frame, cause == Cause::MaxOutboxMessages);
+            return Err(Overflow { frame, cause, main_sender });
         }
-        queue.bytes += cost;
-        queue.frames.push_back(frame);
-        if !queue.not_writable {
+        queue.frames.push(frame);
+        if !queue.stalled {
             wake(queue);
         }
+        Ok(())
+    }
+
+    /// Discards the queued frames of one sender.
+    pub(in crate::hub) fn discard(&self, sender: PeerId) {
+        let mut queue = self.lock();
+        queue.frames.discard(sender);
+        queue.update_reservation();
     }
 
     /// Closes the peer, unless it is closed already.
@@ -86,18 +98,24 @@ impl Outbox {
         wake(queue);
     }
 
-    /// Sets whether the peer's transport accepts frames. After `set_writable(true)` the task must call
-    /// [`Outbox::poll_take`], because earlier pushes did not wake it.
-    pub(in crate::hub) fn set_writable(&self, writable: bool) {
-        self.lock().not_writable = !writable;
+    /// Closes the peer because its outbox is full, and discards the queued frames. The peer misses a frame, so it must
+    /// reconnect to start over, and the frames before are of no use.
+    pub(in crate::hub) fn close_full(&self, close: Close) {
+        let mut queue = self.lock();
+        queue.frames = FrameQueue::default();
+        queue.update_reservation();
+        queue.closed.get_or_insert(Box::new(close));
+        wake(queue);
     }
 
-    /// Moves all queued frames into `batch`, which must be empty. Pending while no frame is queued.
+    /// Moves all queued frames into `batch`, which must be empty. Pending while no frame is queued. `in_flight` is the
+    /// cost of the frames that the task took before, and that the transport may not have written.
     ///
     /// Fails if the peer is closed. The queued frames then stay for [`Outbox::take_remaining`].
     pub(in crate::hub) fn poll_take(
         &self,
-        batch: &mut VecDeque<Bytes>,
+        batch: &mut FrameQueue,
+        in_flight: usize,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Close>> {
         debug_assert!(batch.is_empty(), "the previous batch must be written first");
@@ -105,26 +123,44 @@ impl Outbox {
         if let Some(close) = queue.closed.as_deref() {
             return Poll::Ready(Err(close.clone()));
         }
-        queue.in_flight = queue.size();
-        if queue.frames.is_empty() {
-            queue.frames.shrink_to(KEPT_CAPACITY);
-            batch.shrink_to(KEPT_CAPACITY);
-            queue.register(cx);
-            return Poll::Pending;
+        queue.stalled = false;
+        if !queue.frames.is_empty() {
+            queue.in_flight = in_flight + queue.frames.cost();
+            std::mem::swap(&mut queue.frames, batch);
+            return Poll::Ready(Ok(()));
         }
-        std::mem::swap(&mut queue.frames, batch);
-        queue.bytes = 0;
-        Poll::Ready(Ok(()))
-    }
-
-    /// Waits until the peer is closed, for a task that cannot write.
-    pub(in crate::hub) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<Close> {
-        let mut queue = self.lock();
-        if let Some(close) = queue.closed.as_deref() {
-            return Poll::Ready(close.clone());
-        }
+        // The task flushes next. Few bytes need no further call when they are flushed.
+        queue.in_flight = if in_flight > FREE_BYTES { in_flight } else { 0 };
+        queue.update_reservation();
+        queue.frames.shrink();
+        batch.shrink();
         queue.register(cx);
         Poll::Pending
+    }
+
+    /// Returns the frames of a task whose transport accepts no more, so that they precede the frames queued since.
+    /// `in_flight` is as for [`Outbox::poll_take`]. Only a close wakes the task, until it takes frames again.
+    ///
+    /// Returns the time when the first queued frame was queued. Fails if the peer is closed.
+    pub(in crate::hub) fn stall(
+        &self,
+        batch: &mut FrameQueue,
+        in_flight: usize,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Duration>, Close> {
+        let mut queue = self.lock();
+        if !batch.is_empty() {
+            queue.frames.prepend(batch);
+        }
+        batch.shrink();
+        queue.stalled = true;
+        queue.in_flight = in_flight;
+        if let Some(close) = queue.closed.as_deref() {
+            return Err(close.clone());
+        }
+        queue.update_reservation();
+        queue.register(cx);
+        Ok(queue.frames.first_queued_at())
     }
 
     /// Returns why the peer is closed, if it is.
@@ -132,16 +168,16 @@ impl Outbox {
         self.lock().closed.as_deref().cloned()
     }
 
-    /// Appends the frames that were queued before the close to `batch`. There are none if a limit closed the peer.
-    pub(in crate::hub) fn take_remaining(&self, batch: &mut VecDeque<Bytes>) {
-        let mut queue = self.lock();
-        batch.append(&mut queue.frames);
-        queue.bytes = 0;
+    /// Moves the frames that were queued before the close to the end of `batch`. They count towards
+    /// `max_total_outbox_bytes` until the outbox is dropped.
+    pub(in crate::hub) fn take_remaining(&self, batch: &mut FrameQueue) {
+        batch.append(&mut self.lock().frames);
     }
 
-    /// Returns the size of the queue, without the batch in flight.
-    pub(in crate::hub) fn queued(&self) -> Size {
-        self.lock().size()
+    /// Returns the number of queued messages, and their cost in bytes.
+    pub(in crate::hub) fn queued(&self) -> (usize, usize) {
+        let queue = self.lock();
+        (queue.frames.len(), queue.frames.cost())
     }
 
     #[cfg(test)]
@@ -155,21 +191,24 @@ impl Outbox {
 }
 
 impl Queue {
-    fn size(&self) -> Size {
-        Size { messages: self.frames.len(), bytes: self.bytes }
+    /// Returns the limit that one more frame of this cost would exceed. Otherwise the reservation covers the frame.
+    fn exceeded_limit(&mut self, cost: usize, config: &Config) -> Option<Cause> {
+        let queued = self.frames.cost() + cost;
+        let held = self.in_flight + queued;
+        let counted = if self.stalled { held } else { queued };
+        if self.stalled && self.frames.len() >= config.max_outbox_messages {
+            Some(Cause::MaxOutboxMessages)
+        } else if counted > config.max_outbox_bytes {
+            Some(Cause::MaxOutboxBytes)
+        } else if !self.reservation.try_grow(held, config.max_total_outbox_bytes) {
+            Some(Cause::MaxTotalOutboxBytes)
+        } else {
+            None
+        }
     }
 
-    fn check_limits(&self, cost: usize, config: &Config) -> Result<(), Close> {
-        let messages = self.in_flight.messages + self.frames.len() + 1;
-        let bytes = self.in_flight.bytes + self.bytes + cost;
-        let (cause, full) = if self.not_writable && messages > config.max_outbox_messages {
-            (Cause::MaxOutboxMessages, format!("{} messages", config.max_outbox_messages))
-        } else if bytes > config.max_outbox_bytes {
-            (Cause::MaxOutboxBytes, format!("{} bytes", config.max_outbox_bytes))
-        } else {
-            return Ok(());
-        };
-        Err(Close::by(cause, CloseCode::TryAgainLater, format!("outbox full: {full} queued")))
+    fn update_reservation(&mut self) {
+        self.reservation.set(self.in_flight + self.frames.cost());
     }
 
     fn register(&mut self, cx: &mut Context<'_>) {
@@ -190,147 +229,4 @@ fn wake(mut queue: MutexGuard<'_, Queue>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio_test::task;
-
-    fn config() -> Config {
-        Config { max_outbox_messages: 3, max_outbox_bytes: 3 * FRAME_OVERHEAD + 10, ..Config::default() }
-    }
-
-    fn push(outbox: &Outbox, frame: &'static str) {
-        outbox.push(frame.into(), &config());
-    }
-
-    /// Polls once, with a waker that the test does not look at.
-    fn take(outbox: &Outbox, batch: &mut VecDeque<Bytes>) -> Poll<Result<(), CloseCode>> {
-        let taken = task::spawn(()).enter(|cx, _| outbox.poll_take(batch, cx));
-        taken.map_err(|close| close.code())
-    }
-
-    #[test]
-    fn all_queued_frames_are_taken_at_once_and_in_order() {
-        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
-        assert_eq!(take(&outbox, &mut batch), Poll::Pending);
-        ["a", "b"].iter().for_each(|frame| push(&outbox, frame));
-        assert_eq!(outbox.queued(), Size { messages: 2, bytes: 2 + 2 * FRAME_OVERHEAD });
-        assert_eq!(take(&outbox, &mut batch), Poll::Ready(Ok(())));
-        assert_eq!(batch, ["a", "b"]);
-        assert_eq!(outbox.queued(), Size::default());
-    }
-
-    #[test]
-    fn message_over_max_outbox_messages_closes_a_not_writable_peer_with_1013() {
-        let outbox = Outbox::default();
-        outbox.set_writable(false);
-        ["a", "b", "c"].iter().for_each(|frame| push(&outbox, frame));
-        assert_eq!(outbox.close_code(), None);
-        push(&outbox, "d");
-        assert_eq!(outbox.close_code(), Some(CloseCode::TryAgainLater));
-        assert_eq!(outbox.queued(), Size::default());
-    }
-
-    #[test]
-    fn max_outbox_messages_does_not_apply_to_a_writable_peer() {
-        let (outbox, config) = (Outbox::default(), Config::default());
-        (0..2000).for_each(|_| outbox.push("offer".into(), &config));
-        assert_eq!(outbox.close_code(), None);
-    }
-
-    #[test]
-    fn byte_over_max_outbox_bytes_closes_with_1013() {
-        let outbox = Outbox::default();
-        ["0123456789", "", ""].iter().for_each(|frame| push(&outbox, frame));
-        assert_eq!(outbox.close_code(), None);
-        push(&outbox, "");
-        assert_eq!(outbox.close_code(), Some(CloseCode::TryAgainLater));
-    }
-
-    #[test]
-    fn batch_in_flight_counts_towards_the_limits() {
-        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
-        ["a", "b"].iter().for_each(|frame| push(&outbox, frame));
-        assert!(take(&outbox, &mut batch).is_ready());
-        outbox.set_writable(false);
-        push(&outbox, "c");
-        assert_eq!(outbox.close_code(), None);
-        push(&outbox, "d");
-        assert_eq!(outbox.close_code(), Some(CloseCode::TryAgainLater));
-    }
-
-    #[test]
-    fn written_batches_do_not_count_towards_the_limits() {
-        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
-        for _ in 0..10 {
-            ["a", "b", "c"].iter().for_each(|frame| push(&outbox, frame));
-            assert!(take(&outbox, &mut batch).is_ready());
-            batch.clear();
-            assert!(take(&outbox, &mut batch).is_pending());
-        }
-        assert_eq!(outbox.close_code(), None);
-    }
-
-    #[test]
-    fn close_keeps_the_queued_frames_and_the_first_close_is_final() {
-        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
-        push(&outbox, "a");
-        outbox.close(CloseCode::BlockingMember.into());
-        outbox.close(CloseCode::GoingAway.into());
-        push(&outbox, "b");
-        assert_eq!(take(&outbox, &mut batch), Poll::Ready(Err(CloseCode::BlockingMember)));
-        outbox.take_remaining(&mut batch);
-        assert_eq!(batch, ["a"]);
-    }
-
-    #[test]
-    fn only_a_close_wakes_a_peer_that_is_not_writable() {
-        let outbox = Outbox::default();
-        let mut peer = task::spawn(());
-        outbox.set_writable(false);
-        assert!(peer.enter(|cx, _| outbox.poll_closed(cx)).is_pending());
-        ["a", "b", "c"].iter().for_each(|frame| push(&outbox, frame));
-        assert!(!peer.is_woken());
-        push(&outbox, "d");
-        assert!(peer.is_woken());
-        let Poll::Ready(close) = peer.enter(|cx, _| outbox.poll_closed(cx)) else { panic!("the peer is not closed") };
-        assert_eq!((close.cause(), close.reason()), (Some(Cause::MaxOutboxMessages), "outbox full: 3 messages queued"));
-    }
-
-    #[test]
-    fn push_and_close_wake_a_writable_peer() {
-        for wake in [|outbox: &Outbox| push(outbox, "a"), |outbox: &Outbox| outbox.close(CloseCode::GoingAway.into())] {
-            let outbox = Outbox::default();
-            let mut batch = VecDeque::new();
-            let mut peer = task::spawn(());
-            assert!(peer.enter(|cx, _| outbox.poll_take(&mut batch, cx)).is_pending());
-            wake(&outbox);
-            assert!(peer.is_woken());
-        }
-    }
-
-    #[test]
-    fn polling_does_not_change_whether_a_peer_is_writable() {
-        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
-        assert!(task::spawn(()).enter(|cx, _| outbox.poll_closed(cx)).is_pending());
-        assert!(!outbox.lock().not_writable);
-        outbox.set_writable(false);
-        assert!(take(&outbox, &mut batch).is_pending());
-        assert!(outbox.lock().not_writable);
-    }
-
-    #[test]
-    fn empty_queue_releases_its_memory() {
-        let config = Config::default();
-        let (outbox, mut batch) = (Outbox::default(), VecDeque::new());
-        (0..200).for_each(|_| outbox.push(Bytes::new(), &config));
-        // Twice, because each take swaps the two queues.
-        assert!(take(&outbox, &mut batch).is_ready());
-        (0..200).for_each(|_| outbox.push(Bytes::new(), &config));
-        batch.clear();
-        assert!(take(&outbox, &mut batch).is_ready());
-        batch.clear();
-        assert!(take(&outbox, &mut batch).is_pending());
-        let kept = [batch.capacity(), outbox.lock().frames.capacity()];
-        assert!(kept.iter().all(|&kept| kept <= 2 * KEPT_CAPACITY), "{kept:?}");
-    }
-}
+mod tests;

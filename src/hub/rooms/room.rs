@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use rustc_hash::FxBuildHasher;
 
+use super::frame_queue::QueuedFrame;
 use super::link_ids::LinkIdPool;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Overflow};
 use crate::hub::admission::permit::PeerSlot;
 use crate::hub::close::Close;
 use crate::hub::limits::config::Config;
@@ -31,10 +32,12 @@ pub(in crate::hub) struct Room {
 #[derive(Default)]
 struct State {
     group: Group,
-    peers: HashMap<PeerId, RoomPeer, FxBuildHasher>,
+    peers: Peers,
     /// Empty between events; kept for its capacity.
     actions: Vec<Action>,
 }
+
+type Peers = HashMap<PeerId, RoomPeer, FxBuildHasher>;
 
 /// What a room stores about a peer in addition to its roles in the group.
 struct RoomPeer {
@@ -64,7 +67,7 @@ impl Room {
     /// Adds a peer to the group.
     pub(in crate::hub) fn join(&self, peer: PeerId, slot: &Arc<PeerSlot>, outbox: &Arc<Outbox>) {
         let state = &mut *self.lock();
-        self.apply(state, Event::Join { peer, favored: slot.favored });
+        self.apply(state, Event::Join { peer, favored: slot.favored }, slot.since);
         state.peers.insert(peer, RoomPeer { outbox: outbox.clone(), slot: slot.clone() });
     }
 
@@ -81,15 +84,15 @@ impl Room {
             }
             Request::Content { recipient, last, data } => Event::Content { peer, recipient, last, data },
         };
-        self.apply(state, event)
+        self.apply(state, event, now)
     }
 
     /// Removes a peer from the group.
-    pub(in crate::hub) fn leave(&self, peer: PeerId) {
+    pub(in crate::hub) fn leave(&self, peer: PeerId, now: Duration) {
         let state = &mut *self.lock();
         // A panic may have removed the peer before, see `lock`.
         if state.peers.remove(&peer).is_some() {
-            self.apply(state, Event::Leave { peer });
+            self.apply(state, Event::Leave { peer }, now);
         }
     }
 
@@ -122,7 +125,7 @@ impl Room {
         let state = self.lock();
         let snapshot = |(&id, RoomPeer { outbox, slot }): (&PeerId, &RoomPeer)| {
             let roles = state.group.peer(id)?;
-            let queued = outbox.queued();
+            let (queued_messages, queued_bytes) = outbox.queued();
             Some(PeerSnapshot {
                 id,
                 identity: slot.shared_identity(),
@@ -131,26 +134,55 @@ impl Room {
                 member_id: roles.member_id,
                 is_bound: roles.link.is_some(),
                 joiners: roles.joiners,
-                queued_messages: queued.messages,
-                queued_bytes: queued.bytes,
+                queued_messages,
+                queued_bytes,
             })
         };
         state.peers.iter().filter_map(snapshot).collect()
     }
 
     /// Decides an event and applies its actions.
-    fn apply(&self, state: &mut State, event: Event) -> Outcome {
+    fn apply(&self, state: &mut State, event: Event, now: Duration) -> Outcome {
         let State { group, peers, actions } = state;
+        let content_sender = match event {
+            Event::Content { peer, .. } => Some(peer),
+            _ => None,
+        };
         let outcome = group.handle(event, actions);
         for action in actions.drain(..) {
             match action {
-                Action::Send { to, message } => peers[&to].outbox.push(message.encode(), &self.config),
+                Action::Send { to, message } => {
+                    let frame = QueuedFrame::new(message.encode(), content_sender.unwrap_or(to), now);
+                    self.push(peers, to, frame);
+                }
                 Action::Close { peer, code } => peers[&peer].outbox.close(code.into()),
                 Action::ReleaseLink(id) => self.link_ids.release(id),
             }
         }
         actions.shrink_to(KEPT_CAPACITY);
         outcome
+    }
+
+    /// Queues a frame for a peer. If the outbox is full and one sender sent more than half of the queue, closes the
+    /// sender and discards its frames: the receiver learns of it by the end of their link. Otherwise closes the
+    /// receiver.
+    fn push(&self, peers: &Peers, to: PeerId, mut frame: QueuedFrame) {
+        let outbox = &peers[&to].outbox;
+        while let Err(overflow) = outbox.push(frame, &self.config) {
+            let Overflow { frame: rejected, cause, main_sender } = overflow;
+            let Some(sender) = main_sender.filter(|&sender| sender != to) else {
+                return outbox.close_full(Close::outbox_full(cause, &self.config));
+            };
+            // A sender that has left cannot be closed, but its frames must not cause the receiver to be closed either.
+            if let Some(RoomPeer { outbox, .. }) = peers.get(&sender) {
+                outbox.close(Close::filled_outbox(cause, &self.config));
+            }
+            outbox.discard(sender);
+            if rejected.sender() == sender {
+                return;
+            }
+            frame = rejected;
+        }
     }
 
     /// Locks the state. A panic under the lock is a bug in the reducer, and leaves a state that cannot be trusted. The
@@ -184,7 +216,7 @@ mod tests {
     }
 
     fn join(room: &Room, peer: u64) -> Arc<Outbox> {
-        let outbox = Arc::default();
+        let outbox = Arc::new(Outbox::new(Arc::default()));
         room.join(PeerId(peer), &Arc::new(PeerSlot::of("key")), &outbox);
         outbox
     }
@@ -201,7 +233,7 @@ mod tests {
             join(&room, peer);
             connect(&room, peer);
         }
-        room.leave(PeerId(1));
+        room.leave(PeerId(1), Duration::ZERO);
         assert_eq!(room.link_ids.in_use(), 0);
         let kept = room.lock().actions.capacity();
         assert!(kept <= 2 * KEPT_CAPACITY, "{kept}");
@@ -222,7 +254,7 @@ mod tests {
         assert_eq!(room.link_ids.in_use(), 0);
         // The tasks of the closed peers still send a request, and then leave.
         assert_eq!(connect(&room, 1), Outcome::Nothing);
-        room.leave(PeerId(1));
+        room.leave(PeerId(1), Duration::ZERO);
         assert_eq!(connect(&room, 3), Outcome::Answered { member: true });
         assert_eq!((after.close_code(), room.link_ids.in_use()), (None, 0));
     }

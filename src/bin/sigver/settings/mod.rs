@@ -97,7 +97,7 @@ settings! {
         max_missed_heartbeats: u32 = 3;
         /// Time for a peer to send its first `connect`
         first_connect_timeout: Time = Time::seconds(60);
-        /// Time without write progress while messages are queued for a peer
+        /// Time for which a message may be queued for a peer
         outbox_timeout: Time = Time::seconds(10);
         /// Time for a peer to complete the close handshake
         close_timeout: Time = Time::seconds(1);
@@ -114,7 +114,9 @@ settings! {
         /// Maximum messages queued for a peer whose socket is not writable
         max_outbox_messages: usize = 256;
         /// Maximum bytes queued for one peer
-        max_outbox_bytes: Bytes<usize> = Bytes::new(1 << 20);
+        max_outbox_bytes: Bytes<usize> = Bytes::new(1 << 18);
+        /// Maximum bytes queued for all peers, at least four times `max-outbox-bytes`
+        max_total_outbox_bytes: Bytes<usize> = Bytes::new(1 << 28);
         /// Size of the read buffer of each WebSocket
         read_buffer_bytes: Bytes<usize> = Bytes::new(4096);
         /// Maximum events queued for a subscriber

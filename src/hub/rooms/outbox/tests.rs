@@ -1,0 +1,244 @@
+//! Tests of the outbox.
+
+use tokio_test::task;
+
+use super::*;
+use crate::hub::rooms::frame_queue::FRAME_OVERHEAD;
+
+/// The sender of the frames that a test does not attribute.
+const SENDER: u64 = 2;
+
+fn config() -> Config {
+    Config { max_outbox_messages: 3, max_outbox_bytes: 3 * FRAME_OVERHEAD + 10, ..Config::default() }
+}
+
+fn outbox() -> Outbox {
+    Outbox::new(Arc::default())
+}
+
+fn frame(sender: u64, bytes: &'static str) -> QueuedFrame {
+    QueuedFrame::new(bytes.into(), PeerId(sender), Duration::ZERO)
+}
+
+/// Pushes a frame, and returns the limit that it would exceed.
+fn push(outbox: &Outbox, bytes: &'static str) -> Option<Cause> {
+    outbox.push(frame(SENDER, bytes), &config()).err().map(|overflow| overflow.cause)
+}
+
+/// Polls once, with a waker that the test does not look at.
+fn take(outbox: &Outbox, batch: &mut FrameQueue) -> Poll<Result<(), CloseCode>> {
+    let taken = task::spawn(()).enter(|cx, _| outbox.poll_take(batch, 0, cx));
+    taken.map_err(|close| close.code())
+}
+
+/// Stalls the task, and returns a batch to the outbox.
+fn stall(outbox: &Outbox, batch: &mut FrameQueue, in_flight: usize) -> Result<Option<Duration>, CloseCode> {
+    let stalled = task::spawn(()).enter(|cx, _| outbox.stall(batch, in_flight, cx));
+    stalled.map_err(|close| close.code())
+}
+
+fn stalled() -> Outbox {
+    let outbox = outbox();
+    assert_eq!(stall(&outbox, &mut FrameQueue::default(), 0), Ok(None));
+    outbox
+}
+
+fn texts(batch: FrameQueue) -> Vec<String> {
+    batch.into_iter().map(|frame| String::from_utf8(frame.bytes.to_vec()).expect("a text")).collect()
+}
+
+#[test]
+fn all_queued_frames_are_taken_at_once_and_in_order() {
+    let (outbox, mut batch) = (outbox(), FrameQueue::default());
+    assert_eq!(take(&outbox, &mut batch), Poll::Pending);
+    ["a", "b"].iter().for_each(|frame| assert_eq!(push(&outbox, frame), None));
+    assert_eq!(outbox.queued(), (2, 2 + 2 * FRAME_OVERHEAD));
+    assert_eq!(take(&outbox, &mut batch), Poll::Ready(Ok(())));
+    assert_eq!(outbox.queued(), (0, 0));
+    assert_eq!(texts(batch), ["a", "b"]);
+}
+
+#[test]
+fn max_outbox_messages_applies_to_a_stalled_peer_only() {
+    let (running, stalled) = (outbox(), stalled());
+    let config = Config { max_outbox_messages: 3, ..Config::default() };
+    for n in 0..3 {
+        assert!(stalled.push(frame(SENDER, ""), &config).is_ok(), "message {n}");
+    }
+    let overflow = stalled.push(frame(SENDER, ""), &config).expect_err("the fourth message");
+    assert_eq!((overflow.cause, overflow.main_sender), (Cause::MaxOutboxMessages, Some(PeerId(SENDER))));
+    assert!((0..1000).all(|_| running.push(frame(SENDER, "offer"), &config).is_ok()));
+}
+
+#[test]
+fn byte_over_max_outbox_bytes_is_an_overflow() {
+    for outbox in [outbox(), stalled()] {
+        ["0123456789", ""].iter().for_each(|frame| assert_eq!(push(&outbox, frame), None));
+        assert_eq!(push(&outbox, "x"), Some(Cause::MaxOutboxBytes));
+        assert_eq!(push(&outbox, ""), None, "an overflow changes nothing");
+    }
+}
+
+#[test]
+fn frames_in_flight_count_towards_max_outbox_bytes_of_a_stalled_peer() {
+    let outbox = outbox();
+    assert_eq!(stall(&outbox, &mut FrameQueue::default(), FRAME_OVERHEAD), Ok(None));
+    ["0123456789", ""].iter().for_each(|frame| assert_eq!(push(&outbox, frame), None));
+    assert_eq!(push(&outbox, ""), Some(Cause::MaxOutboxBytes));
+}
+
+#[test]
+fn returned_frames_count_towards_the_limits_and_precede_later_ones() {
+    let (outbox, mut batch) = (outbox(), FrameQueue::default());
+    ["a", "b"].iter().for_each(|frame| assert_eq!(push(&outbox, frame), None));
+    assert!(take(&outbox, &mut batch).is_ready());
+    assert_eq!(push(&outbox, "c"), None);
+    batch.pop();
+    assert_eq!(stall(&outbox, &mut batch, 0), Ok(Some(Duration::ZERO)));
+    assert_eq!(push(&outbox, "d"), None);
+    assert_eq!(push(&outbox, "e"), Some(Cause::MaxOutboxMessages));
+    assert!(take(&outbox, &mut batch).is_ready());
+    assert_eq!(texts(batch), ["b", "c", "d"]);
+}
+
+#[test]
+fn written_batches_do_not_count_towards_the_limits() {
+    let (outbox, mut batch) = (outbox(), FrameQueue::default());
+    for _ in 0..10 {
+        ["a", "b", "c"].iter().for_each(|frame| assert_eq!(push(&outbox, frame), None));
+        assert!(take(&outbox, &mut batch).is_ready());
+        batch = FrameQueue::default();
+        assert!(take(&outbox, &mut batch).is_pending());
+    }
+}
+
+#[test]
+fn discard_removes_the_frames_of_one_sender() {
+    let (outbox, mut batch) = (outbox(), FrameQueue::default());
+    for (sender, bytes) in [(1, "a"), (2, "b"), (1, "c")] {
+        outbox.push(frame(sender, bytes), &config()).expect("the outbox is not full");
+    }
+    outbox.discard(PeerId(1));
+    assert_eq!(outbox.queued(), (1, 1 + FRAME_OVERHEAD));
+    assert!(take(&outbox, &mut batch).is_ready());
+    assert_eq!(texts(batch), ["b"]);
+}
+
+#[test]
+fn close_keeps_the_queued_frames_and_the_first_close_is_final() {
+    let (outbox, mut batch) = (outbox(), FrameQueue::default());
+    assert_eq!(push(&outbox, "a"), None);
+    outbox.close(CloseCode::BlockingMember.into());
+    outbox.close_full(CloseCode::GoingAway.into());
+    assert_eq!(outbox.close_code(), Some(CloseCode::BlockingMember));
+    assert_eq!(take(&outbox, &mut batch), Poll::Ready(Err(CloseCode::BlockingMember)));
+    assert_eq!(stall(&outbox, &mut batch, 0), Err(CloseCode::BlockingMember));
+}
+
+#[test]
+fn close_keeps_queued_and_returned_frames_and_ignores_later_ones() {
+    let (outbox, mut batch) = (outbox(), FrameQueue::default());
+    assert_eq!(push(&outbox, "a"), None);
+    assert!(take(&outbox, &mut batch).is_ready());
+    assert_eq!(push(&outbox, "b"), None);
+    outbox.close(CloseCode::GoingAway.into());
+    assert_eq!(push(&outbox, "c"), None);
+    assert_eq!(stall(&outbox, &mut batch, 0), Err(CloseCode::GoingAway));
+    outbox.take_remaining(&mut batch);
+    assert_eq!(texts(batch), ["a", "b"]);
+}
+
+#[test]
+fn close_of_a_full_outbox_discards_the_queued_frames() {
+    let (outbox, mut batch) = (outbox(), FrameQueue::default());
+    assert_eq!(push(&outbox, "a"), None);
+    outbox.close_full(CloseCode::TryAgainLater.into());
+    outbox.take_remaining(&mut batch);
+    assert!(batch.is_empty());
+    assert_eq!(outbox.close_code(), Some(CloseCode::TryAgainLater));
+}
+
+#[test]
+fn only_a_close_wakes_a_stalled_peer() {
+    for close in [Outbox::close, Outbox::close_full] {
+        let (outbox, mut batch) = (outbox(), FrameQueue::default());
+        let mut peer = task::spawn(());
+        assert!(peer.enter(|cx, _| outbox.stall(&mut batch, 0, cx)).is_ok());
+        assert_eq!(push(&outbox, "a"), None);
+        outbox.discard(PeerId(SENDER));
+        assert!(!peer.is_woken());
+        close(&outbox, CloseCode::GoingAway.into());
+        assert!(peer.is_woken());
+    }
+}
+
+#[test]
+fn push_and_close_wake_a_peer_that_waits_for_frames() {
+    for wake in [|outbox: &Outbox| _ = push(outbox, "a"), |outbox: &Outbox| outbox.close(CloseCode::GoingAway.into())] {
+        // A peer that was stalled, and then took all frames.
+        let (outbox, mut batch) = (stalled(), FrameQueue::default());
+        let mut peer = task::spawn(());
+        assert!(peer.enter(|cx, _| outbox.poll_take(&mut batch, 0, cx)).is_pending());
+        wake(&outbox);
+        assert!(peer.is_woken());
+    }
+}
+
+/// A large frame that is queued, taken, in flight, flushed or remaining after a close is reserved until it is gone.
+#[test]
+fn reservation_covers_a_frame_from_the_push_until_it_is_written() {
+    let budget = Arc::<OutboxBudget>::default();
+    let (outbox, mut batch) = (Outbox::new(budget.clone()), FrameQueue::default());
+    let large = || QueuedFrame::new(vec![0; 10_000].into(), PeerId(SENDER), Duration::ZERO);
+    let cost = large().cost();
+    let poll = |batch: &mut FrameQueue, in_flight| {
+        task::spawn(()).enter(|cx, _| outbox.poll_take(batch, in_flight, cx).is_ready())
+    };
+    for _ in 0..3 {
+        outbox.push(large(), &Config::default()).expect("the outbox is not full");
+        assert_eq!(budget.reserved(), 16 * 1024);
+        assert!(poll(&mut batch, 0));
+        assert_eq!(budget.reserved(), 16 * 1024, "taken");
+        batch = FrameQueue::default();
+        assert!(!poll(&mut batch, cost));
+        assert_eq!(budget.reserved(), 16 * 1024, "in flight");
+        stall(&outbox, &mut batch, cost).expect("the peer is not closed");
+        assert_eq!(budget.reserved(), 16 * 1024, "stalled");
+        assert!(!poll(&mut batch, 0));
+        assert_eq!(budget.reserved(), 0, "flushed");
+    }
+    outbox.push(large(), &Config::default()).expect("the outbox is not full");
+    outbox.close(CloseCode::GoingAway.into());
+    outbox.take_remaining(&mut batch);
+    assert_eq!(budget.reserved(), 16 * 1024, "the close handshake writes the frame");
+    drop(outbox);
+    assert_eq!(budget.reserved(), 0);
+}
+
+#[test]
+fn frames_of_a_relay_reserve_nothing() {
+    let budget = Arc::<OutboxBudget>::default();
+    let (outbox, mut batch) = (Outbox::new(budget.clone()), FrameQueue::default());
+    for _ in 0..1000 {
+        outbox.push(frame(SENDER, "offer"), &Config::default()).expect("the outbox is not full");
+        assert!(take(&outbox, &mut batch).is_ready());
+        let cost = batch.pop().expect("a frame").cost();
+        assert!(task::spawn(()).enter(|cx, _| outbox.poll_take(&mut batch, cost, cx)).is_pending());
+        assert_eq!(budget.reserved(), 0);
+    }
+}
+
+#[test]
+fn frame_over_the_share_of_max_total_outbox_bytes_is_an_overflow() {
+    let config = Config { max_total_outbox_bytes: 4 * 64 * 1024, ..Config::default() };
+    let large = || QueuedFrame::new(vec![0; 15_000].into(), PeerId(SENDER), Duration::ZERO);
+    let budget = Arc::<OutboxBudget>::default();
+    let outboxes: Vec<_> = (0..100).map(|_| Outbox::new(budget.clone())).collect();
+    for outbox in &outboxes {
+        let overflow = (0..100).find_map(|_| outbox.push(large(), &config).err()).expect("the share is finite");
+        assert_eq!((overflow.cause, overflow.main_sender), (Cause::MaxTotalOutboxBytes, Some(PeerId(SENDER))));
+    }
+    assert!(budget.reserved() <= config.max_total_outbox_bytes);
+    outboxes[0].close_full(CloseCode::TryAgainLater.into());
+    assert!(outboxes[99].push(large(), &config).is_ok(), "the closed peer released its share");
+}
