@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{SinkExt as _, StreamExt as _};
 use sigver::memory::{self, ChannelTransport, TestClient};
 use sigver::protocol::Message;
-use sigver::{DisconnectReason, Frame, SignalingHub};
+use sigver::{Cause, DisconnectReason, Frame, SignalingHub};
 use tokio::time::{Instant, interval, timeout};
 
 #[tokio::test(start_paused = true)]
@@ -82,6 +82,41 @@ async fn peer_that_reads_within_outbox_timeout_is_not_closed_and_receives_heartb
     drop(slow);
     let reason = served.await.expect("serve does not panic");
     assert!(matches!(reason, DisconnectReason::ClosedByPeer { .. }), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_reads_slower_than_it_receives_is_closed_when_a_message_is_too_old() {
+    let hub = SignalingHub::new();
+    let mut member = memory::join(&hub, "K");
+    assert!(member.connect(1, &[]).await);
+    // The transport holds one frame for the peer.
+    let (there, mut slow) = memory::pair(0);
+    let served = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.serve(there, "K").await }
+    });
+    send(&mut slow, Message::connect(2, &[])).await;
+    assert_eq!(recv(&mut slow).await, Message::Connected(false));
+    send(&mut slow, Message::content(0, "offer")).await;
+    let (link, _) = member.recv_content().await;
+    for n in 0..40 {
+        member.send_content(link, vec![n; 100]).await;
+    }
+    let start = Instant::now();
+    let mut second = interval(Duration::from_secs(1));
+    // The hub closes the peer although its transport accepts a message each second.
+    while hub.stats().peers == 2 {
+        second.tick().await;
+        send(&mut slow, Message::Heartbeat).await;
+        if let Some(frame) = slow.next().await {
+            assert!(matches!(frame, Ok(Frame::Binary(_) | Frame::Close(_))), "{frame:?}");
+        }
+        member.send_heartbeat().await;
+    }
+    let reason = served.await.expect("serve does not panic");
+    assert_eq!(reason.cause(), Some(Cause::OutboxTimeout), "{reason}");
+    // The oldest message was queued at the start. The loop looks once per second.
+    assert!((10..=11).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
