@@ -27,8 +27,8 @@
 //! connection. Peers that open a WebSocket with the same key form a *group*. A peer sends `connect` with an id of its
 //! choice and the ids of the members that it is directly connected to. The first peer that sends `connect` becomes a
 //! *member*. The hub binds each later peer, a *joiner*, to one member by a *link*. The two exchange signals over the
-//! link until they have a direct connection. Then the joiner sends `connect` again, becomes a member, and connects to
-//! the other members directly. [`protocol`] has the rules.
+//! link until they have a direct connection. Then the joiner sends `connect` again and becomes a member. It exchanges
+//! signals with the other members over its direct connections, without the hub. [`protocol`] has the rules.
 //!
 //! sigver speaks the wire protocol of npm's `sigver` 20.1.0, so the published client Netflux works unmodified.
 //!
@@ -36,14 +36,15 @@
 //!
 //! - [`SignalingHub`] runs connections: groups by key, one future per peer, timers and bounded queues. It is a cheap
 //!   handle and owns no listener, runtime or task. [`HubBuilder`] has the settings.
-//! - [`JoinRequest`], [`Admission`] and [`Rejection`] decide who may join. [`Permit`] is an admitted join that is not
-//!   served yet. [`Cause`] names the limit or check that rejected a join or closed a peer.
+//! - [`Admission`] decides which peers may join: it receives a [`JoinRequest`] and returns a [`PeerInfo`] or a
+//!   [`Rejection`]. [`Permit`] is an admitted join that is not served yet. [`Cause`] names the limit or check that
+//!   rejected a join or closed a peer.
 //! - [`HubStats`], [`GroupSnapshot`], [`PeerSnapshot`] and [`HubEvent`] show what the hub does.
-//! - [`Transport`] is what the hub needs of a connection: a stream and a sink of [`Frame`]s.
+//! - [`Transport`] is what the hub needs from a connection: a stream and a sink of [`Frame`]s.
 //! - [`protocol`] implements the rules without I/O: a group is a function from events to actions.
 //! - `sigver::axum`, `sigver::warp` and `sigver::hyper` mount the hub, each behind the feature of that name.
 //! - [`client`] is the client's side of the protocol, over any transport.
-//! - [`memory`] joins a hub in the same process, for tests.
+//! - [`memory`] connects test clients to a hub in the same process.
 //! - `sigver::guide`, in the documentation with all features, explains how to run a hub in production.
 //!
 //! # Features
@@ -90,6 +91,7 @@ mod transport;
 #[cfg(all(doc, feature = "full"))]
 pub mod guide {
     // The chapters link to these names.
+    use crate as sigver;
     use crate::*;
 
     #[doc = include_str!("guide/mounting.md")]

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_is_now_only_after_an_eviction() {
+    fn only_an_eviction_allows_an_immediate_retry() {
         let now: Vec<_> = (1000..5000).filter(|&code| closed(code).retry() == Retry::Now).collect();
         assert_eq!(now, [4744]);
     }

@@ -1,15 +1,18 @@
 //! Runs the connections: timers, queues and limits around the protocol.
 //!
-//! A peer passes through these parts in this order:
+//! These parts handle a peer:
 //!
-//! 1. [`admission`]: checks a [`JoinRequest`] and grants a slot, or rejects it. [`serve`] fixes the order of the
-//!    checks.
-//! 2. [`connection`]: one future per peer that reads, writes and keeps time.
-//! 3. [`rooms`]: one room per key. A *room* is a group behind one lock, with the bounded outboxes of its peers.
-//! 4. [`close`]: why a connection ends. [`shutdown`] closes peers on behalf of the app.
+//! - [`admission`] checks a [`JoinRequest`], and grants a slot or rejects the join. [`serve`] defines the order of the
+//!   checks.
+//! - [`rooms`] contains one room per key. A *room* is a group behind one lock, with the bounded outboxes of its peers.
+//! - [`connection`] contains the future of one peer. It reads and writes frames, and runs the peer's timers.
+//! - [`close`] describes why a connection ends. [`shutdown`] closes peers on behalf of the app.
 //!
-//! [`shared`] contains the state that all peers of a hub share, [`builder`] and [`limits`] the settings, and
-//! [`observability`] the counters, snapshots, events and metrics.
+//! The other parts serve all peers:
+//!
+//! - [`shared`] contains the state that all peers of a hub share.
+//! - [`builder`] and [`limits`] contain the settings.
+//! - [`observability`] contains the counters, snapshots, events and metrics.
 
 mod admission;
 mod builder;
@@ -93,7 +96,7 @@ impl SignalingHub {
     }
 
     /// Returns a snapshot of every group, in no particular order. It locks one group at a time, so the snapshots are
-    /// not of one moment.
+    /// not taken at the same instant.
     pub fn groups(&self) -> Vec<GroupSnapshot> {
         let shared = &self.shared;
         let rooms = shared.registry.rooms();

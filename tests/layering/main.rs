@@ -102,7 +102,7 @@ fn layers_import_inner_layers_only() {
 }
 
 #[test]
-fn hub_files_import_files_below_them_only() {
+fn hub_files_import_only_files_later_in_hub_order() {
     assert_eq!(violations(&LIBRARY, |import| hub_order_violation(import, HUB_ORDER)), [""; 0]);
 }
 
@@ -124,7 +124,7 @@ fn only_mod_files_of_the_hub_reexport_names_of_their_folder() {
 }
 
 #[test]
-fn framework_crates_are_imported_by_their_files_only() {
+fn only_its_adapter_imports_a_framework_crate() {
     assert_eq!(violations(&LIBRARY, crate_violation), [""; 0]);
 }
 

@@ -89,7 +89,7 @@ async fn key_of_the_url_is_used_unless_its_group_is_in_use() {
 }
 
 #[tokio::test]
-async fn idle_option_keeps_connections_open_for_its_time() {
+async fn idle_option_keeps_connections_open_for_the_given_time() {
     let url = format!("ws://{}", http(sigver::hyper::service(fast_hub())).await);
     let output = passes(&[&url, "--idle", "1"], &["tls"]).await;
     assert!(output.contains("only heartbeats for 1."), "{output}");

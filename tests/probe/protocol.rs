@@ -67,7 +67,7 @@ async fn probe_reports_missing_and_wrong_closes_after_a_text_message() {
 }
 
 #[tokio::test]
-async fn probe_reports_server_that_uses_one_key_for_all() {
+async fn probe_reports_a_server_that_ignores_the_key_in_the_url() {
     let hub = SignalingHub::new();
     let mut member = memory::join(&hub, "K");
     assert!(member.connect(1, &[]).await);
