@@ -14,7 +14,7 @@ const SHARE: usize = 4;
 
 /// The bytes that all outboxes of a hub have reserved of `max_total_outbox_bytes`.
 ///
-/// A reservation may grow to a fourth of the bytes that no other outbox has reserved. Therefore the limit of one outbox
+/// A reservation may grow to a quarter of the bytes that no other outbox has reserved. Therefore the limit of one outbox
 /// falls as the total rises, and the outboxes that hold the most reach it first. When n outboxes have reached it, each
 /// holds one part of n + 3, and three parts remain for outboxes that hold less.
 #[derive(Debug, Default)]
