@@ -1,6 +1,6 @@
 //! Repeats one step of the reducer, for a tool that counts instructions. `.ci/instructions` runs it.
 //!
-//! `instructions relay|connect|leave PEERS TIMES`
+//! `instructions relay|connect|named|renamed|leave PEERS TIMES`
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -11,12 +11,16 @@ use sigver::protocol::{Event, Group, LinkId, MemberId, PeerId};
 /// The peer that is bound to a member.
 const JOINER: PeerId = PeerId(0);
 
+/// Peer n connects with the id n.
 fn connect(peer: PeerId, members: &[u32], new_link: u32) -> Event {
-    let members = members.iter().copied().map(MemberId).collect();
+    connect_as(peer, peer.0 as u32, members, new_link)
+}
+
+fn connect_as(peer: PeerId, id: u32, members: &[u32], new_link: u32) -> Event {
     Event::Connect {
         peer,
-        id: MemberId(peer.0 as u32),
-        members,
+        id: MemberId(id),
+        members: members.iter().copied().map(MemberId).collect(),
         new_link: LinkId::new(new_link).expect("within range"),
         now: Duration::ZERO,
     }
@@ -35,7 +39,15 @@ fn main() {
     }
     group.handle(Event::Join { peer: JOINER, favored: false }, &mut actions);
     group.handle(connect(JOINER, &[], 1), &mut actions);
+    if step == "renamed" {
+        // The joiner has tried 64 members under their new ids. Each of its searches visits them again.
+        for peer in 1..=peers.min(64) {
+            group.handle(connect_as(PeerId(peer.into()), 1 << 31 | peer, &[peer], 4), &mut actions);
+            group.handle(connect(JOINER, &[], 2 + (peer + 1) % 2), &mut actions);
+        }
+    }
     actions.clear();
+    let absent: Vec<_> = (1 << 30..(1 << 30) + 512).collect();
     let data = Bytes::from_static(&[0; 200]);
     for nth in 0..times {
         match step.as_str() {
@@ -43,9 +55,12 @@ fn main() {
                 let content = Event::Content { peer: JOINER, recipient: 0, last: false, data: data.clone() };
                 group.handle(content, &mut actions);
             }
-            // Two link ids alternate, because each new link replaces the previous one.
-            "connect" => {
+            // The link ids 2 and 3 alternate, because each new link replaces the previous one.
+            "connect" | "renamed" => {
                 group.handle(connect(JOINER, &[], 2 + nth % 2), &mut actions);
+            }
+            "named" => {
+                group.handle(connect(JOINER, &absent, 2 + nth % 2), &mut actions);
             }
             "leave" => {
                 let peer = PeerId(u64::from(peers) + 1);
@@ -53,7 +68,7 @@ fn main() {
                 group.handle(connect(peer, &[1], 4), &mut actions);
                 group.handle(Event::Leave { peer }, &mut actions);
             }
-            other => panic!("step is {other}; must be relay, connect or leave"),
+            other => panic!("step is {other}; must be relay, connect, named, renamed or leave"),
         }
         black_box(&actions);
         actions.clear();

@@ -26,15 +26,17 @@ pub(super) enum Decision {
     /// Nothing changes, not even the id of the member that connects.
     Keep,
     /// The peer becomes a member, or stays one under its new id. Its search is cleared.
-    Join,
+    MakeMember,
     /// This member blocks and is evicted. The peer becomes a member, and its search is cleared.
-    EvictAndJoin(PeerId),
+    EvictAndMakeMember(PeerId),
     /// The peer loses its membership if it has one, and is bound to the selected member. The answer is
     /// `connected: false`, and its search records the selection.
     Bind(Selection),
 }
 
-/// Decides a `connect` of a peer with this search, in O(log n + ids named). Changes nothing.
+/// Decides a `connect` of a peer with this search, in O(log n + named ids) for every history. Changes nothing.
+///
+/// [`Members::contains_any_id`] and [`Search::select`] state what each part costs.
 ///
 /// The search of a member is empty, because becoming a member clears it.
 pub(super) fn decide(members: &Members, search: &Search, request: ConnectRequest<'_>) -> Decision {
@@ -42,7 +44,7 @@ pub(super) fn decide(members: &Members, search: &Search, request: ConnectRequest
 
     // Rule 1: a peer that connects to a group without members becomes the first member.
     if members.is_empty() {
-        return Decision::Join;
+        return Decision::MakeMember;
     }
 
     // Rule 2: the only member stays a member and keeps its id.
@@ -52,8 +54,8 @@ pub(super) fn decide(members: &Members, search: &Search, request: ConnectRequest
     }
 
     // Rule 3: a peer that names the id of a current member, itself included, becomes or stays a member.
-    if named.iter().any(|&id| members.contains_id(id)) {
-        return Decision::Join;
+    if members.contains_any_id(named) {
+        return Decision::MakeMember;
     }
 
     // Rule 4: if the peer has tried the only member's id, that member blocks and is evicted, unless it is too young.
@@ -61,7 +63,7 @@ pub(super) fn decide(members: &Members, search: &Search, request: ConnectRequest
         && search.has_tried(only.id)
         && only.age(now) >= eviction_min_age
     {
-        return Decision::EvictAndJoin(only.peer);
+        return Decision::EvictAndMakeMember(only.peer);
     }
 
     // Rule 5: otherwise the peer is bound to the first other member that it has not tried. If it has tried them all,
@@ -121,16 +123,16 @@ mod tests {
     }
 
     #[test]
-    fn rule_1_first_peer_joins_whatever_it_names() {
+    fn rule_1_first_peer_becomes_a_member_whatever_it_names() {
         let (none, search) = (Members::default(), Search::default());
-        assert_eq!(decide_late(&none, &search, JOINER, &[]), Decision::Join);
-        assert_eq!(decide_late(&none, &search, JOINER, &[7, 8]), Decision::Join);
+        assert_eq!(decide_late(&none, &search, JOINER, &[]), Decision::MakeMember);
+        assert_eq!(decide_late(&none, &search, JOINER, &[7, 8]), Decision::MakeMember);
     }
 
     #[test]
     fn rule_1_applies_to_a_peer_that_has_searched_before() {
         let search = tried(&members(&[1]), 1);
-        assert_eq!(decide_late(&Members::default(), &search, JOINER, &[]), Decision::Join);
+        assert_eq!(decide_late(&Members::default(), &search, JOINER, &[]), Decision::MakeMember);
     }
 
     #[test]
@@ -151,28 +153,28 @@ mod tests {
     #[test]
     fn rule_3_naming_one_current_member_is_enough() {
         let (two, search) = (members(&[1, 2]), Search::default());
-        assert_eq!(decide_late(&two, &search, JOINER, &[7, 2]), Decision::Join);
-        assert_eq!(decide_late(&two, &search, 1, &[2]), Decision::Join);
+        assert_eq!(decide_late(&two, &search, JOINER, &[7, 2]), Decision::MakeMember);
+        assert_eq!(decide_late(&two, &search, 1, &[2]), Decision::MakeMember);
         assert_eq!(bound(decide_late(&two, &search, JOINER, &[7, 8])), Some(1));
     }
 
     #[test]
     fn rule_3_counts_the_current_id_of_the_member_that_connects() {
         let (two, search) = (members(&[1, 2]), Search::default());
-        assert_eq!(decide_late(&two, &search, 1, &[1]), Decision::Join);
+        assert_eq!(decide_late(&two, &search, 1, &[1]), Decision::MakeMember);
     }
 
     #[test]
     fn rule_3_precedes_rule_4() {
         let one = members(&[1]);
-        assert_eq!(decide_late(&one, &tried(&one, 1), JOINER, &[1]), Decision::Join);
+        assert_eq!(decide_late(&one, &tried(&one, 1), JOINER, &[1]), Decision::MakeMember);
     }
 
     #[test]
     fn rule_4_only_member_that_was_tried_is_evicted() {
         let one = members(&[1]);
         assert_eq!(bound(decide_late(&one, &Search::default(), JOINER, &[])), Some(1));
-        assert_eq!(decide_late(&one, &tried(&one, 1), JOINER, &[7]), Decision::EvictAndJoin(PeerId(1)));
+        assert_eq!(decide_late(&one, &tried(&one, 1), JOINER, &[7]), Decision::EvictAndMakeMember(PeerId(1)));
     }
 
     #[test]
@@ -180,7 +182,7 @@ mod tests {
         let search = tried(&members(&[1]), 1);
         let mut successor = Members::default();
         successor.insert(member(2, 1), false);
-        assert_eq!(decide_late(&successor, &search, JOINER, &[]), Decision::EvictAndJoin(PeerId(2)));
+        assert_eq!(decide_late(&successor, &search, JOINER, &[]), Decision::EvictAndMakeMember(PeerId(2)));
         assert_eq!(bound(decide_late(&members(&[2]), &search, JOINER, &[])), Some(2));
     }
 
@@ -195,7 +197,7 @@ mod tests {
         let one = members(&[1]);
         let search = tried(&one, 1);
         assert_eq!(bound(decide_at(109, &one, &search, JOINER, &[])), Some(1));
-        assert_eq!(decide_at(110, &one, &search, JOINER, &[]), Decision::EvictAndJoin(PeerId(1)));
+        assert_eq!(decide_at(110, &one, &search, JOINER, &[]), Decision::EvictAndMakeMember(PeerId(1)));
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub enum Event {
         peer: PeerId,
         /// The id under which it becomes a member.
         id: MemberId,
-        /// The ids that it names: those of the members that it is directly connected to. Each costs one lookup, so the
-        /// caller must limit their number.
+        /// The ids that it names: those of the members that it is directly connected to. Each costs at most one lookup,
+        /// or a few comparisons if the group has few members, so the caller must limit their number.
         members: Vec<MemberId>,
         /// The id of the link that the connect may create: random, and not in use. If the connect creates no link,
         /// an [`Action::ReleaseLink`] returns the id at once.

@@ -15,8 +15,8 @@ use super::{Action, CloseCode, Event, LinkId, MemberId, Message, Outcome, PeerId
 ///
 /// [`Group::handle`] is the whole protocol of one group. It never fails and never waits. In a group of n peers, a
 /// `connect` costs O(log n + number of named ids), a `content` O(log j) for a sender with j joiners, and a leave O(log n)
-/// plus O(log n) for each link of the peer. A repeated `connect` also costs one step for each member that the peer has
-/// *tried* (see the [rules](super#the-rules-of-connect)) and that has changed its id since it became a member.
+/// plus O(log n) for each link of the peer. No history makes them cost more, apart from tables that grow or shrink: that
+/// cost is spread over the events that filled them.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     peers: HashMap<PeerId, Peer, FxBuildHasher>,
@@ -46,7 +46,7 @@ struct Peer {
     id: MemberId,
     /// Its position among the members, if it is a member.
     position: Option<Position>,
-    /// It was told to close, so its connects are ignored.
+    /// It was evicted and is being closed, so its connects are ignored.
     evicted: bool,
     /// Its link as a joiner.
     link: Option<LinkId>,
@@ -78,7 +78,7 @@ impl Group {
 
     /// Creates a group that protects its only member from eviction until it has been a member for this time.
     ///
-    /// A joiner that would evict the member earlier is bound to it again. The rule prevents a peer from taking over a
+    /// Until then, a joiner that would evict the member is bound to it again. The rule prevents a peer from taking over a
     /// group by sending `connect` twice before the member had time to answer. npm's `sigver` has no such rule.
     pub fn with_eviction_min_age(eviction_min_age: Duration) -> Self {
         Self { eviction_min_age, ..Self::default() }
@@ -164,8 +164,8 @@ impl Group {
         let decision = decide(&self.members, search, request);
         match decision {
             Decision::Keep => {}
-            Decision::Join => self.make_member(peer, id, now),
-            Decision::EvictAndJoin(blocking) => {
+            Decision::MakeMember => self.make_member(peer, id, now),
+            Decision::EvictAndMakeMember(blocking) => {
                 self.evict(blocking, actions);
                 self.make_member(peer, id, now);
             }
@@ -199,7 +199,7 @@ impl Group {
         actions.push(Action::Close { peer, code: CloseCode::BlockingMember });
     }
 
-    /// Binds a peer to the selected member, and ends its membership and its earlier link.
+    /// Binds a joiner to the selected member. Ends the joiner's own membership, and its earlier link.
     fn bind(&mut self, joiner: PeerId, selection: &Selection, id: LinkId, actions: &mut Vec<Action>) {
         let entry = self.peers.get_mut(&joiner).expect("a peer that connects has joined");
         if let Some(position) = entry.position.take() {
@@ -249,8 +249,8 @@ impl Group {
         let ids = left.link.into_iter().chain(left.joiners);
         let mut remove = |id| (id, self.links.remove(&id).expect("a peer's links exist"));
         let mut links: Vec<_> = ids.map(&mut remove).collect();
-        // A peer that shares two links with this one receives the last message of the older link first, as from npm's
-        // `sigver`.
+        // A peer that shares two links with this one receives the last message of the older link first, as npm's
+        // `sigver` sends them.
         links.sort_unstable_by_key(|(_, link)| link.nth);
         for (id, Link { joiner, member, .. }) in links {
             let (from, to, end) = if joiner.peer == peer {

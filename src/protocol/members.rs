@@ -8,18 +8,19 @@
 //! member | id | position | stored in
 //! D      | 8  | 4        | tier of favored members
 //! A      | 5  | 1        | tier of regular members
-//! B      | 7  | 2        | tier of regular members, and its `renamed`
+//! B      | 7  | 2        | tier of regular members
 //! C      | 5  | 3        | `duplicates`, because A has the same id and a lower position
 //!
 //! by_id: 5 -> position 1, 7 -> position 2, 8 -> position 4
+//! renamed: position 2
 //! ```
 //!
 //! Invariants, checked by [`Members::debug_assert_invariants`]:
 //! 1. `by_id` maps each id in use to the first position of a member with this id.
 //! 2. The tiers contain exactly the members at the positions in `by_id`. `duplicates` contains all other members.
-//! 3. `renamed` is a subset of its tier.
+//! 3. `renamed` contains at most [`MAX_RENAMED`] positions.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
+use std::collections::{BTreeMap, HashMap, VecDeque, hash_map};
 use std::time::Duration;
 
 use super::{MemberId, PeerId};
@@ -29,11 +30,13 @@ use super::{MemberId, PeerId};
 pub(super) struct Members {
     /// The number of the last position that was assigned.
     last: u64,
-    /// Favored members, then regular members.
-    tiers: [Tier; TIERS],
+    /// The candidates among the favored members, then those among the regular members.
+    tiers: [BTreeMap<u64, Member>; TIERS],
     /// Keeps std's seeded hasher, because peers choose the ids.
     by_id: HashMap<MemberId, Position>,
-    duplicates: BTreeMap<(MemberId, Position), Entry>,
+    duplicates: BTreeMap<(MemberId, Position), Member>,
+    /// The positions of the members that changed their ids last, in the order of the changes.
+    renamed: VecDeque<Position>,
 }
 
 /// One member of a group.
@@ -67,21 +70,17 @@ pub(super) struct Position {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cursor([u64; TIERS]);
 
-/// The candidates among the favored or the regular members.
-#[derive(Clone, Debug, Default)]
-struct Tier {
-    order: BTreeMap<u64, Member>,
-    renamed: BTreeSet<u64>,
-}
+/// The number of renamed members before its cursor that a search can still select. A search skips the others until it
+/// starts over.
+pub(super) const MAX_RENAMED: usize = 64;
 
-/// A member and whether it has changed its id.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    member: Member,
-    renamed: bool,
-}
+/// The number of tried members that a search skips after its cursor in each tier. It selects the next one in any case.
+pub(super) const MAX_SKIPPED: usize = 64;
 
-const TIERS: usize = 2;
+/// The number of ids in use up to which [`Members::contains_any_id`] scans for each of them.
+const MAX_SCANS: usize = 32;
+
+pub(super) const TIERS: usize = 2;
 
 impl Members {
     pub(super) fn is_empty(&self) -> bool {
@@ -100,7 +99,7 @@ impl Members {
     /// Returns the member of a group that has exactly one.
     pub(super) fn only(&self) -> Option<Member> {
         let is_only = self.by_id.len() == 1 && self.duplicates.is_empty();
-        self.tiers.iter().find_map(|tier| tier.order.values().next()).copied().filter(|_| is_only)
+        self.tiers.iter().find_map(|tier| tier.values().next()).copied().filter(|_| is_only)
     }
 
     /// Returns whether a member has this id.
@@ -108,52 +107,89 @@ impl Members {
         self.by_id.contains_key(&id)
     }
 
-    /// Returns the first matching candidate that a search with this cursor can still select: a candidate after the
-    /// cursor, or one before it that has changed its id.
+    /// Returns whether a member has one of these ids, which can repeat.
+    ///
+    /// Costs at most one lookup or [`MAX_SCANS`] comparisons for each id.
+    pub(super) fn contains_any_id(&self, ids: &[MemberId]) -> bool {
+        if self.id_count() > MAX_SCANS.min(ids.len()) {
+            return ids.iter().any(|&id| self.contains_id(id));
+        }
+        // The compiler compares several ids at once, because no comparison ends the loop over a chunk. A scan for all
+        // ids in use is then cheaper than a lookup for each of `ids`.
+        let scan = |id| ids.chunks(64).any(|chunk| chunk.iter().fold(false, |found, &other| found | (other == id)));
+        self.tiers.iter().flat_map(BTreeMap::values).any(|member| scan(member.id))
+    }
+
+    /// Returns the first candidate that a search with this cursor can still select and has not tried: one after the
+    /// cursor, or one before it that has changed its id. After [`MAX_SKIPPED`] tried ones in a row, returns the next
+    /// one in any case.
+    ///
+    /// Calls `is_tried` at most [`MAX_RENAMED`] + [`TIERS`] * [`MAX_SKIPPED`] times.
     pub(super) fn find_candidate(
         &self,
         cursor: Cursor,
-        matches: impl Fn(&Member) -> bool,
+        mut is_tried: impl FnMut(&Member) -> bool,
     ) -> Option<(Position, Member)> {
         (0..TIERS).find_map(|tier| {
-            let Tier { order, renamed } = &self.tiers[tier];
-            let passed = cursor.0[tier];
-            let mut before = renamed.range(..=passed).map(|nth| (nth, &order[nth]));
-            let found = before.find(|(_, member)| matches(member));
-            let (&nth, &member) = found.or_else(|| order.range(passed + 1..).find(|(_, member)| matches(member)))?;
+            let (order, passed) = (&self.tiers[tier], cursor.0[tier]);
+            let renamed = self.renamed.iter().filter(|position| position.tier == tier && position.nth <= passed);
+            let renamed = renamed.filter_map(|&Position { nth, .. }| Some((nth, order.get(&nth)?)));
+            let before = renamed.filter(|(_, member)| !is_tried(member)).min_by_key(|&(nth, _)| nth);
+            let (nth, &member) = before.or_else(|| {
+                let mut after = order.range(passed + 1..).map(|(&nth, member)| (nth, member));
+                let untried = after.by_ref().take(MAX_SKIPPED).find(|(_, member)| !is_tried(member));
+                untried.or_else(|| after.next())
+            })?;
             Some((Position { tier, nth }, member))
         })
     }
 
     /// Returns the first of the duplicates of an id: the candidate for this id if the current one is removed.
     pub(super) fn first_duplicate(&self, id: MemberId) -> Option<(Position, Member)> {
-        let (&(_, position), entry) = self.duplicates.range((id, Position::FIRST)..=(id, Position::LAST)).next()?;
-        Some((position, entry.member))
+        let (&(_, position), &member) = self.duplicates.range((id, Position::FIRST)..=(id, Position::LAST)).next()?;
+        Some((position, member))
     }
 
     /// Adds a member with the last position of its tier.
     pub(super) fn insert(&mut self, member: Member, favored: bool) -> Position {
         self.last += 1;
         let position = Position { tier: usize::from(!favored), nth: self.last };
-        self.insert_at(position, Entry { member, renamed: false });
+        self.insert_at(position, member);
         position
     }
 
     /// Changes the id of the member at `position`.
     pub(super) fn rename(&mut self, position: Position, from: MemberId, to: MemberId) {
         if from != to {
-            let Entry { member, .. } = self.remove_at(position, from);
-            self.insert_at(position, Entry { member: Member { id: to, ..member }, renamed: true });
+            let member = self.remove_at(position, from);
+            self.insert_at(position, Member { id: to, ..member });
+            self.unmark_renamed(position);
+            if self.renamed.len() == MAX_RENAMED {
+                self.renamed.pop_front();
+            }
+            self.renamed.push_back(position);
         }
     }
 
     /// Removes the member at `position`, which has this id.
     pub(super) fn remove(&mut self, position: Position, id: MemberId) {
         self.remove_at(position, id);
+        self.unmark_renamed(position);
     }
 
-    fn insert_at(&mut self, position: Position, entry: Entry) {
-        let id = entry.member.id;
+    /// Advances a cursor past the position of a selected candidate, and past all candidates of the tiers before it:
+    /// [`Members::find_candidate`] has found no untried one among them.
+    pub(super) fn advance(&self, cursor: &mut Cursor, Position { tier, nth }: Position) {
+        cursor.0[..tier].fill(self.last);
+        cursor.0[tier] = cursor.0[tier].max(nth);
+    }
+
+    fn unmark_renamed(&mut self, position: Position) {
+        self.renamed.retain(|&renamed| renamed != position);
+    }
+
+    fn insert_at(&mut self, position: Position, member: Member) {
+        let id = member.id;
         let is_first = match self.by_id.entry(id) {
             hash_map::Entry::Vacant(unused) => {
                 unused.insert(position);
@@ -161,23 +197,23 @@ impl Members {
             }
             hash_map::Entry::Occupied(mut first) if position < *first.get() => {
                 let later = first.insert(position);
-                let duplicate = self.tiers[later.tier].remove(later.nth);
+                let duplicate = self.take_candidate(later);
                 self.duplicates.insert((id, later), duplicate);
                 true
             }
             hash_map::Entry::Occupied(_) => false,
         };
         if is_first {
-            self.tiers[position.tier].insert(position.nth, entry);
+            self.tiers[position.tier].insert(position.nth, member);
         } else {
-            self.duplicates.insert((id, position), entry);
+            self.duplicates.insert((id, position), member);
         }
         self.debug_assert_invariants(id);
     }
 
-    fn remove_at(&mut self, position: Position, id: MemberId) -> Entry {
-        let entry = self.duplicates.remove(&(id, position)).unwrap_or_else(|| {
-            let entry = self.tiers[position.tier].remove(position.nth);
+    fn remove_at(&mut self, position: Position, id: MemberId) -> Member {
+        let member = self.duplicates.remove(&(id, position)).unwrap_or_else(|| {
+            let member = self.take_candidate(position);
             match self.first_duplicate(id).and_then(|(next, _)| self.duplicates.remove_entry(&(id, next))) {
                 Some(((_, next), duplicate)) => {
                     self.by_id.insert(id, next);
@@ -185,10 +221,14 @@ impl Members {
                 }
                 None => _ = self.by_id.remove(&id),
             }
-            entry
+            member
         });
         self.debug_assert_invariants(id);
-        entry
+        member
+    }
+
+    fn take_candidate(&mut self, Position { tier, nth }: Position) -> Member {
+        self.tiers[tier].remove(&nth).expect("a member that is not a duplicate is in its tier")
     }
 
     /// Checks the invariants for one id, in O(log n) and in debug builds only.
@@ -198,14 +238,13 @@ impl Members {
             return;
         }
         let first = self.by_id.get(&id).copied();
-        let candidate = first.and_then(|first| self.tiers[first.tier].order.get(&first.nth));
+        let candidate = first.and_then(|first| self.tiers[first.tier].get(&first.nth));
         assert_eq!(candidate.map(|member| member.id), first.map(|_| id), "by_id leads to a candidate with its id");
         let duplicate = self.first_duplicate(id).map(|(position, _)| position);
         assert!(duplicate.is_none() || (first.is_some() && first < duplicate), "by_id has the first position");
-        let candidates: usize = self.tiers.iter().map(|tier| tier.order.len()).sum();
+        let candidates: usize = self.tiers.iter().map(BTreeMap::len).sum();
         assert_eq!(candidates, self.by_id.len(), "each id has exactly one candidate");
-        let is_subset = |tier: &Tier| tier.renamed.last().is_none_or(|nth| tier.order.contains_key(nth));
-        assert!(self.tiers.iter().all(is_subset), "only candidates are marked as renamed");
+        assert!(self.renamed.len() <= MAX_RENAMED, "few members are marked as renamed");
     }
 }
 
@@ -214,29 +253,17 @@ impl Position {
     const LAST: Self = Self { tier: usize::MAX, nth: u64::MAX };
 }
 
-impl Cursor {
-    /// Advances past a position.
-    pub(super) fn advance(&mut self, Position { tier, nth }: Position) {
-        self.0[tier] = self.0[tier].max(nth);
-    }
-
-    #[cfg(test)]
-    pub(super) fn has_passed(&self, Position { tier, nth }: Position) -> bool {
-        nth <= self.0[tier]
+#[cfg(test)]
+impl Position {
+    pub(super) fn is_favored(self) -> bool {
+        self.tier == 0
     }
 }
 
-impl Tier {
-    fn insert(&mut self, nth: u64, Entry { member, renamed }: Entry) {
-        self.order.insert(nth, member);
-        if renamed {
-            self.renamed.insert(nth);
-        }
-    }
-
-    fn remove(&mut self, nth: u64) -> Entry {
-        let member = self.order.remove(&nth).expect("a member that is not a duplicate is in its tier");
-        Entry { member, renamed: self.renamed.remove(&nth) }
+#[cfg(test)]
+impl Cursor {
+    pub(super) fn has_passed(&self, Position { tier, nth }: Position) -> bool {
+        nth <= self.0[tier]
     }
 }
 
@@ -245,106 +272,21 @@ impl Members {
     /// All candidates in order.
     fn candidates(&self) -> impl Iterator<Item = (Position, Member)> {
         self.tiers.iter().enumerate().flat_map(|(tier, candidates)| {
-            candidates.order.iter().map(move |(&nth, &member)| (Position { tier, nth }, member))
+            candidates.iter().map(move |(&nth, &member)| (Position { tier, nth }, member))
         })
     }
 
     /// All members in the order of selection, duplicates included.
     pub(super) fn in_order(&self) -> impl Iterator<Item = (Position, Member)> + use<> {
-        let duplicates = self.duplicates.iter().map(|(&(_, position), entry)| (position, entry.member));
+        let duplicates = self.duplicates.iter().map(|(&(_, position), &member)| (position, member));
         let all: BTreeMap<_, _> = self.candidates().chain(duplicates).collect();
         all.into_iter()
     }
 
     pub(super) fn is_renamed(&self, position: Position) -> bool {
-        let duplicate = self.duplicates.iter().any(|(&(_, other), entry)| other == position && entry.renamed);
-        duplicate || self.tiers[position.tier].renamed.contains(&position.nth)
+        self.renamed.contains(&position)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn member(peer: u64, id: u32) -> Member {
-        Member::new(PeerId(peer), MemberId(id), Duration::ZERO)
-    }
-
-    fn candidates(members: &Members) -> Vec<u64> {
-        members.candidates().map(|(_, member)| member.peer.0).collect()
-    }
-
-    #[test]
-    fn candidates_are_ordered_by_tier_and_then_by_insertion() {
-        let mut members = Members::default();
-        for (n, favored) in [(1, false), (2, true), (3, false), (4, true)] {
-            members.insert(member(n, n as u32), favored);
-        }
-        assert_eq!(candidates(&members), [2, 4, 1, 3]);
-    }
-
-    #[test]
-    fn duplicates_are_not_candidates() {
-        let mut members = Members::default();
-        (0..10_000).for_each(|peer| _ = members.insert(member(peer, 1), false));
-        members.insert(member(10_000, 2), false);
-        assert_eq!(candidates(&members), [0, 10_000]);
-        assert_eq!((members.len(), members.id_count()), (10_001, 2));
-    }
-
-    #[test]
-    fn first_duplicate_becomes_candidate_when_the_candidate_of_its_id_leaves() {
-        let mut members = Members::default();
-        let [first, second, _] = [1, 2, 3].map(|peer| members.insert(member(peer, 5), false));
-        assert_eq!(candidates(&members), [1]);
-        members.remove(first, MemberId(5));
-        assert_eq!(candidates(&members), [2]);
-        members.rename(second, MemberId(5), MemberId(6));
-        assert_eq!(candidates(&members), [2, 3]);
-    }
-
-    #[test]
-    fn earlier_member_that_takes_an_id_replaces_its_candidate() {
-        let mut members = Members::default();
-        let first = members.insert(member(1, 1), false);
-        members.insert(member(2, 5), false);
-        members.rename(first, MemberId(1), MemberId(5));
-        assert_eq!(candidates(&members), [1]);
-        members.insert(member(3, 5), true);
-        assert_eq!(candidates(&members), [3]);
-        assert_eq!(members.in_order().map(|(_, member)| member.peer.0).collect::<Vec<_>>(), [3, 1, 2]);
-    }
-
-    #[test]
-    fn cursor_skips_all_candidates_but_renamed_ones() {
-        let mut members = Members::default();
-        let positions = [1, 2, 3].map(|n| members.insert(member(n, n as u32), false));
-        members.rename(positions[0], MemberId(1), MemberId(9));
-        let mut cursor = Cursor::default();
-        cursor.advance(positions[1]);
-        let first =
-            |matches: fn(&Member) -> bool| members.find_candidate(cursor, matches).map(|(_, member)| member.id.0);
-        assert_eq!((first(|_| true), first(|member| member.id.0 < 9)), (Some(9), Some(3)));
-    }
-
-    #[test]
-    fn id_is_in_use_until_its_last_member_is_removed() {
-        let mut members = Members::default();
-        let positions = [members.insert(member(1, 5), false), members.insert(member(2, 5), true)];
-        for position in positions {
-            assert!(members.contains_id(MemberId(5)));
-            members.remove(position, MemberId(5));
-        }
-        assert!(members.is_empty() && !members.contains_id(MemberId(5)));
-    }
-
-    #[test]
-    fn only_returns_the_member_of_a_group_with_exactly_one() {
-        let mut members = Members::default();
-        assert_eq!(members.only(), None);
-        members.insert(member(1, 5), false);
-        assert_eq!(members.only(), Some(member(1, 5)));
-        members.insert(member(2, 5), false);
-        assert_eq!(members.only(), None);
-    }
-}
+mod tests;

@@ -23,6 +23,10 @@
 //!
 //! The answer is `connected: true` by rules 1 to 4, and `connected: false` by rule 5.
 //!
+//! A search visits a bounded number of members, so rule 5 has two exceptions. Of the members that changed their ids
+//! during a search, it may skip all but the last 64 until it starts over. And if 64 members in a row have taken over
+//! ids that the peer has tried, the next one counts as not tried.
+//!
 //! # Example
 //!
 //! Most apps use [`crate::SignalingHub`], which drives this module. The module is public for apps that need a driver of

@@ -16,17 +16,17 @@ pub(super) struct Search(Option<Box<Progress>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Selection {
     pub(super) member: Member,
-    position: Position,
+    pub(super) position: Position,
     /// All members have been tried: the search starts over with this one.
-    restarts: bool,
+    pub(super) restarts: bool,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Progress {
     /// Keeps std's seeded hasher, because peers choose the ids.
     tried: HashSet<MemberId>,
-    /// Every candidate that the cursor has passed has been tried, unless it has changed its id since. A joiner that
-    /// connects repeatedly therefore does not visit again the members that it has tried.
+    /// Every candidate that the cursor has passed has been tried, unless it has changed its id since. The cursor also
+    /// passes candidates with a tried id that the search only skipped, so a search skips each of them once.
     cursor: Cursor,
 }
 
@@ -43,10 +43,25 @@ impl Search {
     /// Selects the first member that `joiner` has not tried, or the first of all if it has tried them all.
     /// `None` if the group has no member other than `joiner`.
     ///
-    /// Costs O(log n), plus one step for each tried member that has changed its id since it became a member.
+    /// Costs O(log n) in every state of the group, because [`Members::find_candidate`] visits a bounded number of tried
+    /// members. The bound has a price if many members change their ids, or take over ids that have been tried:
+    /// - Among the members that change their ids after they have been tried, the search misses all but the last
+    ///   [`MAX_RENAMED`](super::members::MAX_RENAMED) until it starts over.
+    /// - After [`MAX_SKIPPED`](super::members::MAX_SKIPPED) members in a row that have taken over tried ids, the next
+    ///   one is selected, whatever its id. The search has not selected this membership before.
     pub(super) fn select(&self, members: &Members, joiner: PeerId) -> Option<Selection> {
-        self.first_untried(members, joiner).or_else(|| {
-            let selection = Self::default().first_untried(members, joiner)?;
+        self.select_counting(members, joiner, || {})
+    }
+
+    /// Calls `visit` for each member that is visited.
+    pub(super) fn select_counting(
+        &self,
+        members: &Members,
+        joiner: PeerId,
+        mut visit: impl FnMut(),
+    ) -> Option<Selection> {
+        self.first_untried(members, joiner, &mut visit).or_else(|| {
+            let selection = Self::default().first_untried(members, joiner, &mut visit)?;
             Some(Selection { restarts: true, ..selection })
         })
     }
@@ -57,7 +72,7 @@ impl Search {
         if selection.restarts {
             **progress = Progress::default();
         }
-        progress.cursor.advance(selection.position);
+        members.advance(&mut progress.cursor, selection.position);
         progress.tried.insert(selection.member.id);
         if progress.tried.len() > 2 * members.id_count() + SPARE_TRIED {
             progress.tried.retain(|&id| members.contains_id(id));
@@ -69,14 +84,17 @@ impl Search {
         self.0 = None;
     }
 
-    fn first_untried(&self, members: &Members, joiner: PeerId) -> Option<Selection> {
+    fn first_untried(&self, members: &Members, joiner: PeerId, mut visit: impl FnMut()) -> Option<Selection> {
         let cursor = self.0.as_ref().map_or_else(Cursor::default, |progress| progress.cursor);
-        let is_untried = |member: &Member| !self.has_tried(member.id);
-        let mut first = members.find_candidate(cursor, is_untried)?;
+        let mut is_tried = |member: &Member| {
+            visit();
+            self.has_tried(member.id)
+        };
+        let mut first = members.find_candidate(cursor, &mut is_tried)?;
         if first.1.peer == joiner {
             // A member that is about to lose its membership is not bound to itself. The next member is the next
             // candidate, or the first duplicate of the joiner's id if that has a lower position.
-            let next = members.find_candidate(cursor, |member| member.peer != joiner && is_untried(member));
+            let next = members.find_candidate(cursor, |member| is_tried(member) || member.peer == joiner);
             let duplicate = members.first_duplicate(first.1.id);
             first = next.into_iter().chain(duplicate).min_by_key(|&(position, _)| position)?;
         }
@@ -104,6 +122,8 @@ impl Search {
     }
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -200,7 +200,7 @@ fn renaming_a_member_does_not_change_its_age() {
 }
 
 #[test]
-fn evicted_peers_connect_is_ignored() {
+fn connect_of_an_evicted_peer_is_ignored() {
     let (mut scene, _) = pair();
     scene.connect(2, &[]);
     assert_eq!(scene.connect(1, &[2]), []);
