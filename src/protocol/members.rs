@@ -12,15 +12,15 @@
 //! C      | 5  | 3        | `duplicates`, because A has the same id and a lower position
 //!
 //! by_id: 5 -> position 1, 7 -> position 2, 8 -> position 4
-//! renamed: position 2
+//! renamed: B at position 2
 //! ```
 //!
 //! Invariants, checked by [`Members::debug_assert_invariants`]:
 //! 1. `by_id` maps each id in use to the first position of a member with this id.
 //! 2. The tiers contain exactly the members at the positions in `by_id`. `duplicates` contains all other members.
-//! 3. `renamed` contains at most [`MAX_RENAMED`] positions.
+//! 3. `renamed` contains at most [`MAX_RENAMED`] members, each once and with its current id.
 
-use std::collections::{BTreeMap, HashMap, VecDeque, hash_map};
+use std::collections::{BTreeMap, HashMap, hash_map};
 use std::time::Duration;
 
 use super::{MemberId, PeerId};
@@ -35,8 +35,8 @@ pub(super) struct Members {
     /// Keeps std's seeded hasher, because peers choose the ids.
     by_id: HashMap<MemberId, Position>,
     duplicates: BTreeMap<(MemberId, Position), Member>,
-    /// The positions of the members that changed their ids last, in the order of the changes.
-    renamed: VecDeque<Position>,
+    /// The members that changed their ids last, in the order of the changes.
+    renamed: Vec<(Position, Member)>,
 }
 
 /// One member of a group.
@@ -70,15 +70,16 @@ pub(super) struct Position {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cursor([u64; TIERS]);
 
-/// The number of renamed members before its cursor that a search can still select. A search skips the others until it
-/// starts over.
-pub(super) const MAX_RENAMED: usize = 64;
+/// The number of members before its cursor that a search can still select because they have changed their ids. It misses
+/// the others until it starts over. Sixteen visits cost about as much as the rest of a connect.
+pub(super) const MAX_RENAMED: usize = 16;
 
-/// The number of tried members that a search skips after its cursor in each tier. It selects the next one in any case.
-pub(super) const MAX_SKIPPED: usize = 64;
+/// The number of members with tried ids that a search skips in a row. It selects the next one, whatever its id.
+pub(super) const MAX_SKIPPED: usize = 16;
 
-/// The number of ids in use up to which [`Members::contains_any_id`] scans for each of them.
-const MAX_SCANS: usize = 32;
+/// The number of ids in use up to which [`Members::contains_any_id`] looks for each of them, instead of looking up each
+/// named id.
+const MAX_SCANS: usize = 64;
 
 pub(super) const TIERS: usize = 2;
 
@@ -109,20 +110,22 @@ impl Members {
 
     /// Returns whether a member has one of these ids, which can repeat.
     ///
-    /// Costs at most one lookup or [`MAX_SCANS`] comparisons for each id.
+    /// Costs at most one lookup for each of `ids`. With fewer ids in use, and at most [`MAX_SCANS`], costs one scan of
+    /// `ids` for each id in use. A comparison costs a hundredth of a lookup.
     pub(super) fn contains_any_id(&self, ids: &[MemberId]) -> bool {
         if self.id_count() > MAX_SCANS.min(ids.len()) {
             return ids.iter().any(|&id| self.contains_id(id));
         }
-        // The compiler compares several ids at once, because no comparison ends the loop over a chunk. A scan for all
-        // ids in use is then cheaper than a lookup for each of `ids`.
-        let scan = |id| ids.chunks(64).any(|chunk| chunk.iter().fold(false, |found, &other| found | (other == id)));
+        // No comparison ends the loop over a chunk, so that the compiler compares several ids at once.
+        let (chunks, rest) = ids.as_chunks::<32>();
+        let contains = |chunk: &[MemberId], id| chunk.iter().fold(false, |found, &other| found | (other == id));
+        let scan = |id| chunks.iter().any(|chunk| contains(chunk, id)) || contains(rest, id);
         self.tiers.iter().flat_map(BTreeMap::values).any(|member| scan(member.id))
     }
 
     /// Returns the first candidate that a search with this cursor can still select and has not tried: one after the
-    /// cursor, or one before it that has changed its id. After [`MAX_SKIPPED`] tried ones in a row, returns the next
-    /// one in any case.
+    /// cursor, or one of the [`MAX_RENAMED`] before it that changed their ids last. After [`MAX_SKIPPED`] tried ones in
+    /// a row, returns the next one, tried or not.
     ///
     /// Calls `is_tried` at most [`MAX_RENAMED`] + [`TIERS`] * [`MAX_SKIPPED`] times.
     pub(super) fn find_candidate(
@@ -132,15 +135,17 @@ impl Members {
     ) -> Option<(Position, Member)> {
         (0..TIERS).find_map(|tier| {
             let (order, passed) = (&self.tiers[tier], cursor.0[tier]);
-            let renamed = self.renamed.iter().filter(|position| position.tier == tier && position.nth <= passed);
-            let renamed = renamed.filter_map(|&Position { nth, .. }| Some((nth, order.get(&nth)?)));
-            let before = renamed.filter(|(_, member)| !is_tried(member)).min_by_key(|&(nth, _)| nth);
-            let (nth, &member) = before.or_else(|| {
-                let mut after = order.range(passed + 1..).map(|(&nth, member)| (nth, member));
-                let untried = after.by_ref().take(MAX_SKIPPED).find(|(_, member)| !is_tried(member));
-                untried.or_else(|| after.next())
-            })?;
-            Some((Position { tier, nth }, member))
+            let renamed = self.renamed.iter().filter(|(position, _)| position.tier == tier && position.nth <= passed);
+            let untried = renamed.filter(|(_, member)| !is_tried(member));
+            let before = untried.filter(|(position, _)| order.contains_key(&position.nth)).min_by_key(|found| found.0);
+            before.copied().or_else(|| {
+                let mut visited = 0;
+                let (&nth, &member) = order.range(passed + 1..).find(|(_, member)| {
+                    visited += 1;
+                    visited > MAX_SKIPPED || !is_tried(member)
+                })?;
+                Some((Position { tier, nth }, member))
+            })
         })
     }
 
@@ -161,13 +166,13 @@ impl Members {
     /// Changes the id of the member at `position`.
     pub(super) fn rename(&mut self, position: Position, from: MemberId, to: MemberId) {
         if from != to {
-            let member = self.remove_at(position, from);
-            self.insert_at(position, Member { id: to, ..member });
+            let member = Member { id: to, ..self.remove_at(position, from) };
+            self.insert_at(position, member);
             self.unmark_renamed(position);
             if self.renamed.len() == MAX_RENAMED {
-                self.renamed.pop_front();
+                self.renamed.remove(0);
             }
-            self.renamed.push_back(position);
+            self.renamed.push((position, member));
         }
     }
 
@@ -180,12 +185,12 @@ impl Members {
     /// Advances a cursor past the position of a selected candidate, and past all candidates of the tiers before it:
     /// [`Members::find_candidate`] has found no untried one among them.
     pub(super) fn advance(&self, cursor: &mut Cursor, Position { tier, nth }: Position) {
-        cursor.0[..tier].fill(self.last);
+        cursor.0[..tier].iter_mut().for_each(|passed| *passed = self.last);
         cursor.0[tier] = cursor.0[tier].max(nth);
     }
 
     fn unmark_renamed(&mut self, position: Position) {
-        self.renamed.retain(|&renamed| renamed != position);
+        self.renamed.retain(|&(renamed, _)| renamed != position);
     }
 
     fn insert_at(&mut self, position: Position, member: Member) {
@@ -284,7 +289,7 @@ impl Members {
     }
 
     pub(super) fn is_renamed(&self, position: Position) -> bool {
-        self.renamed.contains(&position)
+        self.renamed.iter().any(|&(renamed, _)| renamed == position)
     }
 }
 

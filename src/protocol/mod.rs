@@ -23,9 +23,9 @@
 //!
 //! The answer is `connected: true` by rules 1 to 4, and `connected: false` by rule 5.
 //!
-//! A search visits a bounded number of members, so rule 5 has two exceptions. Of the members that changed their ids
-//! during a search, it may skip all but the last 64 until it starts over. And if 64 members in a row have taken over
-//! ids that the peer has tried, the next one counts as not tried.
+//! To bound its cost, a search can deviate from rule 5 in two cases. If more than 16 members change their ids during the
+//! search, it can miss the earlier ones until it starts over. If more than 16 members in a row have taken ids that the
+//! peer has tried, the search skips 16 of them and selects the next one.
 //!
 //! # Example
 //!

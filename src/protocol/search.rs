@@ -43,12 +43,12 @@ impl Search {
     /// Selects the first member that `joiner` has not tried, or the first of all if it has tried them all.
     /// `None` if the group has no member other than `joiner`.
     ///
-    /// Costs O(log n) in every state of the group, because [`Members::find_candidate`] visits a bounded number of tried
-    /// members. The bound has a price if many members change their ids, or take over ids that have been tried:
-    /// - Among the members that change their ids after they have been tried, the search misses all but the last
-    ///   [`MAX_RENAMED`](super::members::MAX_RENAMED) until it starts over.
-    /// - After [`MAX_SKIPPED`](super::members::MAX_SKIPPED) members in a row that have taken over tried ids, the next
-    ///   one is selected, whatever its id. The search has not selected this membership before.
+    /// Costs O(log n) for every history, because [`Members::find_candidate`] visits a bounded number of tried members.
+    /// The bound has two consequences:
+    /// - If more than [`MAX_RENAMED`](super::members::MAX_RENAMED) members change their ids during the search, it can
+    ///   miss an id that one of the earlier ones took. When it finds no other member it starts over, and misses none.
+    /// - If more than [`MAX_SKIPPED`](super::members::MAX_SKIPPED) members in a row have taken tried ids, it selects a
+    ///   tried id again. It still selects each membership once, because the cursor has not passed that member.
     pub(super) fn select(&self, members: &Members, joiner: PeerId) -> Option<Selection> {
         self.select_counting(members, joiner, || {})
     }

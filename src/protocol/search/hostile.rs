@@ -15,7 +15,7 @@ use crate::protocol::members::{MAX_RENAMED, MAX_SKIPPED, TIERS};
 const MAX_VISITS: usize = MAX_RENAMED + TIERS * MAX_SKIPPED + 1;
 
 /// More than a search visits, so that histories exceed the bounds.
-const MANY: Range<usize> = 1..200;
+const MANY: Range<usize> = 1..80;
 
 /// The peer that searches. It is not a member.
 const JOINER: PeerId = PeerId(u64::MAX);
@@ -224,7 +224,7 @@ impl Joiner {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn selection_visits_few_members_in_a_random_history(steps in vec(step(), 0..40)) {
@@ -265,7 +265,7 @@ fn searches_of_990_joiners_among_2500_renamed_members_visit_few_members() {
     let search = &history.joiners[0].search;
     let (mut visits, mut selections) = (0, 0);
     for mut search in vec![search.clone(); 990] {
-        for _ in 0..20 {
+        for _ in 0..MAX_RENAMED {
             let selection = search.select_counting(&history.members, JOINER, || visits += 1);
             search.record(&selection.expect("the group has members"), &history.members);
             selections += 1;
