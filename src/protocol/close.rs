@@ -108,23 +108,33 @@ mod tests {
     #[test]
     fn close_codes_have_the_protocols_numbers_and_reasons_that_fit_a_close_frame() {
         let table = [
-            (CloseCode::GoingAway, 1001),
-            (CloseCode::ProtocolError, 1002),
-            (CloseCode::Policy, 1008),
-            (CloseCode::TooBig, 1009),
-            (CloseCode::Internal, 1011),
-            (CloseCode::TryAgainLater, 1013),
-            (CloseCode::Key, 4741),
-            (CloseCode::Heartbeat, 4742),
-            (CloseCode::Message, 4743),
-            (CloseCode::BlockingMember, 4744),
-            (CloseCode::Url, 4745),
-            (CloseCode::app(4000), 4000),
-            (CloseCode::app(4999), 4999),
+            (CloseCode::GoingAway, "1001 (server is going away)"),
+            (CloseCode::ProtocolError, "1002 (frame violates RFC 6455)"),
+            (CloseCode::Policy, "1008 (rejected by policy)"),
+            (CloseCode::TooBig, "1009 (message too big)"),
+            (CloseCode::Internal, "1011 (internal error)"),
+            (CloseCode::TryAgainLater, "1013 (server overloaded or peer too slow; try again later)"),
+            (CloseCode::Key, "4741 (group key must be 1 to 512 bytes)"),
+            (CloseCode::Heartbeat, "4742 (missed too many heartbeats)"),
+            (CloseCode::Message, "4743 (not a binary protobuf Message of a known type)"),
+            (CloseCode::BlockingMember, "4744 (the only member did not accept a joiner)"),
+            (CloseCode::Url, "4745 (group key must be percent-encoded UTF-8)"),
+            (CloseCode::app(4000), "4000 (closed by the app)"),
         ];
-        for (code, number) in table {
-            assert_eq!(code.as_u16(), number);
+        for (code, text) in table {
+            assert_eq!(code.to_string(), text);
+            assert_eq!(format!("{} ({})", code.as_u16(), code.reason()), text);
             assert!(code.reason().len() <= 123, "{code}");
+        }
+    }
+
+    #[test]
+    fn app_code_is_4000_to_4999_without_the_protocols_codes() {
+        for code in [4000, 4740, 4746, 4999] {
+            assert_eq!(CloseCode::app(code).as_u16(), code);
+        }
+        for code in [3999, 4741, 4745, 5000] {
+            assert!(std::panic::catch_unwind(|| CloseCode::app(code)).is_err(), "{code}");
         }
     }
 }

@@ -9,6 +9,9 @@ use sigver::protocol::{Action, Event, Group, LinkId, MemberId, Message, Outcome,
 use super::naive_model::Model;
 
 /// One event of a history. A peer that has not joined can only join. A peer that has joined cannot join again.
+///
+/// At most 16 peers take part. A search therefore never exceeds its bounds on the members that it visits, which the
+/// model does not have.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Join { peer: u8, favored: bool },
