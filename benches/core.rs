@@ -96,7 +96,7 @@ fn session(c: &mut Criterion) {
         ("heartbeat", Message::Heartbeat),
     ] {
         let bytes = message.clone().encode();
-        let mut session = Session::new(3, 4096);
+        let mut session = Session::new(3, 512);
         benches.bench_function(format!("decode {name}"), |b| b.iter(|| session.receive(bytes.clone())));
         benches.bench_function(format!("encode {name}"), |b| b.iter(|| message.clone().encode()));
     }

@@ -227,6 +227,9 @@ impl HubBuilder {
     /// Sets the maximum number of `connect` messages per second from one peer. Default: 1000. Exceeding it closes the
     /// peer with 1008.
     ///
+    /// A `connect` takes one token, and one more for every 64 ids that it names. The rate must be at least 1 +
+    /// [`HubBuilder::max_members_per_connect`] / 64, so that it allows every `connect` of that size.
+    ///
     /// Netflux sends `connect` again as soon as a connection attempt with a member fails. A low rate therefore closes
     /// joiners that go from member to member.
     pub fn connects_per_second(mut self, rate: u32) -> Self {
@@ -244,8 +247,10 @@ impl HubBuilder {
         self
     }
 
-    /// Sets the maximum number of ids that one `connect` may name. Default: 4096. Exceeding it closes the peer with
-    /// 1008.
+    /// Sets the maximum number of ids that one `connect` may name. Default: 512. Exceeding it closes the peer with 1008.
+    ///
+    /// A client names the members that it is directly connected to. A browser supports at most about 500 WebRTC
+    /// connections.
     pub fn max_members_per_connect(mut self, count: usize) -> Self {
         self.config.max_members_per_connect = count;
         self

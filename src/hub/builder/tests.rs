@@ -28,6 +28,8 @@ fn build_rejects_invalid_values_and_names_the_setting() {
         (new().messages_per_second(0), "messages_per_second"),
         (new().bytes_per_second(64 * 1024 - 1), "bytes_per_second"),
         (new().connects_per_second(0), "connects_per_second"),
+        (new().connects_per_second(8), "connects_per_second"),
+        (new().max_members_per_connect(64_000), "connects_per_second"),
         (new().admission_timeout(zero), "admission_timeout"),
         (new().allowed_origins(["https://app.example", "app.example"]), "allowed_origins"),
         (new().allowed_origins([""; 0]), "allowed_origins"),
@@ -43,4 +45,5 @@ fn build_rejects_invalid_values_and_names_the_setting() {
         assert!(error.to_string().starts_with(field), "{error}");
     }
     assert!(new().build().is_ok());
+    assert!(new().connects_per_second(9).build().is_ok(), "one connect of 512 ids takes 9 tokens");
 }

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::close::{Close, DisconnectReason};
 use super::limits::Cause;
+use super::limits::config::IDS_PER_MESSAGE;
 use super::rooms::frame_queue::FrameQueue;
 use super::shared::Shared;
 use crate::protocol::{CloseCode, Message, Request, Session};
@@ -25,8 +26,14 @@ use peer_guard::PeerGuard;
 use rate_limits::PeerRateLimiter;
 use writer::Writer;
 
-/// The number of frames that the future reads before it writes and yields to other tasks.
+/// The work that the future does before it writes and yields to other tasks.
+///
+/// The unit is a frame without a payload, which takes about 1 us. [`BYTES_PER_FRAME`] bytes of payload cost as much, and
+/// so do [`IDS_PER_MESSAGE`] ids that a `connect` names. The last frame may exceed the budget.
 const READ_BUDGET: usize = 64;
+
+/// The number of payload bytes that cost as much as a frame without a payload.
+const BYTES_PER_FRAME: usize = 8192;
 
 /// The state of a joined peer's future.
 ///
@@ -105,16 +112,18 @@ impl<T: Transport> Connection<'_, T> {
         }
     }
 
-    /// Reads up to [`READ_BUDGET`] frames. Returns whether there may be more.
+    /// Reads frames until their work reaches [`READ_BUDGET`]. Returns whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, DisconnectReason> {
         let config = &self.shared.config;
-        let mut now = None;
-        for _ in 0..READ_BUDGET {
+        let (mut now, mut work) = (None, 0);
+        while work < READ_BUDGET {
             match self.transport.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let now = *now.get_or_insert_with(|| self.shared.clock());
-                    self.rate_limiter.count_message(frame.payload_len(), config, now)?;
-                    self.receive(frame, now)?;
+                    let bytes = frame.payload_len();
+                    self.rate_limiter.count_message(bytes, config, now)?;
+                    let named_ids = self.receive(frame, now)?;
+                    work += 1 + bytes / BYTES_PER_FRAME + named_ids / IDS_PER_MESSAGE;
                 }
                 Poll::Ready(Some(Err(error))) => {
                     return Err(DisconnectReason::from_transport_error(error.into(), config));
@@ -126,7 +135,8 @@ impl<T: Transport> Connection<'_, T> {
         Ok(true)
     }
 
-    fn receive(&mut self, frame: Frame, now: Duration) -> Result<(), DisconnectReason> {
+    /// Handles a frame. Returns the number of ids that it names, if it is a `connect`.
+    fn receive(&mut self, frame: Frame, now: Duration) -> Result<usize, DisconnectReason> {
         let config = &self.shared.config;
         match frame {
             Frame::Binary(bytes) if bytes.len() > config.max_message_bytes => {
@@ -136,19 +146,19 @@ impl<T: Transport> Connection<'_, T> {
                 if bytes == Message::HEARTBEAT {
                     self.shared.metrics.heartbeat(self.deadlines.since_heartbeat());
                 }
-                let request = self.session.receive(bytes).map_err(Close::from)?;
-                if let Some(Request::Connect { .. }) = request {
-                    self.rate_limiter.count_connect(config, now)?;
+                let Some(request) = self.session.receive(bytes).map_err(Close::from)? else { return Ok(0) };
+                let mut named_ids = 0;
+                if let Request::Connect { members, .. } = &request {
+                    named_ids = members.len();
+                    self.rate_limiter.count_connect(named_ids, config, now)?;
                     self.deadlines.set_connected();
                 }
-                if let Some(request) = request {
-                    self.guard.handle(request, now);
-                }
-                Ok(())
+                self.guard.handle(request, now);
+                Ok(named_ids)
             }
             Frame::Text(_) => Err(Close::new(CloseCode::Message, "text message; must be binary").into()),
             // The transport answers pings.
-            Frame::Ping(_) | Frame::Pong(_) => Ok(()),
+            Frame::Ping(_) | Frame::Pong(_) => Ok(0),
             Frame::Close(frame) => Err(DisconnectReason::ClosedByPeer { code: frame.map(|frame| frame.code) }),
         }
     }

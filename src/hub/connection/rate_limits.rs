@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::hub::close::Close;
 use crate::hub::limits::Cause;
-use crate::hub::limits::config::Config;
+use crate::hub::limits::config::{Config, connect_tokens};
 use crate::hub::limits::token_bucket::TokenBucket;
 use crate::protocol::CloseCode;
 
@@ -31,9 +31,9 @@ impl PeerRateLimiter {
     }
 
     /// Counts a `connect`.
-    pub(super) fn count_connect(&mut self, config: &Config, now: Duration) -> Result<(), Close> {
-        if !self.connects.try_take(1, config.connects_per_second, now) {
-            let reason = format!("more than {} connects per second", config.connects_per_second);
+    pub(super) fn count_connect(&mut self, named_ids: usize, config: &Config, now: Duration) -> Result<(), Close> {
+        if !self.connects.try_take(connect_tokens(named_ids), config.connects_per_second, now) {
+            let reason = format!("more than {} connects or 64 named ids per second", config.connects_per_second);
             return Err(Close::by(Cause::ConnectsPerSecond, CloseCode::Policy, reason));
         }
         Ok(())

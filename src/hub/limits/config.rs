@@ -11,6 +11,14 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Larger than any signaling message, and small enough for the arithmetic of rate limits.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
+/// The number of ids in a `connect` that cost as much as a message without ids.
+pub(in crate::hub) const IDS_PER_MESSAGE: usize = 64;
+
+/// Returns the number of tokens of `connects_per_second` that a `connect` takes.
+pub(in crate::hub) const fn connect_tokens(named_ids: usize) -> usize {
+    1 + named_ids / IDS_PER_MESSAGE
+}
+
 /// The settings of [`HubBuilder`](crate::HubBuilder), whose methods document each of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -49,7 +57,7 @@ impl Default for Config {
             close_timeout: Duration::from_secs(1),
             upgrade_timeout: Duration::from_secs(10),
             max_message_bytes: 64 * 1024,
-            max_members_per_connect: 4096,
+            max_members_per_connect: 512,
             max_outbox_messages: 256,
             max_outbox_bytes: 256 * 1024,
             max_total_outbox_bytes: 256 * 1024 * 1024,
@@ -117,6 +125,13 @@ impl Config {
         }
         if (self.bytes_per_second as usize) < self.max_message_bytes {
             return wrong("bytes_per_second", self.bytes_per_second.to_string(), "must be at least max_message_bytes");
+        }
+        if (self.connects_per_second as usize) < connect_tokens(self.max_members_per_connect) {
+            return wrong(
+                "connects_per_second",
+                self.connects_per_second.to_string(),
+                "must be at least 1 + max_members_per_connect / 64, the tokens of one connect",
+            );
         }
         // A relayed message is longer than the received one by its link id.
         if self.max_outbox_bytes < self.max_message_bytes + 1024 {

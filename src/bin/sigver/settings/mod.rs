@@ -89,7 +89,7 @@ settings! {
         messages_per_second: u32 = 20_000;
         /// Maximum bytes per second from one peer
         bytes_per_second: Bytes<u32> = Bytes::new(32 << 20);
-        /// Maximum `connect` messages per second from one peer
+        /// Maximum `connect` messages per second from one peer. Each 64 ids that they name count as one more
         connects_per_second: u32 = 1000;
         /// Interval between the heartbeats to each peer, at most 5s
         heartbeat_interval: Time = Time::seconds(5);
@@ -110,7 +110,7 @@ settings! {
         /// Maximum size of a message from a peer
         max_message_bytes: Bytes<usize> = Bytes::new(64 << 10);
         /// Maximum number of members named by one `connect`
-        max_members_per_connect: usize = 4096;
+        max_members_per_connect: usize = 512;
         /// Maximum messages queued for a peer whose socket is not writable
         max_outbox_messages: usize = 256;
         /// Maximum bytes queued for one peer
