@@ -111,6 +111,7 @@ fn hub(c: &mut Criterion) {
             runtime.block_on(async {
                 // The benchmark exceeds the default rates.
                 let limits = SignalingHub::builder().messages_per_second(u32::MAX).bytes_per_second(u32::MAX);
+                let limits = limits.messages_per_second_per_ip(u32::MAX).bytes_per_second_per_ip(u32::MAX);
                 let hub = limits.build().expect("valid settings");
                 let [mut member, mut joiner] = [memory::join(&hub, "K"), memory::join(&hub, "K")];
                 assert!(member.connect(1, &[]).await);

@@ -217,8 +217,11 @@ impl HubBuilder {
         self
     }
 
-    /// Sets the maximum number of payload bytes per second from one peer. Default: 32 MiB. It must be at least
+    /// Sets the maximum number of payload bytes per second from one peer. Default: 2 MiB. It must be at least
     /// [`HubBuilder::max_message_bytes`]. Exceeding it closes the peer with 1008.
+    ///
+    /// For one video call, a peer sends an offer or an answer of up to 10 KiB and candidates of about the same size. The
+    /// burst of the default therefore fits about 100 calls that start at the same moment.
     pub fn bytes_per_second(mut self, rate: u32) -> Self {
         self.config.bytes_per_second = rate;
         self
@@ -234,6 +237,25 @@ impl HubBuilder {
     /// joiners that go from member to member.
     pub fn connects_per_second(mut self, rate: u32) -> Self {
         self.config.connects_per_second = rate;
+        self
+    }
+
+    /// Sets the maximum number of messages per second from all peers of one client IP. Default: 100 000. It must be at
+    /// least [`HubBuilder::messages_per_second`]. Exceeding it closes the peer that exceeds it with 1013.
+    ///
+    /// IPs are counted as for [`HubBuilder::max_peers_per_ip`], and messages as for
+    /// [`HubBuilder::messages_per_second`].
+    pub fn messages_per_second_per_ip(mut self, rate: u32) -> Self {
+        self.config.messages_per_second_per_ip = rate;
+        self
+    }
+
+    /// Sets the maximum number of payload bytes per second from all peers of one client IP. Default: 32 MiB. It must be
+    /// at least [`HubBuilder::bytes_per_second`]. Exceeding it closes the peer that exceeds it with 1013.
+    ///
+    /// IPs are counted as for [`HubBuilder::max_peers_per_ip`].
+    pub fn bytes_per_second_per_ip(mut self, rate: u32) -> Self {
+        self.config.bytes_per_second_per_ip = rate;
         self
     }
 }

@@ -87,6 +87,7 @@ mod keys;
 mod limits;
 mod links;
 mod outboxes;
+mod rates;
 mod server;
 mod shutdown;
 

@@ -17,9 +17,11 @@ crate::on_every_configurable_adapter! {
 /// A message that fills the buffers between the hub and a peer quickly.
 const LARGE: usize = 60_000;
 
-/// Without the limits in time, which the paused clock of the memory adapter reaches at once.
+/// Without the limits in time, which the paused clock of the memory adapter reaches at once, and with rates that the
+/// tests do not reach.
 fn builder() -> HubBuilder {
-    SignalingHub::builder().outbox_timeout(Duration::from_secs(3600)).max_missed_heartbeats(1000)
+    let builder = SignalingHub::builder().outbox_timeout(Duration::from_secs(3600)).max_missed_heartbeats(1000);
+    builder.bytes_per_second(64 << 20).bytes_per_second_per_ip(256 << 20)
 }
 
 /// Sends one content, and waits until the hub has handled it. Fails with the close code of the sender.

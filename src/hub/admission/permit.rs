@@ -19,8 +19,8 @@ pub(in crate::hub) struct PeerSlot {
     pub(in crate::hub) since: Duration,
     identity: Option<Arc<str>>,
     client_ip: Option<IpAddr>,
+    ip_slot: Option<IpSlot>,
     _count: CountGuard,
-    _ip_slot: Option<IpSlot>,
 }
 
 impl PeerSlot {
@@ -37,8 +37,8 @@ impl PeerSlot {
             since,
             identity: None,
             client_ip: request.client_ip(),
+            ip_slot,
             _count: count,
-            _ip_slot: ip_slot,
         }
     }
 
@@ -63,6 +63,11 @@ impl PeerSlot {
 
     pub(in crate::hub) fn client_ip(&self) -> Option<IpAddr> {
         self.client_ip
+    }
+
+    /// Returns the slot in the limits of the client IP, if that is known.
+    pub(in crate::hub) fn ip_slot(&self) -> Option<&IpSlot> {
+        self.ip_slot.as_ref()
     }
 
     #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::transport::{Frame, Transport};
 use close_handshake::close_handshake;
 use deadlines::{Deadlines, Due};
 use peer_guard::PeerGuard;
-use rate_limits::PeerRateLimiter;
+use rate_limits::{PeerRateLimiter, Received};
 use writer::Writer;
 
 /// The work that the future does before it writes and yields to other tasks.
@@ -114,13 +114,24 @@ impl<T: Transport> Connection<'_, T> {
 
     /// Reads frames until their work reaches [`READ_BUDGET`]. Returns whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, DisconnectReason> {
+        let mut received = Received::default();
+        let may_read_more = self.read_frames(&mut received, cx);
+        // Once for all frames, so that the peers of one IP rarely wait for each other. It counts the frames of a peer
+        // that disconnects as well.
+        let within_limits = received.count(self.guard.ip_slot(), &self.shared.config);
+        let may_read_more = may_read_more?;
+        within_limits?;
+        Ok(may_read_more)
+    }
+
+    fn read_frames(&mut self, received: &mut Received, cx: &mut Context<'_>) -> Result<bool, DisconnectReason> {
         let config = &self.shared.config;
-        let (mut now, mut work) = (None, 0);
+        let mut work = 0;
         while work < READ_BUDGET {
             match self.transport.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    let now = *now.get_or_insert_with(|| self.shared.clock());
                     let bytes = frame.payload_len();
+                    let now = received.add(bytes, || self.shared.clock());
                     self.rate_limiter.count_message(bytes, config, now)?;
                     let named_ids = self.receive(frame, now)?;
                     work += 1 + bytes / BYTES_PER_FRAME + named_ids / IDS_PER_MESSAGE;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing::Span;
 
+use crate::hub::admission::ip_limiter::IpSlot;
 use crate::hub::admission::permit::PeerSlot;
 use crate::hub::admission::rejection::Rejection;
 use crate::hub::close::{Close, DisconnectReason};
@@ -76,6 +77,11 @@ impl PeerGuard {
 
     pub(in crate::hub) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
+    }
+
+    /// Returns the peer's slot in the limits of its client IP, if that is known.
+    pub(super) fn ip_slot(&self) -> Option<&IpSlot> {
+        self.slot.ip_slot()
     }
 
     /// Applies a request of the peer to its group.

@@ -1,7 +1,8 @@
-//! The token buckets of one peer.
+//! The rates of one peer, and its share in the rates of its client IP.
 
 use std::time::Duration;
 
+use crate::hub::admission::ip_limiter::IpSlot;
 use crate::hub::close::Close;
 use crate::hub::limits::Cause;
 use crate::hub::limits::config::{Config, connect_tokens};
@@ -15,6 +16,15 @@ pub(super) struct PeerRateLimiter {
     messages: TokenBucket,
     bytes: TokenBucket,
     connects: TokenBucket,
+}
+
+/// What one poll of a peer's future read.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    /// When the first frame was read, on the hub's clock.
+    since: Option<Duration>,
+    messages: usize,
+    bytes: usize,
 }
 
 impl PeerRateLimiter {
@@ -37,5 +47,22 @@ impl PeerRateLimiter {
             return Err(Close::by(Cause::ConnectsPerSecond, CloseCode::Policy, reason));
         }
         Ok(())
+    }
+}
+
+impl Received {
+    /// Adds a frame. Returns the time of the first one.
+    pub(super) fn add(&mut self, bytes: usize, clock: impl FnOnce() -> Duration) -> Duration {
+        self.messages += 1;
+        self.bytes += bytes;
+        *self.since.get_or_insert_with(clock)
+    }
+
+    /// Counts all frames against the limits of the peer's client IP, if that is known.
+    pub(super) fn count(&self, ip_slot: Option<&IpSlot>, config: &Config) -> Result<(), Close> {
+        match (self.since, ip_slot) {
+            (Some(now), Some(ip_slot)) => ip_slot.count_received(self.messages, self.bytes, config, now),
+            _ => Ok(()),
+        }
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) messages_per_second: u32,
     pub(crate) bytes_per_second: u32,
     pub(crate) connects_per_second: u32,
+    pub(crate) messages_per_second_per_ip: u32,
+    pub(crate) bytes_per_second_per_ip: u32,
     pub(crate) admission_timeout: Duration,
     pub(crate) eviction_min_age: Duration,
     pub(crate) read_buffer_bytes: usize,
@@ -67,8 +69,10 @@ impl Default for Config {
             max_groups: 100_000,
             joins_per_second_per_ip: 200,
             messages_per_second: 20_000,
-            bytes_per_second: 32 * 1024 * 1024,
+            bytes_per_second: 2 * 1024 * 1024,
             connects_per_second: 1000,
+            messages_per_second_per_ip: 100_000,
+            bytes_per_second_per_ip: 32 * 1024 * 1024,
             admission_timeout: Duration::from_secs(5),
             eviction_min_age: Duration::ZERO,
             read_buffer_bytes: 4096,
@@ -125,6 +129,20 @@ impl Config {
         }
         if (self.bytes_per_second as usize) < self.max_message_bytes {
             return wrong("bytes_per_second", self.bytes_per_second.to_string(), "must be at least max_message_bytes");
+        }
+        if self.messages_per_second_per_ip < self.messages_per_second {
+            return wrong(
+                "messages_per_second_per_ip",
+                self.messages_per_second_per_ip.to_string(),
+                "must be at least messages_per_second",
+            );
+        }
+        if self.bytes_per_second_per_ip < self.bytes_per_second {
+            return wrong(
+                "bytes_per_second_per_ip",
+                self.bytes_per_second_per_ip.to_string(),
+                "must be at least bytes_per_second",
+            );
         }
         if (self.connects_per_second as usize) < connect_tokens(self.max_members_per_connect) {
             return wrong(

@@ -38,6 +38,10 @@ pub enum Cause {
     BytesPerSecond,
     /// `connect` messages per second from one peer.
     ConnectsPerSecond,
+    /// Messages per second from one client IP.
+    MessagesPerSecondPerIp,
+    /// Bytes per second from one client IP.
+    BytesPerSecondPerIp,
     /// Size of one message.
     MaxMessageBytes,
     /// Number of ids that one `connect` names.
@@ -73,6 +77,8 @@ impl Cause {
         Self::MessagesPerSecond,
         Self::BytesPerSecond,
         Self::ConnectsPerSecond,
+        Self::MessagesPerSecondPerIp,
+        Self::BytesPerSecondPerIp,
         Self::MaxMessageBytes,
         Self::MaxMembersPerConnect,
         Self::MaxOutboxMessages,
@@ -99,6 +105,8 @@ impl Cause {
             Self::MessagesPerSecond => "messages_per_second",
             Self::BytesPerSecond => "bytes_per_second",
             Self::ConnectsPerSecond => "connects_per_second",
+            Self::MessagesPerSecondPerIp => "messages_per_second_per_ip",
+            Self::BytesPerSecondPerIp => "bytes_per_second_per_ip",
             Self::MaxMessageBytes => "max_message_bytes",
             Self::MaxMembersPerConnect => "max_members_per_connect",
             Self::MaxOutboxMessages => "max_outbox_messages",

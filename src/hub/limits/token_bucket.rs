@@ -1,5 +1,6 @@
-//! A token bucket, for rate limits.
+//! Token buckets, for rate limits.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A rate limit with a burst of one second's worth.
@@ -12,26 +13,43 @@ pub(crate) struct TokenBucket {
     full_at: u64,
 }
 
+/// A [`TokenBucket`] that several peers share, without a lock.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct SharedTokenBucket {
+    full_at: AtomicU64,
+}
+
 const SECOND: u64 = 1_000_000_000;
 
 impl TokenBucket {
     /// Takes `count` tokens and returns true, or takes none and returns false if that would exceed `per_second`. `now`
     /// must not decrease between calls.
     pub(crate) fn try_take(&mut self, count: usize, per_second: u32, now: Duration) -> bool {
-        let now = nanoseconds(now);
-        // `count` is at most 2^26, the maximum of `max_message_bytes`, so this cannot overflow.
-        let until = self.full_at.max(now) + count as u64 * SECOND / u64::from(per_second);
-        let allowed = until <= now + SECOND;
-        if allowed {
-            self.full_at = until;
-        }
-        allowed
+        let full_at = take(self.full_at, count, per_second.into(), now);
+        self.full_at = full_at.unwrap_or(self.full_at);
+        full_at.is_some()
+    }
+}
+
+impl SharedTokenBucket {
+    /// As [`TokenBucket::try_take`]. `now` may decrease by the time that threads differ.
+    pub(in crate::hub) fn try_take(&self, count: usize, per_second: u64, now: Duration) -> bool {
+        let taken = |full_at| take(full_at, count, per_second, now);
+        self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
     }
 
     /// Returns whether the bucket is full, as a new one is.
     pub(in crate::hub) fn is_full(&self, now: Duration) -> bool {
-        self.full_at <= nanoseconds(now)
+        self.full_at.load(Ordering::Relaxed) <= nanoseconds(now)
     }
+}
+
+/// Returns the time when a bucket is full again after `count` tokens were taken. `None` if it has fewer.
+fn take(full_at: u64, count: usize, per_second: u64, now: Duration) -> Option<u64> {
+    let now = nanoseconds(now);
+    // `count` is at most 2^27, twice the maximum of `max_message_bytes`, so this cannot overflow.
+    let until = full_at.max(now) + count as u64 * SECOND / per_second;
+    (until <= now + SECOND).then_some(until)
 }
 
 /// A `u64` of nanoseconds lasts for 584 years.
@@ -41,6 +59,8 @@ fn nanoseconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -56,7 +76,6 @@ mod tests {
             assert!(bucket.try_take(1, per_second, start + SECOND / per_second));
             assert!(!bucket.try_take(1, per_second, start + SECOND / per_second));
             let later = start + 3 * SECOND;
-            assert!(bucket.is_full(later));
             assert_eq!(
                 (0..2 * per_second).filter(|_| bucket.try_take(1, per_second, later)).count() as u32,
                 per_second
@@ -70,5 +89,25 @@ mod tests {
         assert!(bucket.try_take(60, 100, SECOND));
         assert!(!bucket.try_take(41, 100, SECOND));
         assert!(bucket.try_take(40, 100, SECOND));
+    }
+    #[test]
+    fn shared_bucket_allows_what_a_bucket_allows() {
+        let (mut bucket, shared) = (TokenBucket::default(), SharedTokenBucket::default());
+        for step in 1..1000_u32 {
+            let (count, now) = (step as usize * 7 % 31, step * SECOND / 50);
+            assert_eq!(shared.try_take(count, 400, now), bucket.try_take(count, 400, now), "step {step}");
+        }
+        assert!(!shared.is_full(20 * SECOND) && shared.is_full(21 * SECOND));
+    }
+
+    #[test]
+    fn threads_take_no_more_than_the_burst_of_a_shared_bucket() {
+        let bucket = SharedTokenBucket::default();
+        let take = || (0..10_000).filter(|_| bucket.try_take(1, 5000, SECOND)).count();
+        let taken = thread::scope(|scope| {
+            let threads = [(); 4].map(|()| scope.spawn(take));
+            threads.map(|thread| thread.join().expect("the thread does not panic"))
+        });
+        assert_eq!(taken.iter().sum::<usize>(), 5000);
     }
 }

@@ -88,9 +88,13 @@ settings! {
         /// Maximum messages per second from one peer
         messages_per_second: u32 = 20_000;
         /// Maximum bytes per second from one peer
-        bytes_per_second: Bytes<u32> = Bytes::new(32 << 20);
+        bytes_per_second: Bytes<u32> = Bytes::new(2 << 20);
         /// Maximum `connect` messages per second from one peer. Each 64 ids that they name count as one more
         connects_per_second: u32 = 1000;
+        /// Maximum messages per second from all peers of one IP address or IPv6 /64 network
+        messages_per_second_per_ip: u32 = 100_000;
+        /// Maximum bytes per second from all peers of one IP address or IPv6 /64 network
+        bytes_per_second_per_ip: Bytes<u32> = Bytes::new(32 << 20);
         /// Interval between the heartbeats to each peer, at most 5s
         heartbeat_interval: Time = Time::seconds(5);
         /// Consecutive unanswered heartbeats after which a peer is closed
