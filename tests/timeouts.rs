@@ -138,7 +138,7 @@ async fn limits_count_joined_peers_as_closes_and_rejected_joins_as_rejections() 
     assert!(peer.connect(1, &[]).await);
     assert_eq!(memory::join(&hub, "K").recv_close().await, 1013);
     peer.send_connect(1, &[]).await;
-    assert_eq!(peer.recv_close().await, 1008);
+    assert_eq!(peer.recv_close().await, 1013);
     let HubStats { rejections, closes, .. } = hub.stats();
     assert_eq!((rejections.get(Cause::MaxPeers), rejections.total()), (1, 1));
     assert_eq!((closes.get(Cause::ConnectsPerSecond), closes.total()), (1, 1));

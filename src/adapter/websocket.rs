@@ -179,10 +179,10 @@ mod tests {
 
         client.write_all(&[FIRST, FRAGMENT, FRAGMENT, FRAGMENT].concat()).await.expect("the pipe has room");
         assert!(matches!(socket.next().await, Some(Err(TransportError::TooManyFrames))));
-        socket.send(Frame::Close(Some(CloseFrame::new(1008, "")))).await.expect("the socket is still writable");
+        socket.send(Frame::Close(Some(CloseFrame::new(1013, "")))).await.expect("the socket is still writable");
         let mut close = [0; 4];
         client.read_exact(&mut close).await.expect("a close frame arrives");
-        assert_eq!(close, [0x88, 2, 0x03, 0xf0]);
+        assert_eq!(close, [0x88, 2, 0x03, 0xf5]);
 
         // Later bytes are discarded until the client closes the connection.
         client.write_all(&FRAGMENT.repeat(100)).await.expect("the server reads on");

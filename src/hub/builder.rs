@@ -14,7 +14,8 @@ use super::shared::SignalingHub;
 ///
 /// Every resource that a peer can use has a limit. The defaults protect the server and suit trusted users; for a public
 /// server, lower them. If a limit rejects a join or closes a peer, the close reason describes the limit, and a
-/// [`Cause`](crate::Cause) names it.
+/// [`Cause`](crate::Cause) names it. The close code 1013 means that the client may try again later, and 1008 that it must
+/// not repeat what it did.
 ///
 /// [`HubBuilder::build`] checks all values. Unless a method states another range, a duration must be greater than 0 and
 /// at most one year, and a count, a size or a rate must be at least 1. A rate is a token bucket whose burst is one
@@ -209,7 +210,7 @@ impl HubBuilder {
     }
 
     /// Sets the maximum number of messages per second from one peer, pings, pongs and heartbeats included. Default:
-    /// 20 000, which costs about 2 % of a core. Exceeding it closes the peer with 1008.
+    /// 20 000, which costs about 2 % of a core. Exceeding it closes the peer with 1013.
     ///
     /// A peer that only signals sends a few hundred messages when it joins.
     pub fn messages_per_second(mut self, rate: u32) -> Self {
@@ -218,7 +219,7 @@ impl HubBuilder {
     }
 
     /// Sets the maximum number of payload bytes per second from one peer. Default: 2 MiB. It must be at least
-    /// [`HubBuilder::max_message_bytes`]. Exceeding it closes the peer with 1008.
+    /// [`HubBuilder::max_message_bytes`]. Exceeding it closes the peer with 1013.
     ///
     /// For one video call, a peer sends an offer or an answer of up to 10 KiB and candidates of about the same size. The
     /// burst of the default therefore fits about 100 calls that start at the same moment.
@@ -228,7 +229,7 @@ impl HubBuilder {
     }
 
     /// Sets the maximum number of `connect` messages per second from one peer. Default: 1000. Exceeding it closes the
-    /// peer with 1008.
+    /// peer with 1013.
     ///
     /// A `connect` takes one token, and one more for every 64 ids that it names. The rate must be at least 1 +
     /// [`HubBuilder::max_members_per_connect`] / 64, so that it allows every `connect` of that size.
@@ -335,7 +336,7 @@ impl HubBuilder {
         self
     }
 
-    /// Sets how long a peer may take until its first `connect`. Default: 60 s. Exceeding it closes the peer with 1008.
+    /// Sets how long a peer may take until its first `connect`. Default: 60 s. Exceeding it closes the peer with 1013.
     pub fn first_connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.first_connect_timeout = timeout;
         self

@@ -38,7 +38,7 @@ impl Close {
 
     pub(super) fn too_many_messages(config: &Config) -> Self {
         let reason = format!("more than {} messages per second", config.messages_per_second);
-        Self::by(Cause::MessagesPerSecond, CloseCode::Policy, reason)
+        Self::by(Cause::MessagesPerSecond, CloseCode::TryAgainLater, reason)
     }
 
     /// Creates the close of a peer whose outbox is full.

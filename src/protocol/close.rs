@@ -13,13 +13,14 @@ pub enum CloseCode {
     GoingAway,
     /// 1002: a frame violates RFC 6455.
     ProtocolError,
-    /// 1008: rejected by a limit or a policy of the server.
+    /// 1008: rejected by a policy of the server, or by a limit that a correct client does not exceed.
     Policy,
     /// 1009: a message exceeds the maximum size.
     TooBig,
     /// 1011: a bug in the server.
     Internal,
-    /// 1013: the server is overloaded, or the peer is a slow consumer. The client can try again later.
+    /// 1013: a rate or another limit of the server is exceeded, or the peer is a slow consumer. The client can try again
+    /// later.
     TryAgainLater,
     /// 4741 `ERR_KEY`: the group key is empty or too long.
     Key,

@@ -14,7 +14,7 @@ pub enum TransportError {
     /// The peer sent a malformed frame; for a WebSocket, one that violates RFC 6455. The hub closes it with 1002.
     #[error("malformed frame")]
     Malformed(#[source] Box<dyn Error + Send + Sync>),
-    /// The peer exceeded its frame rate. The hub closes it with 1008.
+    /// The peer exceeded its frame rate. The hub closes it with 1013.
     #[error("frame rate exceeded")]
     TooManyFrames,
     /// The connection failed. No close frame can be sent.

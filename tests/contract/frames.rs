@@ -23,7 +23,7 @@ crate::on! {
 // Adapters that read the byte stream themselves.
 crate::on! {
     [hyper: Hyper, axum: Axum, warp: Warp]
-    fragments_over_messages_per_second_close_with_1008
+    fragments_over_messages_per_second_close_with_1013
 }
 
 crate::on_every_hub_handshake! {
@@ -96,13 +96,13 @@ async fn payload_after_oversized_header_is_discarded_so_that_close_code_arrives(
     assert_close(&exchange(&*server, &message).await, 1009);
 }
 
-async fn fragments_over_messages_per_second_close_with_1008(adapter: Adapter) {
+async fn fragments_over_messages_per_second_close_with_1013(adapter: Adapter) {
     let hub = build(SignalingHub::builder().messages_per_second(1000));
     let server = adapter.mount(hub.clone()).await;
     // The first fragment of a message, and empty continuations without the final one.
     let mut flood = vec![0x02, 0x80, 0, 0, 0, 0];
     flood.extend([0x00, 0x80, 0, 0, 0, 0].repeat(20_000));
-    assert_close(&exchange(&*server, &flood).await, 1008);
+    assert_close(&exchange(&*server, &flood).await, 1013);
     assert_eq!(hub.stats().closes.get(Cause::MessagesPerSecond), 1);
     // Fewer fragments than the limit form one message.
     let mut allowed = vec![0x02, 0x80, 0, 0, 0, 0];

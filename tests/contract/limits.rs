@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use crate::server::{Adapter, build};
 
 crate::on_every_configurable_adapter! {
-    peer_without_connect_is_closed_with_1008
+    peer_without_connect_is_closed_with_1013
     peer_that_does_not_answer_close_is_dropped_after_close_timeout
     connect_over_max_members_per_connect_closes_with_1008
     message_over_max_message_bytes_closes_with_1009
     member_is_not_evicted_before_eviction_min_age
 }
 
-async fn peer_without_connect_is_closed_with_1008(adapter: Adapter) {
+async fn peer_without_connect_is_closed_with_1013(adapter: Adapter) {
     let timeout = if adapter == Adapter::Memory { Duration::from_secs(60) } else { Duration::from_millis(100) };
     let hub = build(SignalingHub::builder().first_connect_timeout(timeout));
     let server = adapter.mount(hub.clone()).await;
@@ -29,7 +29,7 @@ async fn peer_without_connect_is_closed_with_1008(adapter: Adapter) {
                 silent.send_heartbeat().await;
             }
             Err(ClientError::Closed(Some(frame))) => {
-                assert_eq!(frame.code, 1008);
+                assert_eq!(frame.code, 1013);
                 break;
             }
             other => panic!("expected a heartbeat or a close, but received {other:?}"),

@@ -6,37 +6,37 @@ use sigver::{Cause, ClientIpHeader, HubBuilder, SignalingHub};
 use crate::server::{Adapter, OpenRequest, Peer, TestServer, build};
 
 crate::on_every_configurable_adapter! {
-    message_over_messages_per_second_closes_with_1008
-    message_over_bytes_per_second_closes_with_1008
-    connect_over_connects_per_second_closes_with_1008
+    message_over_messages_per_second_closes_with_1013
+    message_over_bytes_per_second_closes_with_1013
+    connect_over_connects_per_second_closes_with_1013
     message_over_messages_per_second_per_ip_closes_with_1013
     message_over_bytes_per_second_per_ip_closes_with_1013
 }
 
-async fn message_over_messages_per_second_closes_with_1008(adapter: Adapter) {
+async fn message_over_messages_per_second_closes_with_1013(adapter: Adapter) {
     let hub = build(SignalingHub::builder().messages_per_second(100));
     let server = adapter.mount(hub.clone()).await;
     let [mut fast, mut regular] = [server.open("K").await, server.open("L").await];
     for _ in 0..1000 {
         fast.send_heartbeat().await;
     }
-    assert_eq!(fast.recv_close().await, 1008);
+    assert_eq!(fast.recv_close().await, 1013);
     assert!(regular.connect(1, &[]).await);
     assert_eq!(hub.stats().closes.get(Cause::MessagesPerSecond), 1);
 }
 
-async fn message_over_bytes_per_second_closes_with_1008(adapter: Adapter) {
+async fn message_over_bytes_per_second_closes_with_1013(adapter: Adapter) {
     let hub = build(SignalingHub::builder().bytes_per_second(100_000));
     let server = adapter.mount(hub.clone()).await;
     let mut fast = server.open("K").await;
     for _ in 0..20 {
         fast.send_content(0, vec![0; 30_000]).await;
     }
-    assert_eq!(fast.recv_close().await, 1008);
+    assert_eq!(fast.recv_close().await, 1013);
     assert_eq!(hub.stats().closes.get(Cause::BytesPerSecond), 1);
 }
 
-async fn connect_over_connects_per_second_closes_with_1008(adapter: Adapter) {
+async fn connect_over_connects_per_second_closes_with_1013(adapter: Adapter) {
     let hub = build(SignalingHub::builder().connects_per_second(50));
     let server = adapter.mount(hub.clone()).await;
     let mut peer = server.open("K").await;
@@ -46,7 +46,7 @@ async fn connect_over_connects_per_second_closes_with_1008(adapter: Adapter) {
         match peer.recv().await {
             Ok(Event::Connected { member: true }) => answers += 1,
             Err(ClientError::Closed(Some(frame))) => {
-                assert_eq!(frame.code, 1008);
+                assert_eq!(frame.code, 1013);
                 break;
             }
             other => panic!("expected an answer or a close, but received {other:?}"),

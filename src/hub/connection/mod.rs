@@ -96,7 +96,7 @@ impl<T: Transport> Connection<'_, T> {
                 }
                 Poll::Ready(Due::FirstConnect) => {
                     let reason = format!("no connect within {:?}", config.first_connect_timeout);
-                    return Err(Close::by(Cause::FirstConnectTimeout, CloseCode::Policy, reason).into());
+                    return Err(Close::by(Cause::FirstConnectTimeout, CloseCode::TryAgainLater, reason).into());
                 }
                 Poll::Ready(Due::OldestMessage) => {
                     let reason = format!("oldest queued message waited for {:?}", config.outbox_timeout);

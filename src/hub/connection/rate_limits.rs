@@ -10,7 +10,8 @@ use crate::hub::limits::token_bucket::TokenBucket;
 use crate::protocol::CloseCode;
 
 /// Limits how much one peer sends. Exceeding a limit closes the peer: dropping or delaying its messages would break
-/// WebRTC negotiations and heartbeats in ways that are hard to diagnose.
+/// WebRTC negotiations and heartbeats in ways that are hard to diagnose. The close code allows the peer to come back
+/// later, because a correct client can exceed a rate, for example after it slept.
 #[derive(Debug, Default)]
 pub(super) struct PeerRateLimiter {
     messages: TokenBucket,
@@ -35,7 +36,7 @@ impl PeerRateLimiter {
         }
         if !self.bytes.try_take(bytes, config.bytes_per_second, now) {
             let reason = format!("more than {} bytes per second", config.bytes_per_second);
-            return Err(Close::by(Cause::BytesPerSecond, CloseCode::Policy, reason));
+            return Err(Close::by(Cause::BytesPerSecond, CloseCode::TryAgainLater, reason));
         }
         Ok(())
     }
@@ -44,7 +45,7 @@ impl PeerRateLimiter {
     pub(super) fn count_connect(&mut self, named_ids: usize, config: &Config, now: Duration) -> Result<(), Close> {
         if !self.connects.try_take(connect_tokens(named_ids), config.connects_per_second, now) {
             let reason = format!("more than {} connects or 64 named ids per second", config.connects_per_second);
-            return Err(Close::by(Cause::ConnectsPerSecond, CloseCode::Policy, reason));
+            return Err(Close::by(Cause::ConnectsPerSecond, CloseCode::TryAgainLater, reason));
         }
         Ok(())
     }
