@@ -98,3 +98,21 @@ fn link_is_removed_when_both_directions_end() {
     });
     assert_eq!(seen["sigver_links"], 0.0);
 }
+
+#[test]
+fn heartbeat_delay_has_one_sample_for_each_interval() {
+    let seen = recorded(async || {
+        let hub = SignalingHub::new();
+        let mut peer = memory::join(&hub, "K");
+        assert!(peer.connect(1, &[]).await);
+        for _ in 0..3 {
+            for _ in 0..1000 {
+                peer.send_heartbeat().await;
+            }
+            assert!(matches!(peer.recv_any().await, Ok(Event::Heartbeat)));
+        }
+        peer.send_heartbeat().await;
+        peer.close().await;
+    });
+    assert_eq!(seen["sigver_heartbeat_delay_seconds"], 3.0);
+}

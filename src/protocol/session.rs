@@ -62,6 +62,11 @@ impl Session {
         }
     }
 
+    /// Returns whether the peer has sent no heartbeat since the last interval began.
+    pub(crate) fn awaits_heartbeat(&self) -> bool {
+        self.missed > 0
+    }
+
     /// Counts one heartbeat interval. After `Ok`, the caller must send a heartbeat.
     ///
     /// # Errors
@@ -124,6 +129,16 @@ mod tests {
         assert_eq!(session.tick(), Ok(()));
         assert_eq!(session.tick(), Ok(()));
         assert_eq!(session.tick().map_err(|error| error.close_code()), Err(CloseCode::Heartbeat));
+    }
+
+    #[test]
+    fn heartbeat_is_awaited_from_an_interval_until_the_first_heartbeat() {
+        let mut session = session();
+        assert!(!session.awaits_heartbeat());
+        assert_eq!(session.tick(), Ok(()));
+        assert!(session.awaits_heartbeat());
+        assert_eq!(session.receive(Message::HEARTBEAT), Ok(None));
+        assert!(!session.awaits_heartbeat());
     }
 
     #[test]

@@ -131,6 +131,10 @@ impl<T: Transport> Connection<'_, T> {
             match self.transport.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let bytes = frame.payload_len();
+                    // Before the rates: one message may exceed them as well.
+                    if bytes > config.max_message_bytes {
+                        return Err(Close::message_too_big(config).into());
+                    }
                     let now = received.add(bytes, || self.shared.clock());
                     self.rate_limiter.count_message(bytes, config, now)?;
                     let named_ids = self.receive(frame, now)?;
@@ -150,11 +154,9 @@ impl<T: Transport> Connection<'_, T> {
     fn receive(&mut self, frame: Frame, now: Duration) -> Result<usize, DisconnectReason> {
         let config = &self.shared.config;
         match frame {
-            Frame::Binary(bytes) if bytes.len() > config.max_message_bytes => {
-                Err(Close::message_too_big(config).into())
-            }
             Frame::Binary(bytes) => {
-                if bytes == Message::HEARTBEAT {
+                // One sample for each interval, however many heartbeats the peer sends.
+                if bytes == Message::HEARTBEAT && self.session.awaits_heartbeat() {
                     self.shared.metrics.heartbeat(self.deadlines.since_heartbeat());
                 }
                 let Some(request) = self.session.receive(bytes).map_err(Close::from)? else { return Ok(0) };

@@ -74,7 +74,7 @@ mod reporting {
             describe_histogram!(
                 "sigver_heartbeat_delay_seconds",
                 Unit::Seconds,
-                "Time from a heartbeat of the hub to the next heartbeat of the peer: up to one interval, because Netflux sends on its own timer"
+                "Time from a heartbeat of the hub to the first heartbeat of the peer after it: up to one interval, because Netflux sends on its own timer"
             );
             describe_histogram!(
                 "sigver_group_event_duration_seconds",
