@@ -28,15 +28,15 @@ pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: J
         Err(error) => return error.into_response(request.version()).map(Bytes::from_static),
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let admitted = hub.admit(join.with_parts(request.into_parts().0)).await;
-    if let Err(rejection) = &admitted
+    let connection = hub.expect_connection(join.with_parts(request.into_parts().0)).await;
+    if let Some(rejection) = connection.rejection()
         && let Some(status) = rejection.status()
     {
         let mut response = Response::new(Bytes::from(format!("{}\n", rejection.reason())));
         *response.status_mut() = status;
         return response;
     }
-    tokio::spawn(serve(upgrade, hub.expect_connection(admitted)));
+    tokio::spawn(serve(upgrade, connection));
     response
 }
 

@@ -156,6 +156,10 @@ impl HubBuilder {
     /// Sets the maximum number of connected and pending peers. Default: 100 000. Further peers are closed with 1013.
     ///
     /// A peer is pending from the start of its admission until it is served.
+    ///
+    /// A rejected or closed connection stays open until its close handshake ends. If the hub has more than twice as many
+    /// connections as this limit, handshakes get the HTTP status 503. If the app has already accepted the handshake, the
+    /// hub drops the connection.
     pub fn max_peers(mut self, count: usize) -> Self {
         self.config.max_peers = count;
         self
@@ -164,8 +168,12 @@ impl HubBuilder {
     /// Sets the maximum number of connected and pending peers from one client IP. Default: 1000. Further peers are
     /// closed with 1013.
     ///
-    /// An IPv6 /64 network counts as one IP. The limit applies only if the adapter knows the client IP: see the
-    /// adapter's documentation, and `HubBuilder::trusted_proxies`.
+    /// An IPv6 /64 network counts as one IP, and four times the limit applies to each IPv6 /48 network. The limit applies
+    /// only if the adapter knows the client IP: see the adapter's documentation, and `HubBuilder::trusted_proxies`.
+    ///
+    /// A rejected or closed connection stays open until its close handshake ends. If the client IP has more than twice as
+    /// many connections as this limit, its handshakes get the HTTP status 429. If the app has already accepted the
+    /// handshake, the hub drops the connection.
     pub fn max_peers_per_ip(mut self, count: usize) -> Self {
         self.config.max_peers_per_ip = count;
         self

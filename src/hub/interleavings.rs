@@ -204,7 +204,8 @@ fn drain_or_joining_peer_sees_the_other() {
 }
 
 fn join(hub: &SignalingHub) -> Result<Box<PeerGuard>, Close> {
-    let joined = hub.shared.check("key".into()).and_then(|(slot, _)| PeerGuard::new(&hub.shared, slot));
+    let connection = hub.shared.count_connection(None);
+    let joined = hub.shared.check("key".into(), &connection).and_then(|(slot, _)| PeerGuard::new(&hub.shared, slot));
     joined.map_err(|rejection| rejection.close)
 }
 

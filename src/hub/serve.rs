@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::admission::hook;
-use super::admission::permit::PeerSlot;
+use super::admission::permit::{ConnectionCount, PeerSlot};
 use super::admission::rejection::Rejection;
 use super::admission::request::JoinRequest;
 use super::close::DisconnectReason;
@@ -24,8 +24,8 @@ use crate::transport::Transport;
 
 /// Permission to serve one peer, from [`SignalingHub::admit`].
 ///
-/// It holds the peer's slot in `max_peers` and `max_peers_per_ip`. Dropping it releases the slot. `max_groups` and
-/// `max_peers_per_group` are checked when the peer is served.
+/// It counts the connection, and holds the peer's slot in `max_peers` and `max_peers_per_ip`. Dropping it releases both.
+/// `max_groups` and `max_peers_per_group` are checked when the peer is served.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -44,6 +44,7 @@ use crate::transport::Transport;
 #[must_use]
 pub struct Permit {
     slot: PeerSlot,
+    count: ConnectionCount,
     shared: Arc<Shared>,
 }
 
@@ -58,7 +59,9 @@ impl SignalingHub {
     /// or with 4741 or 4745 if the key is invalid. Browsers cannot read the HTTP status of a failed handshake, but they
     /// can read a close code.
     ///
-    /// The connection counts from this call on: a drain waits for it even if the future was never polled.
+    /// The connection counts from this call on: a drain waits for it even if the future was never polled. If the hub or
+    /// the client IP has more than twice as many connections as it may have peers, the hub drops the connection without
+    /// a close handshake, which would keep it open.
     ///
     /// # Cancel safety
     /// Cancel safe at any point: dropping the future removes the peer from its group, notifies linked peers and drops
@@ -68,8 +71,8 @@ impl SignalingHub {
         transport: T,
         request: R,
     ) -> impl Future<Output = DisconnectReason> + use<T, R> {
-        let join = Box::new(PendingJoin::Requested(request.into()));
-        serve(self.shared.clone(), self.shared.count_connection(), transport, join)
+        let (request, count) = self.shared.open(request.into());
+        serve(self.shared.clone(), count, transport, Box::new(PendingJoin::Requested(request)))
     }
 
     /// Decides whether a peer may join, before its connection exists.
@@ -77,9 +80,13 @@ impl SignalingHub {
     /// [`SignalingHub::serve`] decides on its own. The adapters call this method before they accept the WebSocket
     /// handshake, so that a rejection can become an HTTP status.
     ///
-    /// The checks run in this order: drain, origin, join rate and number of peers of the client IP, number of all
-    /// peers, key, and the app's [`Admission`](crate::Admission). `max_groups` and `max_peers_per_group` are checked
-    /// when the peer is served.
+    /// The checks run in this order: connections of the hub and of the client IP, drain, origin, join rate and number of
+    /// peers of the client IP, number of all peers, key, and the app's [`Admission`](crate::Admission). `max_groups` and
+    /// `max_peers_per_group` are checked when the peer is served.
+    ///
+    /// A rejected connection stays open until its close handshake ends. If there are more than twice as many connections
+    /// as there may be peers, the rejection therefore has an HTTP status: 503 for `max_peers`, 429 for
+    /// `max_peers_per_ip`.
     ///
     /// # Errors
     /// The rejection, which the hub has counted. Answer the handshake with its status, or accept the handshake and pass
@@ -88,10 +95,13 @@ impl SignalingHub {
     /// # Cancel safety
     /// Cancel safe: dropping the future or the returned permit releases the peer's slot.
     pub async fn admit(&self, request: impl Into<JoinRequest>) -> Result<Permit, Rejection> {
-        match self.shared.admit(request.into()).await {
-            Ok(slot) => Ok(Permit { slot, shared: self.shared.clone() }),
+        let (request, count) = self.shared.open(request.into());
+        let client_ip = request.client_ip();
+        match self.shared.admit(request, &count).await {
+            Ok(slot) => Ok(Permit { slot, count, shared: self.shared.clone() }),
             Err(mut rejection) => {
                 self.shared.record_rejection(&mut rejection);
+                rejection.client_ip = client_ip;
                 Err(rejection)
             }
         }
@@ -99,27 +109,34 @@ impl SignalingHub {
 
     /// Closes the connection of a rejected peer with the rejection's close code and reason.
     ///
-    /// The hub counts a rejection that the app created. It does not count one from [`SignalingHub::admit`] again.
+    /// The hub counts a rejection that the app created. It does not count one from [`SignalingHub::admit`] again. It drops
+    /// the connection without a close handshake if there are too many connections, as [`SignalingHub::serve`] does.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport. The peer may then miss the close code.
     pub fn reject<T: Transport>(
         &self,
         transport: T,
-        rejection: Rejection,
+        mut rejection: Rejection,
     ) -> impl Future<Output = DisconnectReason> + use<T> {
-        let join = Box::new(PendingJoin::Rejected(rejection));
-        serve(self.shared.clone(), self.shared.count_connection(), transport, join)
+        let count = self.shared.count_connection(rejection.client_ip);
+        rejection.drops_connection |= count.check(&self.shared.config).is_err();
+        serve(self.shared.clone(), count, transport, Box::new(PendingJoin::Rejected(rejection)))
     }
 
-    /// Counts the connection of a decided join while its handshake completes.
+    /// Decides the admission of a connection, as [`SignalingHub::admit`] does, and counts the connection while its
+    /// handshake completes.
     #[cfg(feature = "hyper")]
-    pub(crate) fn expect_connection(&self, admitted: Result<Permit, Rejection>) -> PendingConnection {
-        let join = Box::new(match admitted {
-            Ok(permit) => PendingJoin::Admitted(permit.slot),
-            Err(rejection) => PendingJoin::Rejected(rejection),
+    pub(crate) async fn expect_connection(&self, request: JoinRequest) -> PendingConnection {
+        let (request, count) = self.shared.open(request);
+        let join = Box::new(match self.shared.admit(request, &count).await {
+            Ok(slot) => PendingJoin::Admitted(slot),
+            Err(mut rejection) => {
+                self.shared.record_rejection(&mut rejection);
+                PendingJoin::Rejected(rejection)
+            }
         });
-        PendingConnection { join, count: self.shared.count_connection(), shared: self.shared.clone() }
+        PendingConnection { join, count, shared: self.shared.clone() }
     }
 }
 
@@ -127,7 +144,7 @@ impl SignalingHub {
 #[cfg(feature = "hyper")]
 pub(crate) struct PendingConnection {
     join: Box<PendingJoin>,
-    count: CountGuard,
+    count: ConnectionCount,
     shared: Arc<Shared>,
 }
 
@@ -137,6 +154,14 @@ impl PendingConnection {
         &self.shared.config
     }
 
+    /// Returns the rejection, if the join was rejected.
+    pub(crate) fn rejection(&self) -> Option<&Rejection> {
+        match &*self.join {
+            PendingJoin::Rejected(rejection) => Some(rejection),
+            PendingJoin::Requested(_) | PendingJoin::Admitted(_) => None,
+        }
+    }
+
     /// Serves or rejects the peer.
     pub(crate) fn serve<T: Transport>(self, transport: T) -> impl Future<Output = DisconnectReason> {
         serve(self.shared, self.count, transport, self.join)
@@ -144,7 +169,7 @@ impl PendingConnection {
 
     /// Counts a peer that did not complete the handshake in time, unless it is rejected anyway.
     pub(crate) fn time_out(self) {
-        if !matches!(*self.join, PendingJoin::Rejected(_)) {
+        if self.rejection().is_none() {
             let reason = format!("no WebSocket upgrade within {:?}", self.shared.config.upgrade_timeout);
             let mut rejection = Rejection::by(Cause::UpgradeTimeout, CloseCode::Policy, reason);
             self.shared.record_rejection(&mut rejection);
@@ -158,8 +183,7 @@ impl Permit {
     /// # Cancel safety
     /// As for [`SignalingHub::serve`].
     pub fn serve<T: Transport>(self, transport: T) -> impl Future<Output = DisconnectReason> {
-        let count = self.shared.count_connection();
-        serve(self.shared, count, transport, Box::new(PendingJoin::Admitted(self.slot)))
+        serve(self.shared, self.count, transport, Box::new(PendingJoin::Admitted(self.slot)))
     }
 
     /// Returns the key of the group that the peer joins.
@@ -195,7 +219,7 @@ enum PendingJoin {
 /// is no longer counted must be closed.
 struct CountedTransport<T> {
     transport: Pin<Box<T>>,
-    _count: CountGuard,
+    count: ConnectionCount,
 }
 
 impl<T: Transport> CountedTransport<T> {
@@ -210,50 +234,74 @@ impl<T: Transport> CountedTransport<T> {
 /// and the join is short.
 fn serve<T: Transport>(
     shared: Arc<Shared>,
-    count: CountGuard,
+    count: ConnectionCount,
     transport: T,
     join: Box<PendingJoin>,
 ) -> impl Future<Output = DisconnectReason> + use<T> {
-    let mut connection = CountedTransport { transport: Box::pin(transport), _count: count };
+    let mut connection = CountedTransport { transport: Box::pin(transport), count };
     async move {
-        let guard = match join.resolve(&shared).await {
+        let guard = match join.resolve(&shared, &connection.count).await {
             Ok(slot) => PeerGuard::new(&shared, slot),
             Err(rejection) => Err(rejection),
         };
         let transport = connection.transport();
-        let reason = match guard {
+        // Boxed: a rejection is large and rare.
+        let reason = match guard.map_err(Box::new) {
             Ok(guard) => Connection::run(guard, transport, &shared).await,
-            Err(mut rejection) => {
-                shared.record_rejection(&mut rejection);
-                let reason = DisconnectReason::from(rejection.close);
-                Box::pin(close_handshake(&reason, transport, FrameQueue::default(), &shared.config)).await;
-                reason
-            }
+            Err(rejection) => Box::pin(close(rejection, transport, &shared)).await,
         };
         tracing::debug!(%reason, "connection closed");
         reason
     }
 }
 
+/// Ends the connection of a rejected peer.
+async fn close<T: Transport>(
+    mut rejection: Box<Rejection>,
+    transport: Pin<&mut T>,
+    shared: &Shared,
+) -> DisconnectReason {
+    shared.record_rejection(&mut rejection);
+    let reason = DisconnectReason::from(rejection.close);
+    if !rejection.drops_connection {
+        close_handshake(&reason, transport, FrameQueue::default(), &shared.config).await;
+    }
+    reason
+}
+
 impl PendingJoin {
     /// Decides the admission, unless it was decided before.
-    async fn resolve(self: Box<Self>, shared: &Arc<Shared>) -> Result<PeerSlot, Rejection> {
+    async fn resolve(self: Box<Self>, shared: &Shared, count: &ConnectionCount) -> Result<PeerSlot, Rejection> {
         match *self {
             Self::Admitted(slot) => Ok(slot),
             Self::Rejected(rejection) => Err(rejection),
             // Boxed: otherwise it would enlarge every peer's future.
             Self::Requested(request) if shared.access_rules.admission.is_some() => {
-                Box::pin(shared.admit(request)).await
+                Box::pin(shared.admit(request, count)).await
             }
-            Self::Requested(request) => shared.check(request).map(|(slot, _)| slot),
+            Self::Requested(request) => shared.check(request, count).map(|(slot, _)| slot),
         }
     }
 }
 
 impl Shared {
+    /// Determines the client IP of a request, and counts its connection from now on.
+    fn open(&self, request: JoinRequest) -> (JoinRequest, ConnectionCount) {
+        #[cfg(feature = "hyper")]
+        let request = request.behind(&self.access_rules.proxies);
+        let count = self.count_connection(request.client_ip());
+        (request, count)
+    }
+
+    /// Counts a connection from now on, for the limits of connections and so that a drain waits for it.
+    pub(super) fn count_connection(&self, client_ip: Option<IpAddr>) -> ConnectionCount {
+        let ip = client_ip.map(|ip| self.ip_limiter.connect(ip));
+        ConnectionCount::new(CountGuard::new(&self.counters.connections), ip)
+    }
+
     /// Runs every check, and then the app's hook.
-    async fn admit(self: &Arc<Self>, request: JoinRequest) -> Result<PeerSlot, Rejection> {
-        let (mut slot, request) = self.check(request)?;
+    async fn admit(&self, request: JoinRequest, connection: &ConnectionCount) -> Result<PeerSlot, Rejection> {
+        let (mut slot, request) = self.check(request, connection)?;
         if let Some(admission) = &self.access_rules.admission {
             slot.set_info(hook::call(&**admission, request, self.config.admission_timeout).await?);
             // A drain may have started while the hook ran.
@@ -265,23 +313,21 @@ impl Shared {
     }
 
     /// Runs every check except the app's hook.
-    pub(super) fn check(self: &Arc<Self>, request: JoinRequest) -> Result<(PeerSlot, JoinRequest), Rejection> {
+    pub(super) fn check(
+        &self,
+        request: JoinRequest,
+        connection: &ConnectionCount,
+    ) -> Result<(PeerSlot, JoinRequest), Rejection> {
+        connection.check(&self.config)?;
         if self.is_draining() {
             return Err(Rejection::draining());
         }
         self.access_rules.check_origin(request.origin())?;
-        #[cfg(feature = "hyper")]
-        let request = request.behind(&self.access_rules.proxies);
-        let ip_slot = request.client_ip().map(|ip| self.ip_limiter.acquire(ip, &self.config)).transpose()?;
+        let now = self.clock();
+        let ip_slot = connection.join(&self.config, now)?;
         let count = self.count_peer()?;
         let key = request.try_key()?.clone();
-        let slot = PeerSlot::new(key, &request, self.clock(), count, ip_slot);
-        Ok((slot, request))
-    }
-
-    /// Counts a connection from now on, so that a drain waits for it.
-    fn count_connection(&self) -> CountGuard {
-        CountGuard::new(&self.counters.connections)
+        Ok((PeerSlot::new(key, &request, now, count, ip_slot), request))
     }
 
     fn count_peer(&self) -> Result<CountGuard, Rejection> {

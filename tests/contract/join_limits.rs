@@ -1,10 +1,12 @@
-//! Limits that reject a join: peers, peers and joins per client IP, groups, and peers per group.
+//! Limits that reject a join: peers, peers and joins per client IP, groups, peers per group, and connections.
+
+use std::time::Duration;
 
 use sigver::client::ClientError;
-use sigver::{Cause, ClientIpHeader, SignalingHub};
+use sigver::{Cause, ClientIpHeader, Frame, HubBuilder, SignalingHub};
 
 use crate::admission::joins;
-use crate::server::{Adapter, OpenRequest, Rejected, build};
+use crate::server::{Adapter, OpenRequest, Peer, Rejected, TestServer, build};
 
 crate::on_every_configurable_adapter! {
     join_over_max_peers_closes_with_1013
@@ -13,6 +15,9 @@ crate::on_every_configurable_adapter! {
     client_ip_header_of_untrusted_proxy_is_ignored
     join_over_max_groups_closes_with_1013
     join_over_max_peers_per_group_closes_with_1013
+    connection_over_twice_max_peers_gets_503_or_is_dropped
+    connection_over_twice_max_peers_per_ip_gets_429_or_is_dropped
+    connection_in_close_handshake_counts_as_connection
 }
 
 /// A client IP other than that of the tests.
@@ -42,6 +47,14 @@ async fn join_over_max_peers_per_ip_closes_with_1013(adapter: Adapter) {
     assert!(joins(&*server, request("L", OTHER_CLIENT)).await, "another client IP has its own limit");
     let [_third, _fourth] = [open("2001:db8::1").await, open("2001:db8::2").await];
     assert_eq!(server.open_rejected(request("K", "2001:db8::3:0:0:1")).await, Rejected::Closed(1013), "the same /64");
+    assert_eq!(server.open_rejected(request("K", "64:ff9b::192.0.2.7")).await, Rejected::Closed(1013), "NAT64");
+    let mut network = Vec::new();
+    for n in 0..8 {
+        let request = request("K", &format!("2001:db8:1:{n}::1"));
+        network.push(server.try_open(request).await.expect("the peer is admitted"));
+    }
+    let ninth = request("K", "2001:db8:1:8::1");
+    assert_eq!(server.open_rejected(ninth).await, Rejected::Closed(1013), "four times the limit for a /48");
     first.close().await;
     while !joins(&*server, request("M", CLIENT)).await {}
 }
@@ -104,4 +117,96 @@ async fn join_over_max_peers_per_group_closes_with_1013(adapter: Adapter) {
             other => panic!("expected an answer or a close, but received {other:?}"),
         }
     }
+}
+
+/// A hub for two peers, whose close handshakes do not end unless the peer answers.
+fn two_peers() -> HubBuilder {
+    SignalingHub::builder().max_peers(2).close_timeout(Duration::from_secs(3600))
+}
+
+/// Opens a connection and waits until the hub has rejected it. The peer does not answer the close frame.
+async fn open_unanswered(server: &dyn TestServer, hub: &SignalingHub, request: OpenRequest) -> Peer {
+    let rejections = hub.stats().rejections.total();
+    let peer = server.try_open(request).await.expect("the hub accepts the handshake");
+    while hub.stats().rejections.total() == rejections {
+        tokio::task::yield_now().await;
+    }
+    peer
+}
+
+/// Returns whether the hub ends a connection without a close handshake: with this status, or by dropping it if the
+/// handshake is complete.
+async fn is_dropped(adapter: Adapter, server: &dyn TestServer, request: OpenRequest, status: u16) -> bool {
+    match (adapter.rejection(status, 0), server.try_open(request).await) {
+        (Rejected::Http(expected), Err(status)) => status == expected,
+        (Rejected::Closed(_), Ok(mut peer)) => {
+            matches!(peer.recv().await, Err(ClientError::ConnectionLost(_) | ClientError::Closed(None)))
+        }
+        _ => false,
+    }
+}
+
+/// Waits until this number of connections is open. Further joins are rejected.
+async fn assert_connections(hub: &SignalingHub, expected: usize) {
+    while hub.drain(Duration::ZERO).await != expected {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn connection_over_twice_max_peers_gets_503_or_is_dropped(adapter: Adapter) {
+    let hub = build(two_peers());
+    let server = adapter.mount(hub.clone()).await;
+    let [mut first, mut second] = [server.open("K").await, server.open("L").await];
+    assert!(first.connect(1, &[]).await && second.connect(1, &[]).await);
+    let mut third = open_unanswered(&*server, &hub, OpenRequest::new("M")).await;
+    let _fourth = open_unanswered(&*server, &hub, OpenRequest::new("M")).await;
+    for _ in 0..20 {
+        assert!(is_dropped(adapter, &*server, OpenRequest::new("M"), 503).await);
+    }
+    assert_eq!(hub.stats().rejections.get(Cause::MaxPeers), 22);
+    // A rejected peer that answers the close frame makes room for another one.
+    assert_eq!(third.recv_close().await, 1013);
+    third.close().await;
+    while is_dropped(adapter, &*server, OpenRequest::new("M"), 503).await {}
+    assert_connections(&hub, 3).await;
+}
+
+async fn connection_over_twice_max_peers_per_ip_gets_429_or_is_dropped(adapter: Adapter) {
+    let builder = two_peers().max_peers(100).max_peers_per_ip(2);
+    let hub = build(builder.trusted_proxies(ClientIpHeader::XForwardedFor, ["127.0.0.1"]));
+    let server = adapter.mount(hub.clone()).await;
+    let request = || OpenRequest::new("K").forwarded_for(CLIENT);
+    let mut joined = Vec::new();
+    for id in 0..2 {
+        let mut peer = server.try_open(request()).await.expect("the peer is admitted");
+        assert!(peer.connect(id, &[0]).await);
+        joined.push(peer);
+    }
+    let mut rejected = Vec::new();
+    for _ in 0..2 {
+        rejected.push(open_unanswered(&*server, &hub, request()).await);
+    }
+    for _ in 0..20 {
+        assert!(is_dropped(adapter, &*server, request(), 429).await);
+    }
+    assert_eq!(hub.stats().rejections.get(Cause::MaxPeersPerIp), 22);
+    assert!(joins(&*server, OpenRequest::new("K").forwarded_for(OTHER_CLIENT)).await, "another client IP");
+    assert_connections(&hub, 4).await;
+}
+
+async fn connection_in_close_handshake_counts_as_connection(adapter: Adapter) {
+    let hub = build(two_peers());
+    let server = adapter.mount(hub.clone()).await;
+    let mut closing = Vec::new();
+    for _ in 0..4 {
+        let mut peer = server.open("K").await;
+        assert!(peer.connect(1, &[]).await, "a closed peer is no longer a member");
+        peer.send_frame(Frame::Text("not a message".into())).await;
+        while hub.stats().peers > 0 {
+            tokio::task::yield_now().await;
+        }
+        closing.push(peer);
+    }
+    assert!(is_dropped(adapter, &*server, OpenRequest::new("K"), 503).await);
+    assert_connections(&hub, 4).await;
 }

@@ -1,14 +1,49 @@
-//! The slot of an admitted peer: its counts in the limits, and its key, identity and client IP.
+//! The count of a connection, and the slot of an admitted peer: its counts in the limits, and its key, identity and
+//! client IP.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::hook::PeerInfo;
-use super::ip_limiter::IpSlot;
+use super::ip_limiter::{IpConnection, IpSlot};
+use super::rejection::Rejection;
 use super::request::JoinRequest;
+use crate::hub::limits::Cause;
+use crate::hub::limits::config::Config;
 use crate::hub::limits::count::CountGuard;
 use crate::protocol::GroupKey;
+
+/// Counts a connection until dropped: before its admission, while it is served, and in its close handshake.
+#[derive(Debug)]
+pub(in crate::hub) struct ConnectionCount {
+    count: CountGuard,
+    ip: Option<IpConnection>,
+}
+
+impl ConnectionCount {
+    pub(in crate::hub) fn new(count: CountGuard, ip: Option<IpConnection>) -> Self {
+        Self { count, ip }
+    }
+
+    /// Fails if there are more than twice as many connections as there may be peers, in the hub or from the client IP.
+    ///
+    /// A limit of peers alone would not bound the connections: a rejected or closed connection stays open until its
+    /// close handshake ends.
+    pub(in crate::hub) fn check(&self, config: &Config) -> Result<(), Rejection> {
+        let max = config.max_peers.saturating_mul(2);
+        if self.count.total() > max {
+            let reason = format!("connection limit reached ({max})");
+            return Err(Rejection::too_many_connections(Cause::MaxPeers, reason));
+        }
+        self.ip.as_ref().map_or(Ok(()), |ip| ip.check(config))
+    }
+
+    /// Counts a join from the client IP, if that is known, and takes a slot in its limits.
+    pub(in crate::hub) fn join(&self, config: &Config, now: Duration) -> Result<Option<IpSlot>, Rejection> {
+        self.ip.as_ref().map(|ip| ip.join(config, now)).transpose()
+    }
+}
 
 /// A granted slot. Dropping it releases the slot in the limits.
 #[derive(Debug)]

@@ -6,6 +6,8 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
 use ipnet::IpNet;
 
+use super::ip_limiter::canonical;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The header in which proxies report the client IP.
@@ -36,8 +38,8 @@ impl TrustedProxies {
     pub(in crate::hub) fn trust(&mut self, text: &str) -> Result<(), &'static str> {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         let network: IpNet = network.map_err(|_| "must be an IP address or a CIDR network, such as 10.0.0.0/8")?;
-        if matches!(network.addr(), IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
-            return Err("must be a plain IPv4 address, without ::ffff:");
+        if canonical(network.addr()) != network.addr() {
+            return Err("must be a plain IPv4 address, without ::ffff: or 64:ff9b::");
         }
         if network.prefix_len() == 0 {
             return Err("must be a network of your proxies; this one trusts every client");
@@ -49,12 +51,12 @@ impl TrustedProxies {
     /// Returns the client IP of a connection from `socket`: the first address that is not a trusted proxy, beginning
     /// with `socket` and continuing with the header from right to left.
     pub(in crate::hub) fn client_ip(&self, socket: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut client = socket.to_canonical();
+        let mut client = canonical(socket);
         let Some(header) = self.header else { return client };
         let mut hops = forwarded_for(headers, header);
         while self.trusts(client) {
             match hops.pop() {
-                Some(Some(previous)) => client = previous.to_canonical(),
+                Some(Some(previous)) => client = canonical(previous),
                 // The proxy reported no client, or one without an address.
                 Some(None) | None => break,
             }
@@ -137,6 +139,7 @@ mod tests {
         assert_eq!(client("10.0.0.1", "10.0.0.2, 10.0.0.3"), "10.0.0.2", "all hops are trusted");
         assert_eq!(client("10.0.0.1", "192.0.2.7:1234"), "192.0.2.7");
         assert_eq!(client("::ffff:10.0.0.1", "[2001:db8::1]:443"), "2001:db8::1");
+        assert_eq!(client("64:ff9b::10.0.0.1", "64:ff9b::192.0.2.7"), "192.0.2.7");
         for unusable in ["", "unknown", "1.1.1.1, garbage", ",", "300.1.1.1"] {
             assert_eq!(client("10.0.0.1", unusable), "10.0.0.1", "{unusable}");
         }
@@ -186,7 +189,7 @@ mod tests {
 
     #[test]
     fn invalid_network_is_an_error() {
-        for wrong in ["", "proxy.example", "10.0.0.0/33", "0.0.0.0/0", "::/0", "::ffff:10.0.0.1"] {
+        for wrong in ["", "proxy.example", "10.0.0.0/33", "0.0.0.0/0", "::/0", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1"] {
             assert!(TrustedProxies::new(ClientIpHeader::Forwarded).trust(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,6 +1,7 @@
 //! The answer to a join that the hub rejects: an HTTP status or a close code.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 #[cfg(feature = "hyper")]
 use http::StatusCode;
@@ -26,6 +27,10 @@ pub struct Rejection {
     status: Option<StatusCode>,
     /// Whether the hub has counted it. A rejection can pass through `admit` and `reject`, and counts once.
     pub(in crate::hub) counted: bool,
+    /// The client IP of the rejected request, if the hub knows both.
+    pub(in crate::hub) client_ip: Option<IpAddr>,
+    /// Whether an open connection is dropped without a close handshake.
+    pub(in crate::hub) drops_connection: bool,
 }
 
 impl Rejection {
@@ -69,7 +74,21 @@ impl Rejection {
             #[cfg(feature = "hyper")]
             status: None,
             counted: false,
+            client_ip: None,
+            drops_connection: false,
         }
+    }
+
+    /// Rejects a connection above twice a limit of peers: before the handshake if possible, and otherwise by dropping
+    /// it, because a close handshake would keep it open.
+    pub(in crate::hub) fn too_many_connections(cause: Cause, reason: impl Into<Cow<'static, str>>) -> Self {
+        let rejection = Self { drops_connection: true, ..Self::by(cause, CloseCode::TryAgainLater, reason) };
+        #[cfg(feature = "hyper")]
+        let rejection = rejection.with_status(match cause {
+            Cause::MaxPeersPerIp => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        });
+        rejection
     }
 
     pub(in crate::hub) fn origin(reason: &'static str) -> Self {

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 #[cfg(feature = "hyper")]
+use super::ip_limiter::canonical;
+#[cfg(feature = "hyper")]
 use super::proxies::TrustedProxies;
 use crate::protocol::{GroupKey, KeyError};
 
@@ -116,13 +118,13 @@ impl JoinRequest {
         self
     }
 
-    /// Replaces the address of a trusted proxy with the client IP that the proxy reports, and an IPv4-mapped address
-    /// with the IPv4 address.
+    /// Replaces the address of a trusted proxy with the client IP that the proxy reports, and an IPv6 address that
+    /// stands for an IPv4 address with that address.
     #[cfg(feature = "hyper")]
     pub(in crate::hub) fn behind(mut self, proxies: &TrustedProxies) -> Self {
         self.client_ip = self.client_ip.map(|socket| match &self.parts {
             Some(parts) => proxies.client_ip(socket, &parts.headers),
-            None => socket.to_canonical(),
+            None => canonical(socket),
         });
         self
     }

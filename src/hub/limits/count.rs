@@ -40,6 +40,11 @@ impl CountGuard {
         Self(count.clone())
     }
 
+    /// Returns the count, which includes this guard.
+    pub(in crate::hub) fn total(&self) -> usize {
+        self.0.get()
+    }
+
     /// Adds one, unless the count has reached `max`.
     pub(in crate::hub) fn try_new(count: &Arc<Count>, max: usize) -> Option<Self> {
         let one_more = |value| (value < max).then_some(value + 1);

@@ -79,11 +79,11 @@ settings! {
         max_peers: usize = 100_000;
         /// Maximum number of peers in one group
         max_peers_per_group: usize = 10_000;
-        /// Maximum number of peers of one IP address or IPv6 /64 network
+        /// Maximum number of peers of one IP address or IPv6 /64 network. Each IPv6 /48 network may have four times as many
         max_peers_per_ip: usize = 1000;
         /// Maximum number of groups
         max_groups: usize = 100_000;
-        /// Maximum joins per second from one IP address or IPv6 /64 network
+        /// Maximum joins per second from one IP address or IPv6 /64 network, four times as many from an IPv6 /48 network
         joins_per_second_per_ip: u32 = 200;
         /// Maximum messages per second from one peer
         messages_per_second: u32 = 20_000;
@@ -91,9 +91,9 @@ settings! {
         bytes_per_second: Bytes<u32> = Bytes::new(2 << 20);
         /// Maximum `connect` messages per second from one peer. Each 64 ids that they name count as one more
         connects_per_second: u32 = 1000;
-        /// Maximum messages per second from all peers of one IP address or IPv6 /64 network
+        /// Maximum messages per second from one IP address or IPv6 /64 network, four times as many from an IPv6 /48 network
         messages_per_second_per_ip: u32 = 100_000;
-        /// Maximum bytes per second from all peers of one IP address or IPv6 /64 network
+        /// Maximum bytes per second from one IP address or IPv6 /64 network, four times as many from an IPv6 /48 network
         bytes_per_second_per_ip: Bytes<u32> = Bytes::new(32 << 20);
         /// Interval between the heartbeats to each peer, at most 5s
         heartbeat_interval: Time = Time::seconds(5);
