@@ -1,5 +1,6 @@
 //! Snapshots, counters and events of a hub.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -17,6 +18,12 @@ fn hub_with_identities() -> SignalingHub {
         Ok(PeerInfo::new().identity(identity))
     };
     SignalingHub::builder().admission(admission).build().expect("valid settings")
+}
+
+async fn wait_for_peers(hub: &SignalingHub, count: usize) {
+    while hub.stats().peers < count {
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn next(events: &mut (impl Stream<Item = HubEvent> + Unpin)) -> HubEvent {
@@ -56,6 +63,49 @@ async fn snapshots_show_groups_and_peers() {
     assert_eq!(alice.identity.as_deref(), Some("alice"));
     assert_eq!(hub.peers("none"), []);
     assert_eq!(hub.peers(""), [], "an invalid key has no peers");
+}
+
+#[tokio::test]
+async fn largest_groups_are_the_first_of_all_groups_by_size() {
+    let hub = SignalingHub::new();
+    assert!(hub.largest_groups(10).await.is_empty());
+    let mut peers: Vec<_> = (0..300).map(|n| memory::join(&hub, &*format!("{}", n % 100))).collect();
+    peers.extend((0..3).map(|_| memory::join(&hub, "largest")));
+    peers.push(memory::join(&hub, "largest"));
+    wait_for_peers(&hub, peers.len()).await;
+
+    let mut groups = hub.groups();
+    groups.sort_by_key(|group| (Reverse(group.peers), group.key_hash));
+    assert_eq!((groups.len(), groups[0].key.as_str(), groups[0].peers), (101, "largest", 4));
+    for max in [0, 1, 50, 101, 1000] {
+        assert_eq!(hub.largest_groups(max).await, groups[..max.min(101)], "{max}");
+    }
+}
+
+#[tokio::test]
+async fn largest_groups_yields_to_other_tasks() {
+    let hub = SignalingHub::new();
+    let _peer = memory::join(&hub, "K");
+    tokio::task::yield_now().await;
+    let mut largest = tokio_test::task::spawn(hub.largest_groups(1));
+    let mut pending = 0;
+    while largest.poll().is_pending() {
+        pending += 1;
+    }
+    assert!(pending >= 4, "{pending}");
+}
+
+#[tokio::test]
+async fn group_is_found_by_the_hash_of_its_key() {
+    let hub = SignalingHub::new();
+    let peers: Vec<_> = (0..100).map(|n| memory::join(&hub, &*n.to_string())).collect();
+    wait_for_peers(&hub, peers.len()).await;
+    let groups = hub.groups();
+    assert_eq!(groups.len(), 100);
+    for group in groups {
+        assert_eq!(hub.find_group(group.key_hash), Some(group.clone()));
+        assert_eq!(hub.find_group(group.key_hash.wrapping_add(1)), None);
+    }
 }
 
 #[tokio::test(start_paused = true)]

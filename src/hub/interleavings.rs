@@ -322,7 +322,7 @@ fn shutdown_closes_joined_peers_and_peers_that_join_meanwhile() {
         let hub = SignalingHub::new();
         let early = join(&hub).expect("the hub is not draining");
         let closing = hub.clone();
-        let shutdown = thread::spawn(move || closing.close_all());
+        let shutdown = thread::spawn(move || block_on(closing.close_all()));
         let late = join(&hub);
         shutdown.join().expect("the thread does not panic");
         for peer in [Ok(early), late].into_iter().flatten() {

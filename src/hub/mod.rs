@@ -28,7 +28,11 @@ mod shared;
 mod shutdown;
 mod sync;
 
+use std::cmp::Reverse;
+
 use futures::Stream;
+use tokio::task::coop::consume_budget;
+use tokio::task::yield_now;
 
 #[cfg(feature = "hyper")]
 pub use admission::proxies::ClientIpHeader;
@@ -56,6 +60,7 @@ pub use serve::Permit;
 pub use shared::SignalingHub;
 
 use crate::protocol::GroupKey;
+use rooms::largest::LargestRooms;
 
 /// Configuration, events and snapshots.
 impl SignalingHub {
@@ -97,12 +102,74 @@ impl SignalingHub {
 
     /// Returns a snapshot of every group, in no particular order. It locks one group at a time, so the snapshots are
     /// not taken at the same instant.
+    ///
+    /// With 100 000 groups it blocks its thread for tens of milliseconds. [`SignalingHub::largest_groups`] and
+    /// [`SignalingHub::find_group`] do not.
     pub fn groups(&self) -> Vec<GroupSnapshot> {
         let shared = &self.shared;
         let rooms = shared.registry.rooms();
         let groups = rooms.iter().map(|room| room.group_snapshot(shared.registry.hash(room.key())));
         // The last peer of a group may have left in the meantime.
         groups.filter(|group| group.peers > 0).collect()
+    }
+
+    /// Returns snapshots of the `max` groups with the most peers, the largest first. Of groups of equal size, it returns
+    /// those with the lowest [`GroupSnapshot::key_hash`].
+    ///
+    /// It yields to other tasks while it visits the groups, and keeps at most `max` of them. Groups that are created,
+    /// removed or resized meanwhile may be missing; the snapshots are not taken at the same instant.
+    ///
+    /// # Cancel safety
+    /// It changes nothing, so its future can be dropped at any time.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use sigver::{SignalingHub, memory};
+    ///
+    /// let hub = SignalingHub::new();
+    /// let _peers = ["large", "small", "large"].map(|key| memory::join(&hub, key));
+    /// tokio::task::yield_now().await;
+    /// let groups = hub.largest_groups(1).await;
+    /// assert_eq!((groups[0].key.as_str(), groups[0].peers, groups.len()), ("large", 2, 1));
+    /// # }
+    /// ```
+    pub async fn largest_groups(&self, max: usize) -> Vec<GroupSnapshot> {
+        let registry = &self.shared.registry;
+        let mut largest = LargestRooms::new(max);
+        for shard in 0..registry.shard_count() {
+            registry.offer_shard(shard, &mut largest);
+            yield_now().await;
+        }
+        let rooms = largest.into_rooms();
+        let mut groups = Vec::with_capacity(rooms.len());
+        for (hash, room) in rooms {
+            groups.push(room.group_snapshot(hash));
+            consume_budget().await;
+        }
+        // The groups may have changed since they were compared.
+        groups.retain(|group| group.peers > 0);
+        groups.sort_unstable_by_key(|group| (Reverse(group.peers), group.key_hash));
+        groups
+    }
+
+    /// Returns a snapshot of the group with this [`GroupSnapshot::key_hash`], which identifies it in logs.
+    ///
+    /// It searches one shard of the groups, and there are at least four shards for each core.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use sigver::{SignalingHub, memory};
+    ///
+    /// let hub = SignalingHub::new();
+    /// let _peer = memory::join(&hub, "a key");
+    /// tokio::task::yield_now().await;
+    /// let group = hub.groups().remove(0);
+    /// assert_eq!(hub.find_group(group.key_hash), Some(group));
+    /// # }
+    /// ```
+    pub fn find_group(&self, key_hash: u64) -> Option<GroupSnapshot> {
+        let room = self.shared.registry.find_by_hash(key_hash)?;
+        Some(room.group_snapshot(key_hash)).filter(|group| group.peers > 0)
     }
 
     /// Returns a snapshot of every peer with this key, in no particular order. Empty if there is no such group.

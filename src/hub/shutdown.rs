@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::close::Close;
@@ -53,7 +54,8 @@ impl SignalingHub {
     /// From now on the hub rejects joins: with HTTP status 503, or with close code 1001 if the app accepted the
     /// WebSocket handshake itself. It closes existing peers with 1001, spread evenly over `timeout` minus
     /// [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout), and then waits for the last connection to end. It
-    /// returns after `timeout` at the latest.
+    /// returns after `timeout` at the latest, or as soon as all peers are closed if that takes longer. It yields to other
+    /// tasks between the closes.
     ///
     /// The spread prevents a reconnect storm: Netflux, for example, reconnects exactly 3 s after a close. The graceful
     /// shutdown of an HTTP server does not wait for upgraded connections, so call this method alongside it, with a
@@ -62,25 +64,25 @@ impl SignalingHub {
     /// # Cancel safety
     /// If the future is dropped, the hub keeps rejecting joins, and the peers that are not closed yet stay connected.
     pub async fn drain(&self, timeout: Duration) -> usize {
-        let peers = self.start_draining();
         let start = Instant::now();
+        // Before the collection, see `Draining`.
+        self.shared.draining.start();
         // A longer time could overflow the clock.
         let timeout = timeout.min(MAX_DRAIN_TIMEOUT);
         // The last peer needs time for its close handshake.
         let spread = timeout.saturating_sub(self.shared.config.close_timeout);
-        let drain = async {
-            let count = peers.len() as f64;
-            for (nth, (room, peer)) in peers.into_iter().enumerate() {
-                let due = start + spread.mul_f64(nth as f64 / count);
-                if due > Instant::now() + SPREAD_RESOLUTION {
-                    sleep_until(due).await;
-                }
-                room.close(peer, Close::draining());
+        let peers = self.shuffled_peers().await;
+        let count = peers.len() as f64;
+        for (nth, (room, peer)) in peers.into_iter().enumerate() {
+            let due = start + spread.mul_f64(nth as f64 / count);
+            if due > Instant::now() + SPREAD_RESOLUTION {
+                sleep_until(due).await;
             }
-            self.wait_for_all().await;
-        };
+            room.close(peer, Close::draining());
+            consume_budget().await;
+        }
         // After a timeout, the counts below show what is left.
-        let _ = timeout_at(start + timeout, drain).await;
+        let _ = timeout_at(start + timeout, self.wait_for_all()).await;
         let counters = &self.shared.counters;
         counters.connections.get().max(counters.admitted.get())
     }
@@ -92,23 +94,30 @@ impl SignalingHub {
         self.shared.is_draining()
     }
 
-    /// Closes all peers with 1001 immediately, rejects joins from now on, and waits until all connections have ended.
+    /// Rejects joins from now on, closes all peers with 1001 immediately, and waits until all connections have ended.
     ///
-    /// The hub drops a connection that does not complete the close handshake within
-    /// [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout). This method returns after twice that time at the
-    /// latest, even if clients keep connecting. [`SignalingHub::drain`] spreads the reconnects over time.
+    /// It yields to other tasks between the closes. The hub drops a connection that does not complete the close handshake
+    /// within [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout). This method returns at the latest after
+    /// twice that time since the last close, even if clients keep connecting. [`SignalingHub::drain`] spreads the
+    /// reconnects over time.
     ///
     /// # Cancel safety
-    /// Dropping the future does not revert the closes.
+    /// If the future is dropped, the hub keeps rejecting joins, and the peers that are not closed yet stay connected.
     pub async fn shutdown(&self) {
-        self.close_all();
+        self.close_all().await;
         // A connection that is left afterwards began later, and is being rejected.
         let _ = tokio::time::timeout(2 * self.shared.config.close_timeout, self.wait_for_all()).await;
     }
 
-    pub(super) fn close_all(&self) {
-        for (room, peer) in self.start_draining() {
-            room.close(peer, Close::draining());
+    pub(super) async fn close_all(&self) {
+        // Before the first shard is visited, see `Draining`.
+        self.shared.draining.start();
+        let registry = &self.shared.registry;
+        for shard in 0..registry.shard_count() {
+            for room in registry.rooms_of_shard(shard) {
+                room.close_all(&Close::draining());
+                consume_budget().await;
+            }
         }
     }
 
@@ -119,14 +128,77 @@ impl SignalingHub {
         self.shared.counters.connections.wait_for_zero().await;
     }
 
-    /// Rejects all further joins, and returns all peers in random order, so that neither groups nor ages are grouped.
-    fn start_draining(&self) -> Vec<(Arc<Room>, PeerId)> {
-        // Before the collection, see `Draining`.
-        self.shared.draining.start();
-        let rooms = self.shared.registry.rooms();
-        let peers = |room: Arc<Room>| room.peers().into_iter().map(move |peer| (room.clone(), peer));
-        let mut peers: Vec<_> = rooms.into_iter().flat_map(peers).collect();
+    /// Returns all peers in random order, so that neither groups nor ages are grouped. The hub must be draining: peers that
+    /// join meanwhile may be missing, and close themselves.
+    async fn shuffled_peers(&self) -> Vec<(Arc<Room>, PeerId)> {
+        let registry = &self.shared.registry;
+        let mut peers = Vec::new();
+        for shard in 0..registry.shard_count() {
+            for room in registry.rooms_of_shard(shard) {
+                peers.extend(room.peers().into_iter().map(|peer| (room.clone(), peer)));
+                consume_budget().await;
+            }
+        }
         fastrand::shuffle(&mut peers);
         peers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::hub::admission::request::JoinRequest;
+    use crate::hub::limits::Cause;
+    use crate::transport::{ChannelTransport, pair};
+
+    const PEERS: usize = 2000;
+
+    /// Returns a hub with one peer in each of many groups, and the clients of the peers.
+    async fn hub_with_peers() -> (SignalingHub, Vec<ChannelTransport>) {
+        let hub = SignalingHub::new();
+        let join = |n: usize| {
+            let (hub_end, client_end) = pair(1);
+            tokio::spawn(hub.serve(hub_end, JoinRequest::new(&*n.to_string())));
+            client_end
+        };
+        let clients: Vec<_> = (0..PEERS).map(join).collect();
+        while hub.stats().peers < PEERS {
+            yield_now().await;
+        }
+        (hub, clients)
+    }
+
+    /// Returns how often `future` yielded before it was complete.
+    async fn yields_of(future: impl Future) -> usize {
+        let (mut future, mut yields) = (pin!(future), 0);
+        poll_fn(|cx| {
+            let poll = future.as_mut().poll(cx);
+            yields += usize::from(poll.is_pending());
+            poll.map(drop)
+        })
+        .await;
+        yields
+    }
+
+    #[tokio::test]
+    async fn shutdown_of_many_peers_yields_between_closes() {
+        let (hub, _clients) = hub_with_peers().await;
+        let yields = yields_of(hub.close_all()).await;
+        assert!(yields >= PEERS / 200, "{yields}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn drain_without_time_closes_all_peers_and_yields_between_closes() {
+        let (hub, _clients) = hub_with_peers().await;
+        let yields = yields_of(hub.drain(Duration::ZERO)).await;
+        // To collect the peers, and to close them.
+        assert!(yields >= 2 * PEERS / 200, "{yields}");
+        hub.wait_for_all().await;
+        assert_eq!(hub.stats().closes.get(Cause::Draining), PEERS as u64);
     }
 }

@@ -35,6 +35,7 @@ const HUB_ORDER: &[&str] = &[
     "shared.rs",
     "rooms/mod.rs",
     "rooms/registry.rs",
+    "rooms/largest.rs",
     "rooms/room.rs",
     "rooms/link_ids.rs",
     "rooms/shards.rs",

@@ -2,9 +2,11 @@
 //!
 //! [`registry`] maps each key to its room. A [`room`] is one group behind one lock. It pushes messages into the
 //! [`outbox`] of each receiver. An outbox is a [`frame_queue`] with limits, and reserves memory of the hub's
-//! [`outbox_budget`]. [`link_ids`] allocates the ids of links. [`shards`] sizes the tables.
+//! [`outbox_budget`]. [`largest`] finds the largest rooms. [`link_ids`] allocates the ids of links. [`shards`] sizes the
+//! tables.
 
 pub(super) mod frame_queue;
+pub(super) mod largest;
 mod link_ids;
 pub(super) mod outbox;
 pub(super) mod outbox_budget;

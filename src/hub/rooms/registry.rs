@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::largest::LargestRooms;
 use super::link_ids::LinkIdPool;
 use super::room::Room;
 use super::shards::shards;
@@ -53,6 +54,12 @@ impl Registry {
     /// Returns the room of a key, if there is one.
     pub(in crate::hub) fn find(&self, key: &GroupKey) -> Option<Arc<Room>> {
         self.shards[self.shard_index(key)].lock().get(key).map(|entry| entry.room.clone())
+    }
+
+    /// Returns the room of the key with this hash, if there is one. It searches only the shard that can contain the key.
+    pub(in crate::hub) fn find_by_hash(&self, hash: u64) -> Option<Arc<Room>> {
+        let rooms = self.shards[self.shard_of(hash)].lock();
+        rooms.iter().find(|(key, _)| self.hash(key) == hash).map(|(_, entry)| entry.room.clone())
     }
 
     /// Returns the number that stands for a key in logs. It stays the same while the hub exists, and does not reveal
@@ -120,15 +127,32 @@ impl Registry {
 
     /// Returns all rooms. It locks one shard at a time.
     pub(in crate::hub) fn rooms(&self) -> Vec<Arc<Room>> {
-        let mut all = Vec::new();
-        for shard in &self.shards {
-            all.extend(shard.lock().values().map(|entry| entry.room.clone()));
+        (0..self.shard_count()).flat_map(|shard| self.rooms_of_shard(shard)).collect()
+    }
+
+    /// Returns the number of shards, which never changes.
+    pub(in crate::hub) fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Returns the rooms of a shard.
+    pub(in crate::hub) fn rooms_of_shard(&self, shard: usize) -> Vec<Arc<Room>> {
+        self.shards[shard].lock().values().map(|entry| entry.room.clone()).collect()
+    }
+
+    /// Offers the rooms of a shard to `largest`. It locks no room.
+    pub(in crate::hub) fn offer_shard(&self, shard: usize, largest: &mut LargestRooms) {
+        for (key, entry) in &*self.shards[shard].lock() {
+            largest.offer(&entry.room, entry.peers, || self.hash(key));
         }
-        all
     }
 
     fn shard_index(&self, key: &GroupKey) -> usize {
-        self.hash(key) as usize & (self.shards.len() - 1)
+        self.shard_of(self.hash(key))
+    }
+
+    fn shard_of(&self, hash: u64) -> usize {
+        hash as usize & (self.shards.len() - 1)
     }
 }
 
@@ -148,6 +172,22 @@ fn shrink(rooms: &mut HashMap<GroupKey, Entry>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_is_found_by_the_hash_of_its_key_in_one_shard() {
+        let registry = Registry::new(Arc::default());
+        let key = GroupKey::new("K").expect("a valid key");
+        registry.acquire(&key, || {}).expect("no limit is reached");
+        let hash = registry.hash(&key);
+        assert_eq!(registry.find_by_hash(hash).expect("a room").key(), &key);
+        assert!(registry.find_by_hash(!hash).is_none());
+
+        // In another shard, a search of all shards would still find the room.
+        let (right, wrong) = (registry.shard_index(&key), registry.shard_of(!hash));
+        let entry = registry.shards[right].lock().remove(&key).expect("an entry");
+        registry.shards[wrong].lock().insert(key, entry);
+        assert!(registry.find_by_hash(hash).is_none());
+    }
 
     #[test]
     fn burst_of_keys_leaks_no_memory() {
