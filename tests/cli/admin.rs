@@ -9,7 +9,7 @@ use sigver::memory::TestClient;
 use sigver::{Frame, Transport};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::common::open;
@@ -18,8 +18,12 @@ use crate::process::{FREE_PORT, sigver};
 
 /// Starts a server. Returns it with its address and that of its admin listener.
 async fn start(args: &[&str]) -> (Child, String, String) {
-    let mut command = sigver(&FREE_PORT);
-    let mut process = command.args(["--admin", "127.0.0.1:0"]).args(args).spawn().expect("it starts");
+    spawn(sigver(&FREE_PORT).args(["--admin", "127.0.0.1:0"]).args(args)).await
+}
+
+/// Starts a server with an admin listener. Returns it with the addresses of both.
+pub(crate) async fn spawn(command: &mut Command) -> (Child, String, String) {
+    let mut process = command.spawn().expect("it starts");
     let mut lines = BufReader::new(process.stdout.take().expect("stdout is piped")).lines();
     let mut address = async |prefix| {
         let line = lines.next_line().await.expect("stdout is readable").expect("it prints a line");
@@ -42,13 +46,13 @@ async fn request(admin: &str, host: &str, method: &str, path: &str) -> (u16, Str
     (status, body.to_owned())
 }
 
-async fn get(admin: &str, path: &str) -> String {
+pub(crate) async fn get(admin: &str, path: &str) -> String {
     let (status, body) = request(admin, "localhost", "GET", path).await;
     assert_eq!(status, 200, "{path}: {body}");
     body
 }
 
-async fn get_json(admin: &str, path: &str) -> Value {
+pub(crate) async fn get_json(admin: &str, path: &str) -> Value {
     serde_json::from_str(&get(admin, path).await).expect("JSON")
 }
 
@@ -200,10 +204,12 @@ async fn foreign_host_header_gets_421() {
         ("localhost:1234", 200),
         ("[::1]:9000", 200),
     ] {
-        for path in ["/", "/status"] {
+        for path in ["/", "/status", "/metrics"] {
             assert_eq!(request(&admin, host, "GET", path).await.0, status, "{path} of {host:?}");
         }
-        assert_eq!(request(&admin, host, "GET", "/metrics").await.0, 200, "scrapers use any name");
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(request(&admin, host, "GET", path).await.0, 200, "load balancers send any host");
+        }
     }
 }
 
@@ -211,11 +217,13 @@ async fn foreign_host_header_gets_421() {
 async fn idle_connections_do_not_block_requests() {
     let (_process, _, admin) = start(&[]).await;
     let mut idle = Vec::new();
-    for _ in 0..50 {
+    for _ in 0..200 {
         idle.push(TcpStream::connect(&admin).await.expect("the admin listener accepts"));
     }
     let response = timeout(Duration::from_secs(30), get(&admin, "/healthz")).await;
     assert_eq!(response.expect("a response in time"), "ok\n");
+    // The oldest of more than 64 connections are closed.
+    assert_eq!(idle[0].read(&mut [0]).await.expect("the connection is not reset"), 0);
 }
 
 #[tokio::test]

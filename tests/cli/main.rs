@@ -6,6 +6,7 @@ mod admin;
 #[path = "../common/mod.rs"]
 mod common;
 mod connections;
+mod handshakes;
 mod options;
 #[path = "../common/process.rs"]
 mod process;

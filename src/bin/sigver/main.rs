@@ -3,6 +3,7 @@
 mod certificate;
 mod cli;
 mod config;
+mod descriptors;
 mod probe;
 mod server;
 mod settings;
@@ -18,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command};
 use config::Config;
+use descriptors::Descriptors;
 
 fn main() -> ExitCode {
     let cli = Cli::read();
@@ -43,8 +45,9 @@ fn run_server(cli: Cli) -> Result<(), Box<dyn Error>> {
     if check_config {
         return Ok(writeln!(io::stdout(), "The configuration is valid")?);
     }
+    let descriptors = Descriptors::raise();
     let runtime = runtime()?;
-    let result = runtime.block_on(server::run(config));
+    let result = runtime.block_on(server::run(config, descriptors));
     // Dropping the runtime would wait for a certificate file on a disk that does not respond.
     runtime.shutdown_background();
     Ok(result?)

@@ -21,6 +21,8 @@ pub(crate) enum ConfigError {
     SecretCount(usize),
     #[error("cannot use the secret in {origin}: {error}")]
     Secret { origin: String, error: sigver::ConfigError },
+    #[error("{0} is 0; must be at least 1")]
+    Zero(&'static str),
     #[error("drain_timeout is {0}; must be at most 1day")]
     DrainTimeout(Time),
     #[error(transparent)]

@@ -3,9 +3,11 @@
 mod error;
 mod secrets;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use sigver::{HubBuilder, SignalingHub};
 
@@ -23,8 +25,19 @@ pub(crate) struct Config {
     pub(crate) port: u16,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) drain_timeout: Duration,
+    pub(crate) max_peers: usize,
+    pub(crate) handshakes: HandshakeLimits,
     pub(crate) hub: SignalingHub,
     pub(crate) admin: Option<AdminConfig>,
+}
+
+/// The limits of connections that have not completed the WebSocket handshake.
+pub(crate) struct HandshakeLimits {
+    /// `None` for the default, which depends on the file descriptors of the process.
+    pub(crate) max_handshakes: Option<usize>,
+    pub(crate) max_handshakes_per_ip: usize,
+    /// Exempt from the limit per IP.
+    pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
 /// The address of the admin listener, and the metrics that it serves.
@@ -39,8 +52,9 @@ impl Config {
         let settings = settings.or(Settings::defaults());
         let builder = settings.apply_limits(access_control(&settings, SignalingHub::builder())?);
         // The hub takes its counters from the recorder, so the recorder comes first.
-        let admin = settings.admin.map(|address| AdminConfig { address, metrics: record_metrics() });
+        let admin = settings.admin.clone().map(|address| AdminConfig { address, metrics: record_metrics() });
         let hub = builder.build()?;
+        let handshakes = handshake_limits(&settings)?;
         let Time(drain_timeout) = settings.drain_timeout.expect("the setting has a default");
         if drain_timeout > MAX_DRAIN_TIMEOUT {
             return Err(ConfigError::DrainTimeout(Time(drain_timeout)));
@@ -51,6 +65,8 @@ impl Config {
             port: settings.port.expect("the setting has a default"),
             certificate: files.map(Certificate::load).transpose()?,
             drain_timeout,
+            max_peers: settings.max_peers.expect("the setting has a default"),
+            handshakes,
             hub,
             admin,
         })
@@ -101,6 +117,22 @@ fn access_control(settings: &Settings, mut builder: HubBuilder) -> Result<HubBui
         Some(keys) => builder.admission(keys),
         None => builder,
     })
+}
+
+/// Returns the limits of handshakes. The hub must have accepted the trusted proxies.
+fn handshake_limits(settings: &Settings) -> Result<HandshakeLimits, ConfigError> {
+    let max_handshakes = settings.max_handshakes;
+    let max_handshakes_per_ip = settings.max_handshakes_per_ip.expect("the setting has a default");
+    if max_handshakes == Some(0) {
+        return Err(ConfigError::Zero("max_handshakes"));
+    }
+    if max_handshakes_per_ip == 0 {
+        return Err(ConfigError::Zero("max_handshakes_per_ip"));
+    }
+    let network = |text: &String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let trusted_proxies = settings.trusted_proxies.iter().flatten().map(network).collect::<Result<_, _>>();
+    let trusted_proxies = trusted_proxies.expect("the hub accepts only addresses and networks");
+    Ok(HandshakeLimits { max_handshakes, max_handshakes_per_ip, trusted_proxies })
 }
 
 /// Installs the recorder of this process, which the admin listener reads.

@@ -1,8 +1,8 @@
 //! The admin listener: health checks, metrics, and a page with the live status.
 
-use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -14,21 +14,22 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
-use sigver::protocol::GroupKey;
-use sigver::{Cause, CauseCounts, GroupSnapshot, PeerSnapshot, SignalingHub};
+use sigver::{GroupSnapshot, SignalingHub};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::connection_table::ConnectionTable;
+use super::handshakes::Handshakes;
 use super::listener::accept;
+use super::status::{Peer, Status};
 
 const PAGE: &str = include_str!("admin.html");
 /// The page contains its script and style, and requests only its own server.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
     frame-ancestors 'none'";
-/// `/status` lists the largest groups, at most this number.
-const MAX_LISTED_GROUPS: usize = 200;
 /// `/groups/HASH` lists at most this number of peers.
 const MAX_LISTED_PEERS: usize = 500;
 /// The time for the head of a request, and for all requests of a connection.
@@ -40,6 +41,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Admin {
     hub: SignalingHub,
+    handshakes: Arc<Handshakes>,
     metrics: PrometheusHandle,
     /// The host part of the setting `admin`.
     host: String,
@@ -47,19 +49,31 @@ pub(super) struct Admin {
 
 impl Admin {
     /// Creates the service for the setting `admin`, `HOST:PORT`.
-    pub(super) fn new(address: &str, hub: SignalingHub, metrics: PrometheusHandle) -> Self {
+    pub(super) fn new(
+        address: &str,
+        hub: SignalingHub,
+        handshakes: Arc<Handshakes>,
+        metrics: PrometheusHandle,
+    ) -> Self {
+        describe_gauge!("sigver_handshakes", "Connections that have not completed the WebSocket handshake");
+        describe_counter!(
+            "sigver_handshakes_closed_total",
+            "Connections that a limit closed before they completed the WebSocket handshake, by cause"
+        );
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
-        Self { hub, metrics, host }
+        Self { hub, handshakes, metrics, host }
     }
 
-    /// Serves until it is dropped.
-    pub(super) async fn serve(self, listener: TcpListener) -> Infallible {
+    /// Serves until it is dropped. A connection over the maximum closes the oldest one.
+    pub(super) async fn serve(self, listener: TcpListener, max_connections: usize) -> Infallible {
+        let connections = ConnectionTable::new(max_connections, max_connections);
         let mut upkeep = interval(UPKEEP_INTERVAL);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 (socket, client) = accept(&listener) => {
-                    tokio::spawn(self.clone().serve_connection(socket, client));
+                    let (connection, _) = connections.insert(client.ip(), None);
+                    tokio::spawn(connection.run(self.clone().serve_connection(socket, client)));
                 }
                 _ = upkeep.tick() => self.metrics.run_upkeep(),
             }
@@ -67,7 +81,8 @@ impl Admin {
     }
 
     async fn serve_connection(self, socket: TcpStream, client: SocketAddr) {
-        let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(self.respond(&request))));
+        let admin = &self;
+        let service = service_fn(|request| async move { Ok::<_, Infallible>(admin.respond(&request).await) });
         let mut http = http1::Builder::new();
         let served = http.timer(TokioTimer::new()).header_read_timeout(CONNECTION_TIMEOUT);
         let served = served.serve_connection(TokioIo::new(socket), service);
@@ -77,14 +92,15 @@ impl Admin {
         }
     }
 
-    fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are supported.\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         let path = request.uri().path();
-        if matches!(path, "/" | "/status") || path.starts_with("/groups/") {
+        // Load balancers send any host.
+        if !matches!(path, "/healthz" | "/readyz") {
             // DNS rebinding: another site could point its own name at this address and read the responses in the
             // operator's browser.
             let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -104,11 +120,11 @@ impl Admin {
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.hub.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             "/readyz" => text(StatusCode::OK, "ready\n"),
-            "/metrics" => content("text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
-            "/status" => json(&Status::of(&self.hub)),
-            path => match path.strip_prefix("/groups/").and_then(|hash| self.find_key(hash)) {
-                Some(key) => {
-                    let mut peers = self.hub.peers(key.as_str());
+            "/metrics" => content("text/plain; version=0.0.4; charset=utf-8", self.render_metrics()),
+            "/status" => json(&Status::of(&self.hub, &self.handshakes).await),
+            path => match path.strip_prefix("/groups/").and_then(|hash| self.find_group(hash)) {
+                Some(group) => {
+                    let mut peers = self.hub.peers(group.key);
                     peers.sort_unstable_by_key(|peer| peer.id);
                     json(&peers.iter().take(MAX_LISTED_PEERS).map(Peer::of).collect::<Vec<_>>())
                 }
@@ -128,99 +144,17 @@ impl Admin {
         known || bare.parse::<IpAddr>().is_ok()
     }
 
-    fn find_key(&self, hash: &str) -> Option<GroupKey> {
-        let hash = u64::from_str_radix(hash, 16).ok()?;
-        self.hub.groups().into_iter().find(|group| group.key_hash == hash).map(|group| group.key)
-    }
-}
-
-/// The response of `/status`. It contains hashes of keys, as the log does: a key can be the only protection of a group.
-#[derive(Serialize)]
-struct Status {
-    version: &'static str,
-    draining: bool,
-    peers: usize,
-    groups: usize,
-    links: usize,
-    relayed_messages: u64,
-    rejections: Vec<(&'static str, u64)>,
-    closes: Vec<(&'static str, u64)>,
-    largest_groups: Vec<Group>,
-}
-
-#[derive(Serialize)]
-struct Group {
-    hash: String,
-    peers: usize,
-    members: usize,
-    links: usize,
-}
-
-/// A peer in the response of `/groups/HASH`.
-#[derive(Serialize)]
-struct Peer {
-    peer: u64,
-    identity: Option<String>,
-    client_ip: Option<String>,
-    age_seconds: u64,
-    member_id: Option<u32>,
-    is_bound: bool,
-    joiners: usize,
-    queued_messages: usize,
-    queued_bytes: usize,
-}
-
-impl Status {
-    fn of(hub: &SignalingHub) -> Self {
-        let stats = hub.stats();
-        let mut groups = hub.groups();
-        groups.sort_unstable_by_key(|group| (Reverse(group.peers), group.key_hash));
-        groups.truncate(MAX_LISTED_GROUPS);
-        Self {
-            version: env!("CARGO_PKG_VERSION"),
-            draining: hub.is_draining(),
-            peers: stats.peers,
-            groups: stats.groups,
-            links: stats.links,
-            relayed_messages: stats.relayed_messages,
-            rejections: by_cause(&stats.rejections),
-            closes: by_cause(&stats.closes),
-            largest_groups: groups.iter().map(Group::of).collect(),
+    fn render_metrics(&self) -> String {
+        gauge!("sigver_handshakes").set(self.handshakes.pending() as f64);
+        for (cause, count) in self.handshakes.closes() {
+            counter!("sigver_handshakes_closed_total", "cause" => cause.as_str()).absolute(count);
         }
+        self.metrics.render()
     }
-}
 
-impl Group {
-    fn of(group: &GroupSnapshot) -> Self {
-        Self {
-            hash: format!("{:016x}", group.key_hash),
-            peers: group.peers,
-            members: group.members,
-            links: group.links,
-        }
+    fn find_group(&self, hash: &str) -> Option<GroupSnapshot> {
+        self.hub.find_group(u64::from_str_radix(hash, 16).ok()?)
     }
-}
-
-impl Peer {
-    fn of(peer: &PeerSnapshot) -> Self {
-        Self {
-            peer: peer.id.0,
-            identity: peer.identity.as_deref().map(str::to_owned),
-            client_ip: peer.client_ip.map(|ip| ip.to_string()),
-            age_seconds: peer.age.as_secs(),
-            member_id: peer.member_id.map(|id| id.0),
-            is_bound: peer.is_bound,
-            joiners: peer.joiners,
-            queued_messages: peer.queued_messages,
-            queued_bytes: peer.queued_bytes,
-        }
-    }
-}
-
-/// Returns the counts that are not 0.
-fn by_cause(counts: &CauseCounts) -> Vec<(&'static str, u64)> {
-    let counts = Cause::ALL.iter().map(|&cause| (cause.as_str(), counts.get(cause)));
-    counts.filter(|(_, count)| *count > 0).collect()
 }
 
 fn json(value: &impl Serialize) -> Response<Full<Bytes>> {

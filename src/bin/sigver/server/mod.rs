@@ -1,11 +1,17 @@
 //! The server: it accepts connections until a signal shuts it down.
 
 mod admin;
+mod connection_table;
+mod handshakes;
+mod ip_block;
 mod listener;
+mod socket;
+mod status;
 
 use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -13,16 +19,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use sigver::SignalingHub;
 use sigver::hyper::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::certificate::Certificate;
 use crate::config::{AdminConfig, Config};
+use crate::descriptors::Descriptors;
 use crate::signals::{ReloadSignal, ShutdownSignal, ShutdownSignals};
 use admin::Admin;
+use handshakes::Handshakes;
 use listener::accept;
+use socket::Socket;
 
 /// The time for a TLS handshake, and again for the head of the HTTP request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,8 +41,8 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_REQUEST_HEAD_BYTES: usize = 32 * 1024;
 
 /// Serves until a shutdown signal arrives, then closes all peers with 1001.
-pub(crate) async fn run(config: Config) -> Result<(), Error> {
-    let Config { host, port, certificate, drain_timeout, hub, admin } = config;
+pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), Error> {
+    let Config { host, port, certificate, drain_timeout, max_peers, handshakes, hub, admin } = config;
     let mut shutdown_signals = ShutdownSignals::listen().map_err(Error::Signals)?;
     let reload_signal = ReloadSignal::listen().map_err(Error::Signals)?;
     let bound = async { TcpListener::bind((&*host, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
@@ -41,16 +50,18 @@ pub(crate) async fn run(config: Config) -> Result<(), Error> {
     // The parent process may have closed the output and still want the server to run.
     let _ = writeln!(io::stdout(), "Signaling server is listening on {address}");
 
+    let handshakes = Arc::new(Handshakes::new(handshakes, descriptors));
     let admin = match admin {
-        Some(admin) => Some(bind_admin(admin, &hub).await?),
+        Some(admin) => Some(bind_admin(admin, hub.clone(), handshakes.clone()).await?),
         None => None,
     };
+    descriptors.check(max_peers);
     let service = sigver::hyper::service(hub.clone());
     let tls = certificate.as_ref().map(Certificate::acceptor);
     // All parts run until the shutdown has finished, so that clients that join meanwhile get a rejection.
     tokio::select! {
-        never = serve_all(&listener, &service, tls) => match never {},
-        never = serve_admin(admin) => match never {},
+        never = serve_all(&listener, &handshakes, &service, tls) => match never {},
+        never = serve_admin(admin, descriptors) => match never {},
         never = reload(certificate, reload_signal) => match never {},
         () = shut_down(&hub, drain_timeout, &mut shutdown_signals) => Ok(()),
     }
@@ -73,7 +84,11 @@ async fn shut_down(hub: &SignalingHub, drain_timeout: Duration, signals: &mut Sh
     hub.shutdown().await;
 }
 
-async fn bind_admin(config: AdminConfig, hub: &SignalingHub) -> Result<(TcpListener, Admin), Error> {
+async fn bind_admin(
+    config: AdminConfig,
+    hub: SignalingHub,
+    handshakes: Arc<Handshakes>,
+) -> Result<(TcpListener, Admin), Error> {
     let AdminConfig { address, metrics } = config;
     let bound = async { TcpListener::bind(&address).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
     let (local_address, listener) = match bound.await {
@@ -81,21 +96,32 @@ async fn bind_admin(config: AdminConfig, hub: &SignalingHub) -> Result<(TcpListe
         Err(error) => return Err(Error::BindAdmin { address, error }),
     };
     let _ = writeln!(io::stdout(), "Admin server is listening on {local_address}");
-    Ok((listener, Admin::new(&address, hub.clone(), metrics)))
+    Ok((listener, Admin::new(&address, hub, handshakes, metrics)))
 }
 
-async fn serve_admin(admin: Option<(TcpListener, Admin)>) -> Infallible {
+async fn serve_admin(admin: Option<(TcpListener, Admin)>, descriptors: Descriptors) -> Infallible {
     match admin {
-        Some((listener, admin)) => admin.serve(listener).await,
+        Some((listener, admin)) => admin.serve(listener, descriptors.max_admin_connections()).await,
         None => std::future::pending().await,
     }
 }
 
-async fn serve_all(listener: &TcpListener, service: &Service, tls: Option<watch::Receiver<TlsAcceptor>>) -> Infallible {
+async fn serve_all(
+    listener: &TcpListener,
+    handshakes: &Handshakes,
+    service: &Service,
+    tls: Option<watch::Receiver<TlsAcceptor>>,
+) -> Infallible {
     loop {
-        let (socket, client) = accept(listener).await;
+        let (stream, client) = accept(listener).await;
+        let (connection, socket) = handshakes.begin(stream, client).await;
         let tls = tls.as_ref().map(|tls| tls.borrow().clone());
-        tokio::spawn(serve_connection(socket, client, tls, service.with_client_addr(client)));
+        let served = serve_connection(socket, client, tls, service.with_client_addr(client));
+        tokio::spawn(async move {
+            if connection.run(served).await.is_none() {
+                tracing::debug!(%client, "closed before the WebSocket upgrade: limit of handshakes reached");
+            }
+        });
     }
 }
 
@@ -109,8 +135,9 @@ async fn reload(certificate: Option<Certificate>, mut signal: ReloadSignal) -> I
     }
 }
 
-async fn serve_connection(socket: TcpStream, client: SocketAddr, tls: Option<TlsAcceptor>, service: Service) {
-    if let Err(error) = socket.set_nodelay(true) {
+/// Serves a connection until the hub owns its upgraded socket, or until it ends.
+async fn serve_connection(socket: Socket, client: SocketAddr, tls: Option<TlsAcceptor>, service: Service) {
+    if let Err(error) = socket.set_nodelay() {
         tracing::debug!(%client, %error, "cannot set TCP_NODELAY");
     }
     let Some(tls) = tls else { return serve_http(socket, client, service).await };

@@ -19,6 +19,7 @@ pub(crate) use file::parse;
 pub(crate) use units::Time;
 
 const ACCESS_CONTROL: &str = "Access control";
+const LIMITS: &str = "Limits";
 
 settings! {
     server {
@@ -73,6 +74,14 @@ settings! {
             help_heading = ACCESS_CONTROL,
         )]
         signed_keys_secret_files: Vec<PathBuf>;
+
+        /// Maximum number of connections that have not completed the WebSocket handshake. The oldest is closed [default: a
+        /// quarter of the file descriptor limit, at most 16384]
+        #[arg(long, value_name = "N", help_heading = LIMITS)]
+        max_handshakes: usize;
+        /// Maximum number of such connections of one IP address or IPv6 /64 network, except trusted proxies
+        #[arg(long, value_name = "N", help_heading = LIMITS)]
+        max_handshakes_per_ip: usize = 64;
     }
     limits {
         /// Maximum number of connected peers

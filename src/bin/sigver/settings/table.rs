@@ -15,7 +15,7 @@ macro_rules! settings {
             )+
             $(
                 $(#[doc = $help])+
-                #[arg(long, value_name = <$limit_kind as units::Unit>::NAME, help_heading = "Limits")]
+                #[arg(long, value_name = <$limit_kind as units::Unit>::NAME, help_heading = LIMITS)]
                 pub(crate) $limit: Option<$limit_kind>,
             )+
         }

@@ -1,0 +1,232 @@
+//! The connections that have not completed the WebSocket handshake, and the descriptors of all connections.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use super::connection_table::{Connection, ConnectionTable, Limit};
+use super::ip_block::IpBlock;
+use super::socket::Socket;
+use crate::config::HandshakeLimits;
+use crate::descriptors::Descriptors;
+
+/// The time in which a connection that was told to close releases its descriptor. After it, the next one is closed: the
+/// first may have completed its handshake at the same moment.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The minimum time between two log lines with the same cause.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Counts connections from the accept to the WebSocket upgrade, and open sockets from the accept to their close. When
+/// a limit is reached, it closes the oldest connection that has not completed its handshake.
+pub(super) struct Handshakes {
+    table: Arc<ConnectionTable>,
+    /// One permit for each socket that the public listener may still open.
+    descriptors: Arc<Semaphore>,
+    /// Proxies that connect on behalf of many clients.
+    trusted_proxies: Vec<IpNet>,
+    closes: Mutex<[Closes; HandshakeCause::ALL.len()]>,
+}
+
+/// Why a connection was closed before it completed its handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HandshakeCause {
+    MaxHandshakes,
+    MaxHandshakesPerIp,
+    FileDescriptors,
+}
+
+/// The connections that one cause has closed.
+#[derive(Clone, Copy, Default)]
+struct Closes {
+    total: u64,
+    /// Not logged yet.
+    unlogged: u64,
+    logged_at: Option<Instant>,
+}
+
+impl Handshakes {
+    pub(super) fn new(limits: HandshakeLimits, descriptors: Descriptors) -> Self {
+        let max = limits.max_handshakes.unwrap_or(descriptors.default_max_handshakes());
+        Self {
+            table: ConnectionTable::new(max, limits.max_handshakes_per_ip),
+            descriptors: Arc::new(Semaphore::new(descriptors.max_sockets().min(Semaphore::MAX_PERMITS))),
+            trusted_proxies: limits.trusted_proxies,
+            closes: Mutex::default(),
+        }
+    }
+
+    /// Counts a connection that was just accepted. If all descriptors are in use, it waits for one.
+    pub(super) async fn begin(&self, stream: TcpStream, client: SocketAddr) -> (Connection, Socket) {
+        let (connection, is_closing) = self.insert(client.ip());
+        let descriptor = self.descriptor(&connection, is_closing).await;
+        (connection, Socket::new(stream, descriptor))
+    }
+
+    /// Returns the number of connections that have not completed their handshake.
+    pub(super) fn pending(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Returns how many connections each cause has closed.
+    pub(super) fn closes(&self) -> [(HandshakeCause, u64); HandshakeCause::ALL.len()] {
+        let closes = self.closes.lock().expect("nothing panics under this lock");
+        HandshakeCause::ALL.map(|cause| (cause, closes[cause as usize].total))
+    }
+
+    /// Adds a connection, and returns whether that closed another one.
+    fn insert(&self, client: IpAddr) -> (Connection, bool) {
+        let client = client.to_canonical();
+        let is_trusted = self.trusted_proxies.iter().any(|network| network.contains(&client));
+        let (connection, closed) = self.table.insert(client, (!is_trusted).then(|| IpBlock::from(client)));
+        if let Some((limit, closed_client)) = closed {
+            self.record_close(limit.into(), closed_client);
+        }
+        (connection, closed.is_some())
+    }
+
+    /// Waits for a free descriptor. Unless a connection `is_closing` already, it closes the oldest one.
+    async fn descriptor(&self, connection: &Connection, mut is_closing: bool) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(descriptor) = self.descriptors.clone().try_acquire_owned() {
+                return descriptor;
+            }
+            if !is_closing && let Some(client) = self.table.close_oldest_except(connection) {
+                self.record_close(HandshakeCause::FileDescriptors, client);
+            }
+            let free = self.descriptors.clone().acquire_owned();
+            if let Ok(descriptor) = timeout(CLOSE_TIMEOUT, free).await {
+                return descriptor.expect("the semaphore is never closed");
+            }
+            is_closing = false;
+        }
+    }
+
+    /// Counts a closed connection, and logs the closed connections of each cause at most once per minute.
+    fn record_close(&self, cause: HandshakeCause, client: IpAddr) {
+        let unlogged = self.closes.lock().expect("nothing panics under this lock")[cause as usize].add(Instant::now());
+        if let Some(connections) = unlogged {
+            tracing::warn!(
+                cause = cause.as_str(),
+                connections,
+                example = %client,
+                "closed connections that had not completed the WebSocket handshake"
+            );
+        }
+    }
+}
+
+impl HandshakeCause {
+    pub(super) const ALL: [Self; 3] = [Self::MaxHandshakes, Self::MaxHandshakesPerIp, Self::FileDescriptors];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxHandshakes => "max_handshakes",
+            Self::MaxHandshakesPerIp => "max_handshakes_per_ip",
+            Self::FileDescriptors => "file_descriptors",
+        }
+    }
+}
+
+impl From<Limit> for HandshakeCause {
+    fn from(limit: Limit) -> Self {
+        match limit {
+            Limit::Total => Self::MaxHandshakes,
+            Limit::PerIp => Self::MaxHandshakesPerIp,
+        }
+    }
+}
+
+impl Closes {
+    /// Adds one, and returns the number to log if a line is due.
+    fn add(&mut self, now: Instant) -> Option<u64> {
+        self.total += 1;
+        self.unlogged += 1;
+        if self.logged_at.is_some_and(|logged| now < logged + LOG_INTERVAL) {
+            return None;
+        }
+        self.logged_at = Some(now);
+        Some(std::mem::take(&mut self.unlogged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn handshakes(max_sockets: usize, limits: HandshakeLimits) -> Handshakes {
+        let mut handshakes = Handshakes::new(limits, Descriptors::unlimited());
+        handshakes.descriptors = Arc::new(Semaphore::new(max_sockets));
+        handshakes
+    }
+
+    fn limits(max_handshakes: usize, max_handshakes_per_ip: usize, trusted_proxies: &[&str]) -> HandshakeLimits {
+        let trusted_proxies = trusted_proxies.iter().map(|network| network.parse().expect("a network")).collect();
+        HandshakeLimits { max_handshakes: Some(max_handshakes), max_handshakes_per_ip, trusted_proxies }
+    }
+
+    /// Returns the counts of [`HandshakeCause::ALL`].
+    fn closes(handshakes: &Handshakes) -> [u64; 3] {
+        handshakes.closes().map(|(_, count)| count)
+    }
+
+    #[test]
+    fn trusted_proxies_are_exempt_from_the_limit_per_ip_only() {
+        let handshakes = handshakes(100, limits(4, 1, &["10.0.0.0/8"]));
+        let proxy: IpAddr = "::ffff:10.1.2.3".parse().expect("an address");
+        let _four = [(); 4].map(|()| handshakes.insert(proxy));
+        assert_eq!((handshakes.pending(), closes(&handshakes)), (4, [0, 0, 0]));
+        let _fifth = handshakes.insert(proxy);
+        assert_eq!((handshakes.pending(), closes(&handshakes)), (4, [1, 0, 0]));
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let _clients = [handshakes.insert(client), handshakes.insert(client)];
+        assert_eq!((handshakes.pending(), closes(&handshakes)), (4, [2, 1, 0]));
+    }
+
+    #[tokio::test]
+    async fn connection_without_a_free_descriptor_closes_the_oldest_handshake_and_waits_for_its_descriptor() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let handshakes = handshakes(3, limits(100, 100, &[]));
+        let mut clients = Vec::new();
+        let mut begin = async || {
+            clients.push(TcpStream::connect(address).await.expect("the kernel accepts"));
+            let (stream, client) = listener.accept().await.expect("a connection");
+            handshakes.begin(stream, client).await
+        };
+        // A peer: its handshake is complete, and its socket is open.
+        let (_, peer) = begin().await;
+        for nth in 1..=10 {
+            let (connection, socket) = begin().await;
+            tokio::spawn(connection.run(async move {
+                pending::<()>().await;
+                drop(socket);
+            }));
+            assert_eq!(handshakes.pending(), nth.min(2));
+            assert_eq!(handshakes.descriptors.available_permits(), 2_usize.saturating_sub(nth));
+        }
+        assert_eq!(closes(&handshakes), [0, 0, 8]);
+        drop(peer);
+        assert_eq!(handshakes.descriptors.available_permits(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closes_are_logged_once_per_minute_with_their_number() {
+        let mut closes = Closes::default();
+        assert_eq!(closes.add(Instant::now()), Some(1));
+        for _ in 0..500 {
+            assert_eq!(closes.add(Instant::now()), None);
+        }
+        tokio::time::advance(LOG_INTERVAL).await;
+        assert_eq!(closes.add(Instant::now()), Some(501));
+        assert_eq!((closes.add(Instant::now()), closes.total), (None, 503));
+    }
+}

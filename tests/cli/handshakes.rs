@@ -1,0 +1,159 @@
+//! Connections that do not complete the WebSocket handshake, and the file descriptors of the server.
+
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::pin::pin;
+use std::process::Stdio;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::process::{Child, Command};
+
+use crate::admin::{get, get_json, spawn};
+use crate::common::{open, websocket};
+use crate::kill;
+use crate::process::FREE_PORT;
+
+/// Returns the command of a server that a shell starts with this file descriptor limit, for example `-n 256`.
+fn limited(ulimit: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit {ulimit}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_sigver")]);
+    command.args(FREE_PORT).args(["--admin", "127.0.0.1:0"]).args(args);
+    command.env("NO_COLOR", "1").kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Opens a connection from `127.0.0.LAST` and sends nothing.
+#[cfg(target_os = "linux")]
+async fn connect_from(last: u8, server: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).expect("every 127.0.0.x is a loopback address");
+    socket.connect(server.parse().expect("an address")).await.expect("the kernel accepts")
+}
+
+/// Opens silent connections, the same number from each of these loopback addresses.
+#[cfg(target_os = "linux")]
+async fn connect_silently(server: &str, addresses: RangeInclusive<u8>, of_each: usize) -> Vec<TcpStream> {
+    let mut silent = Vec::new();
+    for last in addresses {
+        for _ in 0..of_each {
+            silent.push(connect_from(last, server).await);
+        }
+    }
+    silent
+}
+
+/// Waits until the server has closed these connections.
+#[cfg(target_os = "linux")]
+async fn expect_closed(sockets: &mut [TcpStream]) {
+    for socket in sockets {
+        assert_eq!(socket.read(&mut [0]).await.expect("the connection is not reset"), 0);
+    }
+}
+
+/// Stops the server and returns its log.
+async fn log_of(mut process: Child) -> String {
+    kill("-INT", &process).await;
+    let mut log = String::new();
+    process.stderr.take().expect("stderr is piped").read_to_string(&mut log).await.expect("the log is UTF-8");
+    log
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn silent_connections_of_one_address_close_only_the_oldest_of_that_address() {
+    let (process, server, admin) = spawn(&mut limited("-n 1024", &[])).await;
+    let waiting = connect_from(1, &server).await;
+    let mut silent = connect_silently(&server, 2..=2, 300).await;
+    expect_closed(&mut silent[..236]).await;
+    let status = get_json(&admin, "/status").await;
+    assert_eq!(status["handshakes"], 65, "{status}");
+    assert_eq!(status["closed_handshakes"], json!([["max_handshakes_per_ip", 236]]), "{status}");
+    let metrics = get(&admin, "/metrics").await;
+    for line in ["sigver_handshakes 65", "sigver_handshakes_closed_total{cause=\"max_handshakes_per_ip\"} 236"] {
+        assert!(metrics.lines().any(|found| found == line), "no {line:?} in:\n{metrics}");
+    }
+
+    // The oldest connection of all, and the oldest of the address that was not closed.
+    let mut peers = Vec::new();
+    for socket in [waiting, silent.swap_remove(236)] {
+        peers.push(websocket::try_open("ws://localhost/K", socket).await.expect("the handshake completes"));
+    }
+    let status = get_json(&admin, "/status").await;
+    assert_eq!((&status["handshakes"], &status["peers"]), (&json!(63), &json!(2)), "{status}");
+    let log = log_of(process).await;
+    let line = "closed connections that had not completed the WebSocket handshake cause=\"max_handshakes_per_ip\"";
+    assert_eq!(log.matches(line).count(), 1, "{log}");
+    assert!(log.contains("example=127.0.0.2"), "{log}");
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn silent_connections_of_many_addresses_lock_nobody_out() {
+    for (args, closed, cause) in [
+        // A quarter of the descriptors.
+        (&[][..], 300 - 64, "max_handshakes"),
+        (&["--max-handshakes", "100"], 300 - 100, "max_handshakes"),
+        // Half of the descriptors: the other half of so few is reserved.
+        (&["--max-handshakes", "1000"], 300 - 128, "file_descriptors"),
+    ] {
+        let (_process, server, admin) = spawn(&mut limited("-n 256", args)).await;
+        let mut silent = connect_silently(&server, 2..=6, 60).await;
+        expect_closed(&mut silent[..closed]).await;
+        let status = get_json(&admin, "/status").await;
+        assert_eq!(status["closed_handshakes"], json!([[cause, closed]]), "{status}");
+        assert_eq!(get(&admin, "/healthz").await, "ok\n");
+        assert!(open(&server, "/K").await.connect(1, &[]).await, "{args:?}");
+        // The connection that became a peer closed one more.
+        expect_closed(&mut silent[closed..=closed]).await;
+        let mut last = silent.pop().expect("300 connections");
+        assert_eq!(last.try_read(&mut [0]).expect_err("an open connection").kind(), ErrorKind::WouldBlock);
+        last.shutdown().await.expect("an open connection");
+    }
+}
+
+#[tokio::test]
+async fn server_whose_peers_use_all_descriptors_answers_on_the_admin_listener_and_recovers() {
+    let (process, server, admin) = spawn(&mut limited("-n 128", &[])).await;
+    let mut peers = Vec::new();
+    for _ in 0..64 {
+        peers.push(open(&server, "/K").await);
+    }
+    let mut late = pin!(open(&server, "/K"));
+    let status = async {
+        assert_eq!(get(&admin, "/healthz").await, "ok\n");
+        get_json(&admin, "/status").await
+    };
+    let status = tokio::select! {
+        _ = &mut late => panic!("a 65th socket is open"),
+        status = status => status,
+    };
+    assert_eq!(status["peers"], 64, "{status}");
+    drop(peers.pop());
+    assert!(late.await.connect(1, &[]).await);
+    let log = log_of(process).await;
+    assert!(!log.contains("accept failed"), "{log}");
+}
+
+#[tokio::test]
+async fn soft_limit_of_file_descriptors_is_raised() {
+    let (process, server, _) = spawn(&mut limited("-Sn 64", &["--max-peers", "100"])).await;
+    let mut peers = Vec::new();
+    for _ in 0..100 {
+        peers.push(open(&server, "/K").await);
+    }
+    assert!(peers[99].connect(1, &[]).await);
+    let log = log_of(process).await;
+    assert!(!log.contains("file descriptor limit"), "{log}");
+}
+
+#[tokio::test]
+async fn hard_limit_of_file_descriptors_below_max_peers_is_reported_in_one_line() {
+    let (process, ..) = spawn(&mut limited("-n 1024", &["--max-peers", "25"])).await;
+    let log = log_of(process).await;
+    let line = "the file descriptor limit is 1024; must be at least 1025 for max_peers 25: set LimitNOFILE=1025 (systemd) \
+        or `ulimit -n 1025`, or lower max_peers";
+    assert_eq!(log.lines().filter(|found| found.contains(line)).count(), 1, "{log}");
+}
