@@ -1,4 +1,5 @@
-//! Connections that do not complete the WebSocket handshake, and the file descriptors of the server.
+//! Connections that do not complete the WebSocket handshake, and the file descriptors of the server. For Linux, where
+//! every 127.x.x.x is a loopback address.
 
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
@@ -26,15 +27,13 @@ fn limited(ulimit: &str, args: &[&str]) -> Command {
 }
 
 /// Opens a connection from `127.0.0.LAST` and sends nothing.
-#[cfg(target_os = "linux")]
 async fn connect_from(last: u8, server: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).expect("every 127.0.0.x is a loopback address");
+    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).expect("a loopback address");
     socket.connect(server.parse().expect("an address")).await.expect("the kernel accepts")
 }
 
 /// Opens silent connections, the same number from each of these loopback addresses.
-#[cfg(target_os = "linux")]
 async fn connect_silently(server: &str, addresses: RangeInclusive<u8>, of_each: usize) -> Vec<TcpStream> {
     let mut silent = Vec::new();
     for last in addresses {
@@ -46,7 +45,6 @@ async fn connect_silently(server: &str, addresses: RangeInclusive<u8>, of_each: 
 }
 
 /// Waits until the server has closed these connections.
-#[cfg(target_os = "linux")]
 async fn expect_closed(sockets: &mut [TcpStream]) {
     for socket in sockets {
         assert_eq!(socket.read(&mut [0]).await.expect("the connection is not reset"), 0);
@@ -62,7 +60,6 @@ async fn log_of(mut process: Child) -> String {
 }
 
 #[tokio::test]
-#[cfg(target_os = "linux")]
 async fn silent_connections_of_one_address_close_only_the_oldest_of_that_address() {
     let (process, server, admin) = spawn(&mut limited("-n 1024", &[])).await;
     let waiting = connect_from(1, &server).await;
@@ -90,7 +87,21 @@ async fn silent_connections_of_one_address_close_only_the_oldest_of_that_address
 }
 
 #[tokio::test]
-#[cfg(target_os = "linux")]
+async fn keep_alive_connection_without_upgrade_counts_until_it_is_closed() {
+    let (_process, server, admin) = spawn(&mut limited("-n 1024", &[])).await;
+    let mut socket = connect_from(1, &server).await;
+    for _ in 0..3 {
+        socket.write_all(b"GET /K HTTP/1.1\r\nhost: hub.example\r\n\r\n").await.expect("the server reads");
+        let mut response = [0; 4096];
+        let len = socket.read(&mut response).await.expect("a response");
+        assert!(response[..len].starts_with(b"HTTP/1.1 426 "), "{}", String::from_utf8_lossy(&response[..len]));
+        assert_eq!(get_json(&admin, "/status").await["handshakes"], 1);
+    }
+    drop(socket);
+    while get_json(&admin, "/status").await["handshakes"] != 0 {}
+}
+
+#[tokio::test]
 async fn silent_connections_of_many_addresses_lock_nobody_out() {
     for (args, closed, cause) in [
         // A quarter of the descriptors.

@@ -6,6 +6,7 @@ mod admin;
 #[path = "../common/mod.rs"]
 mod common;
 mod connections;
+#[cfg(target_os = "linux")]
 mod handshakes;
 mod options;
 #[path = "../common/process.rs"]

@@ -90,14 +90,26 @@ async fn printed_settings_are_read_back() {
     let args: Vec<_> =
         "-h ::1 -p 9 -k a.key -c b.cert -a c.ca --drain-timeout 1m30s --allowed-origin https://a.example \
         --allowed-origin https://*.b.example --allow-missing-origin --trusted-proxy 10.0.0.0/8 \
-        --client-ip-header forwarded --heartbeat-interval 1500ms --max-message-bytes 1000 \
+        --client-ip-header forwarded --max-handshakes 500 --heartbeat-interval 1500ms --max-message-bytes 1000 \
         --max-outbox-bytes 18446744073709551615 --bytes-per-second 3MiB --signed-keys-secret-file"
             .split_whitespace()
             .chain([utf8(&secret)])
             .collect();
     let first = print(&args, &[]).await;
     assert!(!first.contains(crate::secrets::SECRET), "{first}");
-    for word in ["a.key", "b.cert", "c.ca", "*.b.example", "forwarded", "1s 500ms", "= 1000\n", "3MiB", utf8(&secret)] {
+    for word in [
+        "a.key",
+        "b.cert",
+        "c.ca",
+        "*.b.example",
+        "forwarded",
+        "max_handshakes = 500\n",
+        "max_handshakes_per_ip = 64\n",
+        "1s 500ms",
+        "= 1000\n",
+        "3MiB",
+        utf8(&secret),
+    ] {
         assert!(first.contains(word), "no {word} in {first}");
     }
     let file = write(folder.path(), "sigver.toml", &first);

@@ -22,6 +22,8 @@ async fn check_reports_the_first_invalid_setting() {
     rejects(&["--max-peers", "0"], &["max_peers is 0; must be at least 1"]).await;
     rejects(&["--heartbeat-interval", "9s"], &["heartbeat_interval is 9s; must be greater than 0 and at most 5s"])
         .await;
+    rejects(&["--max-handshakes", "0"], &["max_handshakes is 0; must be at least 1"]).await;
+    rejects(&["--max-handshakes-per-ip", "0"], &["max_handshakes_per_ip is 0; must be at least 1"]).await;
     rejects(&["--drain-timeout", "2days"], &["drain_timeout is 2days; must be at most 1day"]).await;
     rejects(&["--allowed-origin", "app.example"], &["allowed_origins is \"app.example\"", "https://app.example"]).await;
     rejects(&["--allow-missing-origin"], &["allow_missing_origin is true; requires allowed_origins"]).await;
