@@ -145,6 +145,7 @@ async fn server_whose_peers_use_all_descriptors_answers_on_the_admin_listener_an
     drop(peers.pop());
     assert!(late.await.connect(1, &[]).await);
     let log = log_of(process).await;
+    assert_eq!(log.matches("peers use all file descriptors; new connections wait").count(), 1, "{log}");
     assert!(!log.contains("accept failed"), "{log}");
 }
 

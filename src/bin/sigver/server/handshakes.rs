@@ -29,7 +29,9 @@ pub(super) struct Handshakes {
     descriptors: Arc<Semaphore>,
     /// Proxies that connect on behalf of many clients.
     trusted_proxies: Vec<IpNet>,
-    closes: Mutex<[Closes; HandshakeCause::ALL.len()]>,
+    closes: Mutex<[Events; HandshakeCause::ALL.len()]>,
+    /// New connections that waited for a descriptor.
+    waits: Mutex<Events>,
 }
 
 /// Why a connection was closed before it completed its handshake.
@@ -40,9 +42,9 @@ pub(super) enum HandshakeCause {
     FileDescriptors,
 }
 
-/// The connections that one cause has closed.
+/// Events that are logged at most once per [`LOG_INTERVAL`].
 #[derive(Clone, Copy, Default)]
-struct Closes {
+struct Events {
     total: u64,
     /// Not logged yet.
     unlogged: u64,
@@ -57,6 +59,7 @@ impl Handshakes {
             descriptors: Arc::new(Semaphore::new(descriptors.max_sockets().min(Semaphore::MAX_PERMITS))),
             trusted_proxies: limits.trusted_proxies,
             closes: Mutex::default(),
+            waits: Mutex::default(),
         }
     }
 
@@ -95,8 +98,11 @@ impl Handshakes {
             if let Ok(descriptor) = self.descriptors.clone().try_acquire_owned() {
                 return descriptor;
             }
-            if !is_closing && let Some(client) = self.table.close_oldest_except(connection) {
-                self.record_close(HandshakeCause::FileDescriptors, client);
+            if !is_closing {
+                match self.table.close_oldest_except(connection) {
+                    Some(client) => self.record_close(HandshakeCause::FileDescriptors, client),
+                    None => self.record_wait(),
+                }
             }
             let free = self.descriptors.clone().acquire_owned();
             if let Ok(descriptor) = timeout(CLOSE_TIMEOUT, free).await {
@@ -106,7 +112,13 @@ impl Handshakes {
         }
     }
 
-    /// Counts a closed connection, and logs the closed connections of each cause at most once per minute.
+    fn record_wait(&self) {
+        let unlogged = self.waits.lock().expect("nothing panics under this lock").add(Instant::now());
+        if unlogged.is_some() {
+            tracing::warn!("peers use all file descriptors; new connections wait until a peer disconnects");
+        }
+    }
+
     fn record_close(&self, cause: HandshakeCause, client: IpAddr) {
         let unlogged = self.closes.lock().expect("nothing panics under this lock")[cause as usize].add(Instant::now());
         if let Some(connections) = unlogged {
@@ -141,7 +153,7 @@ impl From<Limit> for HandshakeCause {
     }
 }
 
-impl Closes {
+impl Events {
     /// Adds one, and returns the number to log if a line is due.
     fn add(&mut self, now: Instant) -> Option<u64> {
         self.total += 1;
@@ -200,7 +212,7 @@ mod tests {
         let mut begin = async || {
             clients.push(TcpStream::connect(address).await.expect("the kernel accepts"));
             let (stream, client) = listener.accept().await.expect("a connection");
-            handshakes.begin(stream, client).await
+            timeout(Duration::from_secs(60), handshakes.begin(stream, client)).await.expect("a descriptor in time")
         };
         // A peer: its handshake is complete, and its socket is open.
         let (_, peer) = begin().await;
@@ -220,7 +232,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn closes_are_logged_once_per_minute_with_their_number() {
-        let mut closes = Closes::default();
+        let mut closes = Events::default();
         assert_eq!(closes.add(Instant::now()), Some(1));
         for _ in 0..500 {
             assert_eq!(closes.add(Instant::now()), None);
