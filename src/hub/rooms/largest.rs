@@ -18,15 +18,13 @@ impl LargestRooms {
         Self { max, kept: BTreeMap::new() }
     }
 
-    /// Keeps a room if it is among the largest. `hash` is not called for a room that is smaller than all kept rooms.
-    pub(super) fn offer(&mut self, room: &Arc<Room>, peers: usize, hash: impl FnOnce() -> u64) {
-        if self.kept.len() >= self.max {
-            let smallest = self.kept.last_key_value();
-            if smallest.is_none_or(|((Reverse(least), _), _)| peers < *least) {
-                return;
-            }
+    /// Keeps a room if it is among the largest.
+    pub(super) fn offer(&mut self, room: &Arc<Room>, peers: usize, hash: u64) {
+        let rank = (Reverse(peers), hash);
+        if self.kept.len() >= self.max && self.kept.last_key_value().is_none_or(|(last, _)| *last < rank) {
+            return;
         }
-        self.kept.insert((Reverse(peers), hash()), room.clone());
+        self.kept.insert(rank, room.clone());
         if self.kept.len() > self.max {
             self.kept.pop_last();
         }
@@ -43,19 +41,20 @@ mod tests {
     use super::*;
     use crate::protocol::GroupKey;
 
-    /// Offers rooms of these sizes, each with its size as its hash. Returns the kept sizes, the largest number of rooms
-    /// kept at a time, and the number of computed hashes.
-    fn offer(max: usize, sizes: impl IntoIterator<Item = usize>) -> (Vec<u64>, usize, usize) {
-        let room = Arc::new(Room::new(GroupKey::new("K").expect("a valid key"), 0, Arc::default(), Arc::default()));
-        let (mut largest, mut most_kept, mut hashes) = (LargestRooms::new(max), 0, 0);
+    /// Offers rooms of these sizes, each with its size as its hash. Returns the kept sizes, and the largest number of
+    /// rooms kept at a time.
+    fn offer(max: usize, sizes: impl IntoIterator<Item = usize>) -> (Vec<u64>, usize) {
+        let (room, mut largest, mut most_kept) = (room(), LargestRooms::new(max), 0);
         for size in sizes {
-            largest.offer(&room, size, || {
-                hashes += 1;
-                size as u64
-            });
+            largest.offer(&room, size, size as u64);
             most_kept = most_kept.max(largest.kept.len());
         }
-        (largest.into_rooms().map(|(hash, _)| hash).collect(), most_kept, hashes)
+        (largest.into_rooms().map(|(hash, _)| hash).collect(), most_kept)
+    }
+
+    fn room() -> Arc<Room> {
+        let key = GroupKey::new("K").expect("a valid key");
+        Arc::new(Room::new(key, 0, Arc::default(), Arc::default()))
     }
 
     #[test]
@@ -68,10 +67,15 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_hashes_are_bounded_by_the_number_of_kept_rooms() {
-        let (kept, most_kept, hashes) = offer(200, (1..=100_000).rev());
-        assert_eq!((kept.len(), most_kept, hashes), (200, 200, 200));
-        let (kept, most_kept, _) = offer(200, 1..=100_000);
-        assert_eq!((kept.len(), most_kept), (200, 200));
+    fn of_equal_rooms_those_with_the_lowest_hashes_are_kept() {
+        let (room, mut largest) = (room(), LargestRooms::new(2));
+        [3, 1, 4, 2].into_iter().for_each(|hash| largest.offer(&room, 1, hash));
+        assert_eq!(largest.into_rooms().map(|(hash, _)| hash).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn number_of_kept_rooms_never_exceeds_the_maximum() {
+        assert_eq!(offer(200, 1..=10_000).1, 200);
+        assert_eq!(offer(200, (1..=10_000).rev()).1, 200);
     }
 }

@@ -36,6 +36,8 @@ struct Shard {
 
 struct Entry {
     room: Arc<Room>,
+    /// Stored, because a search through a shard would be slowed by reading every key.
+    hash: u64,
     /// Peers that acquired the room and have not released it. The shard's lock protects the number, so that a room is
     /// never removed while a peer joins.
     peers: usize,
@@ -59,7 +61,7 @@ impl Registry {
     /// Returns the room of the key with this hash, if there is one. It searches only the shard that can contain the key.
     pub(in crate::hub) fn find_by_hash(&self, hash: u64) -> Option<Arc<Room>> {
         let rooms = self.shards[self.shard_of(hash)].lock();
-        rooms.iter().find(|(key, _)| self.hash(key) == hash).map(|(_, entry)| entry.room.clone())
+        rooms.values().find(|entry| entry.hash == hash).map(|entry| entry.room.clone())
     }
 
     /// Returns the number that stands for a key in logs. It stays the same while the hub exists, and does not reveal
@@ -73,7 +75,8 @@ impl Registry {
     /// `created`, and `removed` of [`Registry::release`], are called under the shard's lock, so that the events of one
     /// group stay in order.
     pub(in crate::hub) fn acquire(&self, key: &GroupKey, created: impl FnOnce()) -> Result<Arc<Room>, Rejection> {
-        let shard = self.shard_index(key);
+        let hash = self.hash(key);
+        let shard = self.shard_of(hash);
         let mut rooms = self.shards[shard].lock();
         let entry = match rooms.entry(key.clone()) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -85,7 +88,7 @@ impl Registry {
                 };
                 created();
                 let room = Arc::new(Room::new(key.clone(), shard, self.config.clone(), self.link_ids.clone()));
-                entry.insert(Entry { room, peers: 0, _count: count })
+                entry.insert(Entry { room, hash, peers: 0, _count: count })
             }
         };
         let max = self.config.max_peers_per_group;
@@ -142,8 +145,8 @@ impl Registry {
 
     /// Offers the rooms of a shard to `largest`. It locks no room.
     pub(in crate::hub) fn offer_shard(&self, shard: usize, largest: &mut LargestRooms) {
-        for (key, entry) in &*self.shards[shard].lock() {
-            largest.offer(&entry.room, entry.peers, || self.hash(key));
+        for entry in self.shards[shard].lock().values() {
+            largest.offer(&entry.room, entry.peers, entry.hash);
         }
     }
 
