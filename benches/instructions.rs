@@ -39,12 +39,16 @@ fn main() {
     }
     group.handle(Event::Join { peer: JOINER, favored: false }, &mut actions);
     group.handle(connect(JOINER, &[], 1), &mut actions);
+    // Link ids of the joiner: two that alternate, because each new link replaces the previous one.
+    let mut new_links = [2, 3].into_iter().cycle();
+    let mut search = || connect(JOINER, &[], new_links.next().expect("cycles"));
     if step == "renamed" {
-        // The joiner has tried as many renamed members as a group remembers. Each of its searches visits them again.
-        for peer in 1..=peers.min(16) {
+        // The joiner tries half of the members, which then change their ids, and those of them that a search can find.
+        (0..peers / 2).for_each(|_| _ = group.handle(search(), &mut actions));
+        for peer in 1..=peers / 2 {
             group.handle(connect_as(PeerId(peer.into()), 1 << 31 | peer, &[peer], 4), &mut actions);
-            group.handle(connect(JOINER, &[], 2 + (peer + 1) % 2), &mut actions);
         }
+        (0..16).for_each(|_| _ = group.handle(search(), &mut actions));
     }
     actions.clear();
     let absent: Vec<_> = (1 << 30..(1 << 30) + 512).collect();
@@ -55,9 +59,8 @@ fn main() {
                 let content = Event::Content { peer: JOINER, recipient: 0, last: false, data: data.clone() };
                 group.handle(content, &mut actions);
             }
-            // The link ids 2 and 3 alternate, because each new link replaces the previous one.
             "connect" | "renamed" => {
-                group.handle(connect(JOINER, &[], 2 + nth % 2), &mut actions);
+                group.handle(search(), &mut actions);
             }
             "named" => {
                 group.handle(connect(JOINER, &absent, 2 + nth % 2), &mut actions);
