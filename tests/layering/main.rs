@@ -23,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
 /// The files of the hub. Each may import the files after it.
 const HUB_ORDER: &[&str] = &[
     "mod.rs",
+    "builder/rates.rs",
     "builder.rs",
     "shutdown.rs",
     "serve.rs",
@@ -56,6 +57,7 @@ const HUB_ORDER: &[&str] = &[
     "admission/origins.rs",
     "admission/proxies.rs",
     "admission/ip_limiter.rs",
+    "admission/ip_block.rs",
     "admission/rejection.rs",
     "close.rs",
     "limits/mod.rs",

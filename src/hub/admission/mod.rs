@@ -4,6 +4,7 @@
 //! and the app's [`hook`]. The outcome is the slot of a [`permit`], or a [`rejection`].
 
 pub(super) mod hook;
+mod ip_block;
 pub(super) mod ip_limiter;
 pub(super) mod origins;
 pub(super) mod permit;

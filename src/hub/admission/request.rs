@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 #[cfg(feature = "hyper")]
-use super::ip_limiter::canonical;
+use super::ip_block::canonical;
 #[cfg(feature = "hyper")]
 use super::proxies::TrustedProxies;
 use crate::protocol::{GroupKey, KeyError};
