@@ -91,7 +91,7 @@ async fn printed_settings_are_read_back() {
         "-h ::1 -p 9 -k a.key -c b.cert -a c.ca --drain-timeout 1m30s --allowed-origin https://a.example \
         --allowed-origin https://*.b.example --allow-missing-origin --trusted-proxy 10.0.0.0/8 \
         --client-ip-header forwarded --max-handshakes 500 --heartbeat-interval 1500ms --max-message-bytes 1000 \
-        --max-outbox-bytes 18446744073709551615 --bytes-per-second 3MiB --signed-keys-secret-file"
+        --max-total-outbox-bytes 18446744073709551615 --bytes-per-second 3MiB --signed-keys-secret-file"
             .split_whitespace()
             .chain([utf8(&secret)])
             .collect();
