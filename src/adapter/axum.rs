@@ -209,8 +209,29 @@ pub fn configure<F>(upgrade: WebSocketUpgrade<F>, hub: &SignalingHub) -> WebSock
 /// Returns a transport for [`SignalingHub::serve`] over a WebSocket that the app upgraded itself. Call [`configure`]
 /// before the upgrade.
 ///
-/// `messages_per_second` then limits whole messages, but not the fragments from which tungstenite assembles them. On
-/// the public internet, prefer [`router`] or [`handler`], which limit both.
+/// axum assembles fragmented messages before the hub sees them, so `messages_per_second` counts whole messages and not
+/// their fragments. A peer can send fragments as fast as its connection allows, which costs CPU time. On the public
+/// internet, prefer [`router`] or [`handler`], which count both. If the app needs a join request of its own, use
+/// [`hyper::upgrade_with`](crate::hyper::upgrade_with), which counts both as well:
+///
+/// ```
+/// use std::net::SocketAddr;
+///
+/// use axum::extract::{ConnectInfo, Path, Request, State};
+/// use axum::response::IntoResponse;
+/// use sigver::{JoinRequest, SignalingHub};
+///
+/// async fn signal(
+///     State(hub): State<SignalingHub>,
+///     Path(document): Path<u64>,
+///     ConnectInfo(client): ConnectInfo<SocketAddr>,
+///     request: Request,
+/// ) -> impl IntoResponse {
+///     let join = JoinRequest::new(format!("document {document}")).with_client_ip(client.ip());
+///     sigver::hyper::upgrade_with(request, &hub, join).await
+/// }
+/// # axum::Router::new().route("/{document}", axum::routing::any(signal)).with_state::<()>(SignalingHub::new());
+/// ```
 ///
 /// axum gives no access to the bytes after a malformed frame. A peer that keeps sending after such a frame may see a
 /// connection reset before it reads the close code.

@@ -183,8 +183,9 @@ pub fn websocket_config(hub: &SignalingHub) -> WebSocketConfig {
 /// Returns a transport for [`SignalingHub::serve`] over a WebSocket that the app upgraded itself. Use
 /// [`websocket_config`] for the upgrade.
 ///
-/// `messages_per_second` then limits whole messages, but not the fragments from which tungstenite assembles them. On
-/// the public internet prefer [`upgrade_with`], which limits both.
+/// tungstenite assembles fragmented messages before the hub sees them, so `messages_per_second` counts whole messages
+/// and not their fragments. A peer can send fragments as fast as its connection allows, which costs CPU time. On the
+/// public internet, use [`upgrade_with`] instead, which counts both.
 pub fn transport<S: AsyncRead + AsyncWrite + Unpin + Send>(
     socket: WebSocketStream<S>,
 ) -> impl Transport<Err = TransportError> + Unpin {
