@@ -3,6 +3,8 @@
 #![cfg(all(feature = "axum", feature = "http2"))]
 
 mod common;
+#[path = "common/log.rs"]
+mod log;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use hyper::client::conn::http2;
 use hyper::ext::Protocol;
 use hyper::{Method, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use log::Log;
 use sigver::memory::TestClient;
 use sigver::{Frame, JoinRequest, PeerInfo, Rejection, SignalingHub};
 use tokio::net::{TcpListener, TcpStream};
@@ -206,4 +209,27 @@ async fn drain_with_graceful_shutdown_closes_peers_with_1001_and_ends_the_server
     drop(peers);
     server.await.expect("the server does not panic").expect("the server ends without an error");
     TcpStream::connect(address).await.expect_err("the server no longer listens");
+}
+
+#[tokio::test]
+async fn handler_of_the_app_may_pass_a_join_request_to_hyper_upgrade_with() {
+    let hub = SignalingHub::new();
+    let handler = {
+        let hub = hub.clone();
+        async move |request: Request| sigver::hyper::upgrade_with(request, &hub, "the lobby").await
+    };
+    let address = serve(Router::new().route("/", any(handler))).await;
+    assert!(open(address, "/").await.connect(1, &[]).await);
+    assert_eq!(hub.peers("the lobby").len(), 1);
+}
+
+#[tokio::test]
+async fn first_peer_without_connect_info_is_logged_once() {
+    let log = Log::capture();
+    let address = serve(sigver::axum::router(SignalingHub::new())).await;
+    for _ in 0..2 {
+        assert!(open(address, "/K").await.connect(1, &[1]).await);
+    }
+    let lines = log.take();
+    assert!(matches!(&*lines, [line] if line.contains("into_make_service_with_connect_info")), "{lines:?}");
 }

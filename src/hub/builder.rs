@@ -92,7 +92,8 @@ impl HubBuilder {
     ///
     /// Write an origin as `https://app.example`, with a port unless it is the scheme's default. `https://*.app.example`
     /// matches all subdomains but not the domain itself. Further calls add to the list. A request without an `Origin`
-    /// header gets 403 too, see [`HubBuilder::allow_missing_origin`].
+    /// header gets 403 too, see [`HubBuilder::allow_missing_origin`]. A request with several `Origin` headers always gets
+    /// 403, whether this is set or not.
     ///
     /// Set this if cookies or the client's network authenticate a peer. Browsers let any page open a WebSocket to any
     /// server, and send the cookies of that server's host along unless their `SameSite` attribute forbids it. Without

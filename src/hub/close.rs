@@ -62,6 +62,14 @@ impl Close {
         &self.reason
     }
 
+    /// Returns the reason if it is a text of the source code.
+    pub(super) fn static_reason(&self) -> Option<&'static str> {
+        match self.reason {
+            Cow::Borrowed(reason) => Some(reason),
+            Cow::Owned(_) => None,
+        }
+    }
+
     pub(super) fn cause(&self) -> Option<Cause> {
         self.cause
     }

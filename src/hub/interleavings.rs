@@ -21,7 +21,7 @@ use super::sync::Mutex;
 use crate::protocol::{CloseCode, MemberId, Message, PeerId, Request};
 
 /// Runs many interleavings of a test that has too many to run all: at random, and with few switches between threads.
-fn check_many(run: impl Fn() + Send + Sync + Copy + 'static) {
+pub(super) fn check_many(run: impl Fn() + Send + Sync + Copy + 'static) {
     check_random(run, 4000);
     check_pct(run, 4000, 3);
 }
@@ -203,7 +203,7 @@ fn drain_or_joining_peer_sees_the_other() {
     );
 }
 
-fn join(hub: &SignalingHub) -> Result<Box<PeerGuard>, Close> {
+pub(super) fn join(hub: &SignalingHub) -> Result<Box<PeerGuard>, Close> {
     let connection = hub.shared.count_connection(None);
     let joined = hub.shared.check("key".into(), &connection).and_then(|(slot, _)| PeerGuard::new(&hub.shared, slot));
     joined.map_err(|rejection| rejection.close)

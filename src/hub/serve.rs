@@ -96,15 +96,8 @@ impl SignalingHub {
     /// Cancel safe: dropping the future or the returned permit releases the peer's slot.
     pub async fn admit(&self, request: impl Into<JoinRequest>) -> Result<Permit, Rejection> {
         let (request, count) = self.shared.open(request.into());
-        let client_ip = request.client_ip();
-        match self.shared.admit(request, &count).await {
-            Ok(slot) => Ok(Permit { slot, count, shared: self.shared.clone() }),
-            Err(mut rejection) => {
-                self.shared.record_rejection(&mut rejection);
-                rejection.client_ip = client_ip;
-                Err(rejection)
-            }
-        }
+        let slot = self.shared.admit(request, &count).await?;
+        Ok(Permit { slot, count, shared: self.shared.clone() })
     }
 
     /// Closes the connection of a rejected peer with the rejection's close code and reason.
@@ -131,10 +124,7 @@ impl SignalingHub {
         let (request, count) = self.shared.open(request);
         let join = Box::new(match self.shared.admit(request, &count).await {
             Ok(slot) => PendingJoin::Admitted(slot),
-            Err(mut rejection) => {
-                self.shared.record_rejection(&mut rejection);
-                PendingJoin::Rejected(rejection)
-            }
+            Err(rejection) => PendingJoin::Rejected(rejection),
         });
         PendingConnection { join, count, shared: self.shared.clone() }
     }
@@ -169,10 +159,10 @@ impl PendingConnection {
 
     /// Counts a peer that did not complete the handshake in time, unless it is rejected anyway.
     pub(crate) fn time_out(self) {
-        if self.rejection().is_none() {
+        if let PendingJoin::Admitted(slot) = &*self.join {
             let reason = format!("no WebSocket upgrade within {:?}", self.shared.config.upgrade_timeout);
-            let mut rejection = Rejection::by(Cause::UpgradeTimeout, CloseCode::Policy, reason);
-            self.shared.record_rejection(&mut rejection);
+            let rejection = Rejection::by(Cause::UpgradeTimeout, CloseCode::Policy, reason);
+            self.shared.record_rejection(rejection, slot.client_ip(), Some(&slot.key));
         }
     }
 }
@@ -256,12 +246,9 @@ fn serve<T: Transport>(
 }
 
 /// Ends the connection of a rejected peer.
-async fn close<T: Transport>(
-    mut rejection: Box<Rejection>,
-    transport: Pin<&mut T>,
-    shared: &Shared,
-) -> DisconnectReason {
-    shared.record_rejection(&mut rejection);
+async fn close<T: Transport>(rejection: Box<Rejection>, transport: Pin<&mut T>, shared: &Shared) -> DisconnectReason {
+    // Only a rejection of the app has not been recorded yet.
+    let rejection = shared.record_rejection(*rejection, None, None);
     let reason = DisconnectReason::from(rejection.close);
     if !rejection.drops_connection {
         close_handshake(&reason, transport, FrameQueue::default(), &shared.config).await;
@@ -288,7 +275,11 @@ impl Shared {
     /// Determines the client IP of a request, and counts its connection from now on.
     fn open(&self, request: JoinRequest) -> (JoinRequest, ConnectionCount) {
         #[cfg(feature = "hyper")]
-        let request = request.behind(&self.access_rules.proxies);
+        let request = {
+            let proxies = &self.access_rules.proxies;
+            self.setup_warnings.check(&request, proxies);
+            request.behind(proxies)
+        };
         let count = self.count_connection(request.client_ip());
         (request, count)
     }
@@ -299,35 +290,42 @@ impl Shared {
         ConnectionCount::new(CountGuard::new(&self.counters.connections), ip)
     }
 
-    /// Runs every check, and then the app's hook.
+    /// Runs every check, and then the app's hook. Records a rejection.
     async fn admit(&self, request: JoinRequest, connection: &ConnectionCount) -> Result<PeerSlot, Rejection> {
         let (mut slot, request) = self.check(request, connection)?;
         if let Some(admission) = &self.access_rules.admission {
-            slot.set_info(hook::call(&**admission, request, self.config.admission_timeout).await?);
+            let info = hook::call(&**admission, request, self.config.admission_timeout).await;
             // A drain may have started while the hook ran.
-            if self.is_draining() {
-                return Err(Rejection::draining());
-            }
+            let info = info.and_then(|info| if self.is_draining() { Err(Rejection::draining()) } else { Ok(info) });
+            let recorded = |rejection| self.record_rejection(rejection, slot.client_ip(), Some(&slot.key));
+            let info = info.map_err(recorded)?;
+            slot.set_info(info);
         }
         Ok(slot)
     }
 
-    /// Runs every check except the app's hook.
+    /// Runs every check except the app's hook. Records a rejection.
     pub(super) fn check(
         &self,
         request: JoinRequest,
         connection: &ConnectionCount,
     ) -> Result<(PeerSlot, JoinRequest), Rejection> {
+        let recorded = |rejection| self.record_rejection(rejection, request.client_ip(), request.try_key().ok());
+        let slot = self.grant_slot(&request, connection).map_err(recorded)?;
+        Ok((slot, request))
+    }
+
+    fn grant_slot(&self, request: &JoinRequest, connection: &ConnectionCount) -> Result<PeerSlot, Rejection> {
         connection.check(&self.config)?;
         if self.is_draining() {
             return Err(Rejection::draining());
         }
-        self.access_rules.check_origin(request.origin())?;
+        self.access_rules.check_origin(request)?;
         let now = self.clock();
         let ip_slot = connection.join(&self.config, now)?;
         let count = self.count_peer()?;
         let key = request.try_key()?.clone();
-        Ok((PeerSlot::new(key, &request, now, count, ip_slot), request))
+        Ok(PeerSlot::new(key, request, now, count, ip_slot))
     }
 
     fn count_peer(&self) -> Result<CountGuard, Rejection> {

@@ -1,6 +1,7 @@
 //! The handle of a hub, and the state that all of its peers share.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,16 +10,21 @@ use tokio::time::Instant;
 
 use super::admission::AccessRules;
 use super::admission::ip_limiter::IpLimiter;
+use super::admission::permit::PeerSlot;
 use super::admission::rejection::Rejection;
-use super::limits::Cause;
+use super::close::DisconnectReason;
 use super::limits::config::Config;
 use super::limits::draining::Draining;
 use super::observability::events::{EventBus, HubEvent};
+use super::observability::key_hash::KeyHash;
+use super::observability::limit_log::{Example, LimitLog};
 use super::observability::metrics::Metrics;
+#[cfg(feature = "hyper")]
+use super::observability::setup_warnings::SetupWarnings;
 use super::observability::stats::{Counters, HubStats};
 use super::rooms::outbox_budget::OutboxBudget;
 use super::rooms::registry::Registry;
-use crate::protocol::{CloseCode, PeerId};
+use crate::protocol::{GroupKey, PeerId};
 
 /// Connects peers that join with the same key by relaying their signals.
 ///
@@ -53,11 +59,14 @@ pub(super) struct Shared {
     pub(super) config: Arc<Config>,
     pub(super) access_rules: AccessRules,
     pub(super) ip_limiter: Arc<IpLimiter>,
-    pub(super) events: EventBus,
+    pub(super) events: Arc<EventBus>,
     pub(super) registry: Registry,
     pub(super) outbox_budget: Arc<OutboxBudget>,
     pub(super) counters: Counters,
     pub(super) metrics: Metrics,
+    pub(super) limit_log: LimitLog,
+    #[cfg(feature = "hyper")]
+    pub(super) setup_warnings: SetupWarnings,
     pub(super) draining: Draining,
     /// Heartbeats are aligned to this moment. It is the zero of the hub's clock.
     pub(super) epoch: Instant,
@@ -71,16 +80,19 @@ impl SignalingHub {
     }
 
     pub(super) fn with(config: Config, access_rules: AccessRules) -> Self {
-        let (config, epoch) = (Arc::new(config), Instant::now());
+        let (config, events, epoch) = (Arc::new(config), Arc::<EventBus>::default(), Instant::now());
         let shared = Shared {
-            registry: Registry::new(config.clone()),
             outbox_budget: Arc::default(),
+            registry: Registry::new(config.clone(), events.clone()),
             config,
             access_rules,
             ip_limiter: Arc::new(IpLimiter::new(epoch)),
-            events: EventBus::default(),
+            events,
             counters: Counters::default(),
             metrics: Metrics::default(),
+            limit_log: LimitLog::new(epoch),
+            #[cfg(feature = "hyper")]
+            setup_warnings: SetupWarnings::default(),
             draining: Draining::default(),
             epoch,
             next_peer: AtomicU64::new(0),
@@ -108,6 +120,12 @@ impl SignalingHub {
 }
 
 impl Shared {
+    /// Rejects all further joins. The caller collects the peers afterwards, see [`Draining`].
+    pub(super) fn start_draining(&self) {
+        self.draining.start();
+        self.limit_log.write_all();
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.draining.is_set()
     }
@@ -117,23 +135,44 @@ impl Shared {
         Instant::now().saturating_duration_since(self.epoch)
     }
 
-    /// Reports a rejected join to counters, metrics, logs and events, unless that was done before.
-    pub(super) fn record_rejection(&self, rejection: &mut Rejection) {
+    /// Reports a rejected join to counters, metrics, logs and events, unless that was done before. Returns the rejection.
+    pub(super) fn record_rejection(
+        &self,
+        mut rejection: Rejection,
+        client_ip: Option<IpAddr>,
+        key: Option<&GroupKey>,
+    ) -> Rejection {
         if std::mem::replace(&mut rejection.counted, true) {
-            return;
+            return rejection;
         }
+        rejection.client_ip = client_ip;
         let (cause, reason) = (rejection.cause(), rejection.reason());
-        self.metrics.rejected(cause);
         self.counters.count_rejection(cause);
+        self.metrics.rejected(cause);
+        self.limit_log.count_rejection(cause, || Example {
+            client_ip,
+            group: key.map(|key| KeyHash(self.registry.hash(key))),
+            peer: None,
+            code: rejection.close_code(),
+            reason: rejection.loggable_reason().map(Arc::from),
+        });
         tracing::debug!(%cause, reason, "rejected");
         self.events.emit(|| HubEvent::Rejected { cause, reason: reason.into() });
+        rejection
     }
 
-    /// Reports a joined peer that the hub closes to metrics, and to the counters if the close has a cause.
-    pub(super) fn record_close(&self, code: CloseCode, cause: Option<Cause>) {
-        self.metrics.closed(code, cause);
+    /// Reports a joined peer that the hub closed to metrics and logs. The counters have counted it.
+    pub(super) fn report_close(&self, reason: &DisconnectReason, peer: PeerId, slot: &PeerSlot) {
+        let DisconnectReason::ClosedByHub { code, reason, cause } = reason else { return };
+        self.metrics.closed(*code, *cause);
         if let Some(cause) = cause {
-            self.counters.count_close(cause);
+            self.limit_log.count_close(*cause, || Example {
+                client_ip: slot.client_ip(),
+                group: Some(KeyHash(self.registry.hash(&slot.key))),
+                peer: Some(peer),
+                code: *code,
+                reason: Some(reason.clone()),
+            });
         }
     }
 

@@ -66,7 +66,7 @@ impl SignalingHub {
     pub async fn drain(&self, timeout: Duration) -> usize {
         let start = Instant::now();
         // Before the collection, see `Draining`.
-        self.shared.draining.start();
+        self.shared.start_draining();
         // A longer time could overflow the clock.
         let timeout = timeout.min(MAX_DRAIN_TIMEOUT);
         // The last peer needs time for its close handshake.
@@ -111,7 +111,7 @@ impl SignalingHub {
 
     pub(super) async fn close_all(&self) {
         // Before the first shard is visited, see `Draining`.
-        self.shared.draining.start();
+        self.shared.start_draining();
         let registry = &self.shared.registry;
         for shard in 0..registry.shard_count() {
             for room in registry.rooms_of_shard(shard) {

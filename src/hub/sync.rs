@@ -7,3 +7,9 @@
 pub(super) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 #[cfg(not(all(test, shuttle)))]
 pub(super) use std::sync::{Mutex, MutexGuard, atomic::AtomicBool};
+
+/// Lets shuttle switch threads before an effect that other threads observe, but that takes none of these locks.
+pub(super) fn switch_point() {
+    #[cfg(all(test, shuttle))]
+    shuttle::thread::yield_now();
+}

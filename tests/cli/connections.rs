@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sigver::Frame;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -41,6 +41,29 @@ async fn request_head_over_32_kib_gets_431() {
     let head = format!("GET /K HTTP/1.1\r\nCookie: {}", "x".repeat(40_000));
     let response = response_until_close(&address, head.as_bytes()).await;
     assert!(response.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&response));
+}
+
+#[tokio::test]
+async fn limits_and_untrusted_proxies_are_logged_by_default() {
+    let mut command = sigver(&FREE_PORT);
+    let (mut process, address) = spawn(command.args(["--max-peers", "1"]).env_remove("RUST_LOG")).await;
+    let mut peer = open(&address, "/the-key").await;
+    assert!(peer.connect(1, &[]).await);
+    let mut socket = TcpStream::connect(&address).await.expect("the server listens");
+    let request = "GET /the-key HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   X-Forwarded-For: 192.0.2.7\r\n\r\n";
+    socket.write_all(request.as_bytes()).await.expect("the server reads");
+    let mut log = BufReader::new(process.stderr.take().expect("stderr is piped")).lines();
+    for texts in [["WARN", "`trusted_proxies`", "ip=127.0.0.1"], ["WARN", "cause=max_peers", "rejected=1"]] {
+        loop {
+            let line = log.next_line().await.expect("the log is readable").expect("the server runs");
+            assert!(!line.contains("the-key"), "{line}");
+            if texts.iter().all(|text| line.contains(text)) {
+                break;
+            }
+        }
+    }
 }
 
 #[tokio::test]

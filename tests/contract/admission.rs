@@ -26,6 +26,7 @@ crate::on_every_configurable_adapter! {
     signed_key_admits_until_it_expires
     disallowed_origin_gets_403
     missing_origin_gets_403_unless_allowed
+    several_origins_get_403
 }
 
 const BANNED: CloseCode = CloseCode::app(4001);
@@ -296,4 +297,19 @@ async fn missing_origin_gets_403_unless_allowed(adapter: Adapter) {
     assert!(joins(&*server, OpenRequest::new("K")).await);
     let other = OpenRequest::new("K").header("origin", "https://evil.example");
     assert_eq!(server.open_rejected(other).await, adapter.rejection(403, 1008));
+}
+
+async fn several_origins_get_403(adapter: Adapter) {
+    const ALLOWED: &str = "https://app.example";
+    let restricted = build(SignalingHub::builder().allowed_origins([ALLOWED]).allow_missing_origin(true));
+    for hub in [restricted, SignalingHub::new()] {
+        let server = adapter.mount(hub.clone()).await;
+        assert!(joins(&*server, OpenRequest::new("K").header("origin", ALLOWED)).await);
+        for [first, second] in [[ALLOWED, "https://evil.example"], ["https://evil.example", ALLOWED], [ALLOWED; 2]] {
+            let request = OpenRequest::new("K").header("origin", first).header("origin", second);
+            assert_eq!(server.open_rejected(request).await, adapter.rejection(403, 1008), "{first} {second}");
+        }
+        hub.shutdown().await;
+        assert_eq!(hub.stats().rejections.get(Cause::AllowedOrigins), 3);
+    }
 }

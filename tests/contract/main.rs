@@ -86,6 +86,7 @@ mod join_limits;
 mod keys;
 mod limits;
 mod links;
+mod logs;
 mod outboxes;
 mod rates;
 mod server;

@@ -136,7 +136,6 @@ pub(in crate::hub) async fn call(
             Err(Rejection::by(Cause::Admission, CloseCode::Internal, CloseCode::Internal.reason()))
         }
         Err(_) => {
-            tracing::warn!(timeout = ?limit, "admission hook timed out");
             Err(Rejection::by(Cause::Admission, CloseCode::TryAgainLater, "admission timed out, try again later"))
         }
     }

@@ -22,6 +22,7 @@ use origins::AllowedOrigins;
 #[cfg(feature = "hyper")]
 use proxies::TrustedProxies;
 use rejection::Rejection;
+use request::JoinRequest;
 
 /// The checks that the app configures.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +35,11 @@ pub(super) struct AccessRules {
 
 impl AccessRules {
     /// Checks the origin of a request against the allowed origins, if there are any.
-    pub(super) fn check_origin(&self, origin: Option<&str>) -> Result<(), Rejection> {
-        self.origins.as_ref().map_or(Ok(()), |origins| origins.check(origin))
+    pub(super) fn check_origin(&self, request: &JoinRequest) -> Result<(), Rejection> {
+        #[cfg(feature = "hyper")]
+        if request.has_several_origins() {
+            return Err(Rejection::origin("several Origin headers"));
+        }
+        self.origins.as_ref().map_or(Ok(()), |origins| origins.check(request.origin()))
     }
 }

@@ -64,6 +64,12 @@ impl TrustedProxies {
         client
     }
 
+    /// Returns whether a connection from `socket` has a header of a proxy that is not trusted.
+    pub(in crate::hub) fn ignores_header(&self, socket: IpAddr, headers: &HeaderMap) -> bool {
+        let is_forwarded = headers.contains_key(FORWARDED) || headers.contains_key(X_FORWARDED_FOR);
+        is_forwarded && !self.trusts(socket.to_canonical())
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }

@@ -122,6 +122,14 @@ impl Rejection {
         self.close.reason()
     }
 
+    /// Returns the reason for logs. `None` if the app composed it at run time, because it may contain a key or a token.
+    pub(in crate::hub) fn loggable_reason(&self) -> Option<&str> {
+        match self.cause() {
+            Cause::Admission => self.close.static_reason(),
+            _ => Some(self.reason()),
+        }
+    }
+
     /// Returns the limit or check that rejected the join.
     pub fn cause(&self) -> Cause {
         self.close.cause().expect("every rejection has a cause")

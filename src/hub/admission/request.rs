@@ -99,7 +99,8 @@ impl JoinRequest {
     }
 
     /// Sets the origin of the page that opened the connection, as browsers send it in the header `Origin`.
-    /// `JoinRequest::with_parts` reads it from the headers.
+    /// `JoinRequest::with_parts` reads it from the headers. Prefer that method: the hub then also rejects a request with
+    /// several `Origin` headers.
     #[must_use]
     pub fn with_origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into().into());
@@ -127,6 +128,14 @@ impl JoinRequest {
             None => canonical(socket),
         });
         self
+    }
+
+    /// Returns whether the head has more than one `Origin`. Browsers send one (RFC 6454 section 7.3), and with several it
+    /// is open which of them a check or the app reads.
+    #[cfg(feature = "hyper")]
+    pub(super) fn has_several_origins(&self) -> bool {
+        let origins = self.parts.as_ref().map(|parts| parts.headers.get_all(http::header::ORIGIN));
+        origins.is_some_and(|origins| origins.iter().nth(1).is_some())
     }
 
     fn with_key(key: Result<GroupKey, KeyError>) -> Self {

@@ -93,6 +93,7 @@ impl<T: Transport> Connection<'_, T> {
                     self.session.tick().map_err(Close::from)?;
                     self.shared.metrics.queued(self.guard.outbox().queued().0, self.shared.outbox_budget.reserved());
                     self.writer.queue_heartbeat();
+                    self.shared.limit_log.write_due();
                 }
                 Poll::Ready(Due::FirstConnect) => {
                     let reason = format!("no connect within {:?}", config.first_connect_timeout);
@@ -184,9 +185,6 @@ async fn disconnect<T: Transport>(
     transport: Pin<&mut T>,
     shared: &Shared,
 ) -> DisconnectReason {
-    if let DisconnectReason::ClosedByHub { code, cause, .. } = reason {
-        shared.record_close(code, cause);
-    }
     let outbox = guard.leave(reason.clone());
     let mut queued = FrameQueue::default();
     outbox.take_remaining(&mut queued);

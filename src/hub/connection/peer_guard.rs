@@ -1,6 +1,6 @@
 //! Keeps a peer in its room until the guard is dropped.
 
-use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::hub::close::{Close, DisconnectReason};
 use crate::hub::limits::Cause;
 use crate::hub::limits::count::CountGuard;
 use crate::hub::observability::events::HubEvent;
+use crate::hub::observability::key_hash::KeyHash;
 use crate::hub::rooms::outbox::Outbox;
 use crate::hub::rooms::room::Room;
 use crate::hub::shared::Shared;
@@ -29,11 +30,9 @@ pub(in crate::hub) struct PeerGuard {
     span: Span,
     /// Why the peer left. `None` if its future was dropped. Boxed, because every connected peer reserves space for it.
     reason: Option<Box<DisconnectReason>>,
-    _count: CountGuard,
+    /// `None` only while the guard is dropped.
+    count: Option<CountGuard>,
 }
-
-/// The hash of a group key in logs. The key itself may be the only secret that protects a group.
-struct KeyHash(u64);
 
 impl PeerGuard {
     /// Joins the room of the slot's key.
@@ -43,30 +42,25 @@ impl PeerGuard {
     /// # Errors
     /// The rejection, if the join would exceed `max_groups` or `max_peers_per_group`.
     pub(in crate::hub) fn new(shared: &Arc<Shared>, slot: PeerSlot) -> Result<Box<Self>, Rejection> {
-        let key = &slot.key;
-        let room = shared.registry.acquire(key, || {
-            shared.metrics.group_created();
-            shared.events.emit(|| HubEvent::GroupCreated { key: key.clone() });
-        })?;
-        let (peer, outbox, slot) =
-            (shared.next_peer(), Arc::new(Outbox::new(shared.outbox_budget.clone())), Arc::new(slot));
-        room.join(peer, &slot, &outbox);
-        let group = KeyHash(shared.registry.hash(&slot.key));
-        let guard = Box::new(Self {
+        let room = shared.registry.acquire(&slot.key);
+        let room = room.map_err(|rejection| shared.record_rejection(rejection, slot.client_ip(), Some(&slot.key)))?;
+        // The guard exists before any code of the app runs, so a panic there removes the peer.
+        let mut guard = Box::new(Self {
             shared: shared.clone(),
             room,
-            peer,
-            outbox,
-            span: tracing::debug_span!("peer", id = peer.0, %group, identity = slot.identity()),
-            slot,
+            peer: shared.next_peer(),
+            outbox: Arc::new(Outbox::new(shared.outbox_budget.clone())),
+            slot: Arc::new(slot),
+            span: Span::none(),
             reason: None,
-            _count: CountGuard::new(&shared.counters.peers),
+            count: Some(CountGuard::new(&shared.counters.peers)),
         });
-        guard.report_join();
+        guard.room.join(guard.peer, &guard.slot, &guard.outbox);
         // After the join, see `Draining`.
         if shared.is_draining() {
             guard.outbox.close(Close::draining());
         }
+        guard.report_join();
         Ok(guard)
     }
 
@@ -89,9 +83,13 @@ impl PeerGuard {
         let Shared { metrics, registry, events, .. } = &*self.shared;
         // Relays are not timed: reading the clock would cost more than the relay.
         let timer = matches!(request, Request::Connect { .. }).then(|| metrics.start_timer());
+        let may_change_links = !matches!(request, Request::Content { last: false, .. });
         let outcome = self.room.handle(self.peer, request, now);
         if let Some(timer) = timer {
-            metrics.stop_timer(timer);
+            metrics.group_event(timer.elapsed());
+        }
+        if may_change_links {
+            registry.report_gauges();
         }
         match outcome {
             Outcome::Answered { member } => {
@@ -114,44 +112,96 @@ impl PeerGuard {
         self.outbox.clone()
     }
 
-    fn report_join(&self) {
-        self.shared.events.emit(|| HubEvent::PeerJoined {
+    fn report_join(&mut self) {
+        let Shared { events, metrics, registry, .. } = &*self.shared;
+        events.push(|| HubEvent::PeerJoined {
             peer: self.peer,
             key: self.slot.key.clone(),
             identity: self.slot.shared_identity(),
             client_ip: self.slot.client_ip(),
         });
-        self.shared.metrics.joined();
-        self.span.in_scope(|| tracing::debug!("peer joined"));
+        metrics.joined();
+        registry.report_gauges();
+        let group = KeyHash(registry.hash(&self.slot.key));
+        self.span = tracing::debug_span!("peer", id = self.peer.0, %group, identity = self.slot.identity());
+        tracing::debug!(parent: &self.span, "peer joined");
+        events.wake_readers();
     }
 }
 
 impl Drop for PeerGuard {
+    /// Removes the peer, and then reports it. A panic in the app's recorder, subscriber or waker skips nothing else, and
+    /// does not abort the process if the guard is dropped because of another panic.
     fn drop(&mut self) {
-        let Shared { events, metrics, registry, .. } = &*self.shared;
-        let (peer, key) = (self.peer, &self.slot.key);
+        let Shared { counters, events, metrics, registry, .. } = &*self.shared;
         let reason = self.reason.as_deref().unwrap_or(&DisconnectReason::Cancelled);
         let timer = metrics.start_timer();
-        self.room.leave(peer, self.shared.clock());
-        metrics.stop_timer(timer);
-        let cause = reason.cause().map(Cause::as_str);
-        self.span.in_scope(|| tracing::debug!(cause, %reason, "peer left"));
-        events.emit(|| HubEvent::PeerLeft {
-            peer,
-            key: key.clone(),
+        self.room.leave(self.peer, self.shared.clock());
+        let duration = timer.elapsed();
+        if let Some(cause) = reason.cause() {
+            counters.count_close(cause);
+        }
+        events.push(|| HubEvent::PeerLeft {
+            peer: self.peer,
+            key: self.slot.key.clone(),
             identity: self.slot.shared_identity(),
             reason: reason.clone(),
         });
-        metrics.left();
-        registry.release(&self.room, || {
-            metrics.group_removed();
-            events.emit(|| HubEvent::GroupRemoved { key: key.clone() });
+        registry.release(&self.room);
+        self.count = None;
+
+        let span = std::mem::replace(&mut self.span, Span::none());
+        isolate(|| events.wake_readers());
+        isolate(|| {
+            metrics.group_event(duration);
+            metrics.left();
+            registry.report_gauges();
         });
+        isolate(|| self.shared.report_close(reason, self.peer, &self.slot));
+        isolate(|| {
+            let cause = reason.cause().map(Cause::as_str);
+            tracing::debug!(parent: &span, cause, %reason, "peer left");
+        });
+        isolate(|| drop(span));
     }
 }
 
-impl fmt::Display for KeyHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+/// Runs code of the app and ends a panic in it. The panic hook has reported the panic, and the code shares no state of
+/// the hub.
+fn isolate(code: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(code));
+}
+
+#[cfg(all(test, shuttle))]
+mod interleavings {
+    use futures::{FutureExt as _, StreamExt as _};
+    use shuttle::thread;
+
+    use super::*;
+    use crate::hub::interleavings::{check_many, join};
+    use crate::hub::shared::SignalingHub;
+
+    #[test]
+    fn events_of_a_group_stay_in_order_while_it_is_removed_and_created_again() {
+        check_many(|| {
+            let hub = SignalingHub::new();
+            let mut events = hub.events();
+            let peers = [(); 3].map(|()| {
+                let hub = hub.clone();
+                thread::spawn(move || drop(join(&hub).expect("no limit is reached")))
+            });
+            peers.into_iter().for_each(|peer| peer.join().expect("the thread does not panic"));
+            let (mut exists, mut peers) = (false, 0);
+            while let Some(Some(event)) = events.next().now_or_never() {
+                match event {
+                    HubEvent::GroupCreated { .. } if !exists => exists = true,
+                    HubEvent::PeerJoined { .. } if exists => peers += 1,
+                    HubEvent::PeerLeft { .. } if exists => peers -= 1,
+                    HubEvent::GroupRemoved { .. } if exists && peers == 0 => exists = false,
+                    other => panic!("unexpected event {other:?}"),
+                }
+            }
+            assert_eq!((exists, peers), (false, 0));
+        });
     }
 }

@@ -16,7 +16,7 @@ use std::fmt;
 pub enum Cause {
     /// The app's [`Admission`](crate::Admission) hook rejected the peer, timed out or panicked.
     Admission,
-    /// The request has no allowed origin.
+    /// The request has no allowed origin, or several `Origin` headers.
     AllowedOrigins,
     /// The hub is draining.
     Draining,

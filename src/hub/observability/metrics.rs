@@ -1,12 +1,13 @@
 //! Reports to the `metrics` facade. Without the feature `metrics`, every method does nothing.
 
 #[cfg(not(feature = "metrics"))]
-pub(in crate::hub) use noop::{LinkMeter, Metrics};
+pub(in crate::hub) use noop::{DeferredGauge, Metrics};
 #[cfg(feature = "metrics")]
-pub(in crate::hub) use reporting::{LinkMeter, Metrics};
+pub(in crate::hub) use reporting::{DeferredGauge, Metrics};
 
 #[cfg(feature = "metrics")]
 mod reporting {
+    use std::sync::atomic::{AtomicI64, Ordering};
     use std::time::{Duration, Instant};
 
     use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
@@ -19,7 +20,6 @@ mod reporting {
     /// label depends on user input.
     pub(in crate::hub) struct Metrics {
         peers: Gauge,
-        groups: Gauge,
         member: Counter,
         bound: Counter,
         relayed_messages: Counter,
@@ -30,27 +30,48 @@ mod reporting {
         group_event: Histogram,
     }
 
-    /// The number of links, counted where their ids are allocated.
-    pub(in crate::hub) struct LinkMeter(Gauge);
-
-    impl Default for LinkMeter {
-        fn default() -> Self {
-            Self(gauge!("sigver_links"))
-        }
+    /// A gauge that is changed under locks and reported outside of them, because the recorder is code of the app.
+    pub(in crate::hub) struct DeferredGauge {
+        gauge: Gauge,
+        /// The changes that no thread has reported yet. Each thread reports after its changes, so none is left over.
+        pending: AtomicI64,
     }
 
-    impl LinkMeter {
-        pub(in crate::hub) fn up(&self) {
-            self.0.increment(1);
+    impl DeferredGauge {
+        pub(in crate::hub) fn groups() -> Self {
+            Self { gauge: gauge!("sigver_groups"), pending: AtomicI64::new(0) }
         }
 
-        pub(in crate::hub) fn down(&self) {
-            self.0.decrement(1);
+        pub(in crate::hub) fn links() -> Self {
+            Self { gauge: gauge!("sigver_links"), pending: AtomicI64::new(0) }
+        }
+
+        pub(in crate::hub) fn increment(&self) {
+            self.pending.fetch_add(1, Ordering::Relaxed);
+        }
+
+        pub(in crate::hub) fn decrement(&self) {
+            self.pending.fetch_sub(1, Ordering::Relaxed);
+        }
+
+        /// Reports all changes since the last report. The caller must hold no lock.
+        pub(in crate::hub) fn report(&self) {
+            match self.pending.swap(0, Ordering::Relaxed) {
+                0 => {}
+                change @ 1.. => self.gauge.increment(change as f64),
+                change => self.gauge.decrement(change.unsigned_abs() as f64),
+            }
         }
     }
 
     /// The start of one group event.
     pub(in crate::hub) struct Timer(Instant);
+
+    impl Timer {
+        pub(in crate::hub) fn elapsed(&self) -> Duration {
+            self.0.elapsed()
+        }
+    }
 
     impl Default for Metrics {
         fn default() -> Self {
@@ -83,7 +104,6 @@ mod reporting {
             );
             Self {
                 peers: gauge!("sigver_peers"),
-                groups: gauge!("sigver_groups"),
                 member: counter!("sigver_connects_total", "outcome" => "member"),
                 bound: counter!("sigver_connects_total", "outcome" => "bound"),
                 relayed_messages: counter!("sigver_relayed_messages_total"),
@@ -105,14 +125,6 @@ mod reporting {
             self.peers.decrement(1);
         }
 
-        pub(in crate::hub) fn group_created(&self) {
-            self.groups.increment(1);
-        }
-
-        pub(in crate::hub) fn group_removed(&self) {
-            self.groups.decrement(1);
-        }
-
         pub(in crate::hub) fn connect_answered(&self, member: bool) {
             if member { self.member.increment(1) } else { self.bound.increment(1) }
         }
@@ -127,8 +139,8 @@ mod reporting {
             Timer(Instant::now())
         }
 
-        pub(in crate::hub) fn stop_timer(&self, Timer(start): Timer) {
-            self.group_event.record(start.elapsed());
+        pub(in crate::hub) fn group_event(&self, duration: Duration) {
+            self.group_event.record(duration);
         }
 
         /// Records the length of one outbox, and the bytes that all of them have reserved.
@@ -166,26 +178,39 @@ mod noop {
 
     pub(in crate::hub) struct Timer;
 
-    #[derive(Default)]
-    pub(in crate::hub) struct LinkMeter {}
+    impl Timer {
+        pub(in crate::hub) fn elapsed(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
 
-    impl LinkMeter {
-        pub(in crate::hub) fn up(&self) {}
-        pub(in crate::hub) fn down(&self) {}
+    /// Does nothing.
+    pub(in crate::hub) struct DeferredGauge;
+
+    impl DeferredGauge {
+        pub(in crate::hub) fn groups() -> Self {
+            Self
+        }
+
+        pub(in crate::hub) fn links() -> Self {
+            Self
+        }
+
+        pub(in crate::hub) fn increment(&self) {}
+        pub(in crate::hub) fn decrement(&self) {}
+        pub(in crate::hub) fn report(&self) {}
     }
 
     impl Metrics {
         pub(in crate::hub) fn joined(&self) {}
         pub(in crate::hub) fn left(&self) {}
-        pub(in crate::hub) fn group_created(&self) {}
-        pub(in crate::hub) fn group_removed(&self) {}
         pub(in crate::hub) fn connect_answered(&self, _member: bool) {}
         pub(in crate::hub) fn relayed(&self, _bytes: usize) {}
         pub(in crate::hub) fn start_timer(&self) -> Timer {
             Timer
         }
 
-        pub(in crate::hub) fn stop_timer(&self, _: Timer) {}
+        pub(in crate::hub) fn group_event(&self, _duration: Duration) {}
         pub(in crate::hub) fn queued(&self, _messages: usize, _reserved_bytes: usize) {}
         pub(in crate::hub) fn heartbeat(&self, _after: Duration) {}
         pub(in crate::hub) fn closed(&self, _code: CloseCode, _cause: Option<Cause>) {}

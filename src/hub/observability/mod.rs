@@ -1,6 +1,11 @@
-//! What an app can observe: counts ([`stats`]), groups and peers ([`snapshot`]), [`events`] and [`metrics`].
+//! What an app can observe: counts ([`stats`]), groups and peers ([`snapshot`]), [`events`], [`metrics`], and the log
+//! lines that an operator needs ([`limit_log`], [`setup_warnings`]). Logs show the [`key_hash`] of a group.
 
 pub(super) mod events;
+pub(super) mod key_hash;
+pub(super) mod limit_log;
 pub(super) mod metrics;
+#[cfg(feature = "hyper")]
+pub(super) mod setup_warnings;
 pub(super) mod snapshot;
 pub(super) mod stats;

@@ -1,22 +1,24 @@
 //! Random link ids that are unique in a hub.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxBuildHasher;
 
 use super::shards::shards;
-use crate::hub::observability::metrics::LinkMeter;
+use crate::hub::observability::metrics::DeferredGauge;
 use crate::protocol::LinkId;
 
 /// The ids of all links of a hub.
 pub(super) struct LinkIdPool {
     /// The lowest bits of an id select its shard.
-    shards: Box<[Mutex<HashSet<LinkId, FxBuildHasher>>]>,
+    shards: Box<[Mutex<Ids>]>,
     in_use: AtomicUsize,
-    meter: LinkMeter,
+    gauge: DeferredGauge,
 }
+
+type Ids = HashSet<LinkId, FxBuildHasher>;
 
 /// The number of ids up to which a shard does not release memory.
 const KEPT_CAPACITY: usize = 256;
@@ -27,9 +29,9 @@ impl LinkIdPool {
         loop {
             // An id that is in use or out of range is so rare that drawing again costs nothing.
             let Some(id) = LinkId::new(fastrand::u32(..) >> 1) else { continue };
-            if self.shard(id).lock().expect("nothing panics under this lock").insert(id) {
+            if self.lock(id).insert(id) {
                 self.in_use.fetch_add(1, Ordering::Relaxed);
-                self.meter.up();
+                self.gauge.increment();
                 return id;
             }
         }
@@ -37,16 +39,16 @@ impl LinkIdPool {
 
     /// Makes an id available again. It must be in use.
     pub(super) fn release(&self, id: LinkId) {
-        let mut ids = self.shard(id).lock().expect("nothing panics under this lock");
+        let mut ids = self.lock(id);
         let was_in_use = ids.remove(&id);
-        debug_assert!(was_in_use, "{id:?} is not in use");
         if ids.capacity() > 4 * ids.len().max(KEPT_CAPACITY) {
             let kept = 2 * ids.len();
             ids.shrink_to(kept);
         }
         drop(ids);
+        debug_assert!(was_in_use, "{id:?} is not in use");
         self.in_use.fetch_sub(1, Ordering::Relaxed);
-        self.meter.down();
+        self.gauge.decrement();
     }
 
     /// Returns the number of ids in use.
@@ -54,14 +56,21 @@ impl LinkIdPool {
         self.in_use.load(Ordering::Relaxed)
     }
 
-    fn shard(&self, id: LinkId) -> &Mutex<HashSet<LinkId, FxBuildHasher>> {
-        &self.shards[id.value() as usize & (self.shards.len() - 1)]
+    /// Reports the number of ids in use to the metrics. The caller must hold no lock.
+    pub(super) fn report(&self) {
+        self.gauge.report();
+    }
+
+    /// Locks the shard of an id. A panic under the lock leaves a valid set of ids.
+    fn lock(&self, id: LinkId) -> MutexGuard<'_, Ids> {
+        let shard = &self.shards[id.value() as usize & (self.shards.len() - 1)];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Default for LinkIdPool {
     fn default() -> Self {
-        Self { shards: shards(), in_use: AtomicUsize::new(0), meter: LinkMeter::default() }
+        Self { shards: shards(), in_use: AtomicUsize::new(0), gauge: DeferredGauge::links() }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Maps each group key to its room.
 
-use std::collections::hash_map::{self, HashMap, RandomState};
+use std::collections::hash_map::{HashMap, RandomState};
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use super::largest::LargestRooms;
 use super::link_ids::LinkIdPool;
@@ -13,10 +13,16 @@ use crate::hub::admission::rejection::Rejection;
 use crate::hub::limits::Cause;
 use crate::hub::limits::config::Config;
 use crate::hub::limits::count::{Count, CountGuard};
+use crate::hub::observability::events::{EventBus, HubEvent};
+use crate::hub::observability::metrics::DeferredGauge;
 use crate::hub::sync::{Mutex, MutexGuard};
 use crate::protocol::{CloseCode, GroupKey};
 
 /// The rooms of a hub, in shards, so that cores rarely wait for each other.
+///
+/// It queues [`HubEvent::GroupCreated`] and [`HubEvent::GroupRemoved`] under the lock of the group's shard. Therefore
+/// the events of one group stay in order, also if the group is removed and created again. No code of the app runs under
+/// that lock: the caller wakes the readers of events and calls [`Registry::report_gauges`] afterwards.
 pub(in crate::hub) struct Registry {
     shards: Box<[Shard]>,
     hasher: RandomState,
@@ -24,6 +30,8 @@ pub(in crate::hub) struct Registry {
     link_ids: Arc<LinkIdPool>,
     /// The number of rooms in all shards.
     room_count: Arc<Count>,
+    gauge: DeferredGauge,
+    events: Arc<EventBus>,
 }
 
 /// Aligned to cache lines of its own, so that a count in one shard does not slow another core.
@@ -48,9 +56,10 @@ struct Entry {
 const KEPT_CAPACITY: usize = 64;
 
 impl Registry {
-    pub(in crate::hub) fn new(config: Arc<Config>) -> Self {
+    pub(in crate::hub) fn new(config: Arc<Config>, events: Arc<EventBus>) -> Self {
         let (link_ids, room_count) = (Arc::default(), Arc::default());
-        Self { shards: shards(), hasher: RandomState::new(), config, link_ids, room_count }
+        let gauge = DeferredGauge::groups();
+        Self { shards: shards(), hasher: RandomState::new(), config, link_ids, room_count, gauge, events }
     }
 
     /// Returns the room of a key, if there is one.
@@ -71,45 +80,48 @@ impl Registry {
     }
 
     /// Returns the room of a key for a peer that joins, and creates the room if necessary. The caller must release it.
-    ///
-    /// `created`, and `removed` of [`Registry::release`], are called under the shard's lock, so that the events of one
-    /// group stay in order.
-    pub(in crate::hub) fn acquire(&self, key: &GroupKey, created: impl FnOnce()) -> Result<Arc<Room>, Rejection> {
+    pub(in crate::hub) fn acquire(&self, key: &GroupKey) -> Result<Arc<Room>, Rejection> {
         let hash = self.hash(key);
         let shard = self.shard_of(hash);
         let mut rooms = self.shards[shard].lock();
-        let entry = match rooms.entry(key.clone()) {
-            hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            hash_map::Entry::Vacant(entry) => {
-                let max = self.config.max_groups;
-                let Some(count) = CountGuard::try_new(&self.room_count, max) else {
-                    let reason = format!("group limit reached ({max})");
-                    return Err(Rejection::by(Cause::MaxGroups, CloseCode::TryAgainLater, reason));
-                };
-                created();
-                let room = Arc::new(Room::new(key.clone(), shard, self.config.clone(), self.link_ids.clone()));
-                entry.insert(Entry { room, hash, peers: 0, _count: count })
+        if let Some(entry) = rooms.get_mut(key) {
+            let max = self.config.max_peers_per_group;
+            if entry.peers >= max {
+                let reason = format!("peer limit of the group reached ({max})");
+                return Err(Rejection::by(Cause::MaxPeersPerGroup, CloseCode::TryAgainLater, reason));
             }
-        };
-        let max = self.config.max_peers_per_group;
-        if entry.peers >= max {
-            let reason = format!("peer limit of the group reached ({max})");
-            return Err(Rejection::by(Cause::MaxPeersPerGroup, CloseCode::TryAgainLater, reason));
+            entry.peers += 1;
+            return Ok(entry.room.clone());
         }
-        entry.peers += 1;
-        Ok(entry.room.clone())
+        let max = self.config.max_groups;
+        let Some(count) = CountGuard::try_new(&self.room_count, max) else {
+            let reason = format!("group limit reached ({max})");
+            return Err(Rejection::by(Cause::MaxGroups, CloseCode::TryAgainLater, reason));
+        };
+        let room = Arc::new(Room::new(key.clone(), shard, self.config.clone(), self.link_ids.clone()));
+        rooms.insert(key.clone(), Entry { room: room.clone(), hash, peers: 1, _count: count });
+        self.gauge.increment();
+        self.events.push(|| HubEvent::GroupCreated { key: key.clone() });
+        Ok(room)
     }
 
     /// Reverts one [`Registry::acquire`], and removes the room if it was the last.
-    pub(in crate::hub) fn release(&self, room: &Room, removed: impl FnOnce()) {
+    pub(in crate::hub) fn release(&self, room: &Room) {
         let mut rooms = self.shards[room.shard()].lock();
         let entry = rooms.get_mut(room.key()).expect("a room stays until it is released as often as acquired");
         entry.peers -= 1;
         if entry.peers == 0 {
-            removed();
             rooms.remove(room.key());
             shrink(&mut rooms);
+            self.gauge.decrement();
+            self.events.push(|| HubEvent::GroupRemoved { key: room.key().clone() });
         }
+    }
+
+    /// Reports the numbers of groups and links to the metrics. The caller must hold no lock.
+    pub(in crate::hub) fn report_gauges(&self) {
+        self.gauge.report();
+        self.link_ids.report();
     }
 
     pub(in crate::hub) fn count_relayed_message(&self, room: &Room) {
@@ -160,8 +172,10 @@ impl Registry {
 }
 
 impl Shard {
+    /// Locks the rooms. Each change leaves the table valid at every step, so it can be trusted even if a panic, which
+    /// would be a bug, poisoned the lock.
     fn lock(&self) -> MutexGuard<'_, HashMap<GroupKey, Entry>> {
-        self.rooms.lock().expect("nothing panics under this lock")
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -176,32 +190,58 @@ fn shrink(rooms: &mut HashMap<GroupKey, Entry>) {
 mod tests {
     use super::*;
 
+    fn registry() -> Registry {
+        let config = Config { max_groups: usize::MAX, ..Config::default() };
+        Registry::new(Arc::new(config), Arc::default())
+    }
+
+    fn acquire(registry: &Registry, key: u32) -> Arc<Room> {
+        let key = GroupKey::new(key.to_string()).expect("a valid key");
+        registry.acquire(&key).expect("no limit is reached")
+    }
+
     #[test]
     fn room_is_found_by_the_hash_of_its_key_in_one_shard() {
-        let registry = Registry::new(Arc::default());
-        let key = GroupKey::new("K").expect("a valid key");
-        registry.acquire(&key, || {}).expect("no limit is reached");
-        let hash = registry.hash(&key);
-        assert_eq!(registry.find_by_hash(hash).expect("a room").key(), &key);
+        let registry = registry();
+        let room = acquire(&registry, 1);
+        let key = room.key();
+        let hash = registry.hash(key);
+        assert_eq!(registry.find_by_hash(hash).expect("a room").key(), key);
         assert!(registry.find_by_hash(!hash).is_none());
 
         // In another shard, a search of all shards would still find the room.
-        let (right, wrong) = (registry.shard_index(&key), registry.shard_of(!hash));
-        let entry = registry.shards[right].lock().remove(&key).expect("an entry");
-        registry.shards[wrong].lock().insert(key, entry);
+        let (right, wrong) = (registry.shard_index(key), registry.shard_of(!hash));
+        let entry = registry.shards[right].lock().remove(key).expect("an entry");
+        registry.shards[wrong].lock().insert(key.clone(), entry);
         assert!(registry.find_by_hash(hash).is_none());
     }
 
     #[test]
     fn burst_of_keys_leaks_no_memory() {
-        let config = Config { max_groups: usize::MAX, ..Config::default() };
-        let registry = Registry::new(Arc::new(config));
-        let acquire = |n: u32| registry.acquire(&GroupKey::new(n.to_string()).expect("a valid key"), || {});
-        let rooms: Vec<_> = (0..100_000).map(|n| acquire(n).expect("no limit is reached")).collect();
-        let mut removed = 0;
-        rooms.iter().for_each(|room| registry.release(room, || removed += 1));
-        assert_eq!(removed, 100_000);
+        let registry = registry();
+        let rooms: Vec<_> = (0..100_000).map(|key| acquire(&registry, key)).collect();
+        assert_eq!(registry.room_count(), 100_000);
+        rooms.iter().for_each(|room| registry.release(room));
+        assert_eq!(registry.room_count(), 0);
         let kept = registry.shards.iter().map(|shard| shard.lock().capacity()).max().expect("there are shards");
         assert!(kept <= 8 * KEPT_CAPACITY, "{kept}");
+    }
+
+    #[test]
+    fn panic_under_the_lock_of_a_shard_leaves_its_rooms_usable() {
+        let registry = registry();
+        let room = acquire(&registry, 1);
+        let bug = || {
+            let _rooms = registry.shards[room.shard()].lock();
+            panic!("a bug under the lock");
+        };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(bug)).expect_err("the bug panics");
+        assert!(registry.shards[room.shard()].rooms.lock().is_err(), "the lock is poisoned");
+
+        assert!(Arc::ptr_eq(&acquire(&registry, 1), &room));
+        assert_eq!(registry.rooms().len(), 1);
+        (0..2).for_each(|_| registry.release(&room));
+        assert!(registry.find(room.key()).is_none());
+        assert_eq!(registry.room_count(), 0);
     }
 }

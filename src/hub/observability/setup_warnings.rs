@@ -1,0 +1,42 @@
+//! Warnings about a setup in which the hub does not know the client IPs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::hub::admission::proxies::TrustedProxies;
+use crate::hub::admission::request::JoinRequest;
+
+/// Warns once per hub about each mistake in the setup that makes limits per IP ineffective or too strict.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct SetupWarnings {
+    client_ip_unknown: AtomicBool,
+    proxy_not_trusted: AtomicBool,
+}
+
+impl SetupWarnings {
+    /// Looks at the request of a peer that came through an HTTP server. `request` has the address of the socket.
+    pub(in crate::hub) fn check(&self, request: &JoinRequest, proxies: &TrustedProxies) {
+        let Some(parts) = request.parts() else { return };
+        match request.client_ip() {
+            None if is_first(&self.client_ip_unknown) => tracing::warn!(
+                parent: None,
+                "client IP unknown, so limits per IP do not apply; pass it to the hub: with \
+                 `into_make_service_with_connect_info::<SocketAddr>()` (axum), `with_client_addr` (hyper) or \
+                 `JoinRequest::with_client_ip`",
+            ),
+            Some(ip) if proxies.ignores_header(ip, &parts.headers) && is_first(&self.proxy_not_trusted) => {
+                tracing::warn!(
+                    parent: None,
+                    %ip,
+                    "Forwarded or X-Forwarded-For ignored from an address outside `trusted_proxies`; if it is a \
+                     proxy, all of its clients share the limits of one IP until `trusted_proxies` contains it",
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Returns whether this is the first call for this warning.
+fn is_first(warned: &AtomicBool) -> bool {
+    !warned.load(Ordering::Relaxed) && !warned.swap(true, Ordering::Relaxed)
+}
