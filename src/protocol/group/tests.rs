@@ -257,6 +257,24 @@ fn peer_returns_the_roles_of_each_peer() {
 }
 
 #[test]
+fn counts_are_those_of_peers_members_and_links() {
+    let counts = |scene: &Scene| (scene.group.peer_count(), scene.group.member_count(), scene.group.link_count());
+    let mut scene = two_members_and_a_peer();
+    assert_eq!(counts(&scene), (3, 2, 0));
+    scene.connect(3, &[]);
+    assert_eq!(counts(&scene), (3, 2, 1));
+    scene.leave(1);
+    assert_eq!(counts(&scene), (2, 1, 0));
+}
+
+#[test]
+fn eviction_min_age_is_the_one_of_the_constructor() {
+    let min_age = Duration::from_secs(10);
+    assert_eq!(Group::with_eviction_min_age(min_age).eviction_min_age(), min_age);
+    assert_eq!(Group::new().eviction_min_age(), Duration::ZERO);
+}
+
+#[test]
 fn handle_returns_the_outcome_for_the_peer_of_the_event() {
     let mut scene = Scene::of(2);
     let mut outcome = |event| scene.group.handle(event, &mut Vec::new());
