@@ -1,12 +1,15 @@
 //! A WebSocket client with a minimal frame codec, so that the load costs little compared with the server.
 
 use std::fmt;
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use sigver::protocol::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use crate::sources::Sources;
 
 /// A server to connect to.
 #[derive(Clone, Debug)]
@@ -15,6 +18,8 @@ pub(crate) struct Target {
     /// Path without a trailing slash.
     pub(crate) mount: String,
     pub(crate) protocol: Protocol,
+    /// The addresses that connections come from.
+    pub(crate) sources: Sources,
 }
 
 /// The protocol that a server speaks.
@@ -33,7 +38,22 @@ impl Target {
         let (host, mount) = rest.split_once('/').unwrap_or((rest, ""));
         let mut addresses = host.to_socket_addrs().expect("the host resolves");
         let mount = if mount.is_empty() { String::new() } else { format!("/{}", mount.trim_end_matches('/')) };
-        Self { address: addresses.next().expect("the host has an address"), mount, protocol: Protocol::Sigver }
+        Self {
+            address: addresses.next().expect("the host has an address"),
+            mount,
+            protocol: Protocol::Sigver,
+            sources: Sources::WELL_BEHAVED,
+        }
+    }
+
+    /// Returns the URL that [`Target::parse`] accepts.
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}{}", self.address, self.mount)
+    }
+
+    /// Opens a TCP connection.
+    pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
+        self.sources.connect(self.address, None).await
     }
 
     /// Returns the handshake request for `MOUNT/KEY`.
@@ -78,7 +98,7 @@ pub(crate) struct Socket {
 impl Socket {
     /// Opens `MOUNT/KEY`.
     pub(crate) async fn open(target: &Target, key: &str) -> Self {
-        let stream = TcpStream::connect(target.address).await;
+        let stream = target.connect().await;
         let stream = stream.expect("the server listens, and file descriptors are available");
         Self::open_over(stream, target, key).await.unwrap_or_else(|end| panic!("expected a handshake, but: {end}"))
     }
@@ -115,7 +135,8 @@ impl Socket {
         loop {
             match Message::decode(self.recv().await?) {
                 Ok(Message::Connected(member)) => return Ok(member),
-                Ok(Message::Heartbeat) => {}
+                // A member's joiners may send before the answer to its next `connect`.
+                Ok(Message::Heartbeat | Message::Content { .. }) => {}
                 other => panic!("expected an answer, but received {other:?}"),
             }
         }
@@ -144,14 +165,14 @@ impl Socket {
         }
     }
 
-    /// Returns the next message if it has already arrived.
+    /// Returns the next message if this process has already read it.
     pub(crate) fn expect_buffered(&mut self) -> Option<Bytes> {
         self.parse().map(|received| received.unwrap_or_else(|end| panic!("expected a message, but: {end}")))
     }
 
-    /// Parses the next message or close frame if it has already arrived. Discards pongs: the server sends them to
-    /// peers that flood it with pings.
-    fn parse(&mut self) -> Option<Result<Bytes, End>> {
+    /// Parses the next message or close frame if this process has already read it. Discards pongs: the server sends
+    /// them to peers that flood it with pings.
+    pub(crate) fn parse(&mut self) -> Option<Result<Bytes, End>> {
         loop {
             let (length, header) = match *self.read.get(1)? {
                 126 => (usize::from(u16::from_be_bytes([*self.read.get(2)?, *self.read.get(3)?])), 4),
@@ -191,12 +212,13 @@ impl Socket {
         }
     }
 
-    /// Reads one byte, if one has arrived.
-    pub(crate) fn read_byte(&mut self) {
-        let mut byte = [0];
-        // The next read reports a lost connection.
-        if let Ok(1) = self.stream.try_read(&mut byte) {
-            self.read.extend(byte);
+    /// Reads at most this number of bytes that have arrived. Does not wait.
+    pub(crate) fn read_up_to(&mut self, bytes: usize) -> Result<(), End> {
+        self.read.reserve(bytes);
+        match self.stream.try_read_buf(&mut (&mut self.read).limit(bytes)) {
+            Ok(1..) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Ok(0) | Err(_) => Err(End::ConnectionLost),
         }
     }
 

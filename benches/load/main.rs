@@ -5,6 +5,7 @@
 //! cargo bench --all-features --bench load -- relay ws://127.0.0.1:8000/signal --outstanding 16
 //! cargo bench --all-features --bench load -- idle
 //! cargo bench --all-features --bench load -- hostile
+//! cargo bench --all-features --bench load -- hostile --attack all
 //! cargo bench --all-features --bench load -- soak --minutes 10
 //! ```
 //!
@@ -13,7 +14,7 @@
 #![allow(clippy::print_stdout, reason = "prints the results")]
 #![allow(clippy::print_stderr, reason = "prints the progress")]
 
-mod attack;
+mod attacks;
 mod baseline;
 mod client;
 mod compare;
@@ -26,6 +27,7 @@ mod report;
 mod scaling;
 mod server;
 mod soak;
+mod sources;
 mod well_behaved;
 
 use std::process::ExitCode;
@@ -33,6 +35,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use attacks::{NamedAttack, mix};
 use client::Target;
 use relay::Load;
 use server::{Kind, Settings};
@@ -83,12 +86,24 @@ enum Command {
     Hostile(hostile::Args),
     /// Runs well-behaved and hostile peers against one server for a long time, and prints PASS or FAIL
     Soak(soak::Args),
-    /// Attacks a server, and prints how it ended each attack
+    /// Attacks a server with a mix of attacks, and prints how it ended each attack
     Attack {
         /// URL of the signaling mount: ws://HOST:PORT/PATH
         url: String,
         #[command(flatten)]
-        options: attack::Options,
+        options: mix::Options,
+    },
+    /// Runs one attack within the limits of the hub; prints `ready` when it is in place, and a report as JSON at its end
+    NamedAttack {
+        /// URL of the signaling mount: ws://HOST:PORT/PATH
+        url: String,
+        /// Attack to run
+        attack: NamedAttack,
+        /// Duration in seconds
+        #[arg(long, default_value_t = 20.0)]
+        seconds: f64,
+        #[command(flatten)]
+        options: attacks::Options,
     },
     /// Runs a server, and prints its address
     Serve {
@@ -113,7 +128,10 @@ async fn main() -> ExitCode {
         Command::Scaling { groups } => scaling::run(groups),
         Command::Hostile(args) => return hostile::run(&args).await,
         Command::Soak(args) => return soak::run(&args).await,
-        Command::Attack { url, options } => println!("{}", attack::run(&Target::parse(&url), &options).await),
+        Command::Attack { url, options } => println!("{}", mix::run(&Target::parse(&url), &options).await),
+        Command::NamedAttack { url, attack, seconds, options } => {
+            attacks::run(attack, &Target::parse(&url), &options, Duration::from_secs_f64(seconds)).await;
+        }
         Command::Serve { kind, settings } => match server::serve(kind, &settings).await {},
     }
     ExitCode::SUCCESS

@@ -1,16 +1,18 @@
 //! A server in its own process, and the figures that the system reports for it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::watch;
 
 use crate::client::{Protocol, Target};
 use crate::server::{Kind, Settings};
+use crate::sources::Sources;
 
 /// Clock ticks per second, the unit of Linux's process times.
 const TICKS: f64 = 100.0;
@@ -19,6 +21,8 @@ const TICKS: f64 = 100.0;
 pub(crate) struct Server {
     process: Child,
     pub(crate) target: Target,
+    /// The address of the standalone server's admin page.
+    pub(crate) admin: Option<SocketAddr>,
     last_line: watch::Receiver<String>,
 }
 
@@ -28,7 +32,16 @@ impl Server {
         let mut command = Command::new(this_program());
         let name = clap::ValueEnum::to_possible_value(&kind).expect("no variant is skipped");
         command.arg("serve").arg(name.get_name()).args(settings.args());
-        Self::spawn(command, "/signal", kind.protocol()).await
+        Self::spawn(command, "/signal", kind.protocol(), false).await
+    }
+
+    /// Starts the standalone server with an admin page and this soft limit of file descriptors.
+    pub(crate) async fn standalone(descriptors: u32) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -S -n \"$0\" && exec \"$@\"", &descriptors.to_string()]);
+        command.arg(env!("CARGO_BIN_EXE_sigver"));
+        command.args(["--host", "127.0.0.1", "--port", "0", "--admin", "127.0.0.1:0"]).env("RUST_LOG", "error");
+        Self::spawn(command, "", Protocol::Sigver, true).await
     }
 
     /// Starts npm's `sigver` with Node.js.
@@ -37,18 +50,14 @@ impl Server {
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let mut command = Command::new("node");
         command.arg(script).args(["-h", "127.0.0.1", "-p", &port.expect("a port is free").port().to_string()]);
-        Self::spawn(command, "", Protocol::Sigver).await
+        Self::spawn(command, "", Protocol::Sigver, false).await
     }
 
-    async fn spawn(mut command: Command, mount: &str, protocol: Protocol) -> Self {
+    async fn spawn(mut command: Command, mount: &str, protocol: Protocol, has_admin: bool) -> Self {
         let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the server starts");
         let mut lines = BufReader::new(process.stdout.take().expect("stdout is piped")).lines();
-        let address = loop {
-            let line = lines.next_line().await.expect("stdout is readable").expect("the server prints its address");
-            if let Some((_, address)) = line.rsplit_once("listening on ") {
-                break address.trim().parse().expect("the address is HOST:PORT");
-            }
-        };
+        let address = next_address(&mut lines).await;
+        let admin = if has_admin { Some(next_address(&mut lines).await) } else { None };
         // Keeps reading, so that a full pipe does not block the server.
         let (sender, last_line) = watch::channel(String::new());
         tokio::spawn(async move {
@@ -56,7 +65,8 @@ impl Server {
                 sender.send_replace(line);
             }
         });
-        Self { process, target: Target { address, mount: mount.to_owned(), protocol }, last_line }
+        let target = Target { address, mount: mount.to_owned(), protocol, sources: Sources::WELL_BEHAVED };
+        Self { process, target, admin, last_line }
     }
 
     /// Returns the hub's counts by name, at most one second old. Empty unless [`Settings::stats`] is set.
@@ -88,6 +98,16 @@ impl Server {
         let status = self.proc("status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the process has memory");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("the field is a number")
+    }
+}
+
+/// Returns the next address that a server prints.
+async fn next_address(lines: &mut Lines<BufReader<ChildStdout>>) -> SocketAddr {
+    loop {
+        let line = lines.next_line().await.expect("stdout is readable").expect("the server prints its address");
+        if let Some((_, address)) = line.rsplit_once("listening on ") {
+            return address.trim().parse().expect("the address is HOST:PORT");
+        }
     }
 }
 

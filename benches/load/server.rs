@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -55,6 +56,9 @@ pub(crate) struct Settings {
     /// Messages that a peer may send per second
     #[arg(long)]
     pub(crate) messages_per_second: Option<u32>,
+    /// Payload bytes that a peer may send per second
+    #[arg(long)]
+    pub(crate) bytes_per_second: Option<u32>,
     /// Print the hub's counts every second
     #[arg(long)]
     pub(crate) stats: bool,
@@ -68,13 +72,13 @@ impl Settings {
         args.extend(self.first_connect_timeout.map(|seconds| format!("--first-connect-timeout={seconds}")));
         args.extend(self.outbox_timeout.map(|seconds| format!("--outbox-timeout={seconds}")));
         args.extend(self.messages_per_second.map(|rate| format!("--messages-per-second={rate}")));
+        args.extend(self.bytes_per_second.map(|rate| format!("--bytes-per-second={rate}")));
         args.extend(self.stats.then(|| "--stats".to_owned()));
         args
     }
 
     fn hub(&self) -> SignalingHub {
-        // The load opens thousands of connections from one IP, over the default limits.
-        let mut builder = SignalingHub::builder().max_peers_per_ip(usize::MAX).joins_per_second_per_ip(u32::MAX);
+        let mut builder = SignalingHub::builder();
         if let Some(bytes) = self.read_buffer {
             builder = builder.read_buffer_bytes(bytes);
         }
@@ -83,6 +87,9 @@ impl Settings {
         }
         if let Some(rate) = self.messages_per_second {
             builder = builder.messages_per_second(rate);
+        }
+        if let Some(rate) = self.bytes_per_second {
+            builder = builder.bytes_per_second(rate);
         }
         if let Some(seconds) = self.outbox_timeout {
             builder = builder.outbox_timeout(Duration::from_secs(seconds));
@@ -122,6 +129,7 @@ pub(crate) async fn serve(kind: Kind, settings: &Settings) -> Infallible {
     match kind {
         Kind::Axum => {
             let app = axum::Router::new().nest_service("/signal", sigver::axum::router(hub));
+            let app = app.into_make_service_with_connect_info::<SocketAddr>();
             axum::serve(listener, app).await.expect("the server does not fail");
         }
         Kind::BareAxum => axum::serve(listener, baseline::axum()).await.expect("the server does not fail"),
@@ -132,22 +140,21 @@ pub(crate) async fn serve(kind: Kind, settings: &Settings) -> Infallible {
         Kind::BareWarp => warp::serve(baseline::warp()).incoming(listener).run().await,
         Kind::Hyper => {
             let service = sigver::hyper::service(hub).at("/signal");
-            serve_each(listener, |socket| {
-                let served = http1::Builder::new().serve_connection(TokioIo::new(socket), service.clone());
-                served.with_upgrades()
+            serve_each(listener, |socket, client| {
+                let service = service.with_client_addr(client);
+                http1::Builder::new().serve_connection(TokioIo::new(socket), service).with_upgrades()
             })
             .await;
         }
         Kind::BareHyper => {
             let service = baseline::hyper();
-            serve_each(listener, |socket| {
-                let served = http1::Builder::new().serve_connection(TokioIo::new(socket), service.clone());
-                served.with_upgrades()
+            serve_each(listener, |socket, _| {
+                http1::Builder::new().serve_connection(TokioIo::new(socket), service.clone()).with_upgrades()
             })
             .await;
         }
         Kind::Echo => {
-            serve_each(listener, async |mut socket: TcpStream| {
+            serve_each(listener, async |mut socket: TcpStream, _| {
                 let (mut read, mut write) = socket.split();
                 tokio::io::copy(&mut read, &mut write).await
             })
@@ -158,12 +165,12 @@ pub(crate) async fn serve(kind: Kind, settings: &Settings) -> Infallible {
 }
 
 /// Runs a task per connection. The load checks how each connection ends.
-async fn serve_each<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F) -> Infallible
+async fn serve_each<F>(listener: TcpListener, serve: impl Fn(TcpStream, SocketAddr) -> F) -> Infallible
 where
     F: Future<Output: Send> + Send + 'static,
 {
     loop {
-        let (socket, _) = listener.accept().await.expect("the listener accepts");
-        tokio::spawn(serve(socket));
+        let (socket, client) = listener.accept().await.expect("the listener accepts");
+        tokio::spawn(serve(socket, client));
     }
 }

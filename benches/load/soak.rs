@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, interval_at, sleep};
 
-use crate::hostile::{attack, describe, describe_counts};
+use crate::hostile::{attack_with_mix, describe, describe_counts};
 use crate::process::Server;
 use crate::server::{Kind, Settings};
 use crate::well_behaved::Pairs;
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: &Args) -> ExitCode {
     let settings = Settings { stats: true, ..Settings::default() };
     let server = Server::start(args.server, &settings).await;
     let pairs = Pairs::start(&server.target, args.well_behaved / 2, args.rate).await;
-    let attack = attack(&server, args.hostile, &[], Duration::from_secs_f64(args.minutes * 60.0));
+    let attack = attack_with_mix(&server, args.hostile, &[], Duration::from_secs_f64(args.minutes * 60.0));
     let every = Duration::from_secs(args.every);
     let (start, mut lines) = (Instant::now(), interval_at(Instant::now() + every, every));
     pairs.begin_phase();

@@ -8,11 +8,12 @@ use std::time::Duration;
 use clap::ValueEnum;
 use sigver::protocol::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::client::{End, Socket, Target, frame};
+use crate::sources::Sources;
 
 /// The attackers and how long they attack.
 #[derive(Clone, Debug, clap::Args)]
@@ -92,6 +93,8 @@ impl fmt::Display for Ends {
 /// Runs the attacks, each with the same number of connections.
 pub(crate) async fn run(target: &Target, options: &Options) -> Ends {
     let ends = Arc::new(Mutex::new(Ends::default()));
+    // The attacks test the limits of each peer, not those of each IP.
+    let target = Target { sources: Sources::MANY_HOSTILE, ..target.clone() };
     let mut attackers = JoinSet::new();
     let attacks = if options.only.is_empty() { Attack::value_variants() } else { &options.only };
     let connections = options.count.div_ceil(attacks.len());
@@ -179,7 +182,7 @@ impl Attack {
 }
 
 async fn open_tcp(target: &Target) -> Result<TcpStream, End> {
-    TcpStream::connect(target.address).await.map_err(|_| End::ConnectionLost)
+    target.connect().await.map_err(|_| End::ConnectionLost)
 }
 
 async fn open(target: &Target, key: &str) -> Result<Socket, End> {
@@ -195,9 +198,8 @@ async fn open_member(target: &Target, key: &str) -> Result<Socket, End> {
 /// Sends to a partner that reads nothing, or one byte per second, until the server closes the partner.
 async fn starve(target: &Target, key: &str, nth: usize, reads_slowly: bool) -> Result<(), End> {
     let mut sender = open_member(target, key).await?;
-    let socket = TcpSocket::new_v4().and_then(|socket| socket.set_recv_buffer_size(SMALL_BUFFER).map(|()| socket));
-    let socket = socket.expect("file descriptors are available");
-    let stream = socket.connect(target.address).await.map_err(|_| End::ConnectionLost)?;
+    let stream = target.sources.connect(target.address, Some(SMALL_BUFFER)).await;
+    let stream = stream.map_err(|_| End::ConnectionLost)?;
     let mut consumer = Socket::open_over(stream, target, key).await?;
     consumer.connect(2, &[]).await?;
     consumer.send(&frame(&Message::content(0, "offer").encode())).await?;
@@ -219,8 +221,8 @@ async fn starve(target: &Target, key: &str, nth: usize, reads_slowly: bool) -> R
                 if consumer.send(&heartbeat).await.is_err() {
                     break;
                 }
-                if reads_slowly {
-                    consumer.read_byte();
+                if reads_slowly && consumer.read_up_to(1).is_err() {
+                    break;
                 }
             }
             message = sender.recv() => if let Ok(Message::Content { .. }) = Message::decode(message?) {

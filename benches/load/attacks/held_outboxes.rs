@@ -1,0 +1,46 @@
+//! Pairs of peers that send a little to each other and read nothing: each outbox stays far below its limit, but the
+//! outboxes of all peers together do not.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::interval;
+
+use super::attackers::Attackers;
+use super::unread_pair::UnreadPair;
+use crate::client::End;
+
+/// The bytes of one content.
+const CONTENT_BYTES: usize = 15 * 1024;
+/// The contents that each outbox holds: 60 KiB.
+const HELD: usize = 4;
+/// The contents that the kernel accepts for a peer that reads nothing, and that therefore leave its outbox.
+const IN_KERNEL: usize = 4;
+/// Often, to notice soon that the server closed a peer.
+const HEARTBEATS: Duration = Duration::from_secs(2);
+
+pub(super) async fn start(attackers: &Attackers) -> JoinSet<()> {
+    let mut running = JoinSet::new();
+    for _ in 0..attackers.count / 2 {
+        running.spawn(attackers.clone().repeat(2, |attackers| async move {
+            match attack(&attackers).await {
+                Err(end) => end,
+            }
+        }));
+    }
+    running
+}
+
+/// Sends, and waits until the server ends one of the connections.
+async fn attack(attackers: &Attackers) -> Result<Infallible, End> {
+    let mut pair = UnreadPair::open(attackers).await?;
+    for _ in 0..HELD + IN_KERNEL {
+        pair.send_content(CONTENT_BYTES).await?;
+    }
+    let mut heartbeats = interval(HEARTBEATS);
+    loop {
+        heartbeats.tick().await;
+        pair.send_heartbeats().await?;
+    }
+}

@@ -1,0 +1,43 @@
+//! Peers that send `connect` messages, each with as many ids as one may name. No member has any of these ids.
+
+use sigver::protocol::Message;
+use tokio::task::JoinSet;
+
+use super::Options;
+use super::attackers::{Attackers, send_steadily, stay};
+use super::limits::{connects_per_second, required};
+use crate::client::{End, frame};
+
+/// The members of the group. With fewer, a `connect` would evict a member, or be answered without a search.
+const MEMBERS: [u32; 2] = [1, 2];
+/// The id of all attackers.
+const ATTACKER: u32 = 3;
+
+pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<()> {
+    let ids = options.ids.unwrap_or(required("max_members_per_connect") as u32);
+    let per_second =
+        options.connects_per_second.unwrap_or_else(|| connects_per_second(attackers.count, attackers.addresses, ids));
+    let named: Vec<u32> = (ATTACKER + 1..).take(ids as usize).collect();
+    let connect = frame(&Message::connect(ATTACKER, &named).encode());
+    let key = attackers.key();
+    let mut running = JoinSet::new();
+    for id in MEMBERS {
+        let mut member = attackers.open(&key, None).await.expect("the hub admits a member");
+        member.connect(id, &MEMBERS).await.expect("the hub answers a member");
+        running.spawn(async { _ = stay(member).await });
+    }
+    for _ in 0..attackers.count {
+        let (key, connect) = (key.clone(), connect.clone());
+        running.spawn(
+            attackers.clone().repeat(1, move |attackers| attack(attackers, key.clone(), connect.clone(), per_second)),
+        );
+    }
+    running
+}
+
+async fn attack(attackers: Attackers, key: String, connect: Vec<u8>, per_second: f64) -> End {
+    match attackers.open(&key, None).await {
+        Ok(socket) => send_steadily(socket, &connect, per_second).await,
+        Err(end) => end,
+    }
+}

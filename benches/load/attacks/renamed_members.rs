@@ -1,0 +1,61 @@
+//! Members that change their ids, and joiners that search among them without end.
+
+use sigver::protocol::Message;
+use tokio::task::JoinSet;
+
+use super::Options;
+use super::attackers::{Attackers, send_steadily, stay};
+use super::limits::connects_per_second;
+use crate::client::{End, Socket, frame};
+
+/// The id of the first member. It never changes, so that others can name it.
+const FIRST: u32 = 1;
+/// The id of all joiners.
+const JOINER: u32 = 2;
+/// The difference between the new and the old id of a member.
+const RENAMED: u32 = 1 << 20;
+
+pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<()> {
+    let joiners = options.joiners.unwrap_or(attackers.count.div_ceil(10));
+    let per_second =
+        options.connects_per_second.unwrap_or_else(|| connects_per_second(joiners, attackers.addresses, 0));
+    let key = attackers.key();
+    let mut running = JoinSet::new();
+    for id in (FIRST..).take(attackers.count.saturating_sub(joiners)) {
+        attackers.count(|report| report.attackers.started += 1);
+        let id = if id == FIRST { FIRST } else { JOINER + id };
+        let socket = open_member(attackers, &key, id).await;
+        let attackers = attackers.clone();
+        running.spawn(async move {
+            let end = match socket {
+                Ok(socket) => stay(socket).await,
+                Err(end) => end,
+            };
+            attackers.count(|report| report.attackers.count_end(end));
+        });
+    }
+    let connect = frame(&Message::connect(JOINER, &[]).encode());
+    for _ in 0..joiners {
+        let (key, connect) = (key.clone(), connect.clone());
+        running.spawn(
+            attackers.clone().repeat(1, move |attackers| search(attackers, key.clone(), connect.clone(), per_second)),
+        );
+    }
+    running
+}
+
+async fn open_member(attackers: &Attackers, key: &str, id: u32) -> Result<Socket, End> {
+    let mut socket = attackers.open(key, None).await?;
+    socket.connect(id, &[FIRST]).await?;
+    if id != FIRST {
+        socket.connect(RENAMED + id, &[FIRST]).await?;
+    }
+    Ok(socket)
+}
+
+async fn search(attackers: Attackers, key: String, connect: Vec<u8>, per_second: f64) -> End {
+    match attackers.open(&key, None).await {
+        Ok(socket) => send_steadily(socket, &connect, per_second).await,
+        Err(end) => end,
+    }
+}
