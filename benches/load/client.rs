@@ -9,7 +9,7 @@ use sigver::protocol::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::sources::Sources;
+use crate::sources::{Buffers, Sources};
 
 /// A server to connect to.
 #[derive(Clone, Debug)]
@@ -53,7 +53,12 @@ impl Target {
 
     /// Opens a TCP connection.
     pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
-        self.sources.connect(self.address, None).await
+        self.connect_with(Buffers::default()).await
+    }
+
+    /// Opens a TCP connection with these buffers.
+    pub(crate) async fn connect_with(&self, buffers: Buffers) -> io::Result<TcpStream> {
+        self.sources.connect(self.address, buffers).await
     }
 
     /// Returns the handshake request for `MOUNT/KEY`.

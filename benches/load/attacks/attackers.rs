@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sigver::protocol::Message;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, interval, sleep, sleep_until};
 
-use super::limits::{SAFE_PART, required};
-use super::{NamedAttack, Options, Report};
+use super::limits::{SAFE_PART, default_limit, required};
+use super::{NamedAttack, Options, Report, held_outboxes};
 use crate::client::{End, Socket, Target, frame};
-use crate::sources::Sources;
+use crate::sources::{Buffers, Sources};
 
 /// The attackers of one process.
 #[derive(Clone)]
@@ -17,29 +17,38 @@ pub(super) struct Attackers {
     pub(super) count: usize,
     pub(super) addresses: u8,
     pub(super) target: Target,
-    /// Ticks as often as the addresses may join.
-    joins: Arc<tokio::sync::Mutex<Interval>>,
+    /// When the next peer may join.
+    next_join: Arc<Mutex<Instant>>,
+    /// The time between two joins.
+    join_interval: Duration,
     report: Arc<Mutex<Report>>,
 }
 
 /// Time after the end of an attacker's connection until it connects again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Peers of one address that an attack leaves free.
+const RESERVE: f64 = 10.0;
 /// Time between two bursts of an attacker.
 const TICK: Duration = Duration::from_millis(100);
 
 impl Attackers {
     pub(super) fn new(attack: NamedAttack, target: &Target, options: &Options) -> Self {
         let count = attack.attackers(options);
-        let fewest = count as f64 / (required("max_peers_per_ip") - 10.0);
-        let addresses = options.addresses.unwrap_or((fewest.ceil() as u8).max(1));
-        let per_second = SAFE_PART * f64::from(addresses) * required("joins_per_second_per_ip");
-        let mut joins = interval(Duration::from_secs_f64(1.0 / per_second));
-        joins.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut per_address, mut joins) =
+            (required("max_peers_per_ip") - RESERVE, required("joins_per_second_per_ip"));
+        if attack == NamedAttack::HeldOutboxes {
+            per_address = held_outboxes::PER_ADDRESS;
+            let bytes = default_limit("bytes_per_second_per_ip").unwrap_or(f64::INFINITY);
+            joins = joins.min(bytes / held_outboxes::BYTES_AT_ONCE);
+        }
+        let addresses = options.addresses.unwrap_or((count as f64 / per_address).ceil().max(1.0) as u8);
+        let joins_per_second = SAFE_PART * f64::from(addresses) * joins;
         Self {
             count,
             addresses,
             target: Target { sources: Sources::hostile(addresses), ..target.clone() },
-            joins: Arc::new(joins.into()),
+            next_join: Arc::new(Instant::now().into()),
+            join_interval: Duration::from_secs_f64(1.0 / joins_per_second),
             report: Arc::default(),
         }
     }
@@ -50,14 +59,27 @@ impl Attackers {
     }
 
     /// Opens a peer, as soon as the join rate allows.
-    pub(super) async fn open(&self, key: &str, receive_buffer: Option<u32>) -> Result<Socket, End> {
-        self.joins.lock().await.tick().await;
-        let stream = self.target.sources.connect(self.target.address, receive_buffer).await;
+    pub(super) async fn open(&self, key: &str) -> Result<Socket, End> {
+        self.open_with(key, Buffers::default()).await
+    }
+
+    /// Opens a peer with these buffers, as soon as the join rate allows.
+    pub(super) async fn open_with(&self, key: &str, buffers: Buffers) -> Result<Socket, End> {
+        sleep_until(self.take_turn()).await;
+        let stream = self.target.connect_with(buffers).await;
         Socket::open_over(stream.map_err(|_| End::ConnectionLost)?, &self.target, key).await
     }
 
+    /// Returns when the next peer may join, and advances this time.
+    fn take_turn(&self) -> Instant {
+        let mut next = self.next_join.lock().expect("nothing panics under this lock");
+        let turn = Instant::now().max(*next);
+        *next = turn + self.join_interval;
+        turn
+    }
+
     /// Changes the report.
-    pub(super) fn count(&self, change: impl FnOnce(&mut Report)) {
+    pub(super) fn record(&self, change: impl FnOnce(&mut Report)) {
         change(&mut self.report.lock().expect("nothing panics under this lock"));
     }
 
@@ -67,9 +89,9 @@ impl Attackers {
         F: Future<Output = End>,
     {
         loop {
-            self.count(|report| report.attackers.started += connections);
+            self.record(|report| report.attackers.started += connections);
             let end = attack(self.clone()).await;
-            self.count(|report| report.attackers.count_end(end));
+            self.record(|report| report.attackers.count_end(end));
             sleep(PAUSE).await;
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::{interval, timeout};
 use super::attackers::{Attackers, send_steadily};
 use super::limits::{SAFE_PART, required};
 use crate::client::{End, Socket, Target, frame};
-use crate::sources::Sources;
+use crate::sources::{Buffers, Sources};
 
 /// Payload bytes of one content.
 const CONTENT_BYTES: usize = 16_000;
@@ -18,7 +18,7 @@ const READ_BYTES_PER_SECOND: usize = 2_000_000;
 /// Reads per second of the member.
 const READS_PER_SECOND: usize = 100;
 /// Receive buffer of the member. The default one of Linux grows to megabytes, so it would contain the flood.
-const RECEIVE_BUFFER: u32 = 64 * 1024;
+const RECEIVE_BUFFER: u32 = 32 * 1024;
 
 /// Runs the floods one after another, each with its own member, in parts of this time.
 pub(super) async fn start(attackers: &Attackers, time: Duration) -> JoinSet<()> {
@@ -39,15 +39,15 @@ pub(super) async fn start(attackers: &Attackers, time: Duration) -> JoinSet<()> 
 async fn flood_once(attackers: &Attackers, time: Duration) {
     let key = attackers.key();
     let target = Target { sources: Sources::WELL_BEHAVED, ..attackers.target.clone() };
-    let stream = target.sources.connect(target.address, Some(RECEIVE_BUFFER)).await.expect("the server listens");
+    let stream = target.connect_with(Buffers::over_ethernet(RECEIVE_BUFFER)).await.expect("the server listens");
     let mut member = Socket::open_over(stream, &target, &key).await.expect("the hub admits a member");
     member.connect(1, &[]).await.expect("the hub answers a member");
-    attackers.count(|report| {
+    attackers.record(|report| {
         report.flooded.started += 1;
         report.attackers.started += 1;
     });
     let (member, attacker) = tokio::join!(timeout(time, read_slowly(member)), timeout(time, flood(attackers, &key)));
-    attackers.count(|report| {
+    attackers.record(|report| {
         member.into_iter().for_each(|end| report.flooded.count_end(end));
         attacker.into_iter().for_each(|end| report.attackers.count_end(end));
     });
@@ -76,7 +76,7 @@ async fn read_slowly(mut socket: Socket) -> End {
 
 /// Sends a burst and then steadily, both within the limits of one peer, until the server ends the connection.
 async fn flood(attackers: &Attackers, key: &str) -> End {
-    let mut socket = match attackers.open(key, None).await {
+    let mut socket = match attackers.open(key).await {
         Ok(socket) => socket,
         Err(end) => return end,
     };

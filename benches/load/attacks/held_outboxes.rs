@@ -15,8 +15,12 @@ use crate::client::End;
 const CONTENT_BYTES: usize = 15 * 1024;
 /// The contents that each outbox holds: 60 KiB.
 const HELD: usize = 4;
-/// The contents that the kernel accepts for a peer that reads nothing, and that therefore leave its outbox.
-const IN_KERNEL: usize = 4;
+/// The contents that Linux buffers for a peer that reads nothing: they leave its outbox.
+const IN_KERNEL: usize = 5;
+/// Attackers of one address: few, so that it stays within `bytes_per_second_per_ip`.
+pub(super) const PER_ADDRESS: f64 = 250.0;
+/// Payload bytes that each attacker sends at once.
+pub(super) const BYTES_AT_ONCE: f64 = ((HELD + IN_KERNEL) * CONTENT_BYTES) as f64;
 /// Often, to notice soon that the server closed a peer.
 const HEARTBEATS: Duration = Duration::from_secs(2);
 

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::client::{End, Socket, Target, frame};
-use crate::sources::Sources;
+use crate::sources::{Buffers, Sources};
 
 /// The attackers and how long they attack.
 #[derive(Clone, Debug, clap::Args)]
@@ -198,7 +198,7 @@ async fn open_member(target: &Target, key: &str) -> Result<Socket, End> {
 /// Sends to a partner that reads nothing, or one byte per second, until the server closes the partner.
 async fn starve(target: &Target, key: &str, nth: usize, reads_slowly: bool) -> Result<(), End> {
     let mut sender = open_member(target, key).await?;
-    let stream = target.sources.connect(target.address, Some(SMALL_BUFFER)).await;
+    let stream = target.connect_with(Buffers { receive: Some(SMALL_BUFFER), segment: None }).await;
     let stream = stream.map_err(|_| End::ConnectionLost)?;
     let mut consumer = Socket::open_over(stream, target, key).await?;
     consumer.connect(2, &[]).await?;

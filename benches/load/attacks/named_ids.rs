@@ -22,7 +22,7 @@ pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<(
     let key = attackers.key();
     let mut running = JoinSet::new();
     for id in MEMBERS {
-        let mut member = attackers.open(&key, None).await.expect("the hub admits a member");
+        let mut member = attackers.open(&key).await.expect("the hub admits a member");
         member.connect(id, &MEMBERS).await.expect("the hub answers a member");
         running.spawn(async { _ = stay(member).await });
     }
@@ -36,7 +36,7 @@ pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<(
 }
 
 async fn attack(attackers: Attackers, key: String, connect: Vec<u8>, per_second: f64) -> End {
-    match attackers.open(&key, None).await {
+    match attackers.open(&key).await {
         Ok(socket) => send_steadily(socket, &connect, per_second).await,
         Err(end) => end,
     }

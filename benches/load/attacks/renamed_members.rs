@@ -22,7 +22,7 @@ pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<(
     let key = attackers.key();
     let mut running = JoinSet::new();
     for id in (FIRST..).take(attackers.count.saturating_sub(joiners)) {
-        attackers.count(|report| report.attackers.started += 1);
+        attackers.record(|report| report.attackers.started += 1);
         let id = if id == FIRST { FIRST } else { JOINER + id };
         let socket = open_member(attackers, &key, id).await;
         let attackers = attackers.clone();
@@ -31,7 +31,7 @@ pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<(
                 Ok(socket) => stay(socket).await,
                 Err(end) => end,
             };
-            attackers.count(|report| report.attackers.count_end(end));
+            attackers.record(|report| report.attackers.count_end(end));
         });
     }
     let connect = frame(&Message::connect(JOINER, &[]).encode());
@@ -45,7 +45,7 @@ pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<(
 }
 
 async fn open_member(attackers: &Attackers, key: &str, id: u32) -> Result<Socket, End> {
-    let mut socket = attackers.open(key, None).await?;
+    let mut socket = attackers.open(key).await?;
     socket.connect(id, &[FIRST]).await?;
     if id != FIRST {
         socket.connect(RENAMED + id, &[FIRST]).await?;
@@ -54,7 +54,7 @@ async fn open_member(attackers: &Attackers, key: &str, id: u32) -> Result<Socket
 }
 
 async fn search(attackers: Attackers, key: String, connect: Vec<u8>, per_second: f64) -> End {
-    match attackers.open(&key, None).await {
+    match attackers.open(&key).await {
         Ok(socket) => send_steadily(socket, &connect, per_second).await,
         Err(end) => end,
     }

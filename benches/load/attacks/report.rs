@@ -37,9 +37,8 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.ended(), self.started)?;
-        for (nth, (end, count)) in self.ended.iter().enumerate() {
-            let separator = if nth == 0 { ": " } else { ", " };
-            write!(f, "{separator}{count} by {end}")?;
+        for (end, count) in &self.ended {
+            write!(f, ", {end}: {count}")?;
         }
         Ok(())
     }

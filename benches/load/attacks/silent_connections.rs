@@ -22,11 +22,11 @@ pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<(
         let mut connects = interval(each);
         loop {
             connects.tick().await;
-            attackers.count(|report| report.attackers.started += 1);
+            attackers.record(|report| report.attackers.started += 1);
             let attackers = attackers.clone();
             connections.spawn(async move {
                 wait_for_end(&attackers.target).await;
-                attackers.count(|report| report.attackers.count_end(End::ConnectionLost));
+                attackers.record(|report| report.attackers.count_end(End::ConnectionLost));
             });
             while connections.try_join_next().is_some() {}
         }

@@ -4,6 +4,7 @@ use sigver::protocol::Message;
 
 use super::attackers::Attackers;
 use crate::client::{End, Socket, frame};
+use crate::sources::Buffers;
 
 /// Both peers of a pair.
 pub(super) struct UnreadPair {
@@ -19,10 +20,10 @@ const SMALL_BUFFER: u32 = 4096;
 impl UnreadPair {
     /// Opens a pair in a group of its own.
     pub(super) async fn open(attackers: &Attackers) -> Result<Self, End> {
-        let key = attackers.key();
-        let mut member = attackers.open(&key, Some(SMALL_BUFFER)).await?;
+        let (key, buffers) = (attackers.key(), Buffers::over_ethernet(SMALL_BUFFER));
+        let mut member = attackers.open_with(&key, buffers).await?;
         member.connect(1, &[]).await?;
-        let mut joiner = attackers.open(&key, Some(SMALL_BUFFER)).await?;
+        let mut joiner = attackers.open_with(&key, buffers).await?;
         joiner.connect(2, &[]).await?;
         joiner.send(&frame(&Message::content(0, "offer").encode())).await?;
         let link = loop {

@@ -26,8 +26,6 @@ pub(crate) struct Args {
     /// Attacks within the limits to run instead of the mix, one after another
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["hostile", "only"])]
     attack: Vec<NamedAttack>,
-    #[command(flatten, next_help_heading = "Options of --attack")]
-    options: Options,
     /// Number of concurrent attacking connections of the mix
     #[arg(long, default_value_t = 1000)]
     hostile: usize,
@@ -58,6 +56,8 @@ pub(crate) struct Args {
     /// Messages that a peer may send per second [default: the hub's]
     #[arg(long)]
     messages_per_second: Option<u32>,
+    #[command(flatten, next_help_heading = "Options of --attack")]
+    options: Options,
 }
 
 /// Time after an attack until its connections are closed.
