@@ -102,6 +102,14 @@ impl Attackers {
     }
 }
 
+/// Joins a group and sends this number of frames per second until the server ends the connection.
+pub(super) async fn join_and_send(attackers: Attackers, key: String, frame: Vec<u8>, per_second: f64) -> End {
+    match attackers.open(&key).await {
+        Ok(socket) => send_steadily(socket, &frame, per_second).await,
+        Err(end) => end,
+    }
+}
+
 /// Sends this number of frames per second until the server ends the connection. Reads all messages.
 pub(super) async fn send_steadily(mut socket: Socket, frame: &[u8], per_second: f64) -> End {
     let mut ticks = interval(TICK);

@@ -61,7 +61,7 @@ pub(crate) struct Options {
     /// the limits allow]
     #[arg(long)]
     connects_per_second: Option<f64>,
-    /// Payload bytes per second of each attacker of unread-outboxes [default: as many as fill its outbox in 10 s]
+    /// Payload bytes per second of each attacker of unread-outboxes [default: as many as fill an outbox in 10 s]
     #[arg(long)]
     bytes_per_second: Option<f64>,
     /// Connections per second of silent-connections
@@ -99,13 +99,14 @@ impl NamedAttack {
 impl Options {
     /// Returns the options as command-line arguments.
     pub(crate) fn args(&self) -> Vec<String> {
-        let mut args = vec![format!("--connections-per-second={}", self.connections_per_second)];
+        let mut args = Vec::new();
         args.extend(self.attackers.map(|count| format!("--attackers={count}")));
         args.extend(self.addresses.map(|count| format!("--addresses={count}")));
         args.extend(self.ids.map(|count| format!("--ids={count}")));
         args.extend(self.joiners.map(|count| format!("--joiners={count}")));
         args.extend(self.connects_per_second.map(|rate| format!("--connects-per-second={rate}")));
         args.extend(self.bytes_per_second.map(|rate| format!("--bytes-per-second={rate}")));
+        args.push(format!("--connections-per-second={}", self.connections_per_second));
         args
     }
 }

@@ -4,9 +4,9 @@ use sigver::protocol::Message;
 use tokio::task::JoinSet;
 
 use super::Options;
-use super::attackers::{Attackers, send_steadily, stay};
+use super::attackers::{Attackers, join_and_send, stay};
 use super::limits::{connects_per_second, required};
-use crate::client::{End, frame};
+use crate::client::frame;
 
 /// The members of the group. With fewer, a `connect` would evict a member, or be answered without a search.
 const MEMBERS: [u32; 2] = [1, 2];
@@ -29,15 +29,10 @@ pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<(
     for _ in 0..attackers.count {
         let (key, connect) = (key.clone(), connect.clone());
         running.spawn(
-            attackers.clone().repeat(1, move |attackers| attack(attackers, key.clone(), connect.clone(), per_second)),
+            attackers
+                .clone()
+                .repeat(1, move |attackers| join_and_send(attackers, key.clone(), connect.clone(), per_second)),
         );
     }
     running
-}
-
-async fn attack(attackers: Attackers, key: String, connect: Vec<u8>, per_second: f64) -> End {
-    match attackers.open(&key).await {
-        Ok(socket) => send_steadily(socket, &connect, per_second).await,
-        Err(end) => end,
-    }
 }

@@ -4,7 +4,7 @@ use sigver::protocol::Message;
 use tokio::task::JoinSet;
 
 use super::Options;
-use super::attackers::{Attackers, send_steadily, stay};
+use super::attackers::{Attackers, join_and_send, stay};
 use super::limits::connects_per_second;
 use crate::client::{End, Socket, frame};
 
@@ -38,7 +38,9 @@ pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<(
     for _ in 0..joiners {
         let (key, connect) = (key.clone(), connect.clone());
         running.spawn(
-            attackers.clone().repeat(1, move |attackers| search(attackers, key.clone(), connect.clone(), per_second)),
+            attackers
+                .clone()
+                .repeat(1, move |attackers| join_and_send(attackers, key.clone(), connect.clone(), per_second)),
         );
     }
     running
@@ -51,11 +53,4 @@ async fn open_member(attackers: &Attackers, key: &str, id: u32) -> Result<Socket
         socket.connect(RENAMED + id, &[FIRST]).await?;
     }
     Ok(socket)
-}
-
-async fn search(attackers: Attackers, key: String, connect: Vec<u8>, per_second: f64) -> End {
-    match attackers.open(&key).await {
-        Ok(socket) => send_steadily(socket, &connect, per_second).await,
-        Err(end) => end,
-    }
 }
