@@ -316,33 +316,6 @@ async fn limit_exceeded_by_a_joined_peer_counts_as_a_close_and_not_as_a_rejectio
     assert_eq!(stats.rejections.total(), 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn drain_waits_for_pending_admissions() {
-    let slow = |_| async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        Ok(PeerInfo::new())
-    };
-    let hub = SignalingHub::builder().admission(slow).build().expect("valid settings");
-    let mut late = memory::join(&hub, "K");
-    tokio::task::yield_now().await;
-    let start = tokio::time::Instant::now();
-    let closed = async {
-        assert_eq!(late.recv_close().await, 1001);
-        late.close().await;
-    };
-    let (remaining, ()) = tokio::join!(hub.drain(Duration::from_secs(60)), closed);
-    assert_eq!((remaining, start.elapsed().as_secs()), (0, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn drain_accepts_the_longest_timeout() {
-    let hub = SignalingHub::new();
-    let _peers = [memory::join(&hub, "K"), memory::join(&hub, "K")];
-    tokio::task::yield_now().await;
-    assert_eq!(hub.stats().peers, 2);
-    assert_eq!(hub.drain(Duration::MAX).await, 0);
-}
-
 #[test]
 #[cfg(feature = "hyper")]
 fn debug_of_a_join_request_hides_key_token_and_cookie() {

@@ -1,4 +1,4 @@
-//! Stalled transports are closed in time, and closes are counted by cause.
+//! Stalled transports are closed in time, a drain waits no longer than it must, and closes are counted by cause.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{Sink, Stream};
 use sigver::memory::{self, TestClient};
 use sigver::protocol::{CloseCode, Message};
-use sigver::{Cause, DisconnectReason, Frame, HubStats, SignalingHub, TransportError};
+use sigver::{Cause, DisconnectReason, Frame, HubStats, PeerInfo, SignalingHub, TransportError};
 use tokio::time::{Instant, timeout};
 use tokio_test::task;
 
@@ -173,4 +173,31 @@ async fn connection_counts_from_the_call_of_serve_until_its_future_is_dropped() 
     assert_eq!(hub.drain(Duration::ZERO).await, 1);
     drop(serve);
     assert_eq!(hub.drain(Duration::ZERO).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_waits_for_pending_admissions() {
+    let slow = |_| async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(PeerInfo::new())
+    };
+    let hub = SignalingHub::builder().admission(slow).build().expect("valid settings");
+    let mut late = memory::join(&hub, "K");
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    let closed = async {
+        assert_eq!(late.recv_close().await, 1001);
+        late.close().await;
+    };
+    let (remaining, ()) = tokio::join!(hub.drain(Duration::from_secs(60)), closed);
+    assert_eq!((remaining, start.elapsed().as_secs()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_accepts_the_longest_timeout() {
+    let hub = SignalingHub::new();
+    let _peers = [memory::join(&hub, "K"), memory::join(&hub, "K")];
+    tokio::task::yield_now().await;
+    assert_eq!(hub.stats().peers, 2);
+    assert_eq!(hub.drain(Duration::MAX).await, 0);
 }
