@@ -10,8 +10,11 @@ use crate::{check, print};
 
 /// Returns the names of all methods of `HubBuilder` that take a number or a duration.
 fn limits_of_the_builder() -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/hub/builder.rs");
-    let code = std::fs::read_to_string(path).expect("the source exists");
+    let code = ["src/hub/builder.rs", "src/hub/builder/rates.rs"].map(|path| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        std::fs::read_to_string(path).expect("the source exists")
+    });
+    let code = code.concat();
     let methods = code.lines().filter_map(|line| line.trim().strip_prefix("pub fn "));
     let limits = methods.filter_map(|method| {
         let (name, parameters) = method.split_once("(mut self, ")?;
@@ -24,7 +27,7 @@ fn limits_of_the_builder() -> Vec<String> {
 #[tokio::test]
 async fn every_limit_of_the_builder_has_a_flag_a_variable_and_a_key() {
     let limits = limits_of_the_builder();
-    assert!(limits.len() >= 21, "{limits:?}");
+    assert!(limits.len() >= 25, "{limits:?}");
     let help = String::from_utf8(run(&["--help"]).await.stdout).expect("UTF-8");
     let printed = print(&[], &[]).await;
     for name in limits {
