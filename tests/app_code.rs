@@ -231,7 +231,7 @@ fn subscriber_may_call_the_hub() {
 }
 
 #[test]
-fn panic_in_a_subscriber_leaves_no_peer_behind() {
+fn panic_in_a_subscriber_removes_its_peer() {
     panic_from_every_call_on(|fuse, test| {
         let fuse = fuse.clone();
         with_default(CallingSubscriber(move || fuse.call()), test);
@@ -322,7 +322,7 @@ mod recorder {
     }
 
     #[test]
-    fn panic_in_a_recorder_leaves_no_peer_behind() {
+    fn panic_in_a_recorder_removes_its_peer() {
         panic_from_every_call_on(|fuse, test| {
             let fuse = fuse.clone();
             with_local_recorder(&CallingRecorder(Arc::new(move || fuse.call())), test);

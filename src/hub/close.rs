@@ -62,7 +62,7 @@ impl Close {
         &self.reason
     }
 
-    /// Returns the reason if it is a text of the source code.
+    /// Returns the reason if it is a string literal.
     pub(super) fn static_reason(&self) -> Option<&'static str> {
         match self.reason {
             Cow::Borrowed(reason) => Some(reason),

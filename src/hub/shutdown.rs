@@ -97,9 +97,9 @@ impl SignalingHub {
     /// Rejects joins from now on, closes all peers with 1001 immediately, and waits until all connections have ended.
     ///
     /// It yields to other tasks between the closes. The hub drops a connection that does not complete the close handshake
-    /// within [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout). This method returns at the latest after
-    /// twice that time since the last close, even if clients keep connecting. [`SignalingHub::drain`] spreads the
-    /// reconnects over time.
+    /// within [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout). This method returns at the latest twice
+    /// that time after the last close, even if clients keep connecting. [`SignalingHub::drain`] spreads the reconnects
+    /// over time.
     ///
     /// # Cancel safety
     /// If the future is dropped, the hub keeps rejecting joins, and the peers that are not closed yet stay connected.
@@ -128,8 +128,8 @@ impl SignalingHub {
         self.shared.counters.connections.wait_for_zero().await;
     }
 
-    /// Returns all peers in random order, so that neither groups nor ages are grouped. The hub must be draining: peers that
-    /// join meanwhile may be missing, and close themselves.
+    /// Returns all peers in random order, so that peers of one group or of similar age are not closed together. The hub
+    /// must be draining: peers that join meanwhile may be missing, and close themselves.
     async fn shuffled_peers(&self) -> Vec<(Arc<Room>, PeerId)> {
         let registry = &self.shared.registry;
         let mut peers = Vec::new();

@@ -35,7 +35,7 @@ pub(super) struct Members {
     /// Keeps std's seeded hasher, because peers choose the ids.
     by_id: HashMap<MemberId, Position>,
     duplicates: BTreeMap<(MemberId, Position), Member>,
-    /// The members that changed their ids last, in the order of the changes.
+    /// The members that most recently changed their ids, in the order of the changes.
     renamed: Vec<(Position, Member)>,
 }
 
@@ -44,7 +44,8 @@ pub(super) struct Members {
 pub(super) struct Member {
     pub(super) peer: PeerId,
     pub(super) id: MemberId,
-    /// When the peer became a member, in nanoseconds: half of a [`Duration`], as each group reserves eleven members.
+    /// When the peer became a member, in nanoseconds. A `u64` has half the size of a [`Duration`], and each group
+    /// reserves eleven members.
     since: u64,
 }
 
@@ -70,8 +71,8 @@ pub(super) struct Position {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cursor([u64; TIERS]);
 
-/// The number of members before its cursor that a search can still select because they have changed their ids. It misses
-/// the others until it starts over. Sixteen visits cost about as much as the rest of a connect.
+/// How many renamed members before its cursor a search can still select. The search misses the others until it starts
+/// over. Sixteen visits cost about as much as the rest of a connect.
 pub(super) const MAX_RENAMED: usize = 16;
 
 /// The number of members with tried ids that a search skips in a row. It selects the next one, whatever its id.
@@ -110,13 +111,13 @@ impl Members {
 
     /// Returns whether a member has one of these ids, which can repeat.
     ///
-    /// Costs at most one lookup for each of `ids`. With fewer ids in use, and at most [`MAX_SCANS`], costs one scan of
-    /// `ids` for each id in use. A comparison costs a hundredth of a lookup.
+    /// Costs at most one lookup for each of `ids`. If at most [`MAX_SCANS`] ids are in use, and no more than `ids` has,
+    /// it scans `ids` once for each id in use instead. A comparison costs a hundredth of a lookup.
     pub(super) fn contains_any_id(&self, ids: &[MemberId]) -> bool {
         if self.id_count() > MAX_SCANS.min(ids.len()) {
             return ids.iter().any(|&id| self.contains_id(id));
         }
-        // No comparison ends the loop over a chunk, so that the compiler compares several ids at once.
+        // The loop over a chunk has no early exit, so that the compiler can vectorize it.
         let (chunks, rest) = ids.as_chunks::<32>();
         let contains = |chunk: &[MemberId], id| chunk.iter().fold(false, |found, &other| found | (other == id));
         let scan = |id| chunks.iter().any(|chunk| contains(chunk, id)) || contains(rest, id);
@@ -124,8 +125,8 @@ impl Members {
     }
 
     /// Returns the first candidate that a search with this cursor can still select and has not tried: one after the
-    /// cursor, or one of the [`MAX_RENAMED`] before it that changed their ids last. After [`MAX_SKIPPED`] tried ones in
-    /// a row, returns the next one, tried or not.
+    /// cursor, or one of the [`MAX_RENAMED`] before it that most recently changed their ids. After [`MAX_SKIPPED`]
+    /// tried ones in a row, returns the next one, tried or not.
     ///
     /// Calls `is_tried` at most [`MAX_RENAMED`] + [`TIERS`] * [`MAX_SKIPPED`] times.
     pub(super) fn find_candidate(

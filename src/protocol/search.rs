@@ -48,7 +48,8 @@ impl Search {
     /// - If more than [`MAX_RENAMED`](super::members::MAX_RENAMED) members change their ids during the search, it can
     ///   miss an id that one of the earlier ones took. When it finds no other member it starts over, and misses none.
     /// - If more than [`MAX_SKIPPED`](super::members::MAX_SKIPPED) members in a row have taken tried ids, it selects a
-    ///   tried id again. It still selects each membership once, because the cursor has not passed that member.
+    ///   tried id again. It has not selected that member since the peer became a member, because the cursor has not
+    ///   passed it.
     pub(super) fn select(&self, members: &Members, joiner: PeerId) -> Option<Selection> {
         self.select_counting(members, joiner, || {})
     }

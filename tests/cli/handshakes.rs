@@ -102,7 +102,7 @@ async fn keep_alive_connection_without_upgrade_counts_until_it_is_closed() {
 }
 
 #[tokio::test]
-async fn silent_connections_of_many_addresses_lock_nobody_out() {
+async fn client_joins_despite_silent_connections_of_many_addresses() {
     for (args, closed, cause) in [
         // A quarter of the descriptors.
         (&[][..], 300 - 64, "max_handshakes"),

@@ -17,8 +17,8 @@ crate::on_every_configurable_adapter! {
 /// A message that fills the buffers between the hub and a peer quickly.
 const LARGE: usize = 60_000;
 
-/// Without the limits in time, which the paused clock of the memory adapter reaches at once, and with rates that the
-/// tests do not reach.
+/// Returns a builder with timeouts and rates that the tests do not reach. The paused clock of the memory adapter would
+/// reach the default timeouts at once.
 fn builder() -> HubBuilder {
     let builder = SignalingHub::builder().outbox_timeout(Duration::from_secs(3600)).max_missed_heartbeats(1000);
     builder.bytes_per_second(64 << 20).bytes_per_second_per_ip(256 << 20)

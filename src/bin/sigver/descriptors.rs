@@ -12,7 +12,7 @@ const MAX_DEFAULT_HANDSHAKES: usize = 16_384;
 /// The file descriptors that this process may open.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Descriptors {
-    /// `None` on a system without such a limit.
+    /// `None` if the system does not report a limit.
     limit: Option<usize>,
 }
 

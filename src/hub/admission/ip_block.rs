@@ -6,16 +6,16 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Addresses that share limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum IpBlock {
-    /// An IPv4 address, or an IPv6 /64 network, the smallest that a customer gets. No IPv6 network in use begins with 32
-    /// zeros.
+    /// An IPv4 address, or an IPv6 /64 network, the smallest that a customer gets. An IPv4 address cannot collide with
+    /// a network, because no /64 network in use begins with 32 zero bits.
     Ip(u64),
     /// An IPv6 /48 network, the largest that a customer usually gets.
     Network48(u64),
 }
 
-/// How many times the limits of one IP apply to an IPv6 /48 network. A customer with such a network has 65 536 networks
-/// of the size that counts as one IP.
-const NETWORK_SHARE: u32 = 4;
+/// The factor from the limits of one IP to those of an IPv6 /48 network. A customer with such a network has 65 536
+/// networks of the size that counts as one IP.
+const NETWORK_FACTOR: u32 = 4;
 
 impl IpBlock {
     /// Returns the blocks of an address: the one that counts as an IP, and the IPv6 network around it.
@@ -31,23 +31,23 @@ impl IpBlock {
 
     /// Returns a limit of this block, from the limit of one IP.
     pub(super) fn limit(self, per_ip: usize) -> usize {
-        per_ip.saturating_mul(self.share() as usize)
+        per_ip.saturating_mul(self.factor() as usize)
     }
 
     /// Returns a rate of this block, from the rate of one IP.
     pub(super) fn rate(self, per_ip: u32) -> u64 {
-        u64::from(per_ip) * u64::from(self.share())
+        u64::from(per_ip) * u64::from(self.factor())
     }
 
-    fn share(self) -> u32 {
+    fn factor(self) -> u32 {
         match self {
             Self::Ip(_) => 1,
-            Self::Network48(_) => NETWORK_SHARE,
+            Self::Network48(_) => NETWORK_FACTOR,
         }
     }
 }
 
-/// What a client is told that its block is.
+/// The name of the block in close reasons.
 impl fmt::Display for IpBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -29,7 +29,7 @@ pub(in crate::hub) struct IpLimiter {
 struct Usage {
     block: IpBlock,
     limiter: Weak<IpLimiter>,
-    /// Rises under the lock of the limiter only, so that a block that is removed has no connections.
+    /// Incremented only under the limiter's lock, so that no connection is added to a block that is being removed.
     connections: AtomicUsize,
     peers: AtomicUsize,
     joins: SharedTokenBucket,
@@ -37,8 +37,8 @@ struct Usage {
     bytes: SharedTokenBucket,
 }
 
-/// Counts a connection from a client IP until dropped. Its slot must be dropped first: the last connection of a block
-/// removes the block unless it has peers.
+/// Counts a connection from a client IP until dropped. The [`IpSlot`] of its peer must be dropped first: the last
+/// connection of a block removes the block unless it has peers.
 #[derive(Debug)]
 pub(in crate::hub) struct IpConnection {
     ip: CountedConnection,
@@ -61,9 +61,9 @@ struct CountedPeer(Arc<Usage>);
 /// The number of blocks to keep before those without connections are removed.
 const KEPT_CAPACITY: usize = 1024;
 
-/// The use of the rates of messages and bytes that a block without connections forgets: what they allow in this time.
-/// Otherwise the close frame of its last peer would keep a block. A client gains little by it, because each connection
-/// costs a join.
+/// A block without connections is removed even if its message and byte buckets need this time to refill. Otherwise the
+/// close frame of the last peer would keep the block. A client gains little, because each connection takes a token of
+/// the join rate.
 const NEGLIGIBLE: Duration = Duration::from_millis(1);
 
 impl IpLimiter {
@@ -182,7 +182,7 @@ impl Usage {
         Ok(())
     }
 
-    /// Returns whether a new block would allow the same, apart from [`NEGLIGIBLE`].
+    /// Returns whether replacing this block with a new one would change no limit, apart from [`NEGLIGIBLE`].
     fn is_idle(&self, now: Duration) -> bool {
         self.connections.load(Ordering::Relaxed) == 0
             && self.peers.load(Ordering::Relaxed) == 0
@@ -208,7 +208,7 @@ impl Drop for CountedConnection {
         // Without a limiter, the hub no longer exists.
         let Some(limiter) = usage.limiter.upgrade() else { return };
         let mut blocks = limiter.blocks.lock().expect("nothing panics under this lock");
-        // A connection may have come in the meantime, and the block may even be a new one.
+        // Meanwhile another connection may have been counted, or a new block inserted.
         if blocks.get(&usage.block).is_some_and(|usage| usage.is_idle(limiter.clock())) {
             blocks.remove(&usage.block);
         }

@@ -27,7 +27,7 @@ pub struct Rejection {
     status: Option<StatusCode>,
     /// Whether the hub has counted it. A rejection can pass through `admit` and `reject`, and counts once.
     pub(in crate::hub) counted: bool,
-    /// The client IP of the rejected request, if the hub knows both.
+    /// The client IP of the rejected request. `None` if it is unknown, or if the hub has not counted the rejection.
     pub(in crate::hub) client_ip: Option<IpAddr>,
     /// Whether an open connection is dropped without a close handshake.
     pub(in crate::hub) drops_connection: bool,

@@ -130,8 +130,8 @@ impl JoinRequest {
         self
     }
 
-    /// Returns whether the head has more than one `Origin`. Browsers send one (RFC 6454 section 7.3), and with several it
-    /// is open which of them a check or the app reads.
+    /// Returns whether the head has more than one `Origin`. Browsers send one (RFC 6454 section 7.3). With several,
+    /// a check and the app could read different ones.
     #[cfg(feature = "hyper")]
     pub(super) fn has_several_origins(&self) -> bool {
         let origins = self.parts.as_ref().map(|parts| parts.headers.get_all(http::header::ORIGIN));

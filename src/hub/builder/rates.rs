@@ -36,7 +36,7 @@ impl HubBuilder {
     /// peer with 1013.
     ///
     /// A `connect` takes one token, and one more for every 64 ids that it names. The rate must be at least 1 +
-    /// [`HubBuilder::max_members_per_connect`] / 64, so that it allows every `connect` of that size.
+    /// [`HubBuilder::max_members_per_connect`] / 64, so that a `connect` with that many ids is allowed.
     ///
     /// Netflux sends `connect` again as soon as a connection attempt with a member fails. A low rate therefore closes
     /// joiners that go from member to member.

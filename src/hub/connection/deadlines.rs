@@ -54,7 +54,7 @@ impl<'a> Deadlines<'a> {
         self.first_connect = None;
     }
 
-    /// Sets when the oldest message was queued that has not been written. `None` ends the deadline.
+    /// Sets the time at which the oldest unwritten message was queued. `None` ends the deadline.
     pub(super) fn set_oldest_message(&mut self, queued_at: Option<Instant>) {
         self.oldest_message = queued_at.map(|time| time + self.config.outbox_timeout);
     }

@@ -132,7 +132,8 @@ impl<T: Transport> Connection<'_, T> {
             match self.transport.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let bytes = frame.payload_len();
-                    // Before the rates: one message may exceed them as well.
+                    // Checked before the rates, because an oversized message can also exceed `bytes_per_second`, and
+                    // 1009 is more specific.
                     if bytes > config.max_message_bytes {
                         return Err(Close::message_too_big(config).into());
                     }
@@ -188,7 +189,7 @@ async fn disconnect<T: Transport>(
     let outbox = guard.leave(reason.clone());
     let mut queued = FrameQueue::default();
     outbox.take_remaining(&mut queued);
-    // The outbox still exists meanwhile, so that its reservation covers the frames.
+    // The outbox is dropped after the close handshake, because its reservation covers the frames.
     close_handshake(&reason, transport, queued, &shared.config).await;
     drop(outbox);
     reason

@@ -130,8 +130,8 @@ impl PeerGuard {
 }
 
 impl Drop for PeerGuard {
-    /// Removes the peer, and then reports it. A panic in the app's recorder, subscriber or waker skips nothing else, and
-    /// does not abort the process if the guard is dropped because of another panic.
+    /// Removes the peer, and then reports the disconnect. A panic in the app's recorder, subscriber or waker skips
+    /// nothing else, and does not abort the process if the guard is dropped because of another panic.
     fn drop(&mut self) {
         let Shared { counters, events, metrics, registry, .. } = &*self.shared;
         let reason = self.reason.as_deref().unwrap_or(&DisconnectReason::Cancelled);
@@ -166,8 +166,8 @@ impl Drop for PeerGuard {
     }
 }
 
-/// Runs code of the app and ends a panic in it. The panic hook has reported the panic, and the code shares no state of
-/// the hub.
+/// Runs code of the app, and catches a panic in it. The panic hook has reported the panic, and the code shares no state
+/// of the hub.
 fn isolate(code: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(code));
 }

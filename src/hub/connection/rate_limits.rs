@@ -11,7 +11,7 @@ use crate::protocol::CloseCode;
 
 /// Limits how much one peer sends. Exceeding a limit closes the peer: dropping or delaying its messages would break
 /// WebRTC negotiations and heartbeats in ways that are hard to diagnose. The close code allows the peer to come back
-/// later, because a correct client can exceed a rate, for example after it slept.
+/// later, because a correct client can exceed a rate, for example after its device was suspended.
 #[derive(Debug, Default)]
 pub(super) struct PeerRateLimiter {
     messages: TokenBucket,

@@ -17,9 +17,9 @@ const FLUSH_BYTES: usize = 16 * 1024;
 
 /// The frames between a peer's outbox and its transport.
 ///
-/// A heartbeat is a flag and not a frame of the batch, so it overtakes the frames that a slow peer has not read yet. A
-/// transport accepts frames only after it has flushed those of the last poll. Therefore the age of the frames that it
-/// holds is known.
+/// A heartbeat is a flag and not a frame of the batch, so it overtakes the frames that a slow peer has not read yet.
+/// The writer passes frames to the transport only after the transport has flushed those of the previous poll. Therefore
+/// the age of the frames that the transport holds is known.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     /// Frames that were taken from the outbox. Empty between polls.
@@ -39,7 +39,7 @@ impl Writer {
 
     /// Writes until nothing is left or the transport stalls. Flushes after the last frame, or after [`FLUSH_BYTES`].
     ///
-    /// If the transport stalls, returns when the oldest frame was queued that it has not written. The transport wakes
+    /// If the transport stalls, returns the time at which the oldest unwritten frame was queued. The transport wakes
     /// the task when it can continue. Fails if the outbox is closed or the transport fails. A stalled transport does
     /// not delay a close.
     pub(super) fn poll<T: Transport>(
@@ -67,7 +67,7 @@ impl Writer {
             if unflushed > 0 && !self.flush(transport.as_mut(), cx).map_err(failed)? {
                 return self.stall(outbox, cx);
             }
-            // The outbox counts more than `FREE_BYTES` until the next take.
+            // The outbox counts flushed bytes above `FREE_BYTES` until the next `poll_take`, so call it again.
             if unflushed <= FREE_BYTES {
                 return Ok(None);
             }

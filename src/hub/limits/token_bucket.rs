@@ -32,7 +32,8 @@ impl TokenBucket {
 }
 
 impl SharedTokenBucket {
-    /// As [`TokenBucket::try_take`]. `now` may decrease by the time that threads differ.
+    /// Takes tokens as [`TokenBucket::try_take`] does. `now` may decrease slightly, because threads read the clock
+    /// separately.
     pub(in crate::hub) fn try_take(&self, count: usize, per_second: u64, now: Duration) -> bool {
         let taken = |full_at| take(full_at, count, per_second, now);
         self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()

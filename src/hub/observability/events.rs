@@ -134,7 +134,7 @@ impl Drop for EventBus {
 /// Returns the next event of a reader. `None` if the hub was dropped.
 async fn next(receiver: &mut broadcast::Receiver<HubEvent>, pushed: &Notify) -> Option<HubEvent> {
     loop {
-        // Create the future first: it also receives a notification between the look at the channel and the await.
+        // Create the future first: it also receives a notification between `try_recv` and the await.
         let notified = pushed.notified();
         match receiver.try_recv() {
             Ok(event) => return Some(event),

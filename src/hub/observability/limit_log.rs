@@ -36,7 +36,7 @@ struct Tally {
     due: u64,
 }
 
-/// A peer that a line shows. It contains neither the key of the group nor text that the app composed.
+/// The peer shown in a line, without the key of its group and without text that the app composed.
 #[derive(Debug)]
 pub(in crate::hub) struct Example {
     pub(in crate::hub) client_ip: Option<IpAddr>,
@@ -63,7 +63,7 @@ impl LimitLog {
         self.count(cause, |tally| tally.closed += 1, example);
     }
 
-    /// Writes the counts whose minute has passed. One load if there are none.
+    /// Writes the counts whose minute has passed. Costs one atomic load if there are none.
     pub(in crate::hub) fn write_due(&self) {
         if self.due.load(Ordering::Relaxed) != u64::MAX {
             self.write_until(self.clock());
@@ -125,8 +125,7 @@ impl LimitLog {
 }
 
 impl Tally {
-    /// Returns what a line must contain, and starts to count again, if there is something to write that is due at
-    /// `time`.
+    /// Takes the counts of the line that is due at `time`, and resets them. `None` if no line is due.
     fn take_line(&mut self, time: u64, now: u64) -> Option<Line> {
         let example = self.example.take_if(|_| self.due <= time)?;
         self.due = now + INTERVAL.as_millis() as u64;

@@ -13,7 +13,7 @@ pub(in crate::hub) struct SetupWarnings {
 }
 
 impl SetupWarnings {
-    /// Looks at the request of a peer that came through an HTTP server. `request` has the address of the socket.
+    /// Checks the request of a peer that came through an HTTP server. `request` has the address of the socket.
     pub(in crate::hub) fn check(&self, request: &JoinRequest, proxies: &TrustedProxies) {
         let Some(parts) = request.parts() else { return };
         match request.client_ip() {

@@ -22,8 +22,8 @@ pub(in crate::hub) struct QueuedFrame {
     pub(in crate::hub) bytes: Bytes,
     /// The peer that sent the content. The receiver for a message of the hub: an answer or the end of a link.
     sender: PeerId,
-    /// When the frame was queued, on the hub's clock, in nanoseconds: half of a [`Duration`], as each peer reserves
-    /// several frames.
+    /// When the frame was queued, on the hub's clock, in nanoseconds. A `u64` has half the size of a [`Duration`], and
+    /// each peer reserves several frames.
     queued_at: u64,
 }
 
@@ -105,7 +105,7 @@ impl FrameQueue {
         self.cost = self.frames.iter().map(QueuedFrame::cost).sum();
     }
 
-    /// Returns the peer that sent more than half of these frames and `next`: of their number or of their cost.
+    /// Returns the peer that sent more than half of the queued frames plus `next`, by number or by cost.
     ///
     /// It is found by the majority vote of Boyer and Moore, which needs no memory, and confirmed by a second pass.
     pub(in crate::hub) fn main_sender(&self, next: &QueuedFrame, by_number: bool) -> Option<PeerId> {
@@ -127,7 +127,7 @@ impl FrameQueue {
         (2 * sent > total).then_some(candidate)
     }
 
-    /// Releases memory, unless it is little.
+    /// Releases memory above a small capacity.
     pub(in crate::hub) fn shrink(&mut self) {
         self.frames.shrink_to(KEPT_CAPACITY);
     }

@@ -129,7 +129,7 @@ impl Outbox {
             std::mem::swap(&mut queue.frames, batch);
             return Poll::Ready(Ok(()));
         }
-        // The task flushes next. Few bytes need no further call when they are flushed.
+        // The task flushes next. Up to `FREE_BYTES` are not counted, so the task need not call again after the flush.
         queue.in_flight = if in_flight > FREE_BYTES { in_flight } else { 0 };
         queue.update_reservation();
         queue.frames.shrink();

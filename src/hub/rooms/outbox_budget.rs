@@ -16,7 +16,7 @@ const SHARE: usize = 4;
 ///
 /// A reservation may grow to a quarter of the bytes that no other outbox has reserved. Therefore the limit of one outbox
 /// falls as the total rises, and the outboxes that hold the most reach it first. When n outboxes have reached it, each
-/// holds one part of n + 3, and three parts remain for outboxes that hold less.
+/// holds 1/(n + 3) of the total, and 3/(n + 3) remains for outboxes that hold less.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct OutboxBudget {
     reserved: AtomicUsize,

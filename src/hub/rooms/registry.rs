@@ -21,7 +21,7 @@ use crate::protocol::{CloseCode, GroupKey};
 /// The rooms of a hub, in shards, so that cores rarely wait for each other.
 ///
 /// It queues [`HubEvent::GroupCreated`] and [`HubEvent::GroupRemoved`] under the lock of the group's shard. Therefore
-/// the events of one group stay in order, also if the group is removed and created again. No code of the app runs under
+/// the events of one group stay in order, even if the group is removed and created again. No code of the app runs under
 /// that lock: the caller wakes the readers of events and calls [`Registry::report_gauges`] afterwards.
 pub(in crate::hub) struct Registry {
     shards: Box<[Shard]>,
@@ -44,7 +44,7 @@ struct Shard {
 
 struct Entry {
     room: Arc<Room>,
-    /// Stored, because a search through a shard would be slowed by reading every key.
+    /// Stored, because hashing every key would slow a search of the shard.
     hash: u64,
     /// Peers that acquired the room and have not released it. The shard's lock protects the number, so that a room is
     /// never removed while a peer joins.
@@ -155,10 +155,10 @@ impl Registry {
         self.shards[shard].lock().values().map(|entry| entry.room.clone()).collect()
     }
 
-    /// Offers the rooms of a shard to `largest`. It locks no room.
-    pub(in crate::hub) fn offer_shard(&self, shard: usize, largest: &mut LargestRooms) {
+    /// Adds the rooms of a shard to `largest`. It locks no room.
+    pub(in crate::hub) fn add_shard(&self, shard: usize, largest: &mut LargestRooms) {
         for entry in self.shards[shard].lock().values() {
-            largest.offer(&entry.room, entry.peers, entry.hash);
+            largest.insert(&entry.room, entry.peers, entry.hash);
         }
     }
 

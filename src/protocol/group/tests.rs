@@ -257,7 +257,7 @@ fn peer_returns_the_roles_of_each_peer() {
 }
 
 #[test]
-fn counts_are_those_of_peers_members_and_links() {
+fn counts_match_peers_members_and_links() {
     let counts = |scene: &Scene| (scene.group.peer_count(), scene.group.member_count(), scene.group.link_count());
     let mut scene = two_members_and_a_peer();
     assert_eq!(counts(&scene), (3, 2, 0));
@@ -268,7 +268,7 @@ fn counts_are_those_of_peers_members_and_links() {
 }
 
 #[test]
-fn eviction_min_age_is_the_one_of_the_constructor() {
+fn eviction_min_age_returns_the_value_of_the_constructor() {
     let min_age = Duration::from_secs(10);
     assert_eq!(Group::with_eviction_min_age(min_age).eviction_min_age(), min_age);
     assert_eq!(Group::new().eviction_min_age(), Duration::ZERO);

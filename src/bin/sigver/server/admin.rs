@@ -99,7 +99,7 @@ impl Admin {
             return response;
         }
         let path = request.uri().path();
-        // Load balancers send any host.
+        // Health checks of load balancers may send any `Host`.
         if !matches!(path, "/healthz" | "/readyz") {
             // DNS rebinding: another site could point its own name at this address and read the responses in the
             // operator's browser.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::ip_block::IpBlock;
 
-/// Connections of which only a limited number is open, in total and per IP.
+/// Open connections, limited in total and per IP.
 ///
 /// The table closes the oldest connection, not the new one. A client that sends its request at once then gets through,
 /// however many silent connections others open.
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn ended_connections_leave_nothing_behind() {
+    fn ended_connections_are_removed() {
         let table = table();
         for last in 0..=255 {
             let connections: Vec<_> = (0..MAX).map(|_| insert(&table, last)).collect();

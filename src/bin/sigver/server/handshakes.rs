@@ -15,8 +15,8 @@ use super::socket::Socket;
 use crate::config::HandshakeLimits;
 use crate::descriptors::Descriptors;
 
-/// The time in which a connection that was told to close releases its descriptor. After it, the next one is closed: the
-/// first may have completed its handshake at the same moment.
+/// How long to wait for the descriptor of a closed connection. Then the next oldest is closed, because the first may
+/// have completed its handshake meanwhile and keep its descriptor.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The minimum time between two log lines with the same cause.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);

@@ -12,7 +12,7 @@ const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
 impl From<IpAddr> for IpBlock {
     fn from(ip: IpAddr) -> Self {
         match ip.to_canonical() {
-            // No IPv6 network in use begins with 32 zeros.
+            // Cannot collide with a network: no /64 network in use begins with 32 zero bits.
             IpAddr::V4(ip) => Self(u32::from(ip).into()),
             IpAddr::V6(ip) if ip.segments()[..6] == NAT64 => Self(u64::from(u128::from(ip) as u32)),
             IpAddr::V6(ip) => Self((u128::from(ip) >> 64) as u64),

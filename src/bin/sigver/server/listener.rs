@@ -10,7 +10,7 @@ use tokio::time::sleep;
 /// The time before a retry when the system has no resources for a connection. Without it, the loop would spin.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// Returns the next connection. It tries again after every failure, without end.
+/// Returns the next connection. Retries after every failure, indefinitely.
 pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     accept_from(async || listener.accept().await).await
 }
