@@ -15,21 +15,28 @@ use tokio_test::task;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A transport with a number of heartbeats to read. It accepts every frame and never flushes one.
+/// A transport with copies of one frame to read. It accepts every frame and never flushes one.
 struct NeverFlushes {
     /// How many times it was read.
     reads: Arc<AtomicUsize>,
-    heartbeats: usize,
+    frame: Frame,
+    copies: usize,
+}
+
+impl NeverFlushes {
+    fn new(frame: Frame, copies: usize) -> Self {
+        Self { reads: Arc::default(), frame, copies }
+    }
 }
 
 impl Stream for NeverFlushes {
     type Item = Result<Frame, TransportError>;
 
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.reads.fetch_add(1, Ordering::Relaxed) >= self.heartbeats {
+        if self.reads.fetch_add(1, Ordering::Relaxed) >= self.copies {
             return Poll::Pending;
         }
-        Poll::Ready(Some(Ok(Frame::Binary(Message::Heartbeat.encode()))))
+        Poll::Ready(Some(Ok(self.frame.clone())))
     }
 }
 
@@ -63,8 +70,8 @@ fn close_code(reason: &DisconnectReason) -> Option<CloseCode> {
 #[tokio::test]
 async fn peer_that_sends_endlessly_yields_to_other_tasks() {
     let hub = SignalingHub::new();
-    let reads = Arc::new(AtomicUsize::new(0));
-    let transport = NeverFlushes { reads: reads.clone(), heartbeats: 100_000 };
+    let transport = NeverFlushes::new(Frame::Binary(Message::HEARTBEAT), 100_000);
+    let reads = transport.reads.clone();
     let mut serve = task::spawn(hub.serve(transport, "K"));
     assert!(serve.poll().is_pending());
     assert!(reads.load(Ordering::Relaxed) <= 100, "{reads:?} frames were read in one poll");
@@ -75,13 +82,31 @@ async fn peer_that_sends_endlessly_yields_to_other_tasks() {
 async fn transport_that_never_flushes_is_closed_with_1013_after_outbox_timeout() {
     let builder = SignalingHub::builder().max_missed_heartbeats(100).outbox_timeout(Duration::from_secs(30));
     let hub = builder.build().expect("valid settings");
-    let transport = NeverFlushes { reads: Arc::default(), heartbeats: 0 };
+    let transport = NeverFlushes::new(Frame::Binary(Message::HEARTBEAT), 0);
     let start = Instant::now();
     let reason = timeout(MINUTE, hub.serve(transport, "K")).await.expect("the hub closes the peer");
     assert_eq!(close_code(&reason), Some(CloseCode::TryAgainLater), "{reason}");
     // The first heartbeat starts `outbox_timeout`, later ones do not restart it; then follows `close_timeout`.
     assert_eq!(start.elapsed().as_secs(), 5 + 30 + 1);
     assert_eq!(hub.stats().closes.get(Cause::OutboxTimeout), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pongs_that_a_peer_does_not_read_count_as_queued() {
+    let ping = Frame::Ping(vec![0; 125].into());
+    let limits = || SignalingHub::builder().max_message_bytes(1000).max_outbox_bytes(2024);
+    for (builder, pings, cause, seconds) in [
+        (limits(), 1, Cause::OutboxTimeout, 10),
+        (limits().max_total_outbox_bytes(8096), 64, Cause::MaxTotalOutboxBytes, 0),
+    ] {
+        let hub = builder.build().expect("valid settings");
+        let start = Instant::now();
+        let serve = hub.serve(NeverFlushes::new(ping.clone(), pings), "K");
+        let reason = timeout(MINUTE, serve).await.expect("the hub closes the peer");
+        assert_eq!(reason.cause(), Some(cause), "{reason}");
+        // Then follows `close_timeout`.
+        assert_eq!(start.elapsed().as_secs(), seconds + 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

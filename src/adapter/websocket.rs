@@ -30,10 +30,11 @@ impl Config {
             .max_frame_size(Some(self.max_message_bytes))
     }
 
-    /// Returns the maximum size of the write buffer. It leaves room for two messages above the size that triggers a
-    /// write. A message of the hub is slightly larger than the peer's message that it relays, because of its ids.
+    /// Returns the maximum size of the write buffer. It leaves room for one message above the size that triggers a
+    /// write, and for a close frame. A message of the hub is slightly larger than the peer's message that it relays,
+    /// because of its ids.
     pub(super) fn max_write_buffer_size(&self, write_buffer_size: usize) -> usize {
-        write_buffer_size + 2 * (self.max_message_bytes + 1024)
+        write_buffer_size + self.max_message_bytes + 2048
     }
 }
 
@@ -197,6 +198,6 @@ mod tests {
         assert_eq!(config.read_buffer_size, 1234);
         assert_eq!((config.max_message_size, config.max_frame_size), (Some(5000), Some(5000)));
         assert_eq!(config.write_buffer_size, WRITE_BUFFER);
-        assert_eq!(config.max_write_buffer_size, WRITE_BUFFER + 2 * 6024);
+        assert_eq!(config.max_write_buffer_size, WRITE_BUFFER + 5000 + 2048);
     }
 }

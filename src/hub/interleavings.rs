@@ -16,6 +16,7 @@ use super::limits::draining::Draining;
 use super::observability::stats::HubStats;
 use super::rooms::frame_queue::{FrameQueue, QueuedFrame};
 use super::rooms::outbox::Outbox;
+use super::rooms::outbox_budget::Holder as _;
 use super::shared::SignalingHub;
 use super::sync::Mutex;
 use crate::protocol::{CloseCode, MemberId, Message, PeerId, Request};
@@ -50,7 +51,7 @@ fn remaining(outbox: &Outbox) -> Vec<Bytes> {
 
 /// Polls as the task of a peer whose transport accepts no frame.
 fn stall(outbox: &Outbox, cx: &mut Context<'_>) -> Poll<CloseCode> {
-    match outbox.stall(&mut FrameQueue::default(), 0, cx) {
+    match outbox.stall(&mut FrameQueue::default(), None, &Config::default(), cx) {
         Ok(_) => Poll::Pending,
         Err(close) => Poll::Ready(close.code()),
     }
@@ -62,7 +63,7 @@ async fn closed(outbox: &Outbox) -> CloseCode {
 }
 
 fn new_outbox() -> Arc<Outbox> {
-    Arc::new(Outbox::new(Arc::default()))
+    Outbox::new(Arc::default())
 }
 
 fn push(outbox: &Outbox, frame: &'static str) {

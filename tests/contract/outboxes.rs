@@ -104,10 +104,10 @@ async fn total_of_all_outboxes_stays_within_max_total_outbox_bytes(adapter: Adap
     let limits = builder().max_outbox_messages(10_000).max_outbox_bytes(TOTAL / 4).max_total_outbox_bytes(TOTAL);
     let hub = build(limits);
     let server = adapter.mount(hub.clone()).await;
-    // The outboxes of the first readers hold more than an eighth of the total, so the share of the later ones is less.
+    // The outboxes of the readers hold a seventh of the total each, until one of them is closed.
     let mut slow = Vec::new();
     while hub.stats().closes.total() == 0 {
-        assert!(slow.len() < 8, "eight eighths exceed the total");
+        assert!(slow.len() < 8, "eight sevenths exceed the total");
         let mut pair = BoundPair::open_in(&*server, &format!("slow-{}", slow.len())).await;
         let before = hub.stats().reserved_outbox_bytes;
         while hub.stats().closes.total() == 0 && hub.stats().reserved_outbox_bytes < before + TOTAL / 7 {
@@ -117,8 +117,14 @@ async fn total_of_all_outboxes_stays_within_max_total_outbox_bytes(adapter: Adap
         slow.push(pair);
     }
     assert_eq!(hub.stats().closes.get(Cause::MaxTotalOutboxBytes), 1);
-    // The slow peers leave room for others.
-    BoundPair::open(&*server).await.assert_undisturbed().await;
+    // The slow peers leave room for others, whose messages are too large to be free.
+    for n in 0..20 {
+        let mut pair = BoundPair::open_in(&*server, &format!("fast-{n}")).await;
+        pair.joiner.send_content(0, vec![n; 16_000]).await;
+        assert_eq!(pair.member.recv_content().await, (pair.link, vec![n; 16_000].into()));
+        pair.assert_undisturbed().await;
+        assert!(hub.stats().reserved_outbox_bytes <= TOTAL);
+    }
     drop(slow);
 }
 

@@ -172,8 +172,11 @@ impl<T: Transport> Connection<'_, T> {
                 Ok(named_ids)
             }
             Frame::Text(_) => Err(Close::new(CloseCode::Message, "text message; must be binary").into()),
-            // The transport answers pings.
-            Frame::Ping(_) | Frame::Pong(_) => Ok(0),
+            Frame::Ping(bytes) => {
+                self.writer.count_pong(bytes.len(), now);
+                Ok(0)
+            }
+            Frame::Pong(_) => Ok(0),
             Frame::Close(frame) => Err(DisconnectReason::ClosedByPeer { code: frame.map(|frame| frame.code) }),
         }
     }

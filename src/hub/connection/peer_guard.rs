@@ -49,7 +49,7 @@ impl PeerGuard {
             shared: shared.clone(),
             room,
             peer: shared.next_peer(),
-            outbox: Arc::new(Outbox::new(shared.outbox_budget.clone())),
+            outbox: Outbox::new(shared.outbox_budget.clone()),
             slot: Arc::new(slot),
             span: Span::none(),
             reason: None,

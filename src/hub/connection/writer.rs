@@ -37,6 +37,12 @@ impl Writer {
         self.heartbeat_due = true;
     }
 
+    /// Counts a pong, with which the transport answers a ping. Otherwise a peer that reads nothing could fill the
+    /// transport with pongs.
+    pub(super) fn count_pong(&mut self, bytes: usize, now: Duration) {
+        self.count_unflushed(bytes, now);
+    }
+
     /// Writes until nothing is left or the transport stalls. Flushes after the last frame, or after [`FLUSH_BYTES`].
     ///
     /// If the transport stalls, returns the time at which the oldest unwritten frame was queued. The transport wakes
@@ -51,12 +57,12 @@ impl Writer {
     ) -> Result<Option<Duration>, DisconnectReason> {
         let failed = |error: T::Err| DisconnectReason::from_transport_error(error.into(), &shared.config);
         if self.unflushed > 0 && !self.flush(transport.as_mut(), cx).map_err(failed)? {
-            return self.stall(outbox, cx);
+            return self.stall(outbox, shared, cx);
         }
         loop {
             if self.fill(outbox, cx)? {
                 if transport.as_mut().poll_ready(cx).map_err(failed)?.is_pending() {
-                    return self.stall(outbox, cx);
+                    return self.stall(outbox, shared, cx);
                 }
                 transport.as_mut().start_send(self.next(shared)).map_err(failed)?;
                 if self.unflushed < FLUSH_BYTES {
@@ -65,7 +71,7 @@ impl Writer {
             }
             let unflushed = self.unflushed;
             if unflushed > 0 && !self.flush(transport.as_mut(), cx).map_err(failed)? {
-                return self.stall(outbox, cx);
+                return self.stall(outbox, shared, cx);
             }
             // The outbox counts flushed bytes above `FREE_BYTES` until the next `poll_take`, so call it again.
             if unflushed <= FREE_BYTES {
@@ -102,17 +108,26 @@ impl Writer {
             let queued_at = frame.queued_at();
             (frame.bytes, queued_at)
         };
-        if self.unflushed == 0 {
-            self.unflushed_since = queued_at;
-        }
-        self.unflushed += bytes.len() + FRAME_OVERHEAD;
+        self.count_unflushed(bytes.len(), queued_at);
         Frame::Binary(bytes)
     }
 
+    fn count_unflushed(&mut self, bytes: usize, queued_at: Duration) {
+        if self.unflushed == 0 {
+            self.unflushed_since = queued_at;
+        }
+        self.unflushed += bytes + FRAME_OVERHEAD;
+    }
+
     /// Returns the rest of the batch to the outbox.
-    fn stall(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Result<Option<Duration>, DisconnectReason> {
-        let first_queued_at = outbox.stall(&mut self.batch, self.unflushed, cx)?;
-        Ok(if self.unflushed > 0 { Some(self.unflushed_since) } else { first_queued_at })
+    fn stall(
+        &mut self,
+        outbox: &Outbox,
+        shared: &Shared,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Duration>, DisconnectReason> {
+        let in_flight = (self.unflushed > 0).then_some((self.unflushed, self.unflushed_since));
+        Ok(outbox.stall(&mut self.batch, in_flight, &shared.config, cx)?)
     }
 }
 
@@ -203,7 +218,7 @@ mod interleavings {
         // Too many schedules to try all of them.
         let run = || {
             let (hub, transport) = (SignalingHub::new(), Stalled::default());
-            let outbox = Arc::new(Outbox::new(Arc::default()));
+            let outbox = Outbox::new(Arc::default());
             push(&outbox, "first");
 
             let pushing = outbox.clone();

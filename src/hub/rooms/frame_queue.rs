@@ -107,11 +107,11 @@ impl FrameQueue {
 
     /// Returns the peer that sent more than half of the queued frames plus `next`, by number or by cost.
     ///
-    /// It is found by the majority vote of Boyer and Moore, which needs no memory, and confirmed by a second pass.
-    pub(in crate::hub) fn main_sender(&self, next: &QueuedFrame, by_number: bool) -> Option<PeerId> {
+    /// `others` is the weight of frames of unknown senders. The peer is found by the majority vote of Boyer and Moore, which needs no memory, and confirmed by a second pass.
+    pub(in crate::hub) fn main_sender(&self, next: &QueuedFrame, by_number: bool, others: usize) -> Option<PeerId> {
         let frames = || self.frames.iter().chain([next]);
         let weight = |frame: &QueuedFrame| if by_number { 1 } else { frame.cost() };
-        let (mut candidate, mut lead, mut total) = (next.sender, 0, 0);
+        let (mut candidate, mut lead, mut total) = (next.sender, 0, others);
         for frame in frames() {
             let weight = weight(frame);
             total += weight;
@@ -169,11 +169,14 @@ mod tests {
     #[test]
     fn main_sender_sent_more_than_half_of_the_bytes_or_of_the_messages() {
         let frames = queue(&[(1, 1000), (2, 10), (2, 10), (3, 10)]);
-        assert_eq!(frames.main_sender(&frame(2, 10), false), Some(PeerId(1)));
-        assert_eq!(frames.main_sender(&frame(2, 10), true), Some(PeerId(2)));
-        assert_eq!(frames.main_sender(&frame(3, 10), true), None, "2 of 5 messages");
-        assert_eq!(queue(&[(1, 500)]).main_sender(&frame(2, 500), false), None, "exactly half");
-        assert_eq!(queue(&[]).main_sender(&frame(7, 0), false), Some(PeerId(7)));
+        assert_eq!(frames.main_sender(&frame(2, 10), false, 0), Some(PeerId(1)));
+        assert_eq!(frames.main_sender(&frame(2, 10), true, 0), Some(PeerId(2)));
+        assert_eq!(frames.main_sender(&frame(3, 10), true, 0), None, "2 of 5 messages");
+        assert_eq!(queue(&[(1, 500)]).main_sender(&frame(2, 500), false, 0), None, "exactly half");
+        let others = 1000 + FRAME_OVERHEAD;
+        assert_eq!(queue(&[]).main_sender(&frame(7, 1000), false, others), None, "half of the bytes");
+        assert_eq!(queue(&[]).main_sender(&frame(7, 1001), false, others), Some(PeerId(7)));
+        assert_eq!(queue(&[]).main_sender(&frame(7, 0), false, 0), Some(PeerId(7)));
     }
 
     /// Compares with a count of each sender, over all short queues of three senders with three sizes.
@@ -188,7 +191,7 @@ mod tests {
                 let total: usize = frames.iter().map(weight).sum();
                 let sent = |sender| frames.iter().filter(|frame| frame.0 == sender).map(weight).sum::<usize>();
                 let expected = (1..=3).find(|&sender| 2 * sent(sender) > total).map(PeerId);
-                assert_eq!(queue(earlier).main_sender(&frame(next.0, next.1), by_number), expected, "{frames:?}");
+                assert_eq!(queue(earlier).main_sender(&frame(next.0, next.1), by_number, 0), expected, "{frames:?}");
             }
         }
     }

@@ -1,11 +1,11 @@
 //! The bounded send queue of one peer.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::frame_queue::{FrameQueue, QueuedFrame};
-use super::outbox_budget::{FREE_BYTES, OutboxBudget, Reservation};
+use super::outbox_budget::{FREE_BYTES, Holder, OutboxBudget, Reservation};
 use crate::hub::close::Close;
 use crate::hub::limits::Cause;
 use crate::hub::limits::config::Config;
@@ -14,16 +14,20 @@ use crate::hub::sync::{Mutex, MutexGuard};
 use crate::protocol::CloseCode;
 use crate::protocol::PeerId;
 
+/// A receiver whose oldest frame has waited for this fraction of `outbox_timeout` does not read. It is closed, and not a
+/// sender that fills its outbox.
+const SLOW_READER: u32 = 5;
+
 /// A bounded queue of frames from a room to the task that polls one peer's future.
 ///
 /// A push never waits and never drops a frame. If it would exceed a limit, the room closes a peer instead: the one that
-/// sent most of the queued frames, or the receiver. The task takes all queued frames as one batch. A task whose
+/// sent most of the queued frames, or a receiver that does not read. The task takes all queued frames as one batch. A task whose
 /// transport does not accept all of them returns the rest, so that the outbox has all frames of a slow peer.
 ///
 /// | State | Entered by | A push | `max_outbox_messages` | `max_outbox_bytes` |
 /// | --- | --- | --- | --- | --- |
-/// | running | creation, `poll_take` | wakes the task | not enforced | enforced for the queue |
-/// | stalled | `stall` | does not wake the task | enforced | enforced for the queue and the frames in flight |
+/// | running | creation, `poll_take` | wakes the task | not enforced | enforced |
+/// | stalled | `stall` | does not wake the task | enforced | enforced |
 /// | closed | `close`, `close_full` | is ignored | | |
 ///
 /// A peer whose task is running is not slow, however many frames are queued. A stalled task cannot use a wake-up for
@@ -38,6 +42,8 @@ struct Queue {
     frames: FrameQueue,
     /// The cost of the frames that the task took, and that the transport may not have written.
     in_flight: usize,
+    /// When the oldest frame was queued, in flight or not, that a stalled task has.
+    oldest: Option<Duration>,
     /// Covers `frames` and `in_flight`.
     reservation: Reservation,
     stalled: bool,
@@ -50,21 +56,26 @@ struct Queue {
 pub(in crate::hub) struct Overflow {
     pub(in crate::hub) frame: QueuedFrame,
     pub(in crate::hub) cause: Cause,
-    /// The peer that sent more than half of the queue, this frame included.
+    /// The peer that sent more than half of the queue, this frame included. `None` if the receiver does not read.
     pub(in crate::hub) main_sender: Option<PeerId>,
+    /// A larger outbox of a stalled peer, if the total is reached. Closing that peer makes room.
+    pub(in crate::hub) larger: Option<Arc<dyn Holder>>,
 }
 
 impl Outbox {
-    pub(in crate::hub) fn new(budget: Arc<OutboxBudget>) -> Self {
-        let queue = Queue {
-            frames: FrameQueue::default(),
-            in_flight: 0,
-            reservation: Reservation::new(budget),
-            stalled: false,
-            closed: None,
-            waker: None,
-        };
-        Self { queue: Mutex::new(queue) }
+    pub(in crate::hub) fn new(budget: Arc<OutboxBudget>) -> Arc<Self> {
+        Arc::new_cyclic(|outbox: &Weak<Self>| {
+            let queue = Queue {
+                frames: FrameQueue::default(),
+                in_flight: 0,
+                oldest: None,
+                reservation: Reservation::new(budget, outbox.clone()),
+                stalled: false,
+                closed: None,
+                waker: None,
+            };
+            Self { queue: Mutex::new(queue) }
+        })
     }
 
     /// Appends a frame, unless that would exceed a limit.
@@ -74,8 +85,11 @@ impl Outbox {
             return Ok(());
         }
         if let Some(cause) = queue.exceeded_limit(frame.cost(), config) {
-            let main_sender = queue.frames.main_sender(&frame, cause == Cause::MaxOutboxMessages);
-            return Err(Overflow { frame, cause, main_sender });
+            let main_sender = queue.main_sender(&frame, cause, config);
+            let held = queue.held() + frame.cost();
+            let total_reached = cause == Cause::MaxTotalOutboxBytes;
+            let larger = total_reached.then(|| queue.reservation.take_larger_stalled(held)).flatten();
+            return Err(Overflow { frame, cause, main_sender, larger });
         }
         queue.frames.push(frame);
         if !queue.stalled {
@@ -88,22 +102,12 @@ impl Outbox {
     pub(in crate::hub) fn discard(&self, sender: PeerId) {
         let mut queue = self.lock();
         queue.frames.discard(sender);
-        queue.update_reservation();
+        queue.shrink_reservation();
     }
 
     /// Closes the peer, unless it is closed already.
     pub(in crate::hub) fn close(&self, close: Close) {
         let mut queue = self.lock();
-        queue.closed.get_or_insert(Box::new(close));
-        wake(queue);
-    }
-
-    /// Closes the peer because its outbox is full, and discards the queued frames. The peer misses a frame, so it must
-    /// reconnect to start over, and the frames before are of no use.
-    pub(in crate::hub) fn close_full(&self, close: Close) {
-        let mut queue = self.lock();
-        queue.frames = FrameQueue::default();
-        queue.update_reservation();
         queue.closed.get_or_insert(Box::new(close));
         wake(queue);
     }
@@ -123,7 +127,7 @@ impl Outbox {
         if let Some(close) = queue.closed.as_deref() {
             return Poll::Ready(Err(close.clone()));
         }
-        queue.stalled = false;
+        queue.set_stalled(false);
         if !queue.frames.is_empty() {
             queue.in_flight = in_flight + queue.frames.cost();
             std::mem::swap(&mut queue.frames, batch);
@@ -131,7 +135,7 @@ impl Outbox {
         }
         // The task flushes next. Up to `FREE_BYTES` are not counted, so the task need not call again after the flush.
         queue.in_flight = if in_flight > FREE_BYTES { in_flight } else { 0 };
-        queue.update_reservation();
+        queue.shrink_reservation();
         queue.frames.shrink();
         batch.shrink();
         queue.register(cx);
@@ -139,13 +143,16 @@ impl Outbox {
     }
 
     /// Returns the frames of a task whose transport accepts no more, so that they precede the frames queued since.
-    /// `in_flight` is as for [`Outbox::poll_take`]. Only a close wakes the task, until it takes frames again.
+    /// `in_flight` has the cost of the frames that the transport may not have written, and when the first of them was
+    /// queued. Only a close wakes the task, until it takes frames again.
     ///
-    /// Returns the time when the first queued frame was queued. Fails if the peer is closed.
+    /// Returns when the oldest frame was queued, in flight or not. Fails if the peer is closed, or if the frames in
+    /// flight exceed `max_total_outbox_bytes`.
     pub(in crate::hub) fn stall(
         &self,
         batch: &mut FrameQueue,
-        in_flight: usize,
+        in_flight: Option<(usize, Duration)>,
+        config: &Config,
         cx: &mut Context<'_>,
     ) -> Result<Option<Duration>, Close> {
         let mut queue = self.lock();
@@ -153,14 +160,19 @@ impl Outbox {
             queue.frames.prepend(batch);
         }
         batch.shrink();
-        queue.stalled = true;
-        queue.in_flight = in_flight;
+        queue.set_stalled(true);
+        queue.in_flight = in_flight.map_or(0, |(cost, _)| cost);
+        queue.oldest = in_flight.map(|(_, since)| since).or(queue.frames.first_queued_at());
         if let Some(close) = queue.closed.as_deref() {
             return Err(close.clone());
         }
-        queue.update_reservation();
+        let held = queue.held();
+        if !queue.reservation.try_grow(held, config.max_total_outbox_bytes) {
+            return Err(Close::outbox_full(Cause::MaxTotalOutboxBytes, config));
+        }
+        queue.shrink_reservation();
         queue.register(cx);
-        Ok(queue.frames.first_queued_at())
+        Ok(queue.oldest)
     }
 
     /// Returns why the peer is closed, if it is.
@@ -186,19 +198,30 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().expect("nothing panics under this lock")
+        // Only the clone or the drop of a waker of another runtime can panic under this lock, and changes nothing else.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Holder for Outbox {
+    /// Closes the peer because its outbox is full, and discards the queued frames. The peer misses a frame, so it must
+    /// reconnect to start over, and the frames before are of no use.
+    fn close_full(&self, close: Close) {
+        let mut queue = self.lock();
+        queue.frames = FrameQueue::default();
+        queue.shrink_reservation();
+        queue.closed.get_or_insert(Box::new(close));
+        wake(queue);
     }
 }
 
 impl Queue {
     /// Returns the limit that one more frame of this cost would exceed. Otherwise the reservation covers the frame.
     fn exceeded_limit(&mut self, cost: usize, config: &Config) -> Option<Cause> {
-        let queued = self.frames.cost() + cost;
-        let held = self.in_flight + queued;
-        let counted = if self.stalled { held } else { queued };
+        let held = self.held() + cost;
         if self.stalled && self.frames.len() >= config.max_outbox_messages {
             Some(Cause::MaxOutboxMessages)
-        } else if counted > config.max_outbox_bytes {
+        } else if self.frames.cost() + cost > config.max_outbox_bytes {
             Some(Cause::MaxOutboxBytes)
         } else if !self.reservation.try_grow(held, config.max_total_outbox_bytes) {
             Some(Cause::MaxTotalOutboxBytes)
@@ -207,8 +230,30 @@ impl Queue {
         }
     }
 
-    fn update_reservation(&mut self) {
-        self.reservation.set(self.in_flight + self.frames.cost());
+    /// Returns the peer that sent more than half of the queue and `next`. `None` if a frame has waited so long that the
+    /// receiver, and not a sender, is the cause of the overflow.
+    fn main_sender(&self, next: &QueuedFrame, cause: Cause, config: &Config) -> Option<PeerId> {
+        let waited = self.oldest.filter(|_| self.stalled).map(|oldest| next.queued_at().saturating_sub(oldest));
+        if waited.is_some_and(|waited| waited > config.outbox_timeout / SLOW_READER) {
+            return None;
+        }
+        // The frames in flight have unknown senders.
+        let others = if cause == Cause::MaxTotalOutboxBytes { self.in_flight } else { 0 };
+        self.frames.main_sender(next, cause == Cause::MaxOutboxMessages, others)
+    }
+
+    /// Returns the cost of the queue and the frames in flight.
+    fn held(&self) -> usize {
+        self.in_flight + self.frames.cost()
+    }
+
+    fn set_stalled(&mut self, stalled: bool) {
+        self.stalled = stalled;
+        self.reservation.set_stalled(stalled);
+    }
+
+    fn shrink_reservation(&mut self) {
+        self.reservation.shrink(self.held());
     }
 
     fn register(&mut self, cx: &mut Context<'_>) {

@@ -1,7 +1,12 @@
 //! The memory that the outboxes of a hub share.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, Weak};
+
+use crate::hub::close::Close;
+use crate::hub::sync::{Mutex, MutexGuard};
 
 /// The bytes that each outbox may hold without a reservation, so that the usual relay does not touch shared memory.
 pub(in crate::hub) const FREE_BYTES: usize = 4 * 1024;
@@ -9,17 +14,23 @@ pub(in crate::hub) const FREE_BYTES: usize = 4 * 1024;
 /// The unit of reservations.
 const QUANTUM: usize = 16 * 1024;
 
-/// The divisor for the share of one reservation. `Config::check` ensures that one outbox can hold `max_outbox_bytes`.
-const SHARE: usize = 4;
-
-/// The bytes that all outboxes of a hub have reserved of `max_total_outbox_bytes`.
+/// The bytes of `max_total_outbox_bytes` that all outboxes of a hub have reserved.
 ///
-/// A reservation may grow to a quarter of the bytes that no other outbox has reserved. Therefore the limit of one outbox
-/// falls as the total rises, and the outboxes that hold the most reach it first. When n outboxes have reached it, each
-/// holds 1/(n + 3) of the total, and 3/(n + 3) remains for outboxes that hold less.
+/// Outboxes of stalled peers are listed by size. When the total is reached, the hub closes the peer with the largest of
+/// them. Peers that hold memory without reading can therefore not keep it from others.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct OutboxBudget {
     reserved: AtomicUsize,
+    /// By the bytes of the reservation. The address of the holder makes the key unique.
+    stalled: Mutex<Stalled>,
+}
+
+type Stalled = BTreeMap<(usize, usize), Weak<dyn Holder>>;
+
+/// An outbox that holds a reservation.
+pub(in crate::hub) trait Holder: Debug + Send + Sync {
+    /// Discards the queued frames and closes the peer.
+    fn close_full(&self, close: Close);
 }
 
 impl OutboxBudget {
@@ -27,51 +38,107 @@ impl OutboxBudget {
     pub(in crate::hub) fn reserved(&self) -> usize {
         self.reserved.load(Ordering::Relaxed)
     }
+
+    /// Removes the largest stalled outbox from the list, if it reserves more than an outbox needs that holds this number
+    /// of bytes.
+    fn take_largest_stalled(&self, held: usize) -> Option<Arc<dyn Holder>> {
+        let mut stalled = self.stalled();
+        loop {
+            let largest = stalled.last_entry().filter(|largest| largest.key().0 > needed(held))?;
+            // An outbox that is being dropped releases its bytes itself.
+            if let Some(holder) = largest.remove().upgrade() {
+                return Some(holder);
+            }
+        }
+    }
+
+    fn stalled(&self) -> MutexGuard<'_, Stalled> {
+        // Each change is a single call, so a panic leaves a valid list.
+        self.stalled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The reservation of one outbox. Dropping it releases the bytes.
 #[derive(Debug)]
 pub(super) struct Reservation {
     budget: Arc<OutboxBudget>,
+    holder: Weak<dyn Holder>,
     bytes: usize,
+    stalled: bool,
 }
 
 impl Reservation {
-    pub(super) fn new(budget: Arc<OutboxBudget>) -> Self {
-        Self { budget, bytes: 0 }
+    pub(super) fn new(budget: Arc<OutboxBudget>, holder: Weak<dyn Holder>) -> Self {
+        Self { budget, holder, bytes: 0, stalled: false }
     }
 
     /// Grows the reservation to what an outbox needs that holds this number of bytes. Returns false, and changes
-    /// nothing, if that would exceed its share of `max_total`.
+    /// nothing, if all reservations would then exceed `max_total`.
     pub(super) fn try_grow(&mut self, held: usize, max_total: usize) -> bool {
         let needed = needed(held);
         if needed <= self.bytes {
             return true;
         }
         let more = needed - self.bytes;
-        let others = self.budget.reserved.fetch_add(more, Ordering::Relaxed) - self.bytes;
-        let allowed = needed <= max_total.saturating_sub(others) / SHARE;
-        if allowed {
-            self.bytes = needed;
-        } else {
+        if self.budget.reserved.fetch_add(more, Ordering::Relaxed) + more > max_total {
             self.budget.reserved.fetch_sub(more, Ordering::Relaxed);
+            return false;
         }
-        allowed
+        self.set_bytes(needed);
+        true
     }
 
-    /// Sets the reservation to what an outbox needs that holds this number of bytes.
-    pub(super) fn set(&mut self, held: usize) {
+    /// Removes the largest stalled outbox from the list, if it reserves more than this one needs to hold this number of
+    /// bytes. The caller must close it, and must not hold the lock of an outbox then.
+    pub(super) fn take_larger_stalled(&self, held: usize) -> Option<Arc<dyn Holder>> {
+        self.budget.take_largest_stalled(held)
+    }
+
+    /// Shrinks the reservation to what an outbox needs that holds this number of bytes.
+    pub(super) fn shrink(&mut self, held: usize) {
         let needed = needed(held);
-        if needed != self.bytes {
-            self.budget.reserved.fetch_add(needed.wrapping_sub(self.bytes), Ordering::Relaxed);
-            self.bytes = needed;
+        if needed < self.bytes {
+            self.budget.reserved.fetch_sub(self.bytes - needed, Ordering::Relaxed);
+            self.set_bytes(needed);
+        }
+    }
+
+    /// Sets whether the peer is stalled.
+    pub(super) fn set_stalled(&mut self, stalled: bool) {
+        if self.stalled != stalled {
+            self.stalled = stalled;
+            self.list(stalled);
+        }
+    }
+
+    fn set_bytes(&mut self, bytes: usize) {
+        if self.stalled {
+            self.list(false);
+        }
+        self.bytes = bytes;
+        if self.stalled {
+            self.list(true);
+        }
+    }
+
+    /// Adds the outbox to the list of stalled ones, or removes it.
+    fn list(&self, listed: bool) {
+        if self.bytes == 0 {
+            return;
+        }
+        let key = (self.bytes, self.holder.as_ptr().addr());
+        let mut stalled = self.budget.stalled();
+        if listed {
+            stalled.insert(key, self.holder.clone());
+        } else {
+            stalled.remove(&key);
         }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.set(0);
+        self.shrink(0);
     }
 }
 
@@ -82,51 +149,95 @@ fn needed(held: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::CloseCode;
 
     const MAX: usize = 256 * QUANTUM;
 
-    fn reservations(count: usize) -> (Arc<OutboxBudget>, Vec<Reservation>) {
-        let budget = Arc::<OutboxBudget>::default();
-        let reservations = (0..count).map(|_| Reservation::new(budget.clone())).collect();
-        (budget, reservations)
+    /// Counts its closes.
+    #[derive(Debug, Default)]
+    struct Peer(AtomicUsize);
+
+    impl Holder for Peer {
+        fn close_full(&self, _: Close) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    /// Grows a reservation by one quantum at a time, and returns the number of quanta that it has in the end.
-    fn grow(reservation: &mut Reservation) -> usize {
-        while reservation.try_grow(reservation.bytes + FREE_BYTES + 1, MAX) {}
-        reservation.bytes / QUANTUM
+    fn peers<const N: usize>(budget: &Arc<OutboxBudget>) -> ([Arc<Peer>; N], [Reservation; N]) {
+        let peers = [(); N].map(|()| Arc::<Peer>::default());
+        let reservations = peers.each_ref().map(|peer| {
+            let holder: Weak<Peer> = Arc::downgrade(peer);
+            Reservation::new(budget.clone(), holder)
+        });
+        (peers, reservations)
+    }
+
+    fn close_largest(budget: &OutboxBudget, held: usize) -> bool {
+        let largest = budget.take_largest_stalled(held);
+        let found = largest.is_some();
+        largest.inspect(|peer| peer.close_full(CloseCode::TryAgainLater.into()));
+        found
     }
 
     #[test]
     fn first_bytes_are_free_and_the_rest_is_reserved_in_quanta() {
-        let (budget, mut reservations) = reservations(1);
+        let budget = Arc::default();
+        let (_peers, mut reservations) = peers::<1>(&budget);
         for (held, quanta) in [(FREE_BYTES, 0), (FREE_BYTES + 1, 1), (FREE_BYTES + QUANTUM, 1), (60_000, 4)] {
             assert!(reservations[0].try_grow(held, MAX));
             assert_eq!(budget.reserved(), quanta * QUANTUM, "{held} bytes");
         }
-        reservations[0].set(FREE_BYTES + 1);
+        reservations[0].shrink(FREE_BYTES + 1);
         assert_eq!(budget.reserved(), QUANTUM);
         drop(reservations);
         assert_eq!(budget.reserved(), 0);
     }
 
     #[test]
-    fn limit_of_one_outbox_falls_as_the_total_rises_and_leaves_room_for_others() {
-        let (budget, mut reservations) = reservations(20);
-        let quanta: Vec<_> = reservations.iter_mut().map(grow).collect();
-        assert!(quanta.is_sorted_by(|earlier, later| earlier >= later), "{quanta:?}");
-        assert_eq!((quanta[0], quanta[1]), (64, 48));
-        assert!(budget.reserved() < MAX);
-        assert!(!reservations[0].try_grow(65 * QUANTUM, MAX));
-        let mut small = Reservation::new(budget);
-        assert!(small.try_grow(FREE_BYTES, MAX));
+    fn growth_over_the_total_reserves_nothing() {
+        let budget = Arc::default();
+        let (_peers, mut reservations) = peers::<2>(&budget);
+        assert!(reservations[0].try_grow(MAX - QUANTUM + FREE_BYTES, MAX));
+        assert!(!reservations[1].try_grow(QUANTUM + FREE_BYTES + 1, MAX));
+        assert_eq!((reservations[1].bytes, budget.reserved()), (0, MAX - QUANTUM));
+        assert!(reservations[1].try_grow(QUANTUM + FREE_BYTES, MAX));
+        assert_eq!(budget.reserved(), MAX);
     }
 
     #[test]
-    fn rejected_growth_reserves_nothing() {
-        let (budget, mut reservations) = reservations(1);
-        assert!(!reservations[0].try_grow(MAX / SHARE + FREE_BYTES + 1, MAX));
-        assert_eq!((reservations[0].bytes, budget.reserved()), (0, 0));
-        assert!(reservations[0].try_grow(MAX / SHARE + FREE_BYTES, MAX));
+    fn largest_stalled_outbox_is_closed_if_it_is_larger_than_the_one_that_grows() {
+        let budget = Arc::default();
+        let (peers, mut reservations) = peers::<3>(&budget);
+        for (reservation, quanta) in reservations.iter_mut().zip([2, 5, 9]) {
+            assert!(reservation.try_grow(quanta * QUANTUM, MAX));
+        }
+        assert!(!close_largest(&budget, 0), "no outbox is stalled");
+        reservations[0].set_stalled(true);
+        reservations[1].set_stalled(true);
+        assert!(!close_largest(&budget, 5 * QUANTUM), "no stalled outbox is larger");
+        assert!(close_largest(&budget, 4 * QUANTUM));
+        assert!(close_largest(&budget, 0));
+        assert!(!close_largest(&budget, 0), "each is closed once");
+        assert_eq!(peers.map(|peer| peer.0.load(Ordering::Relaxed)), [1, 1, 0]);
+    }
+
+    #[test]
+    fn list_of_stalled_outboxes_follows_their_changes() {
+        let budget = Arc::<OutboxBudget>::default();
+        let (_peers, mut reservations) = peers::<1>(&budget);
+        let keys = || budget.stalled().keys().map(|key| key.0 / QUANTUM).collect::<Vec<_>>();
+        let reservation = &mut reservations[0];
+        reservation.set_stalled(true);
+        assert_eq!(keys(), [0; 0]);
+        assert!(reservation.try_grow(3 * QUANTUM, MAX));
+        assert_eq!(keys(), [3]);
+        reservation.shrink(2 * QUANTUM);
+        assert_eq!(keys(), [2]);
+        reservation.set_stalled(false);
+        assert_eq!(keys(), [0; 0]);
+        reservation.set_stalled(true);
+        assert_eq!(keys(), [2]);
+        drop(reservations);
+        assert_eq!(keys(), [0; 0]);
     }
 }

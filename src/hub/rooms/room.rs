@@ -9,6 +9,7 @@ use rustc_hash::FxBuildHasher;
 use super::frame_queue::QueuedFrame;
 use super::link_ids::LinkIdPool;
 use super::outbox::{Outbox, Overflow};
+use super::outbox_budget::Holder as _;
 use crate::hub::admission::permit::PeerSlot;
 use crate::hub::close::Close;
 use crate::hub::limits::config::Config;
@@ -43,6 +44,8 @@ type Peers = HashMap<PeerId, RoomPeer, FxBuildHasher>;
 struct RoomPeer {
     outbox: Arc<Outbox>,
     slot: Arc<PeerSlot>,
+    /// Some of its frames were discarded, so none may follow. Its task does not know yet that it is closed.
+    is_muted: bool,
 }
 
 /// The number of actions up to which a room does not release memory. Only the leave of a member with many joiners
@@ -68,14 +71,14 @@ impl Room {
     pub(in crate::hub) fn join(&self, peer: PeerId, slot: &Arc<PeerSlot>, outbox: &Arc<Outbox>) {
         let state = &mut *self.lock();
         self.apply(state, Event::Join { peer, favored: slot.favored }, slot.since);
-        state.peers.insert(peer, RoomPeer { outbox: outbox.clone(), slot: slot.clone() });
+        state.peers.insert(peer, RoomPeer { outbox: outbox.clone(), slot: slot.clone(), is_muted: false });
     }
 
     /// Applies a request of a peer, and returns its outcome.
     pub(in crate::hub) fn handle(&self, peer: PeerId, request: Request, now: Duration) -> Outcome {
         let state = &mut *self.lock();
-        // A panic removed the peer, see `lock`. Its task does not know yet that it is closed.
-        if !state.peers.contains_key(&peer) {
+        // A panic may have removed the peer, see `lock`. Its task does not know yet that it is closed.
+        if state.peers.get(&peer).is_none_or(|peer| peer.is_muted) {
             return Outcome::Nothing;
         }
         let event = match request {
@@ -123,7 +126,7 @@ impl Room {
 
     pub(in crate::hub) fn peer_snapshots(&self, now: Duration) -> Vec<PeerSnapshot> {
         let state = self.lock();
-        let snapshot = |(&id, RoomPeer { outbox, slot }): (&PeerId, &RoomPeer)| {
+        let snapshot = |(&id, RoomPeer { outbox, slot, .. }): (&PeerId, &RoomPeer)| {
             let roles = state.group.peer(id)?;
             let (queued_messages, queued_bytes) = outbox.queued();
             Some(PeerSnapshot {
@@ -163,19 +166,27 @@ impl Room {
         outcome
     }
 
-    /// Queues a frame for a peer. If the outbox is full and one sender sent more than half of the queue, closes the
-    /// sender and discards its frames: the receiver learns of it by the end of their link. Otherwise closes the
-    /// receiver.
-    fn push(&self, peers: &Peers, to: PeerId, mut frame: QueuedFrame) {
-        let outbox = &peers[&to].outbox;
+    /// Queues a frame for a peer. If its outbox is full:
+    /// - If all outboxes together are full, and a stalled peer of any room holds more than this one, closes that peer.
+    /// - If one sender sent more than half of the queue, closes the sender and discards its frames. The receiver learns
+    ///   of it by the end of their link.
+    /// - Otherwise, closes the receiver.
+    fn push(&self, peers: &mut Peers, to: PeerId, mut frame: QueuedFrame) {
+        let outbox = peers[&to].outbox.clone();
         while let Err(overflow) = outbox.push(frame, &self.config) {
-            let Overflow { frame: rejected, cause, main_sender } = overflow;
+            let Overflow { frame: rejected, cause, main_sender, larger } = overflow;
+            if let Some(larger) = larger {
+                larger.close_full(Close::outbox_full(cause, &self.config));
+                frame = rejected;
+                continue;
+            }
             let Some(sender) = main_sender.filter(|&sender| sender != to) else {
                 return outbox.close_full(Close::outbox_full(cause, &self.config));
             };
             // A sender that has left cannot be closed, but its frames must not cause the receiver to be closed either.
-            if let Some(RoomPeer { outbox, .. }) = peers.get(&sender) {
-                outbox.close(Close::filled_outbox(cause, &self.config));
+            if let Some(peer) = peers.get_mut(&sender) {
+                peer.is_muted = true;
+                peer.outbox.close(Close::filled_outbox(cause, &self.config));
             }
             outbox.discard(sender);
             if rejected.sender() == sender {
@@ -216,7 +227,7 @@ mod tests {
     }
 
     fn join(room: &Room, peer: u64) -> Arc<Outbox> {
-        let outbox = Arc::new(Outbox::new(Arc::default()));
+        let outbox = Outbox::new(Arc::default());
         room.join(PeerId(peer), &Arc::new(PeerSlot::of("key")), &outbox);
         outbox
     }
@@ -259,6 +270,7 @@ mod tests {
         send(&room, 1, 3000);
         send(&room, 2, 5000);
         assert_eq!(send(&room, 2, 3000), Outcome::Relayed { bytes: 3000 });
+        assert_eq!(send(&room, 2, 0), Outcome::Nothing, "the peer is closed, though its task does not know it yet");
         assert_eq!(close_codes(&outboxes), [None, None, Some(CloseCode::Policy)]);
         // The answer to the member's connect, and the content of the other joiner.
         assert_eq!(outboxes[0].queued().0, 2);

@@ -12,7 +12,7 @@ fn config() -> Config {
     Config { max_outbox_messages: 3, max_outbox_bytes: 3 * FRAME_OVERHEAD + 10, ..Config::default() }
 }
 
-fn outbox() -> Outbox {
+fn outbox() -> Arc<Outbox> {
     Outbox::new(Arc::default())
 }
 
@@ -31,13 +31,14 @@ fn take(outbox: &Outbox, batch: &mut FrameQueue) -> Poll<Result<(), CloseCode>> 
     taken.map_err(|close| close.code())
 }
 
-/// Stalls the task, and returns a batch to the outbox.
+/// Stalls the task, and returns a batch to the outbox. `in_flight` was queued at the start.
 fn stall(outbox: &Outbox, batch: &mut FrameQueue, in_flight: usize) -> Result<Option<Duration>, CloseCode> {
-    let stalled = task::spawn(()).enter(|cx, _| outbox.stall(batch, in_flight, cx));
+    let in_flight = (in_flight > 0).then_some((in_flight, Duration::ZERO));
+    let stalled = task::spawn(()).enter(|cx, _| outbox.stall(batch, in_flight, &Config::default(), cx));
     stalled.map_err(|close| close.code())
 }
 
-fn stalled() -> Outbox {
+fn stalled() -> Arc<Outbox> {
     let outbox = outbox();
     assert_eq!(stall(&outbox, &mut FrameQueue::default(), 0), Ok(None));
     outbox
@@ -80,11 +81,15 @@ fn byte_over_max_outbox_bytes_is_an_overflow() {
 }
 
 #[test]
-fn frames_in_flight_count_towards_max_outbox_bytes_of_a_stalled_peer() {
-    let outbox = outbox();
-    assert_eq!(stall(&outbox, &mut FrameQueue::default(), FRAME_OVERHEAD), Ok(None));
-    ["0123456789", ""].iter().for_each(|frame| assert_eq!(push(&outbox, frame), None));
-    assert_eq!(push(&outbox, ""), Some(Cause::MaxOutboxBytes));
+fn receiver_that_does_not_read_is_the_cause_of_an_overflow() {
+    for (seconds, main_sender) in [(2, Some(PeerId(SENDER))), (3, None)] {
+        let (outbox, config) = (outbox(), Config { max_outbox_messages: 1, ..Config::default() });
+        assert_eq!(stall(&outbox, &mut FrameQueue::default(), 100), Ok(Some(Duration::ZERO)));
+        let frame = || QueuedFrame::new("a".into(), PeerId(SENDER), Duration::from_secs(seconds));
+        outbox.push(frame(), &config).expect("the outbox is not full");
+        let overflow = outbox.push(frame(), &config).expect_err("the second message");
+        assert_eq!(overflow.main_sender, main_sender, "the frame in flight waited for {seconds} s");
+    }
 }
 
 #[test]
@@ -160,10 +165,10 @@ fn close_of_a_full_outbox_discards_the_queued_frames() {
 
 #[test]
 fn only_a_close_wakes_a_stalled_peer() {
-    for close in [Outbox::close, Outbox::close_full] {
+    for close in [Outbox::close, Outbox::close_full] as [fn(&Outbox, Close); 2] {
         let (outbox, mut batch) = (outbox(), FrameQueue::default());
         let mut peer = task::spawn(());
-        assert!(peer.enter(|cx, _| outbox.stall(&mut batch, 0, cx)).is_ok());
+        assert!(peer.enter(|cx, _| outbox.stall(&mut batch, None, &Config::default(), cx)).is_ok());
         assert_eq!(push(&outbox, "a"), None);
         outbox.discard(PeerId(SENDER));
         assert!(!peer.is_woken());
@@ -229,16 +234,29 @@ fn frames_of_a_relay_reserve_nothing() {
 }
 
 #[test]
-fn frame_over_the_share_of_max_total_outbox_bytes_is_an_overflow() {
-    let config = Config { max_total_outbox_bytes: 4 * 64 * 1024, ..Config::default() };
-    let large = || QueuedFrame::new(vec![0; 15_000].into(), PeerId(SENDER), Duration::ZERO);
+fn frame_over_max_total_outbox_bytes_names_a_larger_outbox_of_a_stalled_peer() {
+    let config = Config { max_total_outbox_bytes: 256 * 1024, ..Config::default() };
+    let large = |bytes| QueuedFrame::new(vec![0; bytes].into(), PeerId(SENDER), Duration::ZERO);
     let budget = Arc::<OutboxBudget>::default();
-    let outboxes: Vec<_> = (0..100).map(|_| Outbox::new(budget.clone())).collect();
-    for outbox in &outboxes {
-        let overflow = (0..100).find_map(|_| outbox.push(large(), &config).err()).expect("the share is finite");
-        assert_eq!((overflow.cause, overflow.main_sender), (Cause::MaxTotalOutboxBytes, Some(PeerId(SENDER))));
+    let [larger, smaller, other] = [(); 3].map(|()| Outbox::new(budget.clone()));
+    for (outbox, bytes) in [(&larger, 150_000), (&smaller, 90_000)] {
+        outbox.push(large(bytes), &config).expect("the total is not reached");
+        stall(outbox, &mut FrameQueue::default(), 0).expect("the peer is not closed");
     }
+    let overflow = other.push(large(60_000), &config).expect_err("the total is reached");
+    assert_eq!((overflow.cause, overflow.main_sender), (Cause::MaxTotalOutboxBytes, Some(PeerId(SENDER))));
+    overflow.larger.expect("an outbox is larger").close_full(CloseCode::TryAgainLater.into());
+    assert_eq!([&larger, &smaller].map(|outbox| outbox.close_code()), [Some(CloseCode::TryAgainLater), None]);
+    other.push(large(60_000), &config).expect("the closed peer released its bytes");
     assert!(budget.reserved() <= config.max_total_outbox_bytes);
-    outboxes[0].close_full(CloseCode::TryAgainLater.into());
-    assert!(outboxes[99].push(large(), &config).is_ok(), "the closed peer released its share");
+
+    // The queue of the peer itself would be the largest one.
+    let overflow = other.push(large(150_000), &config).expect_err("the total is reached");
+    assert!(overflow.larger.is_none());
+}
+
+#[test]
+fn frames_in_flight_over_max_total_outbox_bytes_close_the_peer() {
+    let outbox = outbox();
+    assert_eq!(stall(&outbox, &mut FrameQueue::default(), 300 << 20), Err(CloseCode::TryAgainLater));
 }
