@@ -6,7 +6,7 @@ use std::time::Duration;
 use sigver::protocol::Message;
 use tokio::time::{Instant, interval, sleep, sleep_until};
 
-use super::limits::{SAFE_PART, default_limit, required};
+use super::limits::{SAFE_PART, default_limit};
 use super::{NamedAttack, Options, Report, held_outboxes};
 use crate::client::{End, Socket, Target, frame};
 use crate::sources::{Buffers, Sources};
@@ -35,11 +35,11 @@ impl Attackers {
     pub(super) fn new(attack: NamedAttack, target: &Target, options: &Options) -> Self {
         let count = attack.attackers(options);
         let (mut per_address, mut joins) =
-            (required("max_peers_per_ip") - RESERVE, required("joins_per_second_per_ip"));
+            (default_limit("max_peers_per_ip") - RESERVE, default_limit("joins_per_second_per_ip"));
         if attack == NamedAttack::HeldOutboxes {
             per_address = held_outboxes::PER_ADDRESS;
-            let bytes = default_limit("bytes_per_second_per_ip").unwrap_or(f64::INFINITY);
-            joins = joins.min(bytes / held_outboxes::BYTES_AT_ONCE);
+            let bytes = default_limit("bytes_per_second_per_ip");
+            joins = joins.min(bytes / held_outboxes::BYTES_AT_ONCE as f64);
         }
         let addresses = options.addresses.unwrap_or((count as f64 / per_address).ceil().max(1.0) as u8);
         let joins_per_second = SAFE_PART * f64::from(addresses) * joins;

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
 use super::attackers::{Attackers, send_steadily};
-use super::limits::{SAFE_PART, required};
+use super::limits::{SAFE_PART, default_limit};
 use crate::client::{End, Socket, Target, frame};
 use crate::sources::{Buffers, Sources};
 
@@ -84,7 +84,7 @@ async fn flood(attackers: &Attackers, key: &str) -> End {
         return end;
     }
     let content = frame(&Message::content(0, vec![b'x'; CONTENT_BYTES]).encode());
-    let per_second = SAFE_PART * required("bytes_per_second") / CONTENT_BYTES as f64;
+    let per_second = SAFE_PART * default_limit("bytes_per_second") / CONTENT_BYTES as f64;
     if socket.send(&content.repeat(per_second as usize)).await.is_err() {
         // A close code may have arrived before the connection was lost.
         return socket.recv_end().await;

@@ -7,28 +7,28 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
+use super::Options;
 use super::attackers::Attackers;
 use super::unread_pair::UnreadPair;
 use crate::client::End;
 
-/// The bytes of one content.
-const CONTENT_BYTES: usize = 15 * 1024;
-/// The contents that each outbox holds: 60 KiB.
-const HELD: usize = 4;
-/// The contents that Linux buffers for a peer that reads nothing: they leave its outbox.
-const IN_KERNEL: usize = 5;
+/// The bytes that each outbox holds.
+const HELD: usize = 60 * 1024;
+/// The bytes that Linux buffers for a peer that reads nothing: they leave its outbox.
+const IN_KERNEL: usize = 73 * 1024;
+/// The bytes that each attacker sends at once.
+pub(super) const BYTES_AT_ONCE: usize = HELD + IN_KERNEL;
 /// Attackers of one address: few, so that it stays within `bytes_per_second_per_ip`.
 pub(super) const PER_ADDRESS: f64 = 250.0;
-/// Payload bytes that each attacker sends at once.
-pub(super) const BYTES_AT_ONCE: f64 = ((HELD + IN_KERNEL) * CONTENT_BYTES) as f64;
 /// Often, to notice soon that the server closed a peer.
 const HEARTBEATS: Duration = Duration::from_secs(2);
 
-pub(super) async fn start(attackers: &Attackers) -> JoinSet<()> {
+pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<()> {
+    let bytes = options.content_bytes.into();
     let mut running = JoinSet::new();
     for _ in 0..attackers.count / 2 {
-        running.spawn(attackers.clone().repeat(2, |attackers| async move {
-            match attack(&attackers).await {
+        running.spawn(attackers.clone().repeat(2, move |attackers| async move {
+            match attack(&attackers, bytes).await {
                 Err(end) => end,
             }
         }));
@@ -37,10 +37,10 @@ pub(super) async fn start(attackers: &Attackers) -> JoinSet<()> {
 }
 
 /// Sends, and waits until the server ends one of the connections.
-async fn attack(attackers: &Attackers) -> Result<Infallible, End> {
+async fn attack(attackers: &Attackers, content_bytes: usize) -> Result<Infallible, End> {
     let mut pair = UnreadPair::open(attackers).await?;
-    for _ in 0..HELD + IN_KERNEL {
-        pair.send_content(CONTENT_BYTES).await?;
+    for _ in 0..BYTES_AT_ONCE / content_bytes {
+        pair.send_content(content_bytes).await?;
     }
     let mut heartbeats = interval(HEARTBEATS);
     loop {

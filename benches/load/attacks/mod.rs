@@ -43,7 +43,7 @@ pub(crate) enum NamedAttack {
 }
 
 /// How an attack with a name differs from its defaults.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// Number of attacking connections; of floods, for flooded-member [default: by attack]
     #[arg(long)]
@@ -64,6 +64,9 @@ pub(crate) struct Options {
     /// Payload bytes per second of each attacker of unread-outboxes [default: as many as fill an outbox in 10 s]
     #[arg(long)]
     bytes_per_second: Option<f64>,
+    /// Bytes of each content of held-outboxes. The buffers of a connection keep the size of its largest message
+    #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u16).range(1..=60_000))]
+    content_bytes: u16,
     /// Connections per second of silent-connections
     #[arg(long, default_value_t = 200.0)]
     connections_per_second: f64,
@@ -106,6 +109,7 @@ impl Options {
         args.extend(self.joiners.map(|count| format!("--joiners={count}")));
         args.extend(self.connects_per_second.map(|rate| format!("--connects-per-second={rate}")));
         args.extend(self.bytes_per_second.map(|rate| format!("--bytes-per-second={rate}")));
+        args.push(format!("--content-bytes={}", self.content_bytes));
         args.push(format!("--connections-per-second={}", self.connections_per_second));
         args
     }
@@ -121,7 +125,7 @@ pub(crate) async fn run(attack: NamedAttack, target: &Target, options: &Options,
         NamedAttack::NamedIds => named_ids::start(&attackers, options).await,
         NamedAttack::RenamedMembers => renamed_members::start(&attackers, options).await,
         NamedAttack::UnreadOutboxes => unread_outboxes::start(&attackers, options).await,
-        NamedAttack::HeldOutboxes => held_outboxes::start(&attackers).await,
+        NamedAttack::HeldOutboxes => held_outboxes::start(&attackers, options).await,
         NamedAttack::FloodedMember => flooded_member::start(&attackers, time).await,
         NamedAttack::SilentConnections => silent_connections::start(&attackers, options).await,
         NamedAttack::All => panic!("one process runs one attack"),

@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 
 use super::Options;
 use super::attackers::{Attackers, join_and_send, stay};
-use super::limits::{connects_per_second, required};
+use super::limits::{connects_per_second, default_limit};
 use crate::client::frame;
 
 /// The members of the group. With fewer, a `connect` would evict a member, or be answered without a search.
@@ -14,7 +14,7 @@ const MEMBERS: [u32; 2] = [1, 2];
 const ATTACKER: u32 = 3;
 
 pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<()> {
-    let ids = options.ids.unwrap_or(required("max_members_per_connect") as u32);
+    let ids = options.ids.unwrap_or(default_limit("max_members_per_connect") as u32);
     let per_second =
         options.connects_per_second.unwrap_or_else(|| connects_per_second(attackers.count, attackers.addresses, ids));
     let named: Vec<u32> = (ATTACKER + 1..).take(ids as usize).collect();

@@ -8,7 +8,7 @@ use tokio::time::interval;
 
 use super::Options;
 use super::attackers::Attackers;
-use super::limits::{SAFE_PART, default_limit, required};
+use super::limits::{SAFE_PART, default_limit};
 use super::unread_pair::UnreadPair;
 use crate::client::End;
 
@@ -20,9 +20,9 @@ const CONTENTS_PER_SECOND: f64 = 10.0;
 const HEARTBEATS: Duration = Duration::from_secs(5);
 
 pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<()> {
-    let per_ip = default_limit("bytes_per_second_per_ip").unwrap_or(f64::INFINITY);
+    let per_ip = default_limit("bytes_per_second_per_ip");
     let allowed = SAFE_PART * per_ip * f64::from(attackers.addresses) / attackers.count as f64;
-    let per_second = options.bytes_per_second.unwrap_or(allowed.min(required("max_outbox_bytes") / FILL_SECONDS));
+    let per_second = options.bytes_per_second.unwrap_or(allowed.min(default_limit("max_outbox_bytes") / FILL_SECONDS));
     let bytes = (per_second / CONTENTS_PER_SECOND) as usize;
     let mut running = JoinSet::new();
     for _ in 0..attackers.count / 2 {

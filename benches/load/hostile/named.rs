@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::attacker::Attacker;
 use super::table::{Latencies, Row, print};
-use super::watch::watch;
+use super::watch::{ServerFigures, watch};
 use super::{Args, SETTLE_TIME, describe, describe_counts, silent};
 use crate::attacks::NamedAttack;
 use crate::process::Server;
@@ -45,15 +45,15 @@ async fn measure(args: &Args, attack: NamedAttack) -> Row {
         let figures = watch(&server, args.time()).await;
         // An unmeasured phase, until the attackers' connections are closed.
         pairs.begin_phase();
-        phases.push((resident_before, figures.peak, attacker.report().await));
+        phases.push((resident_before, figures, attacker.report().await));
         sleep(SETTLE_TIME).await;
     }
-    let (resident_before, peak, report) = phases.pop().expect("there are two phases");
+    let (resident_before, ServerFigures { peak, peers, .. }, report) = phases.pop().expect("there are two phases");
     let [control, attacked] = [0, 2].map(|phase| Latencies::from(&pairs.round_trips(phase)));
     let counts = describe_counts(&server.stats());
     let outcome = pairs.stop().await;
     println!("{}: {}", attack.name(), describe(&outcome));
-    println!("  {counts}");
+    println!("  {peers} peers at most; {counts}");
     println!("  attackers that the server ended: {}", report.attackers);
     if report.flooded.started > 0 {
         println!("  flooded members that the server ended: {}", report.flooded);

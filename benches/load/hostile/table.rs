@@ -57,7 +57,7 @@ impl Row {
                 }
             }
             NamedAttack::UnreadOutboxes | NamedAttack::HeldOutboxes => {
-                let outboxes = default_limit("max_total_outbox_bytes").unwrap_or_default() / f64::from(1 << 20);
+                let outboxes = default_limit("max_total_outbox_bytes") / f64::from(1 << 20);
                 let bound = outboxes + EXTRA_MEMORY + IDLE_PEER * self.attackers as f64;
                 if self.peak - self.resident_before > bound {
                     failures.push(format!("memory rose by more than {bound:.0} MiB"));

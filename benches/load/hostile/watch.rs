@@ -12,6 +12,8 @@ pub(super) struct ServerFigures {
     pub(super) resident: f64,
     /// Highest resident memory, in MiB.
     pub(super) peak: f64,
+    /// Highest number of peers.
+    pub(super) peers: u64,
     /// CPU use, in cores.
     pub(super) cpu: f64,
 }
@@ -20,11 +22,12 @@ pub(super) struct ServerFigures {
 pub(super) async fn watch(server: &Server, time: Duration) -> ServerFigures {
     let (since, before) = (Instant::now(), server.cpu_time());
     let mut samples = interval(Duration::from_millis(100));
-    let mut peak: f64 = 0.0;
+    let (mut peak, mut peers): (f64, u64) = (0.0, 0);
     while since.elapsed() < time {
         samples.tick().await;
         peak = peak.max(server.resident() / 1024.0);
+        peers = peers.max(server.stats().get("peers").copied().unwrap_or_default());
     }
     let cpu = (server.cpu_time() - before).div_duration_f64(since.elapsed());
-    ServerFigures { resident: server.resident() / 1024.0, peak, cpu }
+    ServerFigures { resident: server.resident() / 1024.0, peak, peers, cpu }
 }
