@@ -55,4 +55,9 @@ mod tests {
             assert_eq!(LinkId::new(value).map(LinkId::value), Some(value));
         }
     }
+
+    #[test]
+    fn debug_shows_the_number_of_a_link_id() {
+        assert_eq!(format!("{:?}", LinkId::new(7)), "Some(LinkId(7))");
+    }
 }

@@ -60,7 +60,7 @@ impl GroupKey {
             let (Some(high), Some(low)) = (digit(), digit()) else {
                 return Err(KeyError::BadEscape { at });
             };
-            decoded.push((high << 4 | low) as u8);
+            decoded.push((16 * high + low) as u8);
         }
         Self::new(std::str::from_utf8(&decoded).map_err(|_| KeyError::NotUtf8)?)
     }
