@@ -114,7 +114,7 @@ impl Members {
     /// Costs at most one lookup for each of `ids`. If at most [`MAX_SCANS`] ids are in use, and no more than `ids` has,
     /// it scans `ids` once for each id in use instead. A comparison costs a hundredth of a lookup.
     pub(super) fn contains_any_id(&self, ids: &[MemberId]) -> bool {
-        if self.id_count() > MAX_SCANS.min(ids.len()) {
+        if !is_scan_cheaper(self.id_count(), ids.len()) {
             return ids.iter().any(|&id| self.contains_id(id));
         }
         // The loop over a chunk has no early exit, so that the compiler can vectorize it.
@@ -252,6 +252,11 @@ impl Members {
         assert_eq!(candidates, self.by_id.len(), "each id has exactly one candidate");
         assert!(self.renamed.len() <= MAX_RENAMED, "few members are marked as renamed");
     }
+}
+
+/// Returns whether [`Members::contains_any_id`] scans the named ids for each id in use.
+fn is_scan_cheaper(ids_in_use: usize, named_ids: usize) -> bool {
+    ids_in_use <= MAX_SCANS.min(named_ids)
 }
 
 impl Position {

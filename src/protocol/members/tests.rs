@@ -100,6 +100,14 @@ fn contains_any_id_finds_the_last_of_many_ids_in_small_and_large_groups() {
 }
 
 #[test]
+fn ids_are_scanned_if_few_are_in_use_and_more_are_named() {
+    let scanned = [(1, 1), (1, 512), (3, 3), (MAX_SCANS, MAX_SCANS), (MAX_SCANS, 512)];
+    let looked_up = [(1, 0), (4, 3), (10_000, 3), (MAX_SCANS, 63), (MAX_SCANS + 1, 512), (10_000, 20_000)];
+    assert!(scanned.iter().all(|&(ids_in_use, named)| is_scan_cheaper(ids_in_use, named)));
+    assert!(!looked_up.iter().any(|&(ids_in_use, named)| is_scan_cheaper(ids_in_use, named)));
+}
+
+#[test]
 fn last_members_that_changed_their_ids_are_marked_until_they_are_removed() {
     let mut members = Members::default();
     let count = MAX_RENAMED + 2;
