@@ -38,7 +38,7 @@ fn use_hub(hub: &SignalingHub) {
     hub.close_group("closed", CloseCode::app(4001));
 }
 
-/// A member and a joiner that exchange a message, disconnect and come back.
+/// A member and a joiner that exchange a message, disconnect and reconnect.
 async fn connect_and_leave(hub: &SignalingHub) {
     for _ in 0..3 {
         let [mut member, mut joiner] = [memory::join(hub, "K"), memory::join(hub, "K")];

@@ -175,8 +175,8 @@ pub fn configure(upgrade: Ws, hub: &SignalingHub) -> Ws {
 ///
 /// warp assembles fragmented messages before the hub sees them, so `messages_per_second` counts whole messages and not
 /// their fragments. A peer can send fragments as fast as its connection allows, which costs CPU time. On the public
-/// internet, prefer [`filter`] or [`handshake`], which count both. If the key comes from the app, pass what the app
-/// knows to the [`Admission`](crate::Admission) hook with [`Handshake::with_extension`]; the hook returns the key with
+/// internet, prefer [`filter`] or [`handshake`], which count both. If the key comes from the app, pass the app's own
+/// values to the [`Admission`](crate::Admission) hook with [`Handshake::with_extension`]; the hook returns the key with
 /// [`PeerInfo::key`](crate::PeerInfo::key).
 ///
 /// warp gives no access to the bytes after a malformed frame. A peer that keeps sending after such a frame may see a

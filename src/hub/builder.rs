@@ -250,9 +250,9 @@ impl HubBuilder {
     /// Sets the maximum number of bytes queued for all peers. Default: 256 MiB. It must be at least 4 *
     /// [`HubBuilder::max_outbox_bytes`].
     ///
-    /// The queue of one peer may use a quarter of the bytes that are free, so that slow peers leave room for others.
+    /// One outbox may reserve a quarter of the bytes that no other outbox has reserved, so that slow peers leave room.
     /// Exceeding that closes a peer as [`HubBuilder::max_outbox_bytes`] does, but always with 1013. The first 4 KiB of
-    /// each queue are not counted, and the rest in steps of 16 KiB.
+    /// each outbox need no reservation; the rest is reserved in steps of 16 KiB.
     pub fn max_total_outbox_bytes(mut self, bytes: usize) -> Self {
         self.config.max_total_outbox_bytes = bytes;
         self

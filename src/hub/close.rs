@@ -43,15 +43,17 @@ impl Close {
 
     /// Creates the close of a peer whose outbox is full.
     pub(super) fn outbox_full(cause: Cause, config: &Config) -> Self {
-        Self::by(cause, CloseCode::TryAgainLater, format!("outbox full: {}", full_outbox(cause, config)))
+        let limit = outbox_limit(cause, config);
+        Self::by(cause, CloseCode::TryAgainLater, format!("outbox is over {limit}; must be read faster"))
     }
 
     /// Creates the close of a peer that sent more than half of what a full outbox of another peer holds.
     pub(super) fn filled_outbox(cause: Cause, config: &Config) -> Self {
         // Whether all outboxes together are full depends on other peers, so the peer may try again.
         let code = if cause == Cause::MaxTotalOutboxBytes { CloseCode::TryAgainLater } else { CloseCode::Policy };
-        let full = full_outbox(cause, config);
-        Self::by(cause, code, format!("outbox of a receiver full: {full}, more than half by this peer"))
+        let limit = outbox_limit(cause, config);
+        let reason = format!("outbox of a receiver is over {limit}, mostly from this peer; must send more slowly");
+        Self::by(cause, code, reason)
     }
 
     pub(super) fn code(&self) -> CloseCode {
@@ -75,11 +77,11 @@ impl Close {
     }
 }
 
-fn full_outbox(cause: Cause, config: &Config) -> String {
+fn outbox_limit(cause: Cause, config: &Config) -> String {
     match cause {
-        Cause::MaxOutboxMessages => format!("{} messages queued", config.max_outbox_messages),
-        Cause::MaxOutboxBytes => format!("{} bytes queued", config.max_outbox_bytes),
-        _ => format!("{} bytes queued in all outboxes", config.max_total_outbox_bytes),
+        Cause::MaxOutboxMessages => format!("{} messages", config.max_outbox_messages),
+        Cause::MaxOutboxBytes => format!("{} bytes", config.max_outbox_bytes),
+        _ => format!("its share of {} total bytes", config.max_total_outbox_bytes),
     }
 }
 
@@ -163,6 +165,42 @@ impl fmt::Display for DisconnectReason {
             Self::ClosedByHub { code, reason, .. } => write!(f, "closed by hub with {}: {reason}", code.as_u16()),
             Self::ConnectionLost(error) => write!(f, "{error}"),
             Self::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reason_of_full_outbox_names_the_limit_and_is_never_truncated() {
+        let reasons = |cause, config: &Config| {
+            [Close::outbox_full(cause, config), Close::filled_outbox(cause, config)]
+                .map(|close| close.reason().to_owned())
+        };
+        let config = Config::default();
+        assert_eq!(
+            reasons(Cause::MaxOutboxBytes, &config),
+            [
+                "outbox is over 262144 bytes; must be read faster",
+                "outbox of a receiver is over 262144 bytes, mostly from this peer; must send more slowly",
+            ],
+        );
+        let [full, _] = reasons(Cause::MaxTotalOutboxBytes, &config);
+        assert_eq!(full, "outbox is over its share of 268435456 total bytes; must be read faster");
+
+        let max = usize::MAX;
+        let largest = Config {
+            max_outbox_messages: max,
+            max_outbox_bytes: max,
+            max_total_outbox_bytes: max,
+            ..Config::default()
+        };
+        for cause in [Cause::MaxOutboxMessages, Cause::MaxOutboxBytes, Cause::MaxTotalOutboxBytes] {
+            for reason in reasons(cause, &largest) {
+                assert!(reason.len() <= CloseFrame::MAX_REASON_BYTES, "{reason}");
+            }
         }
     }
 }

@@ -15,8 +15,7 @@ use super::{Action, CloseCode, Event, LinkId, MemberId, Message, Outcome, PeerId
 ///
 /// [`Group::handle`] is the whole protocol of one group. It never fails and never waits. In a group of n peers, a
 /// `connect` costs O(log n + number of named ids), a `content` O(log j) for a sender with j joiners, and a leave O(log n)
-/// plus O(log n) for each link of the peer. No history makes them cost more, apart from tables that grow or shrink: that
-/// cost is spread over the events that filled them.
+/// plus O(log n) for each link of the peer. These are worst-case costs, amortized over the growth of tables.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     peers: HashMap<PeerId, Peer, FxBuildHasher>,

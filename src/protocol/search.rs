@@ -48,7 +48,7 @@ impl Search {
     /// Selects the first member that `joiner` has not tried, or the first of all if it has tried them all.
     /// `None` if the group has no member other than `joiner`.
     ///
-    /// Costs O(log n) for every history, because [`Members::find_candidate`] visits a bounded number of tried members.
+    /// Costs O(log n) in the worst case, because [`Members::find_candidate`] visits a bounded number of tried members.
     /// The bound has two consequences:
     /// - If more than [`MAX_RENAMED`](super::members::MAX_RENAMED) members change their ids during the search, it can
     ///   miss an id that one of the earlier ones took. When it finds no other member it starts over, and misses none.

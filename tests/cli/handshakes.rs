@@ -83,7 +83,7 @@ async fn silent_connections_of_one_address_close_only_the_oldest_of_that_address
     let log = log_of(process).await;
     let line = "closed connections that had not completed the WebSocket handshake cause=\"max_handshakes_per_ip\"";
     assert_eq!(log.matches(line).count(), 1, "{log}");
-    assert!(log.contains("example=127.0.0.2"), "{log}");
+    assert!(log.contains("client_ip=127.0.0.2"), "{log}");
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ impl fmt::Display for IpBlock {
     }
 }
 
-/// Returns the IPv4 address that an IPv6 address stands for, or otherwise the address itself.
+/// Returns the IPv4 address that an IPv6 address embeds, or otherwise the address itself.
 ///
 /// The IPv6 address is IPv4-mapped (::ffff:0:0/96) or was translated by NAT64 (64:ff9b::/96, RFC 6052).
 pub(super) fn canonical(ip: IpAddr) -> IpAddr {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_counts_by_64_and_48_network_and_addresses_that_stand_for_ipv4_as_ipv4() {
+    fn ipv6_counts_by_64_and_48_network_and_addresses_that_embed_ipv4_as_ipv4() {
         let blocks = |text| IpBlock::of(ip(text));
         assert_eq!(blocks("2001:db8::1"), blocks("2001:db8::ffff:0:1"));
         assert_ne!(blocks("2001:db8::1").0, blocks("2001:db8:0:1::1").0);

@@ -38,7 +38,7 @@ impl AccessRules {
     pub(super) fn check_origin(&self, request: &JoinRequest) -> Result<(), Rejection> {
         #[cfg(feature = "hyper")]
         if request.has_several_origins() {
-            return Err(Rejection::origin("several Origin headers"));
+            return Err(Rejection::origin("request has several Origin headers; must have at most one"));
         }
         self.origins.as_ref().map_or(Ok(()), |origins| origins.check(request.origin()))
     }

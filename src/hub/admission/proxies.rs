@@ -67,7 +67,7 @@ impl TrustedProxies {
     /// Returns whether a connection from `socket` has a header of a proxy that is not trusted.
     pub(in crate::hub) fn ignores_header(&self, socket: IpAddr, headers: &HeaderMap) -> bool {
         let is_forwarded = headers.contains_key(FORWARDED) || headers.contains_key(X_FORWARDED_FOR);
-        is_forwarded && !self.trusts(socket.to_canonical())
+        is_forwarded && !self.trusts(canonical(socket))
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -191,6 +191,20 @@ mod tests {
         let lines = [("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "2.2.2.2")];
         assert_eq!(client(ClientIpHeader::XForwardedFor, "10.0.0.1", &lines), "2.2.2.2");
         assert_eq!(client(ClientIpHeader::Forwarded, "10.0.0.1", &lines), "1.1.1.1");
+    }
+
+    #[test]
+    fn header_is_ignored_only_from_an_address_outside_the_trusted_proxies() {
+        let mut proxies = TrustedProxies::new(ClientIpHeader::XForwardedFor);
+        proxies.trust("10.0.0.0/8").expect("a network");
+        let headers = HeaderMap::from_iter([(X_FORWARDED_FOR, http::HeaderValue::from_static("192.0.2.7"))]);
+        let ignores = |socket: &str| proxies.ignores_header(address(socket).expect("an address"), &headers);
+        for trusted in ["10.0.0.1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1"] {
+            assert!(!ignores(trusted), "{trusted}");
+        }
+        for other in ["192.0.2.9", "64:ff9b::192.0.2.9", "64:ff9b:1::10.0.0.1"] {
+            assert!(ignores(other), "{other}");
+        }
     }
 
     #[test]

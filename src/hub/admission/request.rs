@@ -120,7 +120,7 @@ impl JoinRequest {
     }
 
     /// Replaces the address of a trusted proxy with the client IP that the proxy reports, and an IPv6 address that
-    /// stands for an IPv4 address with that address.
+    /// embeds an IPv4 address with the IPv4 address.
     #[cfg(feature = "hyper")]
     pub(in crate::hub) fn behind(mut self, proxies: &TrustedProxies) -> Self {
         self.client_ip = self.client_ip.map(|socket| match &self.parts {

@@ -25,8 +25,8 @@ impl HubBuilder {
     /// Sets the maximum number of payload bytes per second from one peer. Default: 2 MiB. It must be at least
     /// [`HubBuilder::max_message_bytes`]. Exceeding it closes the peer with 1013.
     ///
-    /// For one video call, a peer sends an offer or an answer of up to 10 KiB and candidates of about the same size. The
-    /// burst of the default therefore fits about 100 calls that start at the same moment.
+    /// For one video call, a peer sends an offer or an answer of about 10 KiB and candidates of about the same size.
+    /// The burst of the default therefore fits about 100 calls that start at the same moment.
     pub fn bytes_per_second(mut self, rate: u32) -> Self {
         self.config.bytes_per_second = rate;
         self

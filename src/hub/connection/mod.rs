@@ -100,7 +100,9 @@ impl<T: Transport> Connection<'_, T> {
                     return Err(Close::by(Cause::FirstConnectTimeout, CloseCode::TryAgainLater, reason).into());
                 }
                 Poll::Ready(Due::OldestMessage) => {
-                    let reason = format!("oldest queued message waited for {:?}", config.outbox_timeout);
+                    let limit = config.outbox_timeout;
+                    let reason =
+                        format!("oldest message queued for this peer is {limit:?} old; must be read within {limit:?}");
                     return Err(Close::by(Cause::OutboxTimeout, CloseCode::TryAgainLater, reason).into());
                 }
                 Poll::Pending => {

@@ -10,7 +10,7 @@ use crate::hub::limits::token_bucket::TokenBucket;
 use crate::protocol::CloseCode;
 
 /// Limits how much one peer sends. Exceeding a limit closes the peer: dropping or delaying its messages would break
-/// WebRTC negotiations and heartbeats in ways that are hard to diagnose. The close code allows the peer to come back
+/// WebRTC negotiations and heartbeats in ways that are hard to diagnose. The close code allows the peer to reconnect
 /// later, because a correct client can exceed a rate, for example after its device was suspended.
 #[derive(Debug, Default)]
 pub(super) struct PeerRateLimiter {
@@ -44,7 +44,10 @@ impl PeerRateLimiter {
     /// Counts a `connect`.
     pub(super) fn count_connect(&mut self, named_ids: usize, config: &Config, now: Duration) -> Result<(), Close> {
         if !self.connects.try_take(connect_tokens(named_ids), config.connects_per_second, now) {
-            let reason = format!("more than {} connects or 64 named ids per second", config.connects_per_second);
+            let reason = format!(
+                "more than {} connects per second; every 64 named ids count as one more",
+                config.connects_per_second
+            );
             return Err(Close::by(Cause::ConnectsPerSecond, CloseCode::TryAgainLater, reason));
         }
         Ok(())

@@ -148,7 +148,7 @@ impl Config {
             return wrong(
                 "connects_per_second",
                 self.connects_per_second.to_string(),
-                "must be at least 1 + max_members_per_connect / 64, the tokens of one connect",
+                "must be at least 1 + max_members_per_connect / 64, the tokens of the largest connect",
             );
         }
         // A relayed message is longer than the received one by its link id.

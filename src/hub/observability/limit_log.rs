@@ -1,4 +1,4 @@
-//! Log lines about limits that reject or close peers, at most one per limit and minute.
+//! Log lines about rejected and closed peers, at most one per cause and minute.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -90,7 +90,7 @@ mod reporting {
             describe_gauge!(
                 "sigver_outbox_reserved_bytes",
                 Unit::Bytes,
-                "Bytes that all outboxes have reserved of max_total_outbox_bytes, updated at each heartbeat"
+                "Bytes of max_total_outbox_bytes that all outboxes have reserved, updated at each heartbeat"
             );
             describe_histogram!(
                 "sigver_heartbeat_delay_seconds",

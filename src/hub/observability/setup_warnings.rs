@@ -27,8 +27,8 @@ impl SetupWarnings {
                 tracing::warn!(
                     parent: None,
                     %ip,
-                    "Forwarded or X-Forwarded-For ignored from an address outside `trusted_proxies`; if it is a \
-                     proxy, all of its clients share the limits of one IP until `trusted_proxies` contains it",
+                    "ignored a Forwarded or X-Forwarded-For header from an address outside `trusted_proxies`; if it is \
+                     a proxy, all of its clients share the limits of one IP until `trusted_proxies` contains it",
                 );
             }
             _ => {}

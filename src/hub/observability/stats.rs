@@ -19,8 +19,8 @@ pub struct HubStats {
     pub groups: usize,
     /// The number of links between a joiner and a member.
     pub links: usize,
-    /// The bytes that all outboxes have reserved of `max_total_outbox_bytes`. An outbox that holds at most 4 KiB
-    /// reserves none, and others reserve in steps of 16 KiB.
+    /// The bytes of `max_total_outbox_bytes` that all outboxes have reserved. The first 4 KiB of each outbox need no
+    /// reservation; the rest is reserved in steps of 16 KiB.
     pub reserved_outbox_bytes: usize,
     /// The number of content messages relayed since the hub was created.
     pub relayed_messages: u64,

@@ -237,7 +237,7 @@ fn closed(frame: Option<&CloseFrame>) -> String {
         1000 => "a normal end, which a hub never sends. Check whether this is another server",
         1001 => "the server is shutting down or restarting. Try again",
         1002 => "a frame violated RFC 6455. Check whether a proxy alters messages",
-        1008 => "policy violation: the hub rejected this peer. Check its access control",
+        1008 => "policy violation: the hub rejected this peer. Check the hub's access control",
         1009 => "message too big: the limit of the hub is below 2 KB, which rejects offers",
         1011 => "an internal error of the server. Its log has the reason",
         1012 => "the server is restarting. Try again",

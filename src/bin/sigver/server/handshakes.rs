@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::connection_table::{Connection, ConnectionTable, Limit};
-use super::ip_block::IpBlock;
+use super::ip_block::{IpBlock, canonical};
 use super::socket::Socket;
 use crate::config::HandshakeLimits;
 use crate::descriptors::Descriptors;
@@ -83,7 +83,7 @@ impl Handshakes {
 
     /// Adds a connection, and returns whether that closed another one.
     fn insert(&self, client: IpAddr) -> (Connection, bool) {
-        let client = client.to_canonical();
+        let client = canonical(client);
         let is_trusted = self.trusted_proxies.iter().any(|network| network.contains(&client));
         let (connection, closed) = self.table.insert(client, (!is_trusted).then(|| IpBlock::from(client)));
         if let Some((limit, closed_client)) = closed {
@@ -125,7 +125,7 @@ impl Handshakes {
             tracing::warn!(
                 cause = cause.as_str(),
                 connections,
-                example = %client,
+                client_ip = %client,
                 "closed connections that had not completed the WebSocket handshake"
             );
         }
@@ -193,8 +193,8 @@ mod tests {
     #[test]
     fn trusted_proxies_are_exempt_from_the_limit_per_ip_only() {
         let handshakes = handshakes(100, limits(4, 1, &["10.0.0.0/8"]));
-        let proxy: IpAddr = "::ffff:10.1.2.3".parse().expect("an address");
-        let _four = [(); 4].map(|()| handshakes.insert(proxy));
+        let [proxy, behind_nat64] = ["::ffff:10.1.2.3", "64:ff9b::10.1.2.3"].map(|ip| ip.parse().expect("an address"));
+        let _four = [proxy, proxy, behind_nat64, behind_nat64].map(|proxy| handshakes.insert(proxy));
         assert_eq!((handshakes.pending(), closes(&handshakes)), (4, [0, 0, 0]));
         let _fifth = handshakes.insert(proxy);
         assert_eq!((handshakes.pending(), closes(&handshakes)), (4, [1, 0, 0]));

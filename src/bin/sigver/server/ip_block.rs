@@ -1,6 +1,6 @@
 //! The IP addresses that share a limit per IP.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// An IPv4 address, or an IPv6 /64 network, as in the hub's limits per IP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,12 +11,19 @@ const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
 
 impl From<IpAddr> for IpBlock {
     fn from(ip: IpAddr) -> Self {
-        match ip.to_canonical() {
+        match canonical(ip) {
             // Cannot collide with a network: no /64 network in use begins with 32 zero bits.
             IpAddr::V4(ip) => Self(u32::from(ip).into()),
-            IpAddr::V6(ip) if ip.segments()[..6] == NAT64 => Self(u64::from(u128::from(ip) as u32)),
             IpAddr::V6(ip) => Self((u128::from(ip) >> 64) as u64),
         }
+    }
+}
+
+/// Returns the IPv4 address that an IPv6 address embeds, or otherwise the address itself.
+pub(super) fn canonical(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) if ip.segments()[..6] == NAT64 => Ipv4Addr::from(u128::from(ip) as u32).into(),
+        ip => ip,
     }
 }
 

@@ -119,7 +119,10 @@ async fn serve_all(
         let served = serve_connection(socket, client, tls, service.with_client_addr(client));
         tokio::spawn(async move {
             if connection.run(served).await.is_none() {
-                tracing::debug!(%client, "closed before the WebSocket upgrade: limit of handshakes reached");
+                tracing::debug!(
+                    %client,
+                    "closed before the WebSocket upgrade: limit of handshakes or file descriptors reached",
+                );
             }
         });
     }

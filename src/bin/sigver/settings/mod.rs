@@ -75,11 +75,12 @@ settings! {
         )]
         signed_keys_secret_files: Vec<PathBuf>;
 
-        /// Maximum number of connections that have not completed the WebSocket handshake. The oldest is closed [default: a
-        /// quarter of the file descriptor limit, at most 16384]
+        /// Maximum number of connections without a completed WebSocket handshake. At the limit, the oldest is closed
+        /// [default: a quarter of the file descriptor limit, at most 16384]
         #[arg(long, value_name = "N", help_heading = LIMITS)]
         max_handshakes: usize;
-        /// Maximum number of such connections of one IP address or IPv6 /64 network, except trusted proxies
+        /// Maximum number of connections without a completed WebSocket handshake from one IP address or IPv6 /64
+        /// network; trusted proxies are exempt
         #[arg(long, value_name = "N", help_heading = LIMITS)]
         max_handshakes_per_ip: usize = 64;
     }
@@ -98,7 +99,8 @@ settings! {
         messages_per_second: u32 = 20_000;
         /// Maximum bytes per second from one peer
         bytes_per_second: Bytes<u32> = Bytes::new(2 << 20);
-        /// Maximum `connect` messages per second from one peer. Each 64 ids that they name count as one more
+        /// Maximum `connect` messages per second from one peer. Every 64 ids in one `connect` count as one more
+        /// `connect`
         connects_per_second: u32 = 1000;
         /// Maximum messages per second from one IP address or IPv6 /64 network, four times as many from an IPv6 /48 network
         messages_per_second_per_ip: u32 = 100_000;
