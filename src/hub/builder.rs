@@ -240,8 +240,9 @@ impl HubBuilder {
     /// KiB. It must be at least [`HubBuilder::max_message_bytes`] + 1024.
     ///
     /// Exceeding it closes the peer that sent more than half of the queue with 1008, and discards its messages. The
-    /// receiver then learns that the link has ended. If no peer sent more than half, the receiver is closed with 1013.
-    /// The hub never drops single messages.
+    /// receiver then learns that the link has ended. If no peer sent more than half, or if the oldest message has been
+    /// queued for more than a fifth of [`HubBuilder::outbox_timeout`], the receiver is closed with 1013. The hub never
+    /// drops single messages.
     pub fn max_outbox_bytes(mut self, bytes: usize) -> Self {
         self.config.max_outbox_bytes = bytes;
         self
@@ -250,9 +251,9 @@ impl HubBuilder {
     /// Sets the maximum number of bytes queued for all peers. Default: 256 MiB. It must be at least 4 *
     /// [`HubBuilder::max_outbox_bytes`].
     ///
-    /// One outbox may reserve a quarter of the bytes that no other outbox has reserved, so that slow peers leave room.
-    /// Exceeding that closes a peer as [`HubBuilder::max_outbox_bytes`] does, but always with 1013. The first 4 KiB of
-    /// each outbox need no reservation; the rest is reserved in steps of 16 KiB.
+    /// Exceeding it closes the peer with the largest queue among those whose sockets are not writable, with 1013. If none
+    /// of them is larger than the queue that grows, a peer is closed as [`HubBuilder::max_outbox_bytes`] describes, but
+    /// always with 1013. The first 4 KiB of each queue are not counted. The rest is counted in steps of 16 KiB.
     pub fn max_total_outbox_bytes(mut self, bytes: usize) -> Self {
         self.config.max_total_outbox_bytes = bytes;
         self
