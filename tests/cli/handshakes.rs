@@ -4,10 +4,10 @@
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
-use std::pin::pin;
 use std::process::Stdio;
 
 use serde_json::json;
+use sigver::memory::TestClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
@@ -59,31 +59,41 @@ async fn log_of(mut process: Child) -> String {
     log
 }
 
+/// Returns the number that follows this text in a line.
+fn number_after(text: &str, line: &str) -> u64 {
+    let (_, rest) = line.split_once(text).expect("the line contains the text");
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
+    digits.and_then(|digits| digits.parse().ok()).expect("a number")
+}
+
 #[tokio::test]
 async fn silent_connections_of_one_address_close_only_the_oldest_of_that_address() {
-    let (process, server, admin) = spawn(&mut limited("-n 1024", &[])).await;
+    let (process, server, admin) = spawn(&mut limited("-n 1024", &["--max-handshakes-per-ip", "4"])).await;
     let waiting = connect_from(1, &server).await;
-    let mut silent = connect_silently(&server, 2..=2, 300).await;
-    expect_closed(&mut silent[..236]).await;
+    let mut silent = connect_silently(&server, 2..=2, 20).await;
+    expect_closed(&mut silent[..16]).await;
     let status = get_json(&admin, "/status").await;
-    assert_eq!(status["handshakes"], 65, "{status}");
-    assert_eq!(status["closed_handshakes"], json!([["max_handshakes_per_ip", 236]]), "{status}");
+    assert_eq!(status["handshakes"], 5, "{status}");
+    assert_eq!(status["closed_handshakes"], json!([["max_handshakes_per_ip", 16]]), "{status}");
     let metrics = get(&admin, "/metrics").await;
-    for line in ["sigver_handshakes 65", "sigver_handshakes_closed_total{cause=\"max_handshakes_per_ip\"} 236"] {
+    for line in ["sigver_handshakes 5", "sigver_handshakes_closed_total{cause=\"max_handshakes_per_ip\"} 16"] {
         assert!(metrics.lines().any(|found| found == line), "no {line:?} in:\n{metrics}");
     }
 
     // The oldest connection of all, and the oldest of the address that was not closed.
     let mut peers = Vec::new();
-    for socket in [waiting, silent.swap_remove(236)] {
+    for socket in [waiting, silent.swap_remove(16)] {
         peers.push(websocket::try_open("ws://localhost/K", socket).await.expect("the handshake completes"));
     }
     let status = get_json(&admin, "/status").await;
-    assert_eq!((&status["handshakes"], &status["peers"]), (&json!(63), &json!(2)), "{status}");
+    assert_eq!((&status["handshakes"], &status["peers"]), (&json!(3), &json!(2)), "{status}");
     let log = log_of(process).await;
     let line = "closed connections that had not completed the WebSocket handshake cause=\"max_handshakes_per_ip\"";
-    assert_eq!(log.matches(line).count(), 1, "{log}");
-    assert!(log.contains("client_ip=127.0.0.2"), "{log}");
+    let lines: Vec<_> = log.lines().filter(|found| found.contains(line)).collect();
+    assert!(lines[0].contains("connections=1 client_ip=127.0.0.2"), "{log}");
+    assert!(lines.len() < 16, "{log}");
+    // The last line is written at the shutdown.
+    assert_eq!(lines.iter().map(|line| number_after("connections=", line)).sum::<u64>(), 16, "{log}");
 }
 
 #[tokio::test]
@@ -105,13 +115,13 @@ async fn keep_alive_connection_without_upgrade_counts_until_it_is_closed() {
 async fn client_joins_despite_silent_connections_of_many_addresses() {
     for (args, closed, cause) in [
         // A quarter of the descriptors.
-        (&[][..], 300 - 64, "max_handshakes"),
-        (&["--max-handshakes", "100"], 300 - 100, "max_handshakes"),
+        (&[][..], 50 - 16, "max_handshakes"),
+        (&["--max-handshakes", "25"], 50 - 25, "max_handshakes"),
         // Half of the descriptors: the other half of so few is reserved.
-        (&["--max-handshakes", "1000"], 300 - 128, "file_descriptors"),
+        (&["--max-handshakes", "1000"], 50 - 32, "file_descriptors"),
     ] {
-        let (_process, server, admin) = spawn(&mut limited("-n 256", args)).await;
-        let mut silent = connect_silently(&server, 2..=6, 60).await;
+        let (_process, server, admin) = spawn(&mut limited("-n 64", args)).await;
+        let mut silent = connect_silently(&server, 2..=6, 10).await;
         expect_closed(&mut silent[..closed]).await;
         let status = get_json(&admin, "/status").await;
         assert_eq!(status["closed_handshakes"], json!([[cause, closed]]), "{status}");
@@ -119,34 +129,36 @@ async fn client_joins_despite_silent_connections_of_many_addresses() {
         assert!(open(&server, "/K").await.connect(1, &[]).await, "{args:?}");
         // The connection that became a peer closed one more.
         expect_closed(&mut silent[closed..=closed]).await;
-        let mut last = silent.pop().expect("300 connections");
+        let mut last = silent.pop().expect("50 connections");
         assert_eq!(last.try_read(&mut [0]).expect_err("an open connection").kind(), ErrorKind::WouldBlock);
         last.shutdown().await.expect("an open connection");
     }
 }
 
 #[tokio::test]
-async fn server_whose_peers_use_all_descriptors_answers_on_the_admin_listener_and_recovers() {
+async fn peers_over_what_the_descriptors_allow_are_rejected_and_leave_room_for_others() {
     let (process, server, admin) = spawn(&mut limited("-n 128", &[])).await;
+    let open_from = async |last| {
+        let socket = connect_from(last, &server).await;
+        TestClient::new(websocket::try_open("ws://localhost/K", socket).await.expect("the handshake completes"))
+    };
     let mut peers = Vec::new();
-    for _ in 0..64 {
-        peers.push(open(&server, "/K").await);
+    for _ in 0..16 {
+        peers.push(open_from(1).await);
     }
-    let mut late = pin!(open(&server, "/K"));
-    let status = async {
-        assert_eq!(get(&admin, "/healthz").await, "ok\n");
-        get_json(&admin, "/status").await
-    };
-    let status = tokio::select! {
-        _ = &mut late => panic!("a 65th socket is open"),
-        status = status => status,
-    };
-    assert_eq!(status["peers"], 64, "{status}");
+    assert_eq!(open_from(1).await.recv_close().await, 1013, "half of the peers have its address");
+    for _ in 0..16 {
+        peers.push(open_from(2).await);
+    }
+    assert_eq!(open_from(3).await.recv_close().await, 1013);
+    let status = get_json(&admin, "/status").await;
+    assert_eq!(status["peers"], 32, "{status}");
+    assert_eq!(status["rejections"], json!([["max_peers", 1], ["max_peers_per_ip", 1]]), "{status}");
     drop(peers.pop());
-    assert!(late.await.connect(1, &[]).await);
+    while get_json(&admin, "/status").await["peers"] != 31 {}
+    assert!(open_from(3).await.connect(1, &[]).await);
     let log = log_of(process).await;
-    assert_eq!(log.matches("peers use all file descriptors; new connections wait").count(), 1, "{log}");
-    assert!(!log.contains("accept failed"), "{log}");
+    assert!(!log.contains("new connections wait") && !log.contains("accept failed"), "{log}");
 }
 
 #[tokio::test]
@@ -163,9 +175,20 @@ async fn soft_limit_of_file_descriptors_is_raised() {
 
 #[tokio::test]
 async fn hard_limit_of_file_descriptors_below_max_peers_is_reported_in_one_line() {
-    let (process, ..) = spawn(&mut limited("-n 1024", &["--max-peers", "25"])).await;
+    for (args, max_peers, used) in [
+        (&["--max-peers", "641", "--max-peers-per-ip", "1000"][..], 641, "max_peers 640 and max_peers_per_ip 320"),
+        (&["--max-peers-per-ip", "7"], 100_000, "max_peers 640 and max_peers_per_ip 7"),
+    ] {
+        let (process, ..) = spawn(&mut limited("-n 1024", args)).await;
+        let log = log_of(process).await;
+        let needed = max_peers + 1000;
+        let line = format!(
+            "the file descriptor limit is 1024; must be at least {needed} for max_peers {max_peers}: the server uses \
+            {used}; set LimitNOFILE={needed} (systemd) or `ulimit -n {needed}`, or lower max_peers"
+        );
+        assert_eq!(log.lines().filter(|found| found.contains(&line)).count(), 1, "{log}");
+    }
+    let (process, ..) = spawn(&mut limited("-n 1024", &["--max-peers", "640"])).await;
     let log = log_of(process).await;
-    let line = "the file descriptor limit is 1024; must be at least 1025 for max_peers 25: set LimitNOFILE=1025 (systemd) \
-        or `ulimit -n 1025`, or lower max_peers";
-    assert_eq!(log.lines().filter(|found| found.contains(line)).count(), 1, "{log}");
+    assert!(!log.contains("file descriptor limit"), "{log}");
 }

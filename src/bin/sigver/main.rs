@@ -41,11 +41,11 @@ fn run_server(cli: Cli) -> Result<(), Box<dyn Error>> {
     if print_config {
         return Ok(io::stdout().write_all(config::print(settings)?.as_bytes())?);
     }
-    let config = Config::check(settings)?;
+    let descriptors = Descriptors::raise();
+    let config = Config::check(settings, descriptors)?;
     if check_config {
         return Ok(writeln!(io::stdout(), "The configuration is valid")?);
     }
-    let descriptors = Descriptors::raise();
     let runtime = runtime()?;
     let result = runtime.block_on(server::run(config, descriptors));
     // Dropping the runtime would wait for a certificate file on a disk that does not respond.

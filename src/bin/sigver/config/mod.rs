@@ -12,6 +12,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use sigver::{HubBuilder, SignalingHub};
 
 use crate::certificate::Certificate;
+use crate::descriptors::{Descriptors, LoweredLimits};
 use crate::settings::{self, Settings, Time};
 use crate::tls::TlsFiles;
 
@@ -25,7 +26,7 @@ pub(crate) struct Config {
     pub(crate) port: u16,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) drain_timeout: Duration,
-    pub(crate) max_peers: usize,
+    pub(crate) lowered_limits: Option<LoweredLimits>,
     pub(crate) handshakes: HandshakeLimits,
     pub(crate) hub: SignalingHub,
     pub(crate) admin: Option<AdminConfig>,
@@ -48,8 +49,9 @@ pub(crate) struct AdminConfig {
 
 impl Config {
     /// Builds the hub and reads every file that the settings name, so that each mistake in them is an error here.
-    pub(crate) fn check(settings: Settings) -> Result<Self, ConfigError> {
-        let settings = settings.or(Settings::defaults());
+    pub(crate) fn check(settings: Settings, descriptors: Descriptors) -> Result<Self, ConfigError> {
+        let mut settings = settings.or(Settings::defaults());
+        let lowered_limits = descriptors.lower_limits(&mut settings);
         let builder = settings.apply_limits(access_control(&settings, SignalingHub::builder())?);
         // The hub takes its counters from the recorder, so the recorder comes first.
         let admin = settings.admin.clone().map(|address| AdminConfig { address, metrics: record_metrics() });
@@ -65,7 +67,7 @@ impl Config {
             port: settings.port.expect("the setting has a default"),
             certificate: files.map(Certificate::load).transpose()?,
             drain_timeout,
-            max_peers: settings.max_peers.expect("the setting has a default"),
+            lowered_limits,
             handshakes,
             hub,
             admin,

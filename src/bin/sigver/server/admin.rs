@@ -18,12 +18,12 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use sigver::{GroupSnapshot, SignalingHub};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::connection_table::ConnectionTable;
 use super::handshakes::Handshakes;
-use super::listener::accept;
+use super::listener::Listener;
 use super::status::{Peer, Status};
 
 const PAGE: &str = include_str!("admin.html");
@@ -65,14 +65,14 @@ impl Admin {
     }
 
     /// Serves until it is dropped. A connection over the maximum closes the oldest one.
-    pub(super) async fn serve(self, listener: TcpListener, max_connections: usize) -> Infallible {
+    pub(super) async fn serve(&self, listener: &Listener, max_connections: usize) -> Infallible {
         let connections = ConnectionTable::new(max_connections, max_connections);
         let mut upkeep = interval(UPKEEP_INTERVAL);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                (socket, client) = accept(&listener) => {
-                    let (connection, _) = connections.insert(client.ip(), None);
+                (socket, client) = listener.accept() => {
+                    let (connection, _) = connections.insert(client.ip(), Vec::new());
                     tokio::spawn(connection.run(self.clone().serve_connection(socket, client)));
                 }
                 _ = upkeep.tick() => self.metrics.run_upkeep(),

@@ -24,13 +24,13 @@ struct State {
     next_id: u64,
     /// By id, so the oldest is the first.
     entries: BTreeMap<u64, Entry>,
-    /// The ids of the entries that count against the limit of their IP.
-    by_ip: HashMap<IpBlock, BTreeSet<u64>>,
+    /// The ids of the entries that count against the limit of this block.
+    by_block: HashMap<IpBlock, BTreeSet<u64>>,
 }
 
 struct Entry {
     client: IpAddr,
-    block: Option<IpBlock>,
+    blocks: Vec<IpBlock>,
     /// Dropping it closes the connection.
     _close: oneshot::Sender<Infallible>,
 }
@@ -55,21 +55,21 @@ impl ConnectionTable {
     }
 
     /// Adds a connection. If that would exceed a limit, it closes the oldest one, and returns the limit and the closed
-    /// client. Without a `block`, the connection counts in total only.
+    /// client. Without `blocks`, the connection counts in total only.
     pub(super) fn insert(
         self: &Arc<Self>,
         client: IpAddr,
-        block: Option<IpBlock>,
+        blocks: Vec<IpBlock>,
     ) -> (Connection, Option<(Limit, IpAddr)>) {
         let (close, closed) = oneshot::channel();
         let mut state = self.lock();
-        let closed_client = state.close_over_limit(self, block);
+        let closed_client = state.close_over_limit(self, &blocks);
         let id = state.next_id;
         state.next_id += 1;
-        state.entries.insert(id, Entry { client, block, _close: close });
-        if let Some(block) = block {
-            state.by_ip.entry(block).or_default().insert(id);
+        for &block in &blocks {
+            state.by_block.entry(block).or_default().insert(id);
         }
+        state.entries.insert(id, Entry { client, blocks, _close: close });
         (Connection { table: self.clone(), id, closed }, closed_client)
     }
 
@@ -108,10 +108,14 @@ impl Drop for Connection {
 }
 
 impl State {
-    /// Makes room for one more connection.
-    fn close_over_limit(&mut self, table: &ConnectionTable, block: Option<IpBlock>) -> Option<(Limit, IpAddr)> {
-        let of_ip = block.and_then(|block| self.by_ip.get(&block)).filter(|ids| ids.len() >= table.max_per_ip);
-        let (limit, oldest) = match of_ip.and_then(BTreeSet::first) {
+    /// Makes room for one more connection. The smallest full block is first, and its connections are in the larger
+    /// blocks as well.
+    fn close_over_limit(&mut self, table: &ConnectionTable, blocks: &[IpBlock]) -> Option<(Limit, IpAddr)> {
+        let full = blocks.iter().find_map(|block| {
+            let ids = self.by_block.get(block)?;
+            ids.first().filter(|_| ids.len() >= block.limit(table.max_per_ip))
+        });
+        let (limit, oldest) = match full {
             Some(&oldest) => (Limit::PerIp, oldest),
             None if self.entries.len() >= table.max => (Limit::Total, *self.entries.keys().next()?),
             None => return None,
@@ -121,12 +125,12 @@ impl State {
 
     /// Removes a connection that has not been removed before, and returns its client.
     fn remove(&mut self, id: u64) -> Option<IpAddr> {
-        let Entry { client, block, .. } = self.entries.remove(&id)?;
-        if let Some(block) = block {
-            let ids = self.by_ip.get_mut(&block).expect("an entry with a block is in its set");
+        let Entry { client, blocks, .. } = self.entries.remove(&id)?;
+        for block in blocks {
+            let ids = self.by_block.get_mut(&block).expect("an entry with a block is in its set");
             ids.remove(&id);
             if ids.is_empty() {
-                self.by_ip.remove(&block);
+                self.by_block.remove(&block);
             }
         }
         Some(client)
@@ -153,7 +157,7 @@ mod tests {
     }
 
     fn insert(table: &Arc<ConnectionTable>, last: u8) -> (Connection, Option<(Limit, IpAddr)>) {
-        table.insert(ip(last), Some(ip(last).into()))
+        table.insert(ip(last), IpBlock::of(ip(last)))
     }
 
     fn is_closed(connection: &mut Connection) -> bool {
@@ -177,6 +181,29 @@ mod tests {
     }
 
     #[test]
+    fn connection_over_limit_of_48_network_closes_the_oldest_of_that_network() {
+        let ip = |nth: u16, network| IpAddr::from([0x2001, 0xdb8, network, nth, 0, 0, 0, 1]);
+        let insert = |table: &Arc<_>, ip| ConnectionTable::insert(table, ip, IpBlock::of(ip));
+        let table = ConnectionTable::new(2 * 4 * MAX_PER_IP, MAX_PER_IP);
+        let (mut other, _) = insert(&table, ip(0, 2));
+        let mut connections = Vec::new();
+        for nth in 0..100 {
+            let (connection, closed) = insert(&table, ip(nth, 1));
+            let oldest = nth.checked_sub(4 * MAX_PER_IP as u16);
+            assert_eq!(closed, oldest.map(|oldest| (Limit::PerIp, ip(oldest, 1))), "{nth}");
+            connections.push(connection);
+            assert_eq!(table.len(), 1 + (4 * MAX_PER_IP).min(connections.len()));
+        }
+        // A /64 network at its own limit closes its own oldest, not the oldest of the /48 network.
+        for oldest in [88, 89, 99, 99] {
+            let (connection, closed) = insert(&table, ip(99, 1));
+            assert_eq!(closed, Some((Limit::PerIp, ip(oldest, 1))));
+            connections.push(connection);
+        }
+        assert!(!is_closed(&mut other));
+    }
+
+    #[test]
     fn connection_over_total_limit_closes_the_oldest_of_all() {
         let table = table();
         let mut connections: Vec<_> = (0..MAX as u8).map(|last| insert(&table, last).0).collect();
@@ -192,11 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn connection_without_block_counts_in_total_only() {
+    fn connection_without_blocks_counts_in_total_only() {
         let table = table();
-        let connections: Vec<_> = (0..MAX).map(|_| table.insert(ip(1), None)).collect();
+        let connections: Vec<_> = (0..MAX).map(|_| table.insert(ip(1), Vec::new())).collect();
         assert!(connections.iter().all(|(_, closed)| closed.is_none()));
-        assert_eq!(table.insert(ip(1), None).1, Some((Limit::Total, ip(1))));
+        assert_eq!(table.insert(ip(1), Vec::new()).1, Some((Limit::Total, ip(1))));
     }
 
     #[test]
@@ -208,7 +235,7 @@ mod tests {
             drop(connections);
         }
         let state = table.lock();
-        assert_eq!((state.entries.len(), state.by_ip.len()), (0, 0));
+        assert_eq!((state.entries.len(), state.by_block.len()), (0, 0));
     }
 
     #[tokio::test]

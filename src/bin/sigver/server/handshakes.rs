@@ -1,15 +1,16 @@
 //! The connections that have not completed the WebSocket handshake, and the descriptors of all connections.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::connection_table::{Connection, ConnectionTable, Limit};
+use super::counted_log::CountedLog;
 use super::ip_block::{IpBlock, canonical};
 use super::socket::Socket;
 use crate::config::HandshakeLimits;
@@ -18,8 +19,6 @@ use crate::descriptors::Descriptors;
 /// How long to wait for the descriptor of a closed connection. Then the next oldest is closed, because the first may
 /// have completed its handshake meanwhile and keep its descriptor.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The minimum time between two log lines with the same cause.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Counts connections from the accept to the WebSocket upgrade, and open sockets from the accept to their close. When
 /// a limit is reached, it closes the oldest connection that has not completed its handshake.
@@ -29,9 +28,10 @@ pub(super) struct Handshakes {
     descriptors: Arc<Semaphore>,
     /// Proxies that connect on behalf of many clients.
     trusted_proxies: Vec<IpNet>,
-    closes: Mutex<[Events; HandshakeCause::ALL.len()]>,
-    /// New connections that waited for a descriptor.
-    waits: Mutex<Events>,
+    /// By cause.
+    closes: [CountedLog<(HandshakeCause, IpAddr)>; HandshakeCause::ALL.len()],
+    /// The times at which a new connection waited for a descriptor and no other connection could be closed.
+    waits: CountedLog<()>,
 }
 
 /// Why a connection was closed before it completed its handshake.
@@ -42,15 +42,6 @@ pub(super) enum HandshakeCause {
     FileDescriptors,
 }
 
-/// Events that are logged at most once per [`LOG_INTERVAL`].
-#[derive(Clone, Copy, Default)]
-struct Events {
-    total: u64,
-    /// Not logged yet.
-    unlogged: u64,
-    logged_at: Option<Instant>,
-}
-
 impl Handshakes {
     pub(super) fn new(limits: HandshakeLimits, descriptors: Descriptors) -> Self {
         let max = limits.max_handshakes.unwrap_or(descriptors.default_max_handshakes());
@@ -58,8 +49,10 @@ impl Handshakes {
             table: ConnectionTable::new(max, limits.max_handshakes_per_ip),
             descriptors: Arc::new(Semaphore::new(descriptors.max_sockets().min(Semaphore::MAX_PERMITS))),
             trusted_proxies: limits.trusted_proxies,
-            closes: Mutex::default(),
-            waits: Mutex::default(),
+            closes: HandshakeCause::ALL.map(|_| CountedLog::new(log_closes)),
+            waits: CountedLog::new(|_, ()| {
+                tracing::warn!("peers use all file descriptors; new connections wait until a peer disconnects");
+            }),
         }
     }
 
@@ -77,15 +70,25 @@ impl Handshakes {
 
     /// Returns how many connections each cause has closed.
     pub(super) fn closes(&self) -> [(HandshakeCause, u64); HandshakeCause::ALL.len()] {
-        let closes = self.closes.lock().expect("nothing panics under this lock");
-        HandshakeCause::ALL.map(|cause| (cause, closes[cause as usize].total))
+        HandshakeCause::ALL.map(|cause| (cause, self.closes[cause as usize].total()))
+    }
+
+    /// Logs the closed connections whose minute has passed.
+    pub(super) fn write_due(&self) {
+        self.closes.iter().for_each(CountedLog::write_due);
+    }
+
+    /// Logs all closed connections, before the server ends.
+    pub(super) fn write_all(&self) {
+        self.closes.iter().for_each(CountedLog::write_all);
     }
 
     /// Adds a connection, and returns whether that closed another one.
     fn insert(&self, client: IpAddr) -> (Connection, bool) {
         let client = canonical(client);
         let is_trusted = self.trusted_proxies.iter().any(|network| network.contains(&client));
-        let (connection, closed) = self.table.insert(client, (!is_trusted).then(|| IpBlock::from(client)));
+        let blocks = if is_trusted { Vec::new() } else { IpBlock::of(client) };
+        let (connection, closed) = self.table.insert(client, blocks);
         if let Some((limit, closed_client)) = closed {
             self.record_close(limit.into(), closed_client);
         }
@@ -101,7 +104,7 @@ impl Handshakes {
             if !is_closing {
                 match self.table.close_oldest_except(connection) {
                     Some(client) => self.record_close(HandshakeCause::FileDescriptors, client),
-                    None => self.record_wait(),
+                    None => self.waits.count(()),
                 }
             }
             let free = self.descriptors.clone().acquire_owned();
@@ -112,24 +115,18 @@ impl Handshakes {
         }
     }
 
-    fn record_wait(&self) {
-        let unlogged = self.waits.lock().expect("nothing panics under this lock").add(Instant::now());
-        if unlogged.is_some() {
-            tracing::warn!("peers use all file descriptors; new connections wait until a peer disconnects");
-        }
-    }
-
     fn record_close(&self, cause: HandshakeCause, client: IpAddr) {
-        let unlogged = self.closes.lock().expect("nothing panics under this lock")[cause as usize].add(Instant::now());
-        if let Some(connections) = unlogged {
-            tracing::warn!(
-                cause = cause.as_str(),
-                connections,
-                client_ip = %client,
-                "closed connections that had not completed the WebSocket handshake"
-            );
-        }
+        self.closes[cause as usize].count((cause, client));
     }
+}
+
+fn log_closes(connections: u64, (cause, client): (HandshakeCause, IpAddr)) {
+    tracing::warn!(
+        cause = cause.as_str(),
+        connections,
+        client_ip = %client,
+        "closed connections that had not completed the WebSocket handshake"
+    );
 }
 
 impl HandshakeCause {
@@ -153,22 +150,10 @@ impl From<Limit> for HandshakeCause {
     }
 }
 
-impl Events {
-    /// Adds one, and returns the number to log if a line is due.
-    fn add(&mut self, now: Instant) -> Option<u64> {
-        self.total += 1;
-        self.unlogged += 1;
-        if self.logged_at.is_some_and(|logged| now < logged + LOG_INTERVAL) {
-            return None;
-        }
-        self.logged_at = Some(now);
-        Some(std::mem::take(&mut self.unlogged))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::pin::pin;
 
     use tokio::net::TcpListener;
 
@@ -231,14 +216,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn closes_are_logged_once_per_minute_with_their_number() {
-        let mut closes = Events::default();
-        assert_eq!(closes.add(Instant::now()), Some(1));
-        for _ in 0..500 {
-            assert_eq!(closes.add(Instant::now()), None);
-        }
-        tokio::time::advance(LOG_INTERVAL).await;
-        assert_eq!(closes.add(Instant::now()), Some(501));
-        assert_eq!((closes.add(Instant::now()), closes.total), (None, 503));
+    async fn connection_waits_for_a_descriptor_while_peers_use_all_of_them() {
+        let handshakes = handshakes(1, limits(100, 100, &[]));
+        let (connection, _) = handshakes.insert([192, 0, 2, 1].into());
+        let peer = handshakes.descriptor(&connection, false).await;
+        let mut late = pin!(handshakes.descriptor(&connection, false));
+        assert!(timeout(10 * CLOSE_TIMEOUT, &mut late).await.is_err());
+        assert!(handshakes.waits.total() > 0);
+        drop(peer);
+        let _descriptor = late.await;
+        assert_eq!((handshakes.pending(), closes(&handshakes)), (1, [0, 0, 0]));
     }
 }

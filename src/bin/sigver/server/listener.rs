@@ -4,23 +4,56 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::time::sleep;
+
+use super::counted_log::CountedLog;
 
 /// The time before a retry when the system has no resources for a connection. Without it, the loop would spin.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// Returns the next connection. Retries after every failure, indefinitely.
-pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    accept_from(async || listener.accept().await).await
+/// A socket that listens, and the log of its failures.
+pub(super) struct Listener {
+    socket: TcpListener,
+    failures: CountedLog<io::Error>,
 }
 
-async fn accept_from<T>(mut accept: impl AsyncFnMut() -> io::Result<T>) -> T {
+impl Listener {
+    /// Listens on the first of these addresses that can be bound.
+    pub(super) async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
+        Ok(Self { socket: TcpListener::bind(address).await?, failures: failure_log() })
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Returns the next connection. Retries after every failure, indefinitely.
+    pub(super) async fn accept(&self) -> (TcpStream, SocketAddr) {
+        accept_from(async || self.socket.accept().await, &self.failures).await
+    }
+
+    /// Logs the failures whose minute has passed.
+    pub(super) fn write_due(&self) {
+        self.failures.write_due();
+    }
+
+    /// Logs all failures, before the server ends.
+    pub(super) fn write_all(&self) {
+        self.failures.write_all();
+    }
+}
+
+fn failure_log() -> CountedLog<io::Error> {
+    CountedLog::new(|failures, error| tracing::warn!(failures, %error, "accept failed"))
+}
+
+async fn accept_from<T>(mut accept: impl AsyncFnMut() -> io::Result<T>, failures: &CountedLog<io::Error>) -> T {
     loop {
         match accept().await {
             Ok(accepted) => return accepted,
             Err(error) if is_out_of_resources(&error) => {
-                tracing::warn!(%error, "accept failed");
+                failures.count(error);
                 sleep(RETRY_DELAY).await;
             }
             // The failure of one connection, for example one that its client closed early. The next may be accepted.
@@ -47,18 +80,19 @@ mod tests {
 
     use super::*;
 
-    /// Returns the time that it takes to accept a connection after these failures.
-    async fn time_to_accept(failures: &[i32]) -> Duration {
-        let start = Instant::now();
-        let mut failures = failures.iter();
-        accept_from(async || failures.next().map_or(Ok(()), |&code| Err(io::Error::from_raw_os_error(code)))).await;
-        start.elapsed()
+    /// Accepts a connection after these failures. Returns the time that it takes, and the number of logged failures.
+    async fn time_to_accept(codes: &[i32]) -> (Duration, u64) {
+        let (start, log) = (Instant::now(), failure_log());
+        let mut codes = codes.iter();
+        let accept = async || codes.next().map_or(Ok(()), |&code| Err(io::Error::from_raw_os_error(code)));
+        accept_from(accept, &log).await;
+        (start.elapsed(), log.total())
     }
 
     #[tokio::test(start_paused = true)]
     async fn accept_waits_only_while_the_system_has_no_resources() {
-        assert_eq!(time_to_accept(&[libc::ECONNABORTED, libc::EPROTO, libc::EHOSTUNREACH]).await, Duration::ZERO);
+        assert_eq!(time_to_accept(&[libc::ECONNABORTED, libc::EPROTO, libc::EHOSTUNREACH]).await, (Duration::ZERO, 0));
         let exhausted = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-        assert_eq!(time_to_accept(&exhausted).await, 4 * RETRY_DELAY);
+        assert_eq!(time_to_accept(&exhausted).await, (4 * RETRY_DELAY, 4));
     }
 }

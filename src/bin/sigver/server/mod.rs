@@ -2,6 +2,7 @@
 
 mod admin;
 mod connection_table;
+mod counted_log;
 mod handshakes;
 mod ip_block;
 mod listener;
@@ -10,6 +11,7 @@ mod status;
 
 use std::convert::Infallible;
 use std::io::{self, Write as _};
+use std::iter;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +21,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use sigver::SignalingHub;
 use sigver::hyper::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::certificate::Certificate;
@@ -30,7 +31,7 @@ use crate::descriptors::Descriptors;
 use crate::signals::{ReloadSignal, ShutdownSignal, ShutdownSignals};
 use admin::Admin;
 use handshakes::Handshakes;
-use listener::accept;
+use listener::Listener;
 use socket::Socket;
 
 /// The time for a TLS handshake, and again for the head of the HTTP request.
@@ -39,13 +40,15 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Room for a percent-encoded key of 512 bytes and a browser's cookies.
 const MAX_REQUEST_HEAD_BYTES: usize = 32 * 1024;
+/// The interval at which the server looks for counts to log.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Serves until a shutdown signal arrives, then closes all peers with 1001.
 pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), Error> {
-    let Config { host, port, certificate, drain_timeout, max_peers, handshakes, hub, admin } = config;
+    let Config { host, port, certificate, drain_timeout, lowered_limits, handshakes, hub, admin } = config;
     let mut shutdown_signals = ShutdownSignals::listen().map_err(Error::Signals)?;
     let reload_signal = ReloadSignal::listen().map_err(Error::Signals)?;
-    let bound = async { TcpListener::bind((&*host, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
+    let bound = async { Listener::bind((&*host, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
     let (address, listener) = bound.await.map_err(|error| Error::Bind { host, port, error })?;
     // The parent process may have closed the output and still want the server to run.
     let _ = writeln!(io::stdout(), "Signaling server is listening on {address}");
@@ -55,16 +58,23 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
         Some(admin) => Some(bind_admin(admin, hub.clone(), handshakes.clone()).await?),
         None => None,
     };
-    descriptors.check(max_peers);
+    if let Some(lowered) = lowered_limits {
+        lowered.warn();
+    }
     let service = sigver::hyper::service(hub.clone());
     let tls = certificate.as_ref().map(Certificate::acceptor);
+    let listeners: Vec<_> = iter::once(&listener).chain(admin.as_ref().map(|(listener, _)| listener)).collect();
     // All parts run until the shutdown has finished, so that clients that join meanwhile get a rejection.
     tokio::select! {
         never = serve_all(&listener, &handshakes, &service, tls) => match never {},
-        never = serve_admin(admin, descriptors) => match never {},
+        never = serve_admin(admin.as_ref(), descriptors) => match never {},
+        never = log_counts(&handshakes, &listeners) => match never {},
         never = reload(certificate, reload_signal) => match never {},
-        () = shut_down(&hub, drain_timeout, &mut shutdown_signals) => Ok(()),
+        () = shut_down(&hub, drain_timeout, &mut shutdown_signals) => {}
     }
+    handshakes.write_all();
+    listeners.iter().for_each(|listener| listener.write_all());
+    Ok(())
 }
 
 /// Waits for a signal and closes all peers. After SIGTERM the closes are spread over `drain_timeout`, unless a second
@@ -88,9 +98,9 @@ async fn bind_admin(
     config: AdminConfig,
     hub: SignalingHub,
     handshakes: Arc<Handshakes>,
-) -> Result<(TcpListener, Admin), Error> {
+) -> Result<(Listener, Admin), Error> {
     let AdminConfig { address, metrics } = config;
-    let bound = async { TcpListener::bind(&address).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
+    let bound = async { Listener::bind(&address).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
     let (local_address, listener) = match bound.await {
         Ok(bound) => bound,
         Err(error) => return Err(Error::BindAdmin { address, error }),
@@ -99,7 +109,7 @@ async fn bind_admin(
     Ok((listener, Admin::new(&address, hub, handshakes, metrics)))
 }
 
-async fn serve_admin(admin: Option<(TcpListener, Admin)>, descriptors: Descriptors) -> Infallible {
+async fn serve_admin(admin: Option<&(Listener, Admin)>, descriptors: Descriptors) -> Infallible {
     match admin {
         Some((listener, admin)) => admin.serve(listener, descriptors.max_admin_connections()).await,
         None => std::future::pending().await,
@@ -107,13 +117,13 @@ async fn serve_admin(admin: Option<(TcpListener, Admin)>, descriptors: Descripto
 }
 
 async fn serve_all(
-    listener: &TcpListener,
+    listener: &Listener,
     handshakes: &Handshakes,
     service: &Service,
     tls: Option<watch::Receiver<TlsAcceptor>>,
 ) -> Infallible {
     loop {
-        let (stream, client) = accept(listener).await;
+        let (stream, client) = listener.accept().await;
         let (connection, socket) = handshakes.begin(stream, client).await;
         let tls = tls.as_ref().map(|tls| tls.borrow().clone());
         let served = serve_connection(socket, client, tls, service.with_client_addr(client));
@@ -125,6 +135,16 @@ async fn serve_all(
                 );
             }
         });
+    }
+}
+
+/// Logs what has been counted since the last lines, when their minute is over.
+async fn log_counts(handshakes: &Handshakes, listeners: &[&Listener]) -> Infallible {
+    let mut ticks = interval(LOG_INTERVAL);
+    loop {
+        ticks.tick().await;
+        handshakes.write_due();
+        listeners.iter().for_each(|listener| listener.write_due());
     }
 }
 

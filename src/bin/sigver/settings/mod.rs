@@ -80,7 +80,7 @@ settings! {
         #[arg(long, value_name = "N", help_heading = LIMITS)]
         max_handshakes: usize;
         /// Maximum number of connections without a completed WebSocket handshake from one IP address or IPv6 /64
-        /// network; trusted proxies are exempt
+        /// network; trusted proxies are exempt. Each IPv6 /48 network may have four times as many
         #[arg(long, value_name = "N", help_heading = LIMITS)]
         max_handshakes_per_ip: usize = 64;
     }
