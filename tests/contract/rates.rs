@@ -10,6 +10,7 @@ crate::on_every_configurable_adapter! {
     message_over_bytes_per_second_closes_with_1013
     connect_over_connects_per_second_closes_with_1013
     message_over_messages_per_second_per_ip_closes_with_1013
+    connects_with_many_ids_over_messages_per_second_per_ip_close_with_1013
     message_over_bytes_per_second_per_ip_closes_with_1013
 }
 
@@ -69,6 +70,30 @@ async fn message_over_messages_per_second_per_ip_closes_with_1013(adapter: Adapt
     }
     assert_eq!(peers.last_mut().expect("there are peers").recv_close().await, 1013);
     assert!(others[0].connect(1, &[]).await, "another client IP has its own limit");
+    let closes = hub.stats().closes;
+    assert_eq!(closes.get(Cause::MessagesPerSecondPerIp), closes.total());
+}
+
+async fn connects_with_many_ids_over_messages_per_second_per_ip_close_with_1013(adapter: Adapter) {
+    let hub = build(behind_proxy().messages_per_second(100).messages_per_second_per_ip(100));
+    let server = adapter.mount(hub.clone()).await;
+    let [mut peers, mut others] = open_from_two_ips(&*server).await;
+    let ids: Vec<_> = (0..512).collect();
+    // 100 messages, which count as 900.
+    for peer in &mut peers {
+        for _ in 0..5 {
+            peer.send_connect(1, &ids).await;
+        }
+    }
+    let last = peers.last_mut().expect("there are peers");
+    let end = loop {
+        if let Err(error) = last.recv().await {
+            break error;
+        }
+    };
+    assert!(matches!(&end, ClientError::Closed(Some(frame)) if frame.code == 1013), "{end:?}");
+    others[0].send_connect(1, &[]).await;
+    assert!(others[0].recv().await.is_ok(), "another client IP has its own limit");
     let closes = hub.stats().closes;
     assert_eq!(closes.get(Cause::MessagesPerSecondPerIp), closes.total());
 }

@@ -48,6 +48,10 @@ impl HubBuilder {
     /// Sets the maximum number of messages per second from all peers of one client IP. Default: 100 000. It must be at
     /// least [`HubBuilder::messages_per_second`]. Exceeding it closes the peer that exceeds it with 1013.
     ///
+    /// A message counts once, and once more for every 8192 bytes of its payload and for every 64 ids that a `connect`
+    /// names. The rate must be at least 1 + [`HubBuilder::max_message_bytes`] / 8192 +
+    /// [`HubBuilder::max_members_per_connect`] / 64, so that it allows every message.
+    ///
     /// IPs are counted as for [`HubBuilder::max_peers_per_ip`], and messages as for
     /// [`HubBuilder::messages_per_second`].
     pub fn messages_per_second_per_ip(mut self, rate: u32) -> Self {

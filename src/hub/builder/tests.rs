@@ -30,6 +30,7 @@ fn build_rejects_invalid_values_and_names_the_setting() {
         (new().connects_per_second(0), "connects_per_second"),
         (new().messages_per_second_per_ip(19_999), "messages_per_second_per_ip"),
         (new().messages_per_second(100_001), "messages_per_second_per_ip"),
+        (new().messages_per_second(16).messages_per_second_per_ip(16), "messages_per_second_per_ip"),
         (new().bytes_per_second_per_ip((2 << 20) - 1), "bytes_per_second_per_ip"),
         (new().connects_per_second(8), "connects_per_second"),
         (new().max_members_per_connect(64_000), "connects_per_second"),
@@ -48,5 +49,7 @@ fn build_rejects_invalid_values_and_names_the_setting() {
         assert!(error.to_string().starts_with(field), "{error}");
     }
     assert!(new().build().is_ok());
+    let per_ip = new().messages_per_second(17).messages_per_second_per_ip(17);
+    assert!(per_ip.build().is_ok(), "a message counts as 17 at most: 1, 8 for 64 KiB and 8 for 512 ids");
     assert!(new().connects_per_second(9).build().is_ok(), "one connect of 512 ids takes 9 tokens");
 }

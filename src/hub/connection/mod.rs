@@ -15,7 +15,6 @@ use tokio::time::sleep;
 
 use super::close::{Close, DisconnectReason};
 use super::limits::Cause;
-use super::limits::config::IDS_PER_MESSAGE;
 use super::rooms::frame_queue::FrameQueue;
 use super::shared::Shared;
 use crate::protocol::{CloseCode, Message, Request, Session};
@@ -23,17 +22,8 @@ use crate::transport::{Frame, Transport};
 use close_handshake::close_handshake;
 use deadlines::{Deadlines, Due};
 use peer_guard::PeerGuard;
-use rate_limits::{PeerRateLimiter, Received};
+use rate_limits::{PeerRateLimiter, READ_BUDGET, Received};
 use writer::Writer;
-
-/// The work that the future does before it writes and yields to other tasks.
-///
-/// The unit is a frame without a payload, which takes about 1 us. [`BYTES_PER_FRAME`] bytes of payload cost as much, and
-/// so do [`IDS_PER_MESSAGE`] ids that a `connect` names. The last frame may exceed the budget.
-const READ_BUDGET: usize = 64;
-
-/// The number of payload bytes that cost as much as a frame without a payload.
-const BYTES_PER_FRAME: usize = 8192;
 
 /// The state of a joined peer's future.
 ///
@@ -129,8 +119,7 @@ impl<T: Transport> Connection<'_, T> {
 
     fn read_frames(&mut self, received: &mut Received, cx: &mut Context<'_>) -> Result<bool, DisconnectReason> {
         let config = &self.shared.config;
-        let mut work = 0;
-        while work < READ_BUDGET {
+        while received.work() < READ_BUDGET {
             match self.transport.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let bytes = frame.payload_len();
@@ -141,8 +130,7 @@ impl<T: Transport> Connection<'_, T> {
                     }
                     let now = received.add(bytes, || self.shared.clock());
                     self.rate_limiter.count_message(bytes, config, now)?;
-                    let named_ids = self.receive(frame, now)?;
-                    work += 1 + bytes / BYTES_PER_FRAME + named_ids / IDS_PER_MESSAGE;
+                    received.add_ids(self.receive(frame, now)?);
                 }
                 Poll::Ready(Some(Err(error))) => {
                     return Err(DisconnectReason::from_transport_error(error.into(), config));

@@ -5,9 +5,13 @@ use std::time::Duration;
 use crate::hub::admission::ip_limiter::IpSlot;
 use crate::hub::close::Close;
 use crate::hub::limits::Cause;
-use crate::hub::limits::config::{Config, connect_tokens};
+use crate::hub::limits::config::{Config, connect_tokens, ids_work, message_work};
 use crate::hub::limits::token_bucket::TokenBucket;
 use crate::protocol::CloseCode;
+
+/// The work that a future does before it yields to other tasks, in the unit of [`message_work`]. The last frame may
+/// exceed it.
+pub(super) const READ_BUDGET: usize = 64;
 
 /// Limits how much one peer sends. Exceeding a limit closes the peer: dropping or delaying its messages would break
 /// WebRTC negotiations and heartbeats in ways that are hard to diagnose. The close code allows the peer to reconnect
@@ -24,7 +28,8 @@ pub(super) struct PeerRateLimiter {
 pub(super) struct Received {
     /// When the first frame was read, on the hub's clock.
     since: Option<Duration>,
-    messages: usize,
+    /// In the unit of [`message_work`].
+    work: usize,
     bytes: usize,
 }
 
@@ -57,16 +62,60 @@ impl PeerRateLimiter {
 impl Received {
     /// Adds a frame. Returns the time of the first one.
     pub(super) fn add(&mut self, bytes: usize, clock: impl FnOnce() -> Duration) -> Duration {
-        self.messages += 1;
+        self.work += message_work(bytes);
         self.bytes += bytes;
         *self.since.get_or_insert_with(clock)
+    }
+
+    /// Adds the ids that the last frame names, if it is a `connect`.
+    pub(super) fn add_ids(&mut self, named_ids: usize) {
+        self.work += ids_work(named_ids);
+    }
+
+    /// Returns the work of all frames.
+    pub(super) fn work(&self) -> usize {
+        self.work
     }
 
     /// Counts all frames against the limits of the peer's client IP, if that is known.
     pub(super) fn count(&self, ip_slot: Option<&IpSlot>, config: &Config) -> Result<(), Close> {
         match (self.since, ip_slot) {
-            (Some(now), Some(ip_slot)) => ip_slot.count_received(self.messages, self.bytes, config, now),
+            (Some(now), Some(ip_slot)) => ip_slot.count_received(self.work, self.bytes, config, now),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::hub::admission::ip_limiter::IpLimiter;
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_per_ip_count_one_more_for_every_8_kib_and_for_every_64_ids() {
+        let config = Config { messages_per_second_per_ip: 90, ..Config::default() };
+        for (bytes, named_ids, allowed) in
+            [(0, 0, 90), (8191, 63, 90), (8192, 0, 45), (0, 64, 45), (0, 512, 10), (60_000, 0, 11), (8192, 64, 30)]
+        {
+            for (messages, exceeds) in [(allowed, false), (allowed + 1, true)] {
+                let limiter = Arc::new(IpLimiter::new(Instant::now()));
+                let connection = limiter.connect([192, 0, 2, 1].into());
+                let slot = connection.join(&config, Duration::ZERO).expect("the first peer of this IP");
+                // The hub's clock stands still, so the rate allows its burst only.
+                let counted = (0..messages).try_for_each(|_| {
+                    let mut received = Received::default();
+                    received.add(bytes, || Duration::ZERO);
+                    received.add_ids(named_ids);
+                    received.count(Some(&slot), &config)
+                });
+                let cause = counted.err().and_then(|close| close.cause());
+                let expected = exceeds.then_some(Cause::MessagesPerSecondPerIp);
+                assert_eq!(cause, expected, "{messages} messages of {bytes} bytes that name {named_ids} ids");
+            }
         }
     }
 }

@@ -12,11 +12,26 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 /// The number of ids in a `connect` that cost as much as a message without ids.
-pub(in crate::hub) const IDS_PER_MESSAGE: usize = 64;
+const IDS_PER_MESSAGE: usize = 64;
+
+/// The number of payload bytes that cost as much as a message without a payload.
+const BYTES_PER_MESSAGE: usize = 8192;
 
 /// Returns the number of tokens of `connects_per_second` that a `connect` takes.
 pub(in crate::hub) const fn connect_tokens(named_ids: usize) -> usize {
-    1 + named_ids / IDS_PER_MESSAGE
+    1 + ids_work(named_ids)
+}
+
+/// Returns the work of reading a message with this payload, without that of the ids that a `connect` names.
+///
+/// The unit is a message without a payload, which takes about 1 us.
+pub(in crate::hub) const fn message_work(bytes: usize) -> usize {
+    1 + bytes / BYTES_PER_MESSAGE
+}
+
+/// Returns the additional work of a `connect` that names ids, in the unit of [`message_work`].
+pub(in crate::hub) const fn ids_work(named_ids: usize) -> usize {
+    named_ids / IDS_PER_MESSAGE
 }
 
 /// The settings of [`HubBuilder`](crate::HubBuilder), whose methods document each of them.
@@ -135,6 +150,14 @@ impl Config {
                 "messages_per_second_per_ip",
                 self.messages_per_second_per_ip.to_string(),
                 "must be at least messages_per_second",
+            );
+        }
+        let largest = message_work(self.max_message_bytes) + ids_work(self.max_members_per_connect);
+        if (self.messages_per_second_per_ip as usize) < largest {
+            return wrong(
+                "messages_per_second_per_ip",
+                self.messages_per_second_per_ip.to_string(),
+                "must be at least 1 + max_message_bytes / 8192 + max_members_per_connect / 64, the count of one message",
             );
         }
         if self.bytes_per_second_per_ip < self.bytes_per_second {
