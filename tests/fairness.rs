@@ -4,10 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::{Sink, Stream};
 use sigver::protocol::Message;
 use sigver::{Cause, Frame, SignalingHub, TransportError};
+use tokio::task::yield_now;
+use tokio::time::advance;
 use tokio_test::task;
 
 /// A transport with copies of one frame to read. It accepts every frame.
@@ -95,5 +98,33 @@ async fn connect_takes_one_token_and_one_more_for_every_64_ids_that_it_names() {
             let stats = hub.stats();
             assert_eq!(stats.closes.get(Cause::ConnectsPerSecond), closes, "{connects} connects of {named} ids");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_handshake_reads_64_units_of_work_in_one_poll_and_stops_after_1024_and_one_message() {
+    for (length, each_poll, total) in [(0, 64, 1088), (8192, 32, 544), (60_000, 8, 136)] {
+        let hub = SignalingHub::new();
+        // The first text message closes the peer. The transport never answers the close frame.
+        let flood = Flood { frame: Frame::Text("x".repeat(length)), left: Arc::new(AtomicUsize::new(100_000)) };
+        let left = flood.left.clone();
+        let read = || 100_000 - left.load(Ordering::Relaxed);
+        let mut serve = task::spawn(hub.serve(flood, "K"));
+        loop {
+            let before = read();
+            assert!(serve.poll().is_pending());
+            let first = usize::from(before == 0);
+            assert!(read() - before <= first + each_poll, "{} frames in one poll", read() - before);
+            // Lets the runtime wake the tasks that yielded.
+            yield_now().await;
+            if !serve.is_woken() {
+                break;
+            }
+        }
+        assert_eq!(read(), 1 + total, "frames of {length} bytes");
+        advance(Duration::from_secs(1)).await;
+        assert!(serve.is_woken(), "the connection ends after `close_timeout`");
+        assert!(serve.poll().is_ready());
+        assert_eq!(read(), 1 + total);
     }
 }
