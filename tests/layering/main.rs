@@ -60,6 +60,7 @@ const HUB_ORDER: &[&str] = &[
     "admission/origins.rs",
     "admission/proxies.rs",
     "admission/ip_limiter.rs",
+    "admission/ip_limiter/tests.rs",
     "admission/ip_block.rs",
     "admission/rejection.rs",
     "close.rs",

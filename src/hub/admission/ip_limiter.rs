@@ -19,9 +19,17 @@ use crate::protocol::CloseCode;
 /// Counts what the clients of each IP block use.
 #[derive(Debug)]
 pub(in crate::hub) struct IpLimiter {
-    blocks: Mutex<HashMap<IpBlock, Arc<Usage>>>,
+    blocks: Mutex<Blocks>,
     /// The zero of the hub's clock.
     epoch: Instant,
+}
+
+/// The blocks in use, and others until they are removed.
+#[derive(Debug)]
+struct Blocks {
+    usages: HashMap<IpBlock, Arc<Usage>>,
+    /// The number of blocks at which a new one first removes those that are idle.
+    cleanup_at: usize,
 }
 
 /// What the clients of one block use. Only a new connection needs the lock of the limiter to find it.
@@ -33,6 +41,7 @@ struct Usage {
     connections: AtomicUsize,
     peers: AtomicUsize,
     joins: SharedTokenBucket,
+    /// In the unit of [`message_work`](crate::hub::limits::config::message_work).
     messages: SharedTokenBucket,
     bytes: SharedTokenBucket,
 }
@@ -75,25 +84,52 @@ impl IpLimiter {
     pub(in crate::hub) fn connect(self: &Arc<Self>, ip: IpAddr) -> IpConnection {
         let (ip, network) = IpBlock::of(ip);
         let mut blocks = self.blocks.lock().expect("nothing panics under this lock");
-        let mut count = |block| self.count_connection(&mut blocks, block);
+        let mut count = |block| {
+            let new = || Usage::new(block, Arc::downgrade(self));
+            let usage = blocks.find_or_add(block, new, || self.clock());
+            usage.connections.fetch_add(1, Ordering::Relaxed);
+            CountedConnection(usage)
+        };
         IpConnection { ip: count(ip), network: network.map(count) }
-    }
-
-    fn count_connection(
-        self: &Arc<Self>,
-        blocks: &mut HashMap<IpBlock, Arc<Usage>>,
-        block: IpBlock,
-    ) -> CountedConnection {
-        if blocks.len() == blocks.capacity().max(KEPT_CAPACITY) {
-            remove_idle(blocks, self.clock());
-        }
-        let usage = blocks.entry(block).or_insert_with(|| Arc::new(Usage::new(block, Arc::downgrade(self))));
-        usage.connections.fetch_add(1, Ordering::Relaxed);
-        CountedConnection(usage.clone())
     }
 
     fn clock(&self) -> Duration {
         Instant::now().saturating_duration_since(self.epoch)
+    }
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Self { usages: HashMap::new(), cleanup_at: KEPT_CAPACITY }
+    }
+}
+
+impl Blocks {
+    /// Returns the usage of a block. A new block removes those that are idle, but only if enough blocks were added
+    /// since the last time: otherwise each connection could cost a scan of the table.
+    fn find_or_add(
+        &mut self,
+        block: IpBlock,
+        new: impl FnOnce() -> Usage,
+        clock: impl FnOnce() -> Duration,
+    ) -> Arc<Usage> {
+        if let Some(usage) = self.usages.get(&block) {
+            return usage.clone();
+        }
+        if self.usages.len() >= self.cleanup_at {
+            self.remove_idle(clock());
+        }
+        let usage = Arc::new(new());
+        self.usages.insert(block, usage.clone());
+        usage
+    }
+
+    /// Removes blocks without a connection or recent use. The number of blocks must double until the next time, so a
+    /// scan visits at most two blocks for each one that was added.
+    fn remove_idle(&mut self, now: Duration) {
+        self.usages.retain(|_, usage| !usage.is_idle(now));
+        self.cleanup_at = (2 * self.usages.len()).max(KEPT_CAPACITY);
+        self.usages.shrink_to(self.cleanup_at);
     }
 }
 
@@ -118,16 +154,16 @@ impl IpConnection {
 }
 
 impl IpSlot {
-    /// Counts what the peer sent.
+    /// Counts what the peer sent. `work` counts against the rate of messages.
     pub(in crate::hub) fn count_received(
         &self,
-        messages: usize,
+        work: usize,
         bytes: usize,
         config: &Config,
         now: Duration,
     ) -> Result<(), Close> {
         let counted = [Some(&self.ip), self.network.as_ref()].into_iter().flatten();
-        counted.map(|counted| &counted.0).try_for_each(|usage| usage.count_received(messages, bytes, config, now))
+        counted.map(|counted| &counted.0).try_for_each(|usage| usage.count_received(work, bytes, config, now))
     }
 }
 
@@ -166,13 +202,13 @@ impl Usage {
         Err(Rejection::by(Cause::MaxPeersPerIp, CloseCode::TryAgainLater, reason))
     }
 
-    fn count_received(&self, messages: usize, bytes: usize, config: &Config, now: Duration) -> Result<(), Close> {
+    fn count_received(&self, work: usize, bytes: usize, config: &Config, now: Duration) -> Result<(), Close> {
         let close = |cause, rate, what| {
             let reason = format!("more than {rate} {what} per second from your {}", self.block);
             Err(Close::by(cause, CloseCode::TryAgainLater, reason))
         };
         let rate = self.block.rate(config.messages_per_second_per_ip);
-        if !self.messages.try_take(messages, rate, now) {
+        if !self.messages.try_take(work, rate, now) {
             return close(Cause::MessagesPerSecondPerIp, rate, "messages");
         }
         let rate = self.block.rate(config.bytes_per_second_per_ip);
@@ -191,14 +227,6 @@ impl Usage {
     }
 }
 
-/// Removes blocks without a connection or recent use. Rare: it runs only when the table would grow.
-fn remove_idle(blocks: &mut HashMap<IpBlock, Arc<Usage>>, now: Duration) {
-    blocks.retain(|_, usage| !usage.is_idle(now));
-    if blocks.capacity() > 4 * blocks.len().max(KEPT_CAPACITY) {
-        blocks.shrink_to(2 * blocks.len());
-    }
-}
-
 impl Drop for CountedConnection {
     fn drop(&mut self) {
         let Self(usage) = self;
@@ -209,8 +237,8 @@ impl Drop for CountedConnection {
         let Some(limiter) = usage.limiter.upgrade() else { return };
         let mut blocks = limiter.blocks.lock().expect("nothing panics under this lock");
         // Meanwhile another connection may have been counted, or a new block inserted.
-        if blocks.get(&usage.block).is_some_and(|usage| usage.is_idle(limiter.clock())) {
-            blocks.remove(&usage.block);
+        if blocks.usages.get(&usage.block).is_some_and(|usage| usage.is_idle(limiter.clock())) {
+            blocks.usages.remove(&usage.block);
         }
     }
 }
@@ -222,112 +250,4 @@ impl Drop for CountedPeer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().expect("an address")
-    }
-
-    /// Returns the slot before the connection, so that both are dropped in this order, as in the hub.
-    fn join(limiter: &Arc<IpLimiter>, address: &str, config: &Config) -> (Result<IpSlot, Rejection>, IpConnection) {
-        let connection = limiter.connect(ip(address));
-        let slot = connection.join(config, limiter.clock());
-        (slot, connection)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn ipv6_48_network_has_four_times_the_limits_of_one_ip() {
-        let limiter = Arc::new(IpLimiter::new(Instant::now()));
-        let config = Config { max_peers_per_ip: 2, joins_per_second_per_ip: 5, ..Config::default() };
-        let peer = |network: usize| join(&limiter, &format!("2001:db8:0:{network:x}::1"), &config);
-        let mut peers: Vec<_> = (0..8).map(peer).collect();
-        assert!(peers.iter().all(|(slot, _)| slot.is_ok()));
-        let reason = |(slot, _): (Result<IpSlot, Rejection>, _)| slot.err().map(|error| error.reason().to_owned());
-        assert_eq!(reason(peer(8)).as_deref(), Some("peer limit of your /48 network reached (8)"));
-        assert!(join(&limiter, "2001:db8:1::1", &config).0.is_ok(), "another network");
-        peers.pop();
-        let ninth = peer(9);
-        assert!(ninth.0.is_ok(), "a peer that left makes room for another one");
-        // Ten joins so far.
-        for network in 10..20 {
-            assert_eq!(reason(peer(network)).as_deref(), Some("peer limit of your /48 network reached (8)"));
-        }
-        assert_eq!(reason(peer(20)).as_deref(), Some("more than 20 joins per second from your /48 network"));
-
-        let _closing: Vec<_> =
-            (0..7).map(|network| limiter.connect(ip(&format!("2001:db8:0:{network:x}::2")))).collect();
-        assert!(ninth.1.check(&config).is_ok(), "15 connections");
-        let last = [limiter.connect(ip("2001:db8:0:30::1")), limiter.connect(ip("2001:db8:0:31::1"))];
-        let error = last[1].check(&config).expect_err("17 connections");
-        assert_eq!(error.reason(), "connection limit of your /48 network reached (16)");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn block_is_removed_with_its_last_connection() {
-        let limiter = Arc::new(IpLimiter::new(Instant::now()));
-        let known = || limiter.blocks.lock().expect("nothing panicked").len();
-        let first = join(&limiter, "2001:db8::1", &Config::default());
-        let second = join(&limiter, "2001:db8:0:1::1", &Config::default());
-        let third = join(&limiter, "192.0.2.1", &Config::default());
-        assert_eq!(known(), 4, "one /48 network, two /64 networks and one IPv4 address");
-        tokio::time::advance(Duration::from_secs(1)).await;
-        let received = |messages| {
-            let slot = second.0.as_ref().expect("the first peer of this IP");
-            slot.count_received(messages, 1000, &Config::default(), limiter.clock()).expect("within the limits");
-        };
-        received(100);
-        drop(second);
-        assert_eq!(known(), 3);
-        drop((first, third));
-        assert_eq!(known(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn peers_of_one_ip_share_its_rates_even_if_none_of_them_stays() {
-        let limiter = Arc::new(IpLimiter::new(Instant::now()));
-        let config = Config { messages_per_second_per_ip: 100, bytes_per_second_per_ip: 1000, ..Config::default() };
-        let count = |address: &str, messages, bytes| {
-            let slot = join(&limiter, address, &config).0.expect("the peers are within the limits");
-            slot.count_received(messages, bytes, &config, limiter.clock()).err().and_then(|close| close.cause())
-        };
-        assert_eq!(count("2001:db8::1", 60, 600), None);
-        assert_eq!(count("2001:db8::2", 41, 0), Some(Cause::MessagesPerSecondPerIp));
-        assert_eq!(count("2001:db8::2", 0, 401), Some(Cause::BytesPerSecondPerIp));
-        assert_eq!(count("2001:db8::2", 40, 400), None);
-        assert_eq!(count("192.0.2.1", 100, 1000), None, "another IP has its own rates");
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(count("2001:db8::3", 100, 1000), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn connections_count_until_they_end_and_peers_until_they_leave() {
-        let limiter = Arc::new(IpLimiter::new(Instant::now()));
-        let config = Config { max_peers_per_ip: 2, ..Config::default() };
-        let cause = |result: Result<IpSlot, Rejection>| result.err().map(|rejection| rejection.cause());
-        let [first, second] = [(); 2].map(|()| join(&limiter, "192.0.2.1", &config));
-        assert!(first.0.is_ok() && second.0.is_ok());
-        let (rejected, third) = join(&limiter, "192.0.2.1", &config);
-        assert_eq!(cause(rejected), Some(Cause::MaxPeersPerIp));
-        drop(first.0);
-        let (joined, fourth) = join(&limiter, "192.0.2.1", &config);
-        assert!(joined.is_ok(), "a peer in its close handshake is a connection only");
-        assert!(fourth.check(&config).is_ok(), "four connections");
-        let fifth = limiter.connect(ip("192.0.2.1"));
-        assert_eq!(fifth.check(&config).map_err(|rejection| rejection.cause()), Err(Cause::MaxPeersPerIp));
-        drop(third);
-        assert!(fifth.check(&config).is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn blocks_without_peers_are_removed() {
-        let limiter = Arc::new(IpLimiter::new(Instant::now()));
-        for n in 0..100_000_u32 {
-            let connection = limiter.connect(IpAddr::V4(n.into()));
-            drop(connection.join(&Config::default(), limiter.clock()).expect("the first peer of this IP"));
-            tokio::time::advance(Duration::from_millis(1)).await;
-        }
-        let known = limiter.blocks.lock().expect("nothing panicked").len();
-        assert!(known <= 4 * KEPT_CAPACITY, "{known}");
-    }
-}
+mod tests;
