@@ -38,6 +38,7 @@ const HUB_ORDER: &[&str] = &[
     "rooms/registry.rs",
     "rooms/largest.rs",
     "rooms/room.rs",
+    "rooms/room/tests.rs",
     "rooms/link_ids.rs",
     "rooms/shards.rs",
     "rooms/outbox.rs",

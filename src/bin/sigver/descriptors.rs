@@ -2,7 +2,8 @@
 
 use crate::settings::Settings;
 
-/// The descriptors that always suffice in addition to one for each peer: for handshakes, close handshakes and the process itself.
+/// The descriptors that always suffice in addition to one for each peer: for handshakes, close handshakes and the process
+/// itself.
 const HEADROOM: usize = 1000;
 /// The maximum number of connections to the admin listener.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
