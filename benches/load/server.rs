@@ -50,7 +50,7 @@ pub(crate) struct Settings {
     /// Time for a peer's first connect, in seconds
     #[arg(long)]
     pub(crate) first_connect_timeout: Option<u64>,
-    /// Time without write progress while messages are queued, in seconds
+    /// Time for which a message may be queued for a peer, in seconds
     #[arg(long)]
     pub(crate) outbox_timeout: Option<u64>,
     /// Messages that a peer may send per second

@@ -30,7 +30,7 @@ pub(crate) enum NamedAttack {
     All,
     /// Peers send `connect` messages that name as many ids as they may.
     NamedIds,
-    /// Members change their ids once, and joiners search among them without end.
+    /// Members change their ids once, and joiners search among them continuously.
     RenamedMembers,
     /// Pairs of peers send to each other and read nothing.
     UnreadOutboxes,
@@ -45,7 +45,7 @@ pub(crate) enum NamedAttack {
 /// How an attack with a name differs from its defaults.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Number of attacking connections; of floods, for flooded-member [default: by attack]
+    /// Number of attacking connections, or of floods for flooded-member [default: depends on the attack]
     #[arg(long)]
     attackers: Option<usize>,
     /// Number of addresses that they come from [default: as few as max_peers_per_ip allows]

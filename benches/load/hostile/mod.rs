@@ -50,7 +50,7 @@ pub(crate) struct Args {
     /// Time for a peer's first connect, in seconds [default: the hub's]
     #[arg(long)]
     first_connect_timeout: Option<u64>,
-    /// Time without write progress while messages are queued, in seconds [default: the hub's]
+    /// Time for which a message may be queued for a peer, in seconds [default: the hub's]
     #[arg(long)]
     outbox_timeout: Option<u64>,
     /// Messages that a peer may send per second [default: the hub's]
