@@ -1,4 +1,4 @@
-//! Members that change their ids, and joiners that search among them without end.
+//! Members that change their ids, and joiners that search among them continuously.
 
 use sigver::protocol::Message;
 use tokio::task::JoinSet;
