@@ -34,7 +34,7 @@ pub(super) enum Decision {
     Bind(Selection),
 }
 
-/// Decides a `connect` of a peer with this search, in O(log n + named ids) in the worst case. Changes nothing.
+/// Decides a `connect` of a peer with this search, in O(log n + named ids) for any choice of ids. Changes nothing.
 ///
 /// [`Members::contains_any_id`] and [`Search::select`] state what each part costs.
 ///

@@ -136,7 +136,7 @@ async fn client_joins_despite_silent_connections_of_many_addresses() {
 }
 
 #[tokio::test]
-async fn peers_over_what_the_descriptors_allow_are_rejected_and_leave_room_for_others() {
+async fn file_descriptor_limit_bounds_peers_and_a_peer_that_leaves_makes_room() {
     let (process, server, admin) = spawn(&mut limited("-n 128", &[])).await;
     let open_from = async |last| {
         let socket = connect_from(last, &server).await;

@@ -54,7 +54,7 @@ async fn key_replaces_the_placeholder_of_the_url() {
 }
 
 #[tokio::test]
-async fn probe_skips_the_empty_key_for_a_route_without_a_url_for_it() {
+async fn probe_skips_the_empty_key_check_if_its_url_gets_404() {
     let service = sigver::hyper::service(fast_hub()).at("/signal");
     let route = service_fn(move |request: Request<_>| match request.uri().path() {
         "/signal/" => Box::pin(ready(Ok(empty_response(StatusCode::NOT_FOUND)))),
