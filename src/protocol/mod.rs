@@ -23,11 +23,10 @@
 //!
 //! The answer is `connected: true` by rules 1 to 4, and `connected: false` by rule 5.
 //!
-//! To bound its cost and its memory, a search can deviate from rule 5 in three cases:
+//! To bound its cost, a search can deviate from rule 5 in two cases:
 //! - If more than 16 members change their ids during the search, it can miss the earlier ones until it starts over.
 //! - If more than 16 members in a row have taken ids that the peer has tried, it skips 16 of them and selects the next
 //!   one.
-//! - It remembers 256 ids. After that many, it can select an id again that it has tried, under another member.
 //!
 //! # Example
 //!

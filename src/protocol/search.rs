@@ -34,11 +34,6 @@ struct Progress {
 /// `sigver` remembers all of them; the limit bounds the memory when a member changes its id again and again.
 const SPARE_TRIED: usize = 64;
 
-/// The number of ids that a search remembers at most. Otherwise the memory of a group would grow with the square of its
-/// peers. The cursor alone prevents that a search which has forgotten its ids selects the same members again, unless they
-/// change their ids.
-const MAX_TRIED: usize = 256;
-
 impl Search {
     /// Returns whether the peer has tried this id.
     pub(super) fn has_tried(&self, id: MemberId) -> bool {
@@ -82,9 +77,6 @@ impl Search {
         progress.tried.insert(selection.member.id);
         if progress.tried.len() > 2 * members.id_count() + SPARE_TRIED {
             progress.tried.retain(|&id| members.contains_id(id));
-        }
-        if progress.tried.len() > MAX_TRIED {
-            progress.tried = HashSet::from([selection.member.id]);
         }
     }
 
@@ -221,17 +213,6 @@ mod tests {
         assert_eq!((select(&members, 1), select(&members, 2)), (Some(2), Some(1)));
         members.insert(member(4), true);
         assert_eq!((select(&members, 1), select(&members, 4)), (Some(4), Some(1)));
-    }
-
-    #[test]
-    fn search_in_a_large_group_selects_each_member_once_and_remembers_few_ids() {
-        let (members, _) = members(1000);
-        let mut search = Search::default();
-        let each_once: Vec<_> = (1..=1000).collect();
-        for _ in 0..2 {
-            assert_eq!(selections(&members, &mut search, 1000), each_once);
-            assert!(search.tried_ids().len() <= MAX_TRIED, "{}", search.tried_ids().len());
-        }
     }
 
     #[test]
