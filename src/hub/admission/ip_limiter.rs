@@ -28,7 +28,7 @@ pub(in crate::hub) struct IpLimiter {
 #[derive(Debug)]
 struct Blocks {
     usages: HashMap<IpBlock, Arc<Usage>>,
-    /// The number of blocks at which a new one first removes those that are idle.
+    /// The number of blocks at which a new block first removes the idle ones.
     cleanup_at: usize,
 }
 
@@ -105,7 +105,7 @@ impl Default for Blocks {
 }
 
 impl Blocks {
-    /// Returns the usage of a block. A new block removes those that are idle, but only if enough blocks were added
+    /// Returns the usage of a block. A new block removes the idle ones, but only if enough blocks were added
     /// since the last time: otherwise each connection could cost a scan of the table.
     fn find_or_add(
         &mut self,
