@@ -76,7 +76,8 @@ impl Group {
         Self::default()
     }
 
-    /// Creates a group that protects its only member from eviction until it has been a member for this time.
+    /// Creates a group that protects its only member from eviction, which is rule 4 of
+    /// [`connect`](super#the-rules-of-connect), until it has been a member for this time.
     ///
     /// Until then, a joiner that would evict the member is bound to it again. The rule prevents a peer from taking over a
     /// group by sending `connect` twice before the member had time to answer. npm's `sigver` has no such rule.

@@ -33,7 +33,7 @@ async fn check_reports_the_first_invalid_setting() {
 }
 
 #[tokio::test]
-async fn empty_list_of_origins_requires_allow_missing_origin() {
+async fn empty_list_of_origins_without_allow_missing_origin_is_an_error() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let empty = write(folder.path(), "empty.toml", "allowed_origins = []");
     rejects(&["--config", utf8(&empty)], &["allowed_origins is empty"]).await;
