@@ -43,17 +43,16 @@ impl Close {
 
     /// Creates the close of a peer whose outbox is full.
     pub(super) fn outbox_full(cause: Cause, config: &Config) -> Self {
-        let limit = outbox_limit(cause, config);
-        Self::by(cause, CloseCode::TryAgainLater, format!("outbox is over {limit}; must be read faster"))
+        let full = full_outbox("outbox is", cause, config);
+        Self::by(cause, CloseCode::TryAgainLater, format!("{full}; must be read faster"))
     }
 
     /// Creates the close of a peer that sent more than half of what a full outbox of another peer holds.
     pub(super) fn filled_outbox(cause: Cause, config: &Config) -> Self {
         // Whether all outboxes together are full depends on other peers, so the peer may try again.
         let code = if cause == Cause::MaxTotalOutboxBytes { CloseCode::TryAgainLater } else { CloseCode::Policy };
-        let limit = outbox_limit(cause, config);
-        let reason = format!("outbox of a receiver is over {limit}, mostly from this peer; must send more slowly");
-        Self::by(cause, code, reason)
+        let full = full_outbox("outbox of a receiver is", cause, config);
+        Self::by(cause, code, format!("{full}, mostly from this peer; must send more slowly"))
     }
 
     pub(super) fn code(&self) -> CloseCode {
@@ -77,11 +76,11 @@ impl Close {
     }
 }
 
-fn outbox_limit(cause: Cause, config: &Config) -> String {
+fn full_outbox(outbox_is: &str, cause: Cause, config: &Config) -> String {
     match cause {
-        Cause::MaxOutboxMessages => format!("{} messages", config.max_outbox_messages),
-        Cause::MaxOutboxBytes => format!("{} bytes", config.max_outbox_bytes),
-        _ => format!("its share of {} total bytes", config.max_total_outbox_bytes),
+        Cause::MaxOutboxMessages => format!("{outbox_is} over {} messages", config.max_outbox_messages),
+        Cause::MaxOutboxBytes => format!("{outbox_is} over {} bytes", config.max_outbox_bytes),
+        _ => format!("all outboxes are over {} bytes", config.max_total_outbox_bytes),
     }
 }
 
@@ -188,7 +187,7 @@ mod tests {
             ],
         );
         let [full, _] = reasons(Cause::MaxTotalOutboxBytes, &config);
-        assert_eq!(full, "outbox is over its share of 268435456 total bytes; must be read faster");
+        assert_eq!(full, "all outboxes are over 268435456 bytes; must be read faster");
 
         let max = usize::MAX;
         let largest = Config {

@@ -133,6 +133,7 @@ impl FrameQueue {
     }
 }
 
+#[cfg(test)]
 impl FromIterator<QueuedFrame> for FrameQueue {
     fn from_iter<I: IntoIterator<Item = QueuedFrame>>(frames: I) -> Self {
         let mut queue = Self::default();

@@ -21,8 +21,8 @@ const SLOW_READER: u32 = 5;
 /// A bounded queue of frames from a room to the task that polls one peer's future.
 ///
 /// A push never waits and never drops a frame. If it would exceed a limit, the room closes a peer instead: the one that
-/// sent most of the queued frames, or a receiver that does not read. The task takes all queued frames as one batch. A task whose
-/// transport does not accept all of them returns the rest, so that the outbox has all frames of a slow peer.
+/// sent most of the queued frames, or a receiver that does not read. The task takes all queued frames as one batch. A
+/// task whose transport does not accept all of them returns the rest, so that the outbox has all frames of a slow peer.
 ///
 /// | State | Entered by | A push | `max_outbox_messages` | `max_outbox_bytes` |
 /// | --- | --- | --- | --- | --- |
@@ -42,11 +42,10 @@ struct Queue {
     frames: FrameQueue,
     /// The cost of the frames that the task took, and that the transport may not have written.
     in_flight: usize,
-    /// When the oldest frame was queued, in flight or not, that a stalled task has.
-    oldest: Option<Duration>,
-    /// Covers `frames` and `in_flight`.
+    /// When the first of them was queued. Known while the task is stalled.
+    in_flight_since: Option<Duration>,
+    /// Covers `frames` and `in_flight`, and knows whether the task is stalled.
     reservation: Reservation,
-    stalled: bool,
     closed: Option<Box<Close>>,
     waker: Option<Waker>,
 }
@@ -68,9 +67,8 @@ impl Outbox {
             let queue = Queue {
                 frames: FrameQueue::default(),
                 in_flight: 0,
-                oldest: None,
+                in_flight_since: None,
                 reservation: Reservation::new(budget, outbox.clone()),
-                stalled: false,
                 closed: None,
                 waker: None,
             };
@@ -92,7 +90,7 @@ impl Outbox {
             return Err(Overflow { frame, cause, main_sender, larger });
         }
         queue.frames.push(frame);
-        if !queue.stalled {
+        if !queue.reservation.is_stalled() {
             wake(queue);
         }
         Ok(())
@@ -127,7 +125,8 @@ impl Outbox {
         if let Some(close) = queue.closed.as_deref() {
             return Poll::Ready(Err(close.clone()));
         }
-        queue.set_stalled(false);
+        queue.reservation.set_stalled(false);
+        queue.in_flight_since = None;
         if !queue.frames.is_empty() {
             queue.in_flight = in_flight + queue.frames.cost();
             std::mem::swap(&mut queue.frames, batch);
@@ -160,9 +159,8 @@ impl Outbox {
             queue.frames.prepend(batch);
         }
         batch.shrink();
-        queue.set_stalled(true);
-        queue.in_flight = in_flight.map_or(0, |(cost, _)| cost);
-        queue.oldest = in_flight.map(|(_, since)| since).or(queue.frames.first_queued_at());
+        queue.reservation.set_stalled(true);
+        (queue.in_flight, queue.in_flight_since) = in_flight.map_or((0, None), |(cost, since)| (cost, Some(since)));
         if let Some(close) = queue.closed.as_deref() {
             return Err(close.clone());
         }
@@ -172,7 +170,7 @@ impl Outbox {
         }
         queue.shrink_reservation();
         queue.register(cx);
-        Ok(queue.oldest)
+        Ok(queue.oldest())
     }
 
     /// Returns why the peer is closed, if it is.
@@ -219,7 +217,7 @@ impl Queue {
     /// Returns the limit that one more frame of this cost would exceed. Otherwise the reservation covers the frame.
     fn exceeded_limit(&mut self, cost: usize, config: &Config) -> Option<Cause> {
         let held = self.held() + cost;
-        if self.stalled && self.frames.len() >= config.max_outbox_messages {
+        if self.reservation.is_stalled() && self.frames.len() >= config.max_outbox_messages {
             Some(Cause::MaxOutboxMessages)
         } else if self.frames.cost() + cost > config.max_outbox_bytes {
             Some(Cause::MaxOutboxBytes)
@@ -233,7 +231,8 @@ impl Queue {
     /// Returns the peer that sent more than half of the queue and `next`. `None` if a frame has waited so long that the
     /// receiver, and not a sender, is the cause of the overflow.
     fn main_sender(&self, next: &QueuedFrame, cause: Cause, config: &Config) -> Option<PeerId> {
-        let waited = self.oldest.filter(|_| self.stalled).map(|oldest| next.queued_at().saturating_sub(oldest));
+        let oldest = self.oldest().filter(|_| self.reservation.is_stalled());
+        let waited = oldest.map(|oldest| next.queued_at().saturating_sub(oldest));
         if waited.is_some_and(|waited| waited > config.outbox_timeout / SLOW_READER) {
             return None;
         }
@@ -247,9 +246,9 @@ impl Queue {
         self.in_flight + self.frames.cost()
     }
 
-    fn set_stalled(&mut self, stalled: bool) {
-        self.stalled = stalled;
-        self.reservation.set_stalled(stalled);
+    /// Returns when the oldest frame was queued, in flight or not. A running task knows the frames in flight itself.
+    fn oldest(&self) -> Option<Duration> {
+        self.in_flight_since.or(self.frames.first_queued_at())
     }
 
     fn shrink_reservation(&mut self) {

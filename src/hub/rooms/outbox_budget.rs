@@ -39,19 +39,6 @@ impl OutboxBudget {
         self.reserved.load(Ordering::Relaxed)
     }
 
-    /// Removes the largest stalled outbox from the list, if it reserves more than an outbox needs that holds this number
-    /// of bytes.
-    fn take_largest_stalled(&self, held: usize) -> Option<Arc<dyn Holder>> {
-        let mut stalled = self.stalled();
-        loop {
-            let largest = stalled.last_entry().filter(|largest| largest.key().0 > needed(held))?;
-            // An outbox that is being dropped releases its bytes itself.
-            if let Some(holder) = largest.remove().upgrade() {
-                return Some(holder);
-            }
-        }
-    }
-
     fn stalled(&self) -> MutexGuard<'_, Stalled> {
         // Each change is a single call, so a panic leaves a valid list.
         self.stalled.lock().unwrap_or_else(PoisonError::into_inner)
@@ -91,7 +78,14 @@ impl Reservation {
     /// Removes the largest stalled outbox from the list, if it reserves more than this one needs to hold this number of
     /// bytes. The caller must close it, and must not hold the lock of an outbox then.
     pub(super) fn take_larger_stalled(&self, held: usize) -> Option<Arc<dyn Holder>> {
-        self.budget.take_largest_stalled(held)
+        let mut stalled = self.budget.stalled();
+        loop {
+            let largest = stalled.last_entry().filter(|largest| largest.key().0 > needed(held))?;
+            // An outbox that is being dropped releases its bytes itself.
+            if let Some(holder) = largest.remove().upgrade() {
+                return Some(holder);
+            }
+        }
     }
 
     /// Shrinks the reservation to what an outbox needs that holds this number of bytes.
@@ -101,6 +95,10 @@ impl Reservation {
             self.budget.reserved.fetch_sub(self.bytes - needed, Ordering::Relaxed);
             self.set_bytes(needed);
         }
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled
     }
 
     /// Sets whether the peer is stalled.
@@ -172,11 +170,9 @@ mod tests {
         (peers, reservations)
     }
 
-    fn close_largest(budget: &OutboxBudget, held: usize) -> bool {
-        let largest = budget.take_largest_stalled(held);
-        let found = largest.is_some();
-        largest.inspect(|peer| peer.close_full(CloseCode::TryAgainLater.into()));
-        found
+    fn close_larger(reservation: &Reservation, held: usize) -> bool {
+        let larger = reservation.take_larger_stalled(held);
+        larger.inspect(|peer| peer.close_full(CloseCode::TryAgainLater.into())).is_some()
     }
 
     #[test]
@@ -211,13 +207,13 @@ mod tests {
         for (reservation, quanta) in reservations.iter_mut().zip([2, 5, 9]) {
             assert!(reservation.try_grow(quanta * QUANTUM, MAX));
         }
-        assert!(!close_largest(&budget, 0), "no outbox is stalled");
+        assert!(!close_larger(&reservations[2], 0), "no outbox is stalled");
         reservations[0].set_stalled(true);
         reservations[1].set_stalled(true);
-        assert!(!close_largest(&budget, 5 * QUANTUM), "no stalled outbox is larger");
-        assert!(close_largest(&budget, 4 * QUANTUM));
-        assert!(close_largest(&budget, 0));
-        assert!(!close_largest(&budget, 0), "each is closed once");
+        assert!(!close_larger(&reservations[2], 5 * QUANTUM + FREE_BYTES), "no stalled outbox is larger");
+        assert!(close_larger(&reservations[2], 4 * QUANTUM + FREE_BYTES));
+        assert!(close_larger(&reservations[2], 0));
+        assert!(!close_larger(&reservations[2], 0), "each is closed once");
         assert_eq!(peers.map(|peer| peer.0.load(Ordering::Relaxed)), [1, 1, 0]);
     }
 

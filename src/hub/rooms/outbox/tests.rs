@@ -93,6 +93,22 @@ fn receiver_that_does_not_read_is_the_cause_of_an_overflow() {
 }
 
 #[test]
+fn age_of_the_queue_follows_its_first_frame() {
+    let config = Config { max_outbox_messages: 1, ..Config::default() };
+    let frame = |sender, seconds| QueuedFrame::new("a".into(), PeerId(sender), Duration::from_secs(seconds));
+    let main_sender = |outbox: &Outbox, frame| outbox.push(frame, &config).expect_err("over the limit").main_sender;
+    // Nothing was queued when the peer stalled.
+    let outbox = stalled();
+    outbox.push(frame(1, 0), &config).expect("the outbox is not full");
+    assert_eq!(main_sender(&outbox, frame(1, 2)), Some(PeerId(1)));
+    assert_eq!(main_sender(&outbox, frame(1, 3)), None);
+    // The frame that waited is discarded.
+    outbox.discard(PeerId(1));
+    outbox.push(frame(2, 3), &config).expect("the outbox is not full");
+    assert_eq!(main_sender(&outbox, frame(2, 4)), Some(PeerId(2)));
+}
+
+#[test]
 fn returned_frames_count_towards_the_limits_and_precede_later_ones() {
     let (outbox, mut batch) = (outbox(), FrameQueue::default());
     ["a", "b"].iter().for_each(|frame| assert_eq!(push(&outbox, frame), None));
