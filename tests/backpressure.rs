@@ -6,6 +6,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use sigver::memory::{self, ChannelTransport, TestClient};
 use sigver::protocol::Message;
 use sigver::{Cause, DisconnectReason, Frame, SignalingHub};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
 
 #[tokio::test(start_paused = true)]
@@ -38,24 +39,35 @@ async fn send(transport: &mut ChannelTransport, message: Message) {
     transport.send(Frame::Binary(message.encode())).await.expect("the hub serves the peer");
 }
 
+/// A member, and a joiner whose transport holds one frame.
+struct SlowPair {
+    member: TestClient<ChannelTransport>,
+    slow: ChannelTransport,
+    link: u32,
+    served: JoinHandle<DisconnectReason>,
+}
+
+impl SlowPair {
+    async fn open(hub: &SignalingHub) -> Self {
+        let mut member = memory::join(hub, "K");
+        assert!(member.connect(1, &[]).await);
+        let (there, mut slow) = memory::pair(0);
+        let served = tokio::spawn(hub.serve(there, "K"));
+        send(&mut slow, Message::connect(2, &[])).await;
+        assert_eq!(recv(&mut slow).await, Message::Connected(false));
+        send(&mut slow, Message::content(0, "offer")).await;
+        let (link, _) = member.recv_content().await;
+        Self { member, slow, link, served }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn peer_that_reads_within_outbox_timeout_is_not_closed_and_receives_heartbeats() {
     const CONTENTS: u8 = 40;
     // One message per second.
     let builder = SignalingHub::builder().outbox_timeout(Duration::from_secs(60));
     let hub = builder.build().expect("valid settings");
-    let mut member = memory::join(&hub, "K");
-    assert!(member.connect(1, &[]).await);
-    // The transport holds one frame for the peer.
-    let (there, mut slow) = memory::pair(0);
-    let served = tokio::spawn({
-        let hub = hub.clone();
-        async move { hub.serve(there, "K").await }
-    });
-    send(&mut slow, Message::connect(2, &[])).await;
-    assert_eq!(recv(&mut slow).await, Message::Connected(false));
-    send(&mut slow, Message::content(0, "offer")).await;
-    let (link, _) = member.recv_content().await;
+    let SlowPair { mut member, mut slow, link, served } = SlowPair::open(&hub).await;
     for n in 0..CONTENTS {
         member.send_content(link, vec![n; 100]).await;
     }
@@ -87,18 +99,7 @@ async fn peer_that_reads_within_outbox_timeout_is_not_closed_and_receives_heartb
 #[tokio::test(start_paused = true)]
 async fn peer_that_reads_slower_than_it_receives_is_closed_when_a_message_is_too_old() {
     let hub = SignalingHub::new();
-    let mut member = memory::join(&hub, "K");
-    assert!(member.connect(1, &[]).await);
-    // The transport holds one frame for the peer.
-    let (there, mut slow) = memory::pair(0);
-    let served = tokio::spawn({
-        let hub = hub.clone();
-        async move { hub.serve(there, "K").await }
-    });
-    send(&mut slow, Message::connect(2, &[])).await;
-    assert_eq!(recv(&mut slow).await, Message::Connected(false));
-    send(&mut slow, Message::content(0, "offer")).await;
-    let (link, _) = member.recv_content().await;
+    let SlowPair { mut member, mut slow, link, served } = SlowPair::open(&hub).await;
     for n in 0..40 {
         member.send_content(link, vec![n; 100]).await;
     }

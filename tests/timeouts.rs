@@ -1,64 +1,20 @@
 //! Stalled transports are closed in time, a drain waits no longer than it must, and closes are counted by cause.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+#[path = "common/scripted.rs"]
+mod scripted;
+
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::{Sink, Stream};
 use sigver::memory::{self, TestClient};
 use sigver::protocol::{CloseCode, Message};
-use sigver::{Cause, DisconnectReason, Frame, HubStats, PeerInfo, SignalingHub, TransportError};
+use sigver::{Cause, DisconnectReason, Frame, HubStats, PeerInfo, SignalingHub};
 use tokio::time::{Instant, timeout};
 use tokio_test::task;
 
+use scripted::{Scripted, copies};
+
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// A transport with copies of one frame to read. It accepts every frame and never flushes one.
-struct NeverFlushes {
-    /// How many times it was read.
-    reads: Arc<AtomicUsize>,
-    frame: Frame,
-    copies: usize,
-}
-
-impl NeverFlushes {
-    fn new(frame: Frame, copies: usize) -> Self {
-        Self { reads: Arc::default(), frame, copies }
-    }
-}
-
-impl Stream for NeverFlushes {
-    type Item = Result<Frame, TransportError>;
-
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.reads.fetch_add(1, Ordering::Relaxed) >= self.copies {
-            return Poll::Pending;
-        }
-        Poll::Ready(Some(Ok(self.frame.clone())))
-    }
-}
-
-impl Sink<Frame> for NeverFlushes {
-    type Error = TransportError;
-
-    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn start_send(self: Pin<&mut Self>, _: Frame) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Pending
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Pending
-    }
-}
 
 fn close_code(reason: &DisconnectReason) -> Option<CloseCode> {
     match reason {
@@ -70,9 +26,8 @@ fn close_code(reason: &DisconnectReason) -> Option<CloseCode> {
 #[tokio::test]
 async fn peer_that_sends_endlessly_yields_to_other_tasks() {
     let hub = SignalingHub::new();
-    let transport = NeverFlushes::new(Frame::Binary(Message::HEARTBEAT), 100_000);
-    let reads = transport.reads.clone();
-    let mut serve = task::spawn(hub.serve(transport, "K"));
+    let (read, reads) = copies(Frame::Binary(Message::HEARTBEAT), 100_000);
+    let mut serve = task::spawn(hub.serve(Scripted { read, flushes: false }, "K"));
     assert!(serve.poll().is_pending());
     assert!(reads.load(Ordering::Relaxed) <= 100, "{reads:?} frames were read in one poll");
     assert!(serve.is_woken(), "the task does not continue by itself");
@@ -82,7 +37,7 @@ async fn peer_that_sends_endlessly_yields_to_other_tasks() {
 async fn transport_that_never_flushes_is_closed_with_1013_after_outbox_timeout() {
     let builder = SignalingHub::builder().max_missed_heartbeats(100).outbox_timeout(Duration::from_secs(30));
     let hub = builder.build().expect("valid settings");
-    let transport = NeverFlushes::new(Frame::Binary(Message::HEARTBEAT), 0);
+    let transport = Scripted { read: || None, flushes: false };
     let start = Instant::now();
     let reason = timeout(MINUTE, hub.serve(transport, "K")).await.expect("the hub closes the peer");
     assert_eq!(close_code(&reason), Some(CloseCode::TryAgainLater), "{reason}");
@@ -101,7 +56,8 @@ async fn pongs_that_a_peer_does_not_read_count_as_queued() {
     ] {
         let hub = builder.build().expect("valid settings");
         let start = Instant::now();
-        let serve = hub.serve(NeverFlushes::new(ping.clone(), pings), "K");
+        let (read, _) = copies(ping.clone(), pings);
+        let serve = hub.serve(Scripted { read, flushes: false }, "K");
         let reason = timeout(MINUTE, serve).await.expect("the hub closes the peer");
         assert_eq!(reason.cause(), Some(cause), "{reason}");
         // Then follows `close_timeout`.

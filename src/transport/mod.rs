@@ -16,10 +16,12 @@ pub use frame::{CloseFrame, Frame};
 /// [`TransportError`] implements it. The hub relies on these rules:
 ///
 /// - Each message is one frame, complete and not fragmented.
-/// - The transport answers pings, as WebSocket libraries do. The hub ignores [`Frame::Ping`] and [`Frame::Pong`].
+/// - The transport answers pings, as WebSocket libraries do. The hub counts a [`Frame::Ping`] as a queued pong until the
+///   transport flushes, and ignores a [`Frame::Pong`].
 /// - The stream ends, or fails with [`TransportError::ConnectionLost`], when the connection ends. The hub reads nothing
 ///   afterwards. After any other error, the hub sends a close frame, and then reads and discards frames until the end.
 /// - `poll_ready` is pending while the peer reads too slowly, so that the transport's write buffer is bounded.
+/// - `poll_flush` becomes ready without further frames. The hub passes new ones only after it has.
 /// - `poll_close` starts or answers the close handshake. The hub waits at most
 ///   [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout) for it.
 /// - Dropping the transport closes the connection immediately.

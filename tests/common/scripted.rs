@@ -1,0 +1,57 @@
+//! A transport that reads what a closure returns, and accepts every frame.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use futures::{Sink, Stream};
+use sigver::{Frame, TransportError};
+
+pub(crate) struct Scripted<F> {
+    pub(crate) read: F,
+    /// Whether it ever flushes or closes.
+    pub(crate) flushes: bool,
+}
+
+impl<F: FnMut() -> Option<Frame> + Unpin> Stream for Scripted<F> {
+    type Item = Result<Frame, TransportError>;
+
+    /// Pending without a wake-up if the closure returns `None`.
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        (self.read)().map_or(Poll::Pending, |frame| Poll::Ready(Some(Ok(frame))))
+    }
+}
+
+impl<F> Sink<Frame> for Scripted<F> {
+    type Error = TransportError;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, _: Frame) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if self.flushes { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.poll_flush(cx)
+    }
+}
+
+/// Returns a closure that returns this number of copies of a frame, and the number that it has returned.
+pub(crate) fn copies(frame: Frame, count: usize) -> (impl FnMut() -> Option<Frame>, Arc<AtomicUsize>) {
+    let returned = Arc::new(AtomicUsize::new(0));
+    let counter = returned.clone();
+    let read = move || {
+        (counter.load(Ordering::Relaxed) < count).then(|| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            frame.clone()
+        })
+    };
+    (read, returned)
+}
