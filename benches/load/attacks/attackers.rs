@@ -1,9 +1,11 @@
 //! What all attackers of one process share: their target, their addresses, their join rate and their report.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sigver::protocol::Message;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use super::limits::{SAFE_PART, default_limit};
@@ -96,6 +98,44 @@ impl Attackers {
         }
     }
 
+    /// Repeats an attack of two connections in as many tasks as there are pairs of attackers.
+    pub(super) fn spawn_pairs<F>(&self, attack: impl Fn(Self) -> F + Clone + Send + 'static) -> JoinSet<()>
+    where
+        F: Future<Output = Result<Infallible, End>> + Send + 'static,
+    {
+        let mut running = JoinSet::new();
+        for _ in 0..self.count / 2 {
+            let attack = attack.clone();
+            running.spawn(self.clone().repeat(2, move |attackers| {
+                let ended = attack(attackers);
+                async move {
+                    match ended.await {
+                        Err(end) => end,
+                    }
+                }
+            }));
+        }
+        running
+    }
+
+    /// Adds tasks in which an attacker joins a group and sends this number of frames per second.
+    pub(super) fn spawn_senders(
+        &self,
+        running: &mut JoinSet<()>,
+        count: usize,
+        key: &str,
+        frame: &[u8],
+        per_second: f64,
+    ) {
+        for _ in 0..count {
+            let (key, frame) = (key.to_owned(), frame.to_owned());
+            running.spawn(
+                self.clone()
+                    .repeat(1, move |attackers| join_and_send(attackers, key.clone(), frame.clone(), per_second)),
+            );
+        }
+    }
+
     /// Returns the report of all attackers.
     pub(super) fn report(&self) -> Report {
         self.report.lock().expect("nothing panics under this lock").clone()
@@ -103,7 +143,7 @@ impl Attackers {
 }
 
 /// Joins a group and sends this number of frames per second until the server ends the connection.
-pub(super) async fn join_and_send(attackers: Attackers, key: String, frame: Vec<u8>, per_second: f64) -> End {
+async fn join_and_send(attackers: Attackers, key: String, frame: Vec<u8>, per_second: f64) -> End {
     match attackers.open(&key).await {
         Ok(socket) => send_steadily(socket, &frame, per_second).await,
         Err(end) => end,

@@ -25,15 +25,7 @@ const HEARTBEATS: Duration = Duration::from_secs(2);
 
 pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<()> {
     let bytes = options.content_bytes.into();
-    let mut running = JoinSet::new();
-    for _ in 0..attackers.count / 2 {
-        running.spawn(attackers.clone().repeat(2, move |attackers| async move {
-            match attack(&attackers, bytes).await {
-                Err(end) => end,
-            }
-        }));
-    }
-    running
+    attackers.spawn_pairs(move |attackers| async move { attack(&attackers, bytes).await })
 }
 
 /// Sends, and waits until the server ends one of the connections.

@@ -4,7 +4,7 @@ use sigver::protocol::Message;
 use tokio::task::JoinSet;
 
 use super::Options;
-use super::attackers::{Attackers, join_and_send, stay};
+use super::attackers::{Attackers, stay};
 use super::limits::{connects_per_second, default_limit};
 use crate::client::frame;
 
@@ -26,13 +26,6 @@ pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<(
         member.connect(id, &MEMBERS).await.expect("the hub answers a member");
         running.spawn(async { _ = stay(member).await });
     }
-    for _ in 0..attackers.count {
-        let (key, connect) = (key.clone(), connect.clone());
-        running.spawn(
-            attackers
-                .clone()
-                .repeat(1, move |attackers| join_and_send(attackers, key.clone(), connect.clone(), per_second)),
-        );
-    }
+    attackers.spawn_senders(&mut running, attackers.count, &key, &connect, per_second);
     running
 }

@@ -4,7 +4,7 @@ use sigver::protocol::Message;
 use tokio::task::JoinSet;
 
 use super::Options;
-use super::attackers::{Attackers, join_and_send, stay};
+use super::attackers::{Attackers, stay};
 use super::limits::connects_per_second;
 use crate::client::{End, Socket, frame};
 
@@ -35,14 +35,7 @@ pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<(
         });
     }
     let connect = frame(&Message::connect(JOINER, &[]).encode());
-    for _ in 0..joiners {
-        let (key, connect) = (key.clone(), connect.clone());
-        running.spawn(
-            attackers
-                .clone()
-                .repeat(1, move |attackers| join_and_send(attackers, key.clone(), connect.clone(), per_second)),
-        );
-    }
+    attackers.spawn_senders(&mut running, joiners, &key, &connect, per_second);
     running
 }
 

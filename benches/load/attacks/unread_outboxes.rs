@@ -24,15 +24,7 @@ pub(super) async fn start(attackers: &Attackers, options: &Options) -> JoinSet<(
     let allowed = SAFE_PART * per_ip * f64::from(attackers.addresses) / attackers.count as f64;
     let per_second = options.bytes_per_second.unwrap_or(allowed.min(default_limit("max_outbox_bytes") / FILL_SECONDS));
     let bytes = (per_second / CONTENTS_PER_SECOND) as usize;
-    let mut running = JoinSet::new();
-    for _ in 0..attackers.count / 2 {
-        running.spawn(attackers.clone().repeat(2, move |attackers| async move {
-            match attack(&attackers, bytes).await {
-                Err(end) => end,
-            }
-        }));
-    }
-    running
+    attackers.spawn_pairs(move |attackers| async move { attack(&attackers, bytes).await })
 }
 
 /// Sends until the server ends one of the connections.
