@@ -239,10 +239,10 @@ impl HubBuilder {
     /// Sets the maximum number of bytes queued for one peer. Each message counts as its length plus 96. Default: 256
     /// KiB. It must be at least [`HubBuilder::max_message_bytes`] + 1024.
     ///
-    /// Exceeding it closes the peer that sent more than half of the queue with 1008, and discards its messages. The
-    /// receiver then learns that the link has ended. If no peer sent more than half, or if the oldest message has been
-    /// queued for more than a fifth of [`HubBuilder::outbox_timeout`], the receiver is closed with 1013. The hub never
-    /// drops single messages.
+    /// Exceeding it closes the receiver with 1013 if the oldest message has been queued for more than a fifth of
+    /// [`HubBuilder::outbox_timeout`], or if no peer sent more than half of the queue. Otherwise it closes the peer that
+    /// sent more than half with 1008, and discards its messages. The receiver then learns that the link has ended. The
+    /// hub never drops single messages.
     pub fn max_outbox_bytes(mut self, bytes: usize) -> Self {
         self.config.max_outbox_bytes = bytes;
         self

@@ -76,8 +76,8 @@ impl Group {
         Self::default()
     }
 
-    /// Creates a group that protects its only member from eviction, which is rule 4 of
-    /// [`connect`](super#the-rules-of-connect), until it has been a member for this time.
+    /// Creates a group whose only member cannot be evicted (rule 4 of [`connect`](super#the-rules-of-connect)) before it
+    /// has been a member for `eviction_min_age`.
     ///
     /// Until then, a joiner that would evict the member is bound to it again. The rule prevents a peer from taking over a
     /// group by sending `connect` twice before the member had time to answer. npm's `sigver` has no such rule.
@@ -250,8 +250,8 @@ impl Group {
         let ids = left.link.into_iter().chain(left.joiners);
         let mut remove = |id| (id, self.links.remove(&id).expect("a peer's links exist"));
         let mut links: Vec<_> = ids.map(&mut remove).collect();
-        // A peer that shares two links with this one receives the last message of the older link first, as npm's
-        // `sigver` sends them.
+        // Two peers share two links if each is a joiner of the other. The other peer then receives the last message of
+        // the older link first, as from npm's `sigver`.
         links.sort_unstable_by_key(|(_, link)| link.nth);
         for (id, Link { joiner, member, .. }) in links {
             let (from, to, end) = if joiner.peer == peer {

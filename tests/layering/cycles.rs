@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn cycle_is_found_without_the_path_that_leads_to_it() {
+    fn found_cycle_excludes_the_path_that_leads_to_it() {
         let graph = graph(&[("a", "b"), ("b", "c"), ("c", "d"), ("d", "b"), ("c", "e")]);
         assert_eq!(find_cycle(&graph), Some(vec!["b", "c", "d", "b"]));
     }

@@ -16,7 +16,7 @@ impl HubBuilder {
     /// Sets the maximum number of messages per second from one peer, pings, pongs and heartbeats included. Default:
     /// 20 000, which costs about 2 % of a core. Exceeding it closes the peer with 1013.
     ///
-    /// A peer that only signals sends a few hundred messages when it joins.
+    /// A peer sends about 40 messages for each call that it sets up over the hub.
     pub fn messages_per_second(mut self, rate: u32) -> Self {
         self.config.messages_per_second = rate;
         self
