@@ -1,5 +1,8 @@
 //! A dropped future removes its peer, at whatever point it is dropped.
 
+#[path = "common/scripted.rs"]
+mod scripted;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,6 +12,8 @@ use sigver::memory::{ChannelTransport, TestClient};
 use sigver::protocol::Message;
 use sigver::{Frame, HubStats, JoinRequest, PeerInfo, SignalingHub, TransportError, memory};
 use tokio_test::task;
+
+use scripted::Scripted;
 
 /// A transport whose every operation is pending when it is first polled, so that each await of the hub is a point where
 /// its future can be dropped.
@@ -153,43 +158,13 @@ async fn aborted_task_notifies_the_linked_peer() {
     assert_eq!((hub.stats().peers, hub.stats().links), (1, 0));
 }
 
-/// A transport that panics when it is read.
-struct Panics;
-
-impl Stream for Panics {
-    type Item = Result<Frame, TransportError>;
-
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        panic!("a bug in the transport")
-    }
-}
-
-impl Sink<Frame> for Panics {
-    type Error = TransportError;
-
-    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn start_send(self: Pin<&mut Self>, _: Frame) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn peer_is_removed_when_its_transport_panics() {
     let hub = SignalingHub::new();
+    let transport = Scripted { read: || panic!("a bug in the transport"), flushes: true };
     let task = tokio::spawn({
         let hub = hub.clone();
-        async move { hub.serve(Panics, "K").await }
+        async move { hub.serve(transport, "K").await }
     });
     assert!(task.await.expect_err("the transport panics").is_panic());
     assert_eq!(hub.stats(), HubStats::default());

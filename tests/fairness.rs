@@ -1,5 +1,7 @@
 //! Work is charged to the peer that causes it: counts of what the hub handles before it yields to other tasks.
 
+#[path = "common/copies.rs"]
+mod copies;
 #[path = "common/scripted.rs"]
 mod scripted;
 
@@ -12,7 +14,8 @@ use tokio::task::yield_now;
 use tokio::time::advance;
 use tokio_test::task;
 
-use scripted::{Scripted, copies};
+use copies::copies;
+use scripted::Scripted;
 
 #[tokio::test(start_paused = true)]
 async fn one_poll_handles_64_units_of_work() {

@@ -1,5 +1,7 @@
 //! Stalled transports are closed in time, a drain waits no longer than it must, and closes are counted by cause.
 
+#[path = "common/copies.rs"]
+mod copies;
 #[path = "common/scripted.rs"]
 mod scripted;
 
@@ -12,7 +14,8 @@ use sigver::{Cause, DisconnectReason, Frame, HubStats, PeerInfo, SignalingHub};
 use tokio::time::{Instant, timeout};
 use tokio_test::task;
 
-use scripted::{Scripted, copies};
+use copies::copies;
+use scripted::Scripted;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -1,8 +1,6 @@
 //! A transport that reads what a closure returns, and accepts every frame.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use futures::{Sink, Stream};
@@ -41,17 +39,4 @@ impl<F> Sink<Frame> for Scripted<F> {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.poll_flush(cx)
     }
-}
-
-/// Returns a closure that returns this number of copies of a frame, and the number that it has returned.
-pub(crate) fn copies(frame: Frame, count: usize) -> (impl FnMut() -> Option<Frame>, Arc<AtomicUsize>) {
-    let returned = Arc::new(AtomicUsize::new(0));
-    let counter = returned.clone();
-    let read = move || {
-        (counter.load(Ordering::Relaxed) < count).then(|| {
-            counter.fetch_add(1, Ordering::Relaxed);
-            frame.clone()
-        })
-    };
-    (read, returned)
 }
