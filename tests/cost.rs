@@ -86,6 +86,8 @@ impl Sink<Frame> for Socket {
 async fn relay_costs_one_allocation_and_one_copy_and_a_batch_costs_one_flush() {
     const BATCH: usize = 50;
     const PAYLOAD: usize = 200;
+    /// As long as the offers and candidates of a call.
+    const LONG_BATCH: [usize; 2] = [16, 1000];
     let hub = SignalingHub::new();
     let [joiner, member] = [Socket::default(), Socket::default()];
     let mut member_task = task::spawn(hub.serve(member.clone(), "K"));
@@ -94,8 +96,8 @@ async fn relay_costs_one_allocation_and_one_copy_and_a_batch_costs_one_flush() {
     assert!(member_task.poll().is_pending());
     joiner.send(Message::connect(2, &[]), 1);
     assert!(joiner_task.poll().is_pending());
-    let mut relay = |count: usize| {
-        joiner.send(Message::content(0, vec![7; PAYLOAD]), count);
+    let mut relay = |[count, bytes]: [usize; 2]| {
+        joiner.send(Message::content(0, vec![7; bytes]), count);
         let (frames, flushes) = member.written();
         let cost = measure(|| {
             assert!(joiner_task.poll().is_pending());
@@ -104,11 +106,12 @@ async fn relay_costs_one_allocation_and_one_copy_and_a_batch_costs_one_flush() {
         assert_eq!(member.written(), (frames + count, flushes + 1));
         cost
     };
-    relay(BATCH); // grows the queues
-    let cost = relay(BATCH);
+    relay([BATCH, PAYLOAD]); // grows the queues
+    let cost = relay([BATCH, PAYLOAD]);
     // Each outgoing frame is one allocation of the payload and a header of a few bytes.
     assert!(cost.count_total <= BATCH as u64 + 8, "{cost:?}");
     assert!(cost.bytes_total <= (BATCH * (PAYLOAD + 16) + 8000) as u64, "{cost:?}");
+    relay(LONG_BATCH);
 }
 
 #[tokio::test(start_paused = true)]

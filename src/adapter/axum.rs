@@ -119,8 +119,9 @@
 //! # Your own upgrade
 //!
 //! If the app extracts the [`WebSocketUpgrade`] itself, pass the socket to [`SignalingHub::serve`], and the request
-//! head and the client IP in the [`JoinRequest`]. Without an origin, the hub rejects the peer if `allowed_origins` is
-//! set. Without the client IP, the limits per IP do not apply.
+//! head and the client IP in the [`JoinRequest`]. If `allowed_origins` is set, always pass the origin: the hub rejects
+//! a peer without one, or, with `allow_missing_origin`, admits pages of every site. Without the client IP, the limits
+//! per IP do not apply.
 //!
 //! ```
 //! use std::net::SocketAddr;

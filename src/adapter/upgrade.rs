@@ -20,8 +20,8 @@ use super::websocket::WebSocket;
 use crate::hub::PendingConnection;
 use crate::{JoinRequest, SignalingHub};
 
-/// Answers a WebSocket handshake. If the hub admits the peer, a new task serves its WebSocket. Any other request gets an
-/// error status and a line of text that explains it.
+/// Answers a WebSocket handshake. If the hub admits the peer, a new task serves its WebSocket. Any other request gets
+/// an error status and a line of text that explains it.
 pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: JoinRequest) -> Response<Bytes> {
     let response = match accept(&request) {
         Ok(response) => response.map(|()| Bytes::new()),
@@ -143,8 +143,8 @@ fn is_websocket_connect(_: &Request<()>) -> bool {
     false
 }
 
-/// Returns the first offered subprotocol, as npm's sigver does. A browser that offers subprotocols closes the connection
-/// if the server selects none.
+/// Returns the first offered subprotocol, as npm's sigver does. A browser that offers subprotocols closes the
+/// connection if the server selects none.
 fn first_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     let offered = headers.get(SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
     HeaderValue::from_str(offered.split(',').map(str::trim).find(|protocol| !protocol.is_empty())?).ok()

@@ -19,8 +19,9 @@
 //! # Your own upgrade
 //!
 //! If the app uses `warp::ws` itself, pass the socket to [`SignalingHub::serve`], and the origin and the client IP in
-//! the [`JoinRequest`]. Without an origin, the hub rejects the peer if `allowed_origins` is set. Without the client IP,
-//! the limits per IP do not apply. `warp::ws` cannot set the read buffer, so each idle peer uses about 140 KB.
+//! the [`JoinRequest`]. If `allowed_origins` is set, always pass the origin: the hub rejects a peer without one, or,
+//! with `allow_missing_origin`, admits pages of every site. Without the client IP, the limits per IP do not apply.
+//! `warp::ws` cannot set the read buffer, so each idle peer uses about 140 KB.
 //!
 //! ```
 //! use std::net::SocketAddr;

@@ -20,7 +20,8 @@ const WRITE_BUFFER: usize = 16 * 1024;
 impl Config {
     /// Returns the buffer sizes and limits for a WebSocket of this hub.
     ///
-    /// tungstenite's defaults use 140 KB for each idle peer, allow messages of 64 MiB and do not bound the write buffer.
+    /// tungstenite's defaults use 140 KB for each idle peer, allow messages of 64 MiB and do not bound the write
+    /// buffer.
     pub(super) fn websocket_config(&self) -> WebSocketConfig {
         WebSocketConfig::default()
             .read_buffer_size(self.read_buffer_bytes)

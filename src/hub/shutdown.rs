@@ -54,12 +54,13 @@ impl SignalingHub {
     /// From now on the hub rejects joins: with HTTP status 503, or with close code 1001 if the app accepted the
     /// WebSocket handshake itself. It closes existing peers with 1001, spread evenly over `timeout` minus
     /// [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout), and then waits for the last connection to end. It
-    /// returns after `timeout` at the latest, or as soon as all peers are closed if that takes longer. It yields to other
-    /// tasks between the closes.
+    /// returns after `timeout` at the latest, unless it has not started to close every peer by then: in that case it
+    /// returns as soon as it has. It yields to other tasks between the closes.
     ///
     /// The spread prevents a reconnect storm: Netflux, for example, reconnects exactly 3 s after a close. The graceful
-    /// shutdown of an HTTP server does not wait for upgraded connections, so call this method alongside it, with a
-    /// timeout slightly shorter than the time until the process is killed.
+    /// shutdown of an HTTP server does not wait for upgraded connections. Call this method first, while the server still
+    /// accepts connections, and stop the server afterwards. Both together must take less time than the service manager
+    /// allows.
     ///
     /// # Cancel safety
     /// If the future is dropped, the hub keeps rejecting joins, and the peers that are not closed yet stay connected.

@@ -13,9 +13,9 @@ use super::{Action, CloseCode, Event, LinkId, MemberId, Message, Outcome, PeerId
 
 /// The peers that joined with one key.
 ///
-/// [`Group::handle`] is the whole protocol of one group. It never fails and never waits. In a group of n peers, a
-/// `connect` costs O(log n + number of named ids), a `content` O(log j) for a sender with j joiners, and a leave O(log n)
-/// plus O(log n) for each link of the peer. No peer can cause higher costs by its choice of ids or messages. A lookup in
+/// [`Group::handle`] is the whole protocol of one group. It returns no error and never waits. In a group of n peers, a
+/// `connect` costs O(log n + number of named ids), a `content` O(log n), and a leave O(log n) plus O(log n) for each link
+/// of the peer. No peer can cause higher costs by its choice of ids or messages. A lookup in
 /// a hash table counts as O(1), and the growth of the tables is amortized.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
@@ -79,8 +79,8 @@ impl Group {
     /// Creates a group whose only member cannot be evicted (rule 4 of [`connect`](super#the-rules-of-connect)) before it
     /// has been a member for `eviction_min_age`.
     ///
-    /// Until then, a joiner that would evict the member is bound to it again. The rule prevents a peer from taking over a
-    /// group by sending `connect` twice before the member had time to answer. npm's `sigver` has no such rule.
+    /// Until then, a joiner that would evict the member is bound to it again. The minimum age prevents a peer from taking
+    /// over a group by sending `connect` twice before the member has had time to answer. npm's `sigver` has none.
     pub fn with_eviction_min_age(eviction_min_age: Duration) -> Self {
         Self { eviction_min_age, ..Self::default() }
     }

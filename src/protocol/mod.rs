@@ -18,8 +18,8 @@
 //!    becomes a member. [`Group::with_eviction_min_age`] can protect a new member.
 //! 5. Otherwise the peer is bound to the first other member that it has not tried. If it has tried them all, its search
 //!    starts over: it is bound to the first other member, and only that id counts as tried. Favored members come before
-//!    the others; within each kind, the order is that in which they became members. A member that is bound by this rule
-//!    loses its membership.
+//!    the others; within each kind, the order is that in which they became members. If the peer that sent `connect` is
+//!    a member, it loses its membership by this rule.
 //!
 //! The answer is `connected: true` by rules 1 to 4, and `connected: false` by rule 5.
 //!

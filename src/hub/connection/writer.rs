@@ -12,8 +12,9 @@ use crate::hub::shared::Shared;
 use crate::protocol::Message;
 use crate::transport::{Frame, Transport};
 
-/// The bytes that a transport accepts before the writer flushes it. The outbox counts them until then.
-const FLUSH_BYTES: usize = 16 * 1024;
+/// The bytes that a transport accepts before the writer flushes it. The outbox counts them until then. The offers and
+/// candidates of a call take less, so they cost one flush.
+const FLUSH_BYTES: usize = 32 * 1024;
 
 /// The frames between a peer's outbox and its transport.
 ///

@@ -171,29 +171,34 @@ impl Room {
     /// - If one sender sent more than half of the queue, closes the sender and discards its frames. The receiver learns
     ///   of it by the end of their link.
     /// - Otherwise, closes the receiver.
-    fn push(&self, peers: &mut Peers, to: PeerId, mut frame: QueuedFrame) {
-        let outbox = peers[&to].outbox.clone();
-        while let Err(overflow) = outbox.push(frame, &self.config) {
-            let Overflow { frame: rejected, cause, main_sender, larger } = overflow;
-            if let Some(larger) = larger {
-                larger.close_full(Close::outbox_full(cause, &self.config));
-                frame = rejected;
-                continue;
-            }
-            let Some(sender) = main_sender.filter(|&sender| sender != to) else {
-                return outbox.close_full(Close::outbox_full(cause, &self.config));
-            };
-            // A sender that has left cannot be closed, but its frames must not cause the receiver to be closed either.
-            if let Some(peer) = peers.get_mut(&sender) {
-                peer.is_muted = true;
-                peer.outbox.close(Close::filled_outbox(cause, &self.config));
-            }
-            outbox.discard(sender);
-            if rejected.sender() == sender {
-                return;
-            }
-            frame = rejected;
+    fn push(&self, peers: &mut Peers, to: PeerId, frame: QueuedFrame) {
+        let mut pushed = peers[&to].outbox.push(frame, &self.config);
+        while let Err(overflow) = pushed {
+            let Some(frame) = self.make_room(peers, to, overflow) else { return };
+            pushed = peers[&to].outbox.push(frame, &self.config);
         }
+    }
+
+    /// Closes the peer that caused an overflow. Returns the frame, unless it must not be sent any more.
+    #[cold]
+    fn make_room(&self, peers: &mut Peers, to: PeerId, overflow: Overflow) -> Option<QueuedFrame> {
+        let Overflow { frame, cause, main_sender, larger } = overflow;
+        if let Some(larger) = larger {
+            larger.close_full(Close::outbox_full(cause, &self.config));
+            return Some(frame);
+        }
+        let outbox = &peers[&to].outbox;
+        let Some(sender) = main_sender.filter(|&sender| sender != to) else {
+            outbox.close_full(Close::outbox_full(cause, &self.config));
+            return None;
+        };
+        outbox.discard(sender);
+        // A sender that has left cannot be closed, but its frames must not cause the receiver to be closed either.
+        if let Some(peer) = peers.get_mut(&sender) {
+            peer.is_muted = true;
+            peer.outbox.close(Close::filled_outbox(cause, &self.config));
+        }
+        Some(frame).filter(|frame| frame.sender() != sender)
     }
 
     /// Locks the state. A panic under the lock is a bug in the reducer, and leaves a state that cannot be trusted. The
