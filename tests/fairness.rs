@@ -18,7 +18,7 @@ use copies::copies;
 use scripted::Scripted;
 
 #[tokio::test(start_paused = true)]
-async fn one_poll_handles_64_units_of_work() {
+async fn one_poll_handles_64_units_of_work_or_32_kib() {
     let ids = |count: u32| (0..count).collect::<Vec<_>>();
     for (message, frames, work) in [
         (Message::Heartbeat, 64, "1 for each frame"),
@@ -27,8 +27,10 @@ async fn one_poll_handles_64_units_of_work() {
         (Message::connect(1, &ids(64)), 32, "1 for the frame and 1 for 64 ids"),
         (Message::connect(1, &ids(512)), 8, "1 for the frame and 8 for 512 ids"),
         (Message::connect(1, &ids(4096)), 1, "the first frame exceeds the budget"),
-        (Message::content(0, vec![0; 8200]), 32, "1 for the frame and 1 for 8 KiB"),
-        (Message::content(0, vec![0; 60_000]), 8, "1 for the frame and 7 for 56 KiB"),
+        (Message::content(0, vec![0; 400]), 64, "1 for each frame"),
+        (Message::content(0, vec![0; 2048]), 16, "32 KiB"),
+        (Message::content(0, vec![0; 8200]), 4, "32 KiB"),
+        (Message::content(0, vec![0; 60_000]), 1, "the first frame exceeds the budget"),
     ] {
         let hub = SignalingHub::builder().max_members_per_connect(4096).build().expect("valid settings");
         let (read, handled) = copies(Frame::Binary(message.encode()), 1000);

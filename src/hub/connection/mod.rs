@@ -22,7 +22,7 @@ use crate::transport::{Frame, Transport};
 use close_handshake::close_handshake;
 use deadlines::{Deadlines, Due};
 use peer_guard::PeerGuard;
-use rate_limits::{PeerRateLimiter, READ_BUDGET, Received};
+use rate_limits::{PeerRateLimiter, Received};
 use writer::Writer;
 
 /// The state of a joined peer's future.
@@ -105,7 +105,7 @@ impl<T: Transport> Connection<'_, T> {
         }
     }
 
-    /// Reads frames until their work reaches [`READ_BUDGET`]. Returns whether there may be more.
+    /// Reads frames until they exhaust the budget of one poll. Returns whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, DisconnectReason> {
         let mut received = Received::default();
         let may_read_more = self.read_frames(&mut received, cx);
@@ -119,7 +119,7 @@ impl<T: Transport> Connection<'_, T> {
 
     fn read_frames(&mut self, received: &mut Received, cx: &mut Context<'_>) -> Result<bool, DisconnectReason> {
         let config = &self.shared.config;
-        while received.work() < READ_BUDGET {
+        while !received.exhausts_budget() {
             match self.transport.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let bytes = frame.payload_len();

@@ -13,6 +13,9 @@ use crate::protocol::CloseCode;
 /// exceed it.
 pub(super) const READ_BUDGET: usize = 64;
 
+/// The payload bytes after which a future yields, even if it has done less work.
+const READ_BUDGET_BYTES: usize = 32 * 1024;
+
 /// Limits how much one peer sends. Exceeding a limit closes the peer: dropping or delaying its messages would break
 /// WebRTC negotiations and heartbeats in ways that are hard to diagnose. The close code allows the peer to reconnect
 /// later, because a correct client can exceed a rate, for example after its device was suspended.
@@ -72,9 +75,9 @@ impl Received {
         self.work += ids_work(named_ids);
     }
 
-    /// Returns the work of all frames.
-    pub(super) fn work(&self) -> usize {
-        self.work
+    /// Returns whether the future must yield to other tasks.
+    pub(super) fn exhausts_budget(&self) -> bool {
+        self.work >= READ_BUDGET || self.bytes >= READ_BUDGET_BYTES
     }
 
     /// Counts all frames against the limits of the peer's client IP, if that is known.
