@@ -65,6 +65,8 @@
 
 mod adapter;
 pub mod client;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod hub;
 pub mod protocol;
 mod transport;

@@ -8,9 +8,9 @@ use super::{MemberId, PeerId};
 
 /// A `connect` that is to be decided.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ConnectRequest<'a> {
+pub(super) struct ConnectRequest<'a, P = PeerId> {
     /// The peer that connects.
-    pub(super) peer: PeerId,
+    pub(super) peer: P,
     /// The ids that it names.
     pub(super) named: &'a [MemberId],
     /// The time, on the clock of [`super::members::Member::new`].
@@ -22,16 +22,16 @@ pub(super) struct ConnectRequest<'a> {
 /// The answer to a `connect`, and what the caller must change. All but `Bind` answer that the peer is a
 /// member (`connected: true` on the wire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(super) enum Decision<P = PeerId> {
     /// Nothing changes, not even the id of the member that connects.
     Keep,
     /// The peer becomes a member, or stays one under its new id. Its search is cleared.
     MakeMember,
     /// This member blocks and is evicted. The peer becomes a member, and its search is cleared.
-    EvictAndMakeMember(PeerId),
+    EvictAndMakeMember(P),
     /// The peer loses its membership if it has one, and is bound to the selected member. The answer is
     /// `connected: false`, and its search records the selection.
-    Bind(Selection),
+    Bind(Selection<P>),
 }
 
 /// Decides a `connect` of a peer with this search, in O(log n + named ids) for any choice of ids. Changes nothing.
@@ -39,7 +39,11 @@ pub(super) enum Decision {
 /// [`Members::contains_any_id`] and [`Search::select`] state what each part costs.
 ///
 /// The search of a member is empty, because becoming a member clears it.
-pub(super) fn decide(members: &Members, search: &Search, request: ConnectRequest<'_>) -> Decision {
+pub(super) fn decide<P: Copy + Eq>(
+    members: &Members<P>,
+    search: &Search,
+    request: ConnectRequest<'_, P>,
+) -> Decision<P> {
     let ConnectRequest { peer, named, now, eviction_min_age } = request;
 
     // Rule 1: a peer that connects to a group without members becomes the first member.

@@ -1,12 +1,9 @@
 //! The reducer of one group: applies events and returns actions.
 
-use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use bytes::Bytes;
-use rustc_hash::FxBuildHasher;
-
 use super::decide::{ConnectRequest, Decision, decide};
+use super::links::{Links, Peer};
 use super::members::{Member, Members, Position};
 use super::search::{Search, Selection};
 use super::{Action, CloseCode, Event, LinkId, MemberId, Message, Outcome, PeerId};
@@ -15,15 +12,12 @@ use super::{Action, CloseCode, Event, LinkId, MemberId, Message, Outcome, PeerId
 ///
 /// [`Group::handle`] is the whole protocol of one group. It returns no error and never waits. In a group of n peers, a
 /// `connect` costs O(log n + number of named ids), a `content` O(log n), and a leave O(log n) plus O(log n) for each link
-/// of the peer. No peer can cause higher costs by its choice of ids or messages. A lookup in
-/// a hash table counts as O(1), and the growth of the tables is amortized.
+/// of the peer. No peer can cause higher costs by its choice of ids or messages. A lookup in a hash table counts as O(1),
+/// and the growth of the tables is amortized.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
-    peers: HashMap<PeerId, Peer, FxBuildHasher>,
+    links: Links<Membership>,
     members: Members,
-    links: HashMap<LinkId, Link, FxBuildHasher>,
-    /// The number of links that were ever created.
-    links_created: u64,
     eviction_min_age: Duration,
 }
 
@@ -39,35 +33,15 @@ pub struct PeerRoles {
     pub joiners: usize,
 }
 
+/// What the group stores about a peer in addition to its links.
 #[derive(Clone, Debug)]
-struct Peer {
+struct Membership {
     favored: bool,
-    /// Its id as a member, kept when it loses its membership: its joiners can still address it by this id.
-    id: MemberId,
     /// Its position among the members, if it is a member.
     position: Option<Position>,
     /// It was evicted and is being closed, so its connects are ignored.
     evicted: bool,
-    /// Its link as a joiner.
-    link: Option<LinkId>,
-    /// Its links as a member.
-    joiners: BTreeSet<LinkId>,
     search: Search,
-}
-
-#[derive(Clone, Debug)]
-struct Link {
-    /// Its number among all links that were ever created.
-    nth: u64,
-    joiner: End,
-    member: End,
-}
-
-#[derive(Clone, Debug)]
-struct End {
-    peer: PeerId,
-    /// This end has sent its last data.
-    ended: bool,
 }
 
 impl Group {
@@ -92,7 +66,7 @@ impl Group {
 
     /// Returns the number of peers that have joined and not left, members included.
     pub fn peer_count(&self) -> usize {
-        self.peers.len()
+        self.links.peer_count()
     }
 
     /// Returns the number of members.
@@ -107,13 +81,13 @@ impl Group {
 
     /// Returns the roles of a peer. `None` if it has not joined or has left.
     pub fn peer(&self, peer: PeerId) -> Option<PeerRoles> {
-        let Peer { id, position, link, ref joiners, .. } = *self.peers.get(&peer)?;
-        Some(PeerRoles { member_id: position.map(|_| id), link, joiners: joiners.len() })
+        let Peer { id, link, joiners, role } = self.links.get(peer)?;
+        Some(PeerRoles { member_id: role.position.map(|_| *id), link: *link, joiners: joiners.len() })
     }
 
     /// Iterates over the ids of all links, so that a caller that discards the group can release them.
     pub fn link_ids(&self) -> impl Iterator<Item = LinkId> + '_ {
-        self.links.keys().copied()
+        self.links.ids()
     }
 
     /// Applies an event, appends the resulting actions to `actions`, and returns the outcome for the event's peer.
@@ -127,23 +101,13 @@ impl Group {
             Event::Connect { peer, id, members, new_link, now } => {
                 self.connect(peer, id, &members, new_link, now, actions)
             }
-            Event::Content { peer, recipient, last, data } => self.content(peer, recipient, last, data, actions),
+            Event::Content { peer, recipient, last, data } => self.links.content(peer, recipient, last, data, actions),
             Event::Leave { peer } => self.leave(peer, actions),
         }
     }
 
     fn join(&mut self, peer: PeerId, favored: bool) -> Outcome {
-        let new = Peer {
-            favored,
-            id: MemberId(0),
-            position: None,
-            evicted: false,
-            link: None,
-            joiners: BTreeSet::new(),
-            search: Search::default(),
-        };
-        let earlier = self.peers.insert(peer, new);
-        assert!(earlier.is_none(), "{peer:?} joined twice");
+        self.links.join(peer, Membership { favored, position: None, evicted: false, search: Search::default() });
         Outcome::Nothing
     }
 
@@ -156,7 +120,7 @@ impl Group {
         now: Duration,
         actions: &mut Vec<Action>,
     ) -> Outcome {
-        let Peer { evicted, ref search, .. } = *self.joined(peer);
+        let Membership { evicted, ref search, .. } = self.links.joined(peer).role;
         if evicted {
             actions.push(Action::ReleaseLink(new_link));
             return Outcome::Nothing;
@@ -182,111 +146,40 @@ impl Group {
 
     /// Makes a peer a member, or gives a member its new id.
     fn make_member(&mut self, peer: PeerId, id: MemberId, now: Duration) {
-        let entry = self.peers.get_mut(&peer).expect("a peer that connects has joined");
-        entry.search.clear();
+        let entry = self.links.joined_mut(peer);
+        entry.role.search.clear();
         let old = std::mem::replace(&mut entry.id, id);
-        match entry.position {
+        match entry.role.position {
             Some(position) => self.members.rename(position, old, id),
-            None => entry.position = Some(self.members.insert(Member::new(peer, id, now), entry.favored)),
+            None => entry.role.position = Some(self.members.insert(Member::new(peer, id, now), entry.role.favored)),
         }
     }
 
     /// Evicts the blocking member (rule 4 of [`super`]).
     fn evict(&mut self, peer: PeerId, actions: &mut Vec<Action>) {
-        let entry = self.peers.get_mut(&peer).expect("a member has joined");
-        let position = entry.position.take().expect("a member has a position");
-        entry.evicted = true;
+        let entry = self.links.joined_mut(peer);
+        let position = entry.role.position.take().expect("a member has a position");
+        entry.role.evicted = true;
         self.members.remove(position, entry.id);
         actions.push(Action::Close { peer, code: CloseCode::BlockingMember });
     }
 
     /// Binds a joiner to the selected member. Ends the joiner's own membership, and its earlier link.
     fn bind(&mut self, joiner: PeerId, selection: &Selection, id: LinkId, actions: &mut Vec<Action>) {
-        let entry = self.peers.get_mut(&joiner).expect("a peer that connects has joined");
-        if let Some(position) = entry.position.take() {
+        let entry = self.links.joined_mut(joiner);
+        if let Some(position) = entry.role.position.take() {
             self.members.remove(position, entry.id);
         }
-        entry.search.record(selection, &self.members);
-        if let Some(replaced) = entry.link.replace(id) {
-            self.drop_link(replaced, actions);
-        }
-        let member = selection.member.peer;
-        self.joined_mut(member).joiners.insert(id);
-        self.links_created += 1;
-        let [joiner, member] = [joiner, member].map(|peer| End { peer, ended: false });
-        let earlier = self.links.insert(id, Link { nth: self.links_created, joiner, member });
-        assert!(earlier.is_none(), "{id:?} is in use");
-    }
-
-    fn content(&mut self, peer: PeerId, recipient: u32, last: bool, data: Bytes, actions: &mut Vec<Action>) -> Outcome {
-        let sender = self.joined(peer);
-        let to_joiner = LinkId::new(recipient).filter(|link| sender.joiners.contains(link));
-        let to_member = || sender.link.filter(|&link| recipient == 0 || recipient == self.member_id(link).0);
-        let Some(id) = to_joiner.or_else(to_member) else { return Outcome::Nothing };
-        let link = self.links.get_mut(&id).expect("a peer's links exist");
-        let bytes = data.len();
-        let (from, to, message) = match to_joiner {
-            Some(_) => (&mut link.member, &link.joiner, Message::from_member(id, data)),
-            None => (&mut link.joiner, &link.member, Message::from_joiner(id, data)),
-        };
-        if from.ended {
-            return Outcome::Nothing;
-        }
-        actions.push(Action::Send { to: to.peer, message });
-        from.ended = last;
-        if link.joiner.ended && link.member.ended {
-            let joiner = link.joiner.peer;
-            self.joined_mut(joiner).link = None;
-            self.drop_link(id, actions);
-        }
-        Outcome::Relayed { bytes }
+        entry.role.search.record(selection, &self.members);
+        self.links.bind(joiner, selection.member.peer, id, actions);
     }
 
     fn leave(&mut self, peer: PeerId, actions: &mut Vec<Action>) -> Outcome {
-        let left = self.peers.remove(&peer).unwrap_or_else(|| panic!("{peer:?} left without having joined"));
-        if let Some(position) = left.position {
+        let left = self.links.leave(peer, actions);
+        if let Some(position) = left.role.position {
             self.members.remove(position, left.id);
         }
-        let ids = left.link.into_iter().chain(left.joiners);
-        let mut remove = |id| (id, self.links.remove(&id).expect("a peer's links exist"));
-        let mut links: Vec<_> = ids.map(&mut remove).collect();
-        // Two peers share two links if each is a joiner of the other. The other peer then receives the last message of
-        // the older link first, as from npm's `sigver`.
-        links.sort_unstable_by_key(|(_, link)| link.nth);
-        for (id, Link { joiner, member, .. }) in links {
-            let (from, to, end) = if joiner.peer == peer {
-                self.joined_mut(member.peer).joiners.remove(&id);
-                (joiner, member, Message::from_joiner(id, Bytes::new()))
-            } else {
-                self.joined_mut(joiner.peer).link = None;
-                (member, joiner, Message::from_member(id, Bytes::new()))
-            };
-            if !from.ended {
-                actions.push(Action::Send { to: to.peer, message: end });
-            }
-            actions.push(Action::ReleaseLink(id));
-        }
         Outcome::Nothing
-    }
-
-    /// Removes a link that its joiner no longer refers to, without notifying either end.
-    fn drop_link(&mut self, id: LinkId, actions: &mut Vec<Action>) {
-        let link = self.links.remove(&id).expect("a peer's links exist");
-        self.joined_mut(link.member.peer).joiners.remove(&id);
-        actions.push(Action::ReleaseLink(id));
-    }
-
-    /// Returns the id of the member at the end of a link.
-    fn member_id(&self, link: LinkId) -> MemberId {
-        self.joined(self.links[&link].member.peer).id
-    }
-
-    fn joined(&self, peer: PeerId) -> &Peer {
-        self.peers.get(&peer).unwrap_or_else(|| panic!("{peer:?} has not joined"))
-    }
-
-    fn joined_mut(&mut self, peer: PeerId) -> &mut Peer {
-        self.peers.get_mut(&peer).unwrap_or_else(|| panic!("{peer:?} has not joined"))
     }
 }
 

@@ -25,32 +25,32 @@ use std::time::Duration;
 
 use super::{MemberId, PeerId};
 
-/// The member list of one group.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Members {
+/// The member list of one group. `P` identifies a peer.
+#[derive(Clone, Debug)]
+pub(super) struct Members<P = PeerId> {
     /// The number of the last position that was assigned.
     last: u64,
     /// The candidates among the favored members, then those among the regular members.
-    tiers: [BTreeMap<u64, Member>; TIERS],
+    tiers: [BTreeMap<u64, Member<P>>; TIERS],
     /// Keeps std's seeded hasher, because peers choose the ids.
     by_id: HashMap<MemberId, Position>,
-    duplicates: BTreeMap<(MemberId, Position), Member>,
+    duplicates: BTreeMap<(MemberId, Position), Member<P>>,
     /// The members that most recently changed their ids, in the order of the changes.
-    renamed: Vec<(Position, Member)>,
+    renamed: Vec<(Position, Member<P>)>,
 }
 
 /// One member of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Member {
-    pub(super) peer: PeerId,
+pub(super) struct Member<P = PeerId> {
+    pub(super) peer: P,
     pub(super) id: MemberId,
     /// When the peer became a member, in nanoseconds. A `u64` has half the size of a [`Duration`], and each group
     /// reserves eleven members.
     since: u64,
 }
 
-impl Member {
-    pub(super) fn new(peer: PeerId, id: MemberId, since: Duration) -> Self {
+impl<P> Member<P> {
+    pub(super) fn new(peer: P, id: MemberId, since: Duration) -> Self {
         Self { peer, id, since: since.as_nanos() as u64 }
     }
 
@@ -84,7 +84,19 @@ const MAX_SCANS: usize = 64;
 
 pub(super) const TIERS: usize = 2;
 
-impl Members {
+impl<P> Default for Members<P> {
+    fn default() -> Self {
+        Self {
+            last: 0,
+            tiers: Default::default(),
+            by_id: HashMap::new(),
+            duplicates: BTreeMap::new(),
+            renamed: Vec::new(),
+        }
+    }
+}
+
+impl<P: Copy> Members<P> {
     pub(super) fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
@@ -99,7 +111,7 @@ impl Members {
     }
 
     /// Returns the member of a group that has exactly one.
-    pub(super) fn only(&self) -> Option<Member> {
+    pub(super) fn only(&self) -> Option<Member<P>> {
         let is_only = self.by_id.len() == 1 && self.duplicates.is_empty();
         self.tiers.iter().find_map(|tier| tier.values().next()).copied().filter(|_| is_only)
     }
@@ -132,8 +144,8 @@ impl Members {
     pub(super) fn find_candidate(
         &self,
         cursor: Cursor,
-        mut is_tried: impl FnMut(&Member) -> bool,
-    ) -> Option<(Position, Member)> {
+        mut is_tried: impl FnMut(&Member<P>) -> bool,
+    ) -> Option<(Position, Member<P>)> {
         (0..TIERS).find_map(|tier| {
             let (order, passed) = (&self.tiers[tier], cursor.0[tier]);
             let renamed = self.renamed.iter().filter(|(position, _)| position.tier == tier && position.nth <= passed);
@@ -151,13 +163,13 @@ impl Members {
     }
 
     /// Returns the first of the duplicates of an id: the candidate for this id if the current one is removed.
-    pub(super) fn first_duplicate(&self, id: MemberId) -> Option<(Position, Member)> {
+    pub(super) fn first_duplicate(&self, id: MemberId) -> Option<(Position, Member<P>)> {
         let (&(_, position), &member) = self.duplicates.range((id, Position::FIRST)..=(id, Position::LAST)).next()?;
         Some((position, member))
     }
 
     /// Adds a member with the last position of its tier.
-    pub(super) fn insert(&mut self, member: Member, favored: bool) -> Position {
+    pub(super) fn insert(&mut self, member: Member<P>, favored: bool) -> Position {
         self.last += 1;
         let position = Position { tier: usize::from(!favored), nth: self.last };
         self.insert_at(position, member);
@@ -194,7 +206,7 @@ impl Members {
         self.renamed.retain(|&(renamed, _)| renamed != position);
     }
 
-    fn insert_at(&mut self, position: Position, member: Member) {
+    fn insert_at(&mut self, position: Position, member: Member<P>) {
         let id = member.id;
         let is_first = match self.by_id.entry(id) {
             hash_map::Entry::Vacant(unused) => {
@@ -217,7 +229,7 @@ impl Members {
         self.debug_assert_invariants(id);
     }
 
-    fn remove_at(&mut self, position: Position, id: MemberId) -> Member {
+    fn remove_at(&mut self, position: Position, id: MemberId) -> Member<P> {
         let member = self.duplicates.remove(&(id, position)).unwrap_or_else(|| {
             let member = self.take_candidate(position);
             match self.first_duplicate(id).and_then(|(next, _)| self.duplicates.remove_entry(&(id, next))) {
@@ -233,7 +245,7 @@ impl Members {
         member
     }
 
-    fn take_candidate(&mut self, Position { tier, nth }: Position) -> Member {
+    fn take_candidate(&mut self, Position { tier, nth }: Position) -> Member<P> {
         self.tiers[tier].remove(&nth).expect("a member that is not a duplicate is in its tier")
     }
 
@@ -279,16 +291,16 @@ impl Cursor {
 }
 
 #[cfg(test)]
-impl Members {
+impl<P: Copy> Members<P> {
     /// All candidates in order.
-    fn candidates(&self) -> impl Iterator<Item = (Position, Member)> {
+    fn candidates(&self) -> impl Iterator<Item = (Position, Member<P>)> {
         self.tiers.iter().enumerate().flat_map(|(tier, candidates)| {
             candidates.iter().map(move |(&nth, &member)| (Position { tier, nth }, member))
         })
     }
 
     /// All members in the order of selection, duplicates included.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = (Position, Member)> + use<> {
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (Position, Member<P>)> + use<P> {
         let duplicates = self.duplicates.iter().map(|(&(_, position), &member)| (position, member));
         let all: BTreeMap<_, _> = self.candidates().chain(duplicates).collect();
         all.into_iter()

@@ -53,7 +53,7 @@
 //! ```
 
 // A group imports in one direction: members (the list and its order) <- search (what one joiner has tried) <- decide
-// (the rules of `connect`) <- group (the reducer, with the links).
+// (the rules of `connect`) <- group (the reducer). links (the peers and the links between them) knows no rule.
 mod close;
 mod decide;
 mod event;
@@ -62,6 +62,7 @@ mod explore;
 mod group;
 mod id;
 mod key;
+mod links;
 mod members;
 mod search;
 mod session;

@@ -14,8 +14,8 @@ pub(super) struct Search(Option<Box<Progress>>);
 
 /// A member that [`Search::select`] has selected. [`Search::record`] applies it to the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Selection {
-    pub(super) member: Member,
+pub(super) struct Selection<P = PeerId> {
+    pub(super) member: Member<P>,
     pub(super) position: Position,
     /// All members have been tried: the search starts over with this one.
     pub(super) restarts: bool,
@@ -50,17 +50,17 @@ impl Search {
     /// - If more than [`MAX_SKIPPED`](super::members::MAX_SKIPPED) members in a row have taken tried ids, it selects a
     ///   tried id again. It has not selected that member since the peer became a member, because the cursor has not
     ///   passed it.
-    pub(super) fn select(&self, members: &Members, joiner: PeerId) -> Option<Selection> {
+    pub(super) fn select<P: Copy + Eq>(&self, members: &Members<P>, joiner: P) -> Option<Selection<P>> {
         self.select_counting(members, joiner, || {})
     }
 
     /// Calls `visit` for each member that is visited.
-    pub(super) fn select_counting(
+    pub(super) fn select_counting<P: Copy + Eq>(
         &self,
-        members: &Members,
-        joiner: PeerId,
+        members: &Members<P>,
+        joiner: P,
         mut visit: impl FnMut(),
-    ) -> Option<Selection> {
+    ) -> Option<Selection<P>> {
         self.first_untried(members, joiner, &mut visit).or_else(|| {
             let selection = Self::default().first_untried(members, joiner, &mut visit)?;
             Some(Selection { restarts: true, ..selection })
@@ -68,7 +68,7 @@ impl Search {
     }
 
     /// Applies a selection. The caller must remove the joiner from `members` first.
-    pub(super) fn record(&mut self, selection: &Selection, members: &Members) {
+    pub(super) fn record<P: Copy>(&mut self, selection: &Selection<P>, members: &Members<P>) {
         let progress = self.0.get_or_insert_default();
         if selection.restarts {
             **progress = Progress::default();
@@ -85,9 +85,14 @@ impl Search {
         self.0 = None;
     }
 
-    fn first_untried(&self, members: &Members, joiner: PeerId, mut visit: impl FnMut()) -> Option<Selection> {
+    fn first_untried<P: Copy + Eq>(
+        &self,
+        members: &Members<P>,
+        joiner: P,
+        mut visit: impl FnMut(),
+    ) -> Option<Selection<P>> {
         let cursor = self.0.as_ref().map_or_else(Cursor::default, |progress| progress.cursor);
-        let mut is_tried = |member: &Member| {
+        let mut is_tried = |member: &Member<P>| {
             visit();
             self.has_tried(member.id)
         };

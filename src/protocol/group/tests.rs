@@ -1,5 +1,7 @@
 //! One test for each rule of a group: membership here, links in `links`.
 
+use bytes::Bytes;
+
 use super::*;
 
 mod links;

@@ -1,0 +1,13 @@
+//! Groups that span nodes: several servers behind one load balancer act as one hub.
+//!
+//! The member list of a group is the only state that nodes share. A [`Backplane`] stores it and passes records from node
+//! to node. It contains no rule of the protocol: each node decides with [`protocol`](crate::protocol)'s pure function on
+//! its copy of the list, and the backplane applies the change if the list is still the one that the node has seen.
+
+#![expect(dead_code, unreachable_pub, unused_imports, reason = "the hub does not use the parts yet")]
+
+mod backplane;
+mod id;
+
+pub use backplane::{Backplane, BackplaneError, Beat, Change, Condition, Entry, MemberList, Step, StepResult, Version};
+pub use id::{GroupTag, NodeId, Token};
