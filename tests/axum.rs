@@ -212,7 +212,7 @@ async fn drain_with_graceful_shutdown_closes_peers_with_1001_and_ends_the_server
 }
 
 #[tokio::test]
-async fn handler_of_the_app_may_call_upgrade_with_and_choose_the_key() {
+async fn handler_of_the_app_chooses_the_key_of_the_upgrade() {
     let hub = SignalingHub::new();
     let handler = {
         let hub = hub.clone();

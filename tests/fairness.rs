@@ -61,7 +61,8 @@ async fn connect_takes_one_token_and_one_more_for_every_64_ids_that_it_names() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_handshake_reads_64_units_of_work_in_one_poll_and_stops_after_1024_and_one_message() {
+async fn close_handshake_reads_64_units_of_work_per_poll_and_1088_in_total() {
+    // 1024 units and 9 for one message of the maximum size, checked every 64 units.
     for (length, each_poll, total) in [(0, 64, 1088), (8192, 32, 544), (60_000, 8, 136)] {
         let hub = SignalingHub::new();
         // The first text message closes the peer. The transport never answers the close frame.

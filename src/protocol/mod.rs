@@ -7,8 +7,9 @@
 //! # The rules of `connect`
 //!
 //! A peer sends `connect` with an id of its choice, and *names* ids: those of the members that it is directly connected
-//! to. A peer has *tried* an id if it has been bound to a member with this id since it joined, since it was last a
-//! member, or since its search started over (rule 5). The group applies the first rule that matches:
+//! to. A peer that is not a member *searches*: the group binds it to one member after another. It has *tried* an id if
+//! it has been bound to a member with this id since the latest of these events: it joined, it was last a member, or its
+//! search started over (rule 5). The group applies the first rule that matches:
 //!
 //! 1. If the group has no members, the peer becomes the first member.
 //! 2. If the peer is the only member, it stays a member and keeps its id.
@@ -24,7 +25,8 @@
 //! The answer is `connected: true` by rules 1 to 4, and `connected: false` by rule 5.
 //!
 //! To bound its cost, a search can deviate from rule 5 in two cases:
-//! - If more than 16 members change their ids during the search, it can miss the earlier ones until it starts over.
+//! - A group remembers the 16 members that most recently changed their ids. If more members change their ids during a
+//!   search, the search can miss the others until it starts over.
 //! - If more than 16 members in a row have taken ids that the peer has tried, it skips 16 of them and selects the next
 //!   one.
 //!
@@ -52,8 +54,9 @@
 //! assert_eq!(join(PeerId(2), 20, 2), Outcome::Answered { member: false });
 //! ```
 
-// A group imports in one direction: members (the list and its order) <- search (what one joiner has tried) <- decide
-// (the rules of `connect`) <- group (the reducer). links (the peers and the links between them) knows no rule.
+// The modules of a group import each other in one direction: group (the reducer) imports decide (the rules of
+// `connect`), decide imports search (what one joiner has tried), and search imports members (the list and its order).
+// group also imports links (the peers and the links between them), which contains no rule.
 mod close;
 mod decide;
 mod event;
