@@ -40,13 +40,18 @@ pub trait Backplane: Send + Sync + 'static {
     /// Cancel safe: a later call returns the batches that a dropped call would have returned.
     async fn recv(&self, me: NodeId) -> Result<Vec<Bytes>, BackplaneError>;
 
-    /// Increments the beat count of this node, proposes silent nodes as dead, and returns all counts.
+    /// Increments the beat count of this node, declares the proposed nodes dead, and returns the state after that.
     ///
-    /// A proposal names a node with the count at which it stopped. It takes effect if the count is still the same or if
-    /// the node is absent.
+    /// The first beat of a node makes its count 1. A node that was declared dead stays dead: its beats change nothing.
+    ///
+    /// A proposal names a node and the highest count at which it is declared dead. It takes effect if the node's count
+    /// is not above that, or if the node is absent. So 0 declares a node dead only if it is absent, and `u64::MAX` does
+    /// so in any case.
+    ///
+    /// The engine may remove a verdict that is at least one day old. Nothing names the node any more then.
     ///
     /// # Errors
-    /// The outcome is unknown. A beat that was applied twice does no harm.
+    /// The outcome is unknown. A beat that was applied twice, or late, does no harm.
     async fn beat(&self, me: NodeId, silent: &[(NodeId, u64)]) -> Result<Beat, BackplaneError>;
 }
 

@@ -8,6 +8,8 @@
 
 mod backplane;
 mod id;
+mod nodes;
 
 pub use backplane::{Backplane, BackplaneError, Beat, Change, Condition, Entry, MemberList, Step, StepResult, Version};
 pub use id::{GroupTag, NodeId, Token};
+pub(crate) use nodes::{BeatCall, NodeEvent, Nodes};
