@@ -4,6 +4,9 @@ use std::fs;
 use std::path::Path;
 
 mod oracle;
+// For the source of the records, which the oracle includes by path.
+#[cfg(feature = "cluster")]
+use sigver::protocol;
 
 type Check = fn(&[u8]);
 
@@ -12,6 +15,8 @@ const TARGETS: &[(&str, Check)] = &[
     ("config", oracle::config::check),
     ("group", oracle::group::check),
     ("key", oracle::key::check),
+    #[cfg(feature = "cluster")]
+    ("records", oracle::records::check),
     ("session", oracle::session::check),
     ("url", oracle::url::check),
     ("wire", oracle::wire::check),
@@ -42,8 +47,8 @@ fn every_corpus_file_passes_the_oracle_of_its_target() {
     }
 }
 
-// The target `config` needs the settings of the standalone server.
-#[cfg(feature = "cli")]
+// The target `config` needs the settings of the standalone server, and `records` the cluster.
+#[cfg(all(feature = "cli", feature = "cluster"))]
 #[test]
 fn every_fuzz_target_has_a_corpus_that_is_replayed() {
     let known: Vec<_> = TARGETS.iter().map(|(target, _)| *target).collect();

@@ -7,8 +7,11 @@ use proptest::prelude::*;
 use sigver::protocol::{GroupKey, MemberId, Message};
 
 mod oracle;
+// For the source of the records, which the oracle includes by path.
 use oracle::group::{History, Step};
 use oracle::key::encode;
+#[cfg(feature = "cluster")]
+use sigver::protocol;
 
 /// The number of peers in a busy group. Some of them share a member id.
 const PEERS: u8 = 12;
@@ -101,6 +104,8 @@ proptest! {
         oracle::group::check(&bytes);
         oracle::key::check(&bytes);
         oracle::url::check(&bytes);
+        #[cfg(feature = "cluster")]
+        oracle::records::check(&bytes);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 #[path = "../../tests/oracle/mod.rs"]
 mod oracle;
+// For the source of the records, which the oracle includes by path.
+use sigver::protocol;
 
 macro_rules! targets {
     ($($target:ident)*) => {
@@ -13,4 +15,4 @@ macro_rules! targets {
     };
 }
 
-targets! { wire session group key url config }
+targets! { wire session group key url config records }

@@ -8,8 +8,12 @@
 
 mod backplane;
 mod id;
+mod inbox;
 mod nodes;
+mod records;
 
 pub use backplane::{Backplane, BackplaneError, Beat, Change, Condition, Entry, MemberList, Step, StepResult, Version};
 pub use id::{GroupTag, NodeId, Token};
+pub(crate) use inbox::{Inbox, Outbound, OutboxFull, Received};
 pub(crate) use nodes::{BeatCall, NodeEvent, Nodes};
+pub(crate) use records::{Batch, Matching, Record, RecordError, Side};

@@ -5,6 +5,8 @@ pub(crate) mod config;
 pub(crate) mod group;
 pub(crate) mod key;
 mod naive_model;
+#[cfg(feature = "cluster")]
+pub(crate) mod records;
 pub(crate) mod session;
 pub(crate) mod url;
 pub(crate) mod wire;
