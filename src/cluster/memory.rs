@@ -1,6 +1,6 @@
 //! A backplane in one process, with faults, for tests of several nodes.
 
-mod engine;
+pub(in crate::cluster) mod engine;
 mod faults;
 mod network;
 #[cfg(test)]

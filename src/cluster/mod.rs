@@ -10,8 +10,10 @@
 mod backplane;
 #[cfg(test)]
 mod conformance;
+mod group;
 mod id;
 mod inbox;
+mod members;
 mod memory;
 mod nodes;
 mod records;

@@ -8,21 +8,21 @@ use super::{MemberId, PeerId};
 
 /// A `connect` that is to be decided.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ConnectRequest<'a, P = PeerId> {
+pub(crate) struct ConnectRequest<'a, P = PeerId> {
     /// The peer that connects.
-    pub(super) peer: P,
+    pub(crate) peer: P,
     /// The ids that it names.
-    pub(super) named: &'a [MemberId],
+    pub(crate) named: &'a [MemberId],
     /// The time, on the clock of [`super::members::Member::new`].
-    pub(super) now: Duration,
+    pub(crate) now: Duration,
     /// The time for which a member is protected from eviction after it became a member.
-    pub(super) eviction_min_age: Duration,
+    pub(crate) eviction_min_age: Duration,
 }
 
 /// The answer to a `connect`, and what the caller must change. All but `Bind` answer that the peer is a
 /// member (`connected: true` on the wire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decision<P = PeerId> {
+pub(crate) enum Decision<P = PeerId> {
     /// Nothing changes, not even the id of the member that connects.
     Keep,
     /// The peer becomes a member, or stays one under its new id. Its search is cleared.
@@ -39,7 +39,7 @@ pub(super) enum Decision<P = PeerId> {
 /// [`Members::contains_any_id`] and [`Search::select`] state what each part costs.
 ///
 /// The search of a member is empty, because becoming a member clears it.
-pub(super) fn decide<P: Copy + Eq>(
+pub(crate) fn decide<P: Copy + Eq>(
     members: &Members<P>,
     search: &Search,
     request: ConnectRequest<'_, P>,

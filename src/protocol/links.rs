@@ -9,7 +9,7 @@ use super::{Action, LinkId, MemberId, Message, Outcome, PeerId};
 
 /// Peers and links. `R` is what the owner of the links stores about each peer.
 #[derive(Clone, Debug)]
-pub(super) struct Links<R> {
+pub(crate) struct Links<R> {
     peers: HashMap<PeerId, Peer<R>, FxBuildHasher>,
     links: HashMap<LinkId, Link, FxBuildHasher>,
     /// The number of links that were ever created.
@@ -18,29 +18,29 @@ pub(super) struct Links<R> {
 
 /// One peer with its links.
 #[derive(Clone, Debug)]
-pub(super) struct Peer<R> {
+pub(crate) struct Peer<R> {
     /// Its id as a member, kept when it loses its membership: its joiners can still address it by this id.
-    pub(super) id: MemberId,
+    pub(crate) id: MemberId,
     /// Its link as a joiner.
-    pub(super) link: Option<LinkId>,
+    pub(crate) link: Option<LinkId>,
     /// Its links as a member.
-    pub(super) joiners: BTreeSet<LinkId>,
-    pub(super) role: R,
+    pub(crate) joiners: BTreeSet<LinkId>,
+    pub(crate) role: R,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     /// Its number among all links that were ever created.
-    pub(super) nth: u64,
-    pub(super) joiner: End,
-    pub(super) member: End,
+    pub(crate) nth: u64,
+    pub(crate) joiner: End,
+    pub(crate) member: End,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct End {
-    pub(super) peer: PeerId,
+pub(crate) struct End {
+    pub(crate) peer: PeerId,
     /// This end has sent its last data.
-    pub(super) ended: bool,
+    pub(crate) ended: bool,
 }
 
 impl<R> Default for Links<R> {
@@ -51,44 +51,44 @@ impl<R> Default for Links<R> {
 
 impl<R> Links<R> {
     /// Returns the number of peers.
-    pub(super) fn peer_count(&self) -> usize {
+    pub(crate) fn peer_count(&self) -> usize {
         self.peers.len()
     }
 
     /// Returns the number of links.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.links.len()
     }
 
     /// Iterates over the ids of all links.
-    pub(super) fn ids(&self) -> impl Iterator<Item = LinkId> + '_ {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = LinkId> + '_ {
         self.links.keys().copied()
     }
 
     /// Returns a peer. `None` if it has not joined or has left.
-    pub(super) fn get(&self, peer: PeerId) -> Option<&Peer<R>> {
+    pub(crate) fn get(&self, peer: PeerId) -> Option<&Peer<R>> {
         self.peers.get(&peer)
     }
 
     /// Returns a peer that has joined and not left.
-    pub(super) fn joined(&self, peer: PeerId) -> &Peer<R> {
+    pub(crate) fn joined(&self, peer: PeerId) -> &Peer<R> {
         self.peers.get(&peer).unwrap_or_else(|| panic!("{peer:?} has not joined"))
     }
 
     /// Returns a peer that has joined and not left.
-    pub(super) fn joined_mut(&mut self, peer: PeerId) -> &mut Peer<R> {
+    pub(crate) fn joined_mut(&mut self, peer: PeerId) -> &mut Peer<R> {
         self.peers.get_mut(&peer).unwrap_or_else(|| panic!("{peer:?} has not joined"))
     }
 
     /// Adds a peer without links.
-    pub(super) fn join(&mut self, peer: PeerId, role: R) {
+    pub(crate) fn join(&mut self, peer: PeerId, role: R) {
         let new = Peer { id: MemberId(0), link: None, joiners: BTreeSet::new(), role };
         let earlier = self.peers.insert(peer, new);
         assert!(earlier.is_none(), "{peer:?} joined twice");
     }
 
     /// Binds a joiner to a member. Ends the joiner's earlier link without notifying either end.
-    pub(super) fn bind(&mut self, joiner: PeerId, member: PeerId, id: LinkId, actions: &mut Vec<Action>) {
+    pub(crate) fn bind(&mut self, joiner: PeerId, member: PeerId, id: LinkId, actions: &mut Vec<Action>) {
         if let Some(replaced) = self.joined_mut(joiner).link.replace(id) {
             assert_ne!(replaced, id, "the new link is in use");
             self.remove(replaced, actions);
@@ -101,7 +101,7 @@ impl<R> Links<R> {
     }
 
     /// Sends content along a link of a peer.
-    pub(super) fn content(
+    pub(crate) fn content(
         &mut self,
         peer: PeerId,
         recipient: u32,
@@ -133,7 +133,7 @@ impl<R> Links<R> {
     }
 
     /// Removes a peer and its links, and notifies the other ends.
-    pub(super) fn leave(&mut self, peer: PeerId, actions: &mut Vec<Action>) -> Peer<R> {
+    pub(crate) fn leave(&mut self, peer: PeerId, actions: &mut Vec<Action>) -> Peer<R> {
         let mut left = self.peers.remove(&peer).unwrap_or_else(|| panic!("{peer:?} left without having joined"));
         let ids = left.link.take().into_iter().chain(std::mem::take(&mut left.joiners));
         let mut remove = |id| (id, self.links.remove(&id).expect("a peer's links exist"));
@@ -157,6 +157,29 @@ impl<R> Links<R> {
         left
     }
 
+    /// Returns all peers, in the order of their ids.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn all_peers(&self) -> Vec<PeerId> {
+        let mut peers: Vec<_> = self.peers.keys().copied().collect();
+        peers.sort_unstable();
+        peers
+    }
+
+    /// Returns the peers at the two ends of a link: the joiner and the member.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn ends(&self, id: LinkId) -> Option<[PeerId; 2]> {
+        self.links.get(&id).map(|link| [link.joiner.peer, link.member.peer])
+    }
+
+    /// Removes a link without notifying either end.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn unlink(&mut self, id: LinkId, actions: &mut Vec<Action>) {
+        if let Some([joiner, _]) = self.ends(id) {
+            self.joined_mut(joiner).link = None;
+            self.remove(id, actions);
+        }
+    }
+
     /// Removes a link that its joiner no longer refers to, without notifying either end.
     fn remove(&mut self, id: LinkId, actions: &mut Vec<Action>) {
         let link = self.links.remove(&id).expect("a peer's links exist");
@@ -172,15 +195,15 @@ impl<R> Links<R> {
 
 #[cfg(test)]
 impl<R> Links<R> {
-    pub(super) fn peers(&self) -> impl Iterator<Item = (PeerId, &Peer<R>)> {
+    pub(crate) fn peers(&self) -> impl Iterator<Item = (PeerId, &Peer<R>)> {
         self.peers.iter().map(|(&id, peer)| (id, peer))
     }
 
-    pub(super) fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+    pub(crate) fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
         self.links.iter().map(|(&id, link)| (id, link))
     }
 
-    pub(super) fn link(&self, id: LinkId) -> Option<&Link> {
+    pub(crate) fn link(&self, id: LinkId) -> Option<&Link> {
         self.links.get(&id)
     }
 }

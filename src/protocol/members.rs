@@ -27,7 +27,7 @@ use super::{MemberId, PeerId};
 
 /// The member list of one group. `P` identifies a peer.
 #[derive(Clone, Debug)]
-pub(super) struct Members<P = PeerId> {
+pub(crate) struct Members<P = PeerId> {
     /// The number of the last position that was assigned.
     last: u64,
     /// The candidates among the favored members, then those among the regular members.
@@ -41,48 +41,48 @@ pub(super) struct Members<P = PeerId> {
 
 /// One member of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Member<P = PeerId> {
-    pub(super) peer: P,
-    pub(super) id: MemberId,
+pub(crate) struct Member<P = PeerId> {
+    pub(crate) peer: P,
+    pub(crate) id: MemberId,
     /// When the peer became a member, in nanoseconds. A `u64` has half the size of a [`Duration`], and each group
     /// reserves eleven members.
     since: u64,
 }
 
 impl<P> Member<P> {
-    pub(super) fn new(peer: P, id: MemberId, since: Duration) -> Self {
+    pub(crate) fn new(peer: P, id: MemberId, since: Duration) -> Self {
         Self { peer, id, since: since.as_nanos() as u64 }
     }
 
     /// Returns the time for which the peer has been a member.
-    pub(super) fn age(&self, now: Duration) -> Duration {
+    pub(crate) fn age(&self, now: Duration) -> Duration {
         now.saturating_sub(Duration::from_nanos(self.since))
     }
 }
 
 /// The place of a member in the order of selection. It never changes while the peer is a member, and is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Position {
+pub(crate) struct Position {
     tier: usize,
     nth: u64,
 }
 
 /// How far a search has advanced in each tier.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cursor([u64; TIERS]);
+pub(crate) struct Cursor([u64; TIERS]);
 
 /// How many renamed members before its cursor a search can still select. The search misses the others until it starts
 /// over. Sixteen visits cost about as much as the rest of a connect.
-pub(super) const MAX_RENAMED: usize = 16;
+pub(crate) const MAX_RENAMED: usize = 16;
 
 /// The number of members with tried ids that a search skips in a row. It selects the next one, whatever its id.
-pub(super) const MAX_SKIPPED: usize = 16;
+pub(crate) const MAX_SKIPPED: usize = 16;
 
 /// The number of ids in use up to which [`Members::contains_any_id`] looks for each of them, instead of looking up each
 /// named id.
 const MAX_SCANS: usize = 64;
 
-pub(super) const TIERS: usize = 2;
+pub(crate) const TIERS: usize = 2;
 
 impl<P> Default for Members<P> {
     fn default() -> Self {
@@ -97,27 +97,27 @@ impl<P> Default for Members<P> {
 }
 
 impl<P: Copy> Members<P> {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_id.len() + self.duplicates.len()
     }
 
     /// Returns the number of different ids.
-    pub(super) fn id_count(&self) -> usize {
+    pub(crate) fn id_count(&self) -> usize {
         self.by_id.len()
     }
 
     /// Returns the member of a group that has exactly one.
-    pub(super) fn only(&self) -> Option<Member<P>> {
+    pub(crate) fn only(&self) -> Option<Member<P>> {
         let is_only = self.by_id.len() == 1 && self.duplicates.is_empty();
         self.tiers.iter().find_map(|tier| tier.values().next()).copied().filter(|_| is_only)
     }
 
     /// Returns whether a member has this id.
-    pub(super) fn contains_id(&self, id: MemberId) -> bool {
+    pub(crate) fn contains_id(&self, id: MemberId) -> bool {
         self.by_id.contains_key(&id)
     }
 
@@ -125,7 +125,7 @@ impl<P: Copy> Members<P> {
     ///
     /// Costs at most one lookup for each of `ids`. If at most [`MAX_SCANS`] ids are in use, and no more than `ids` has,
     /// it scans `ids` once for each id in use instead. A comparison costs a hundredth of a lookup.
-    pub(super) fn contains_any_id(&self, ids: &[MemberId]) -> bool {
+    pub(crate) fn contains_any_id(&self, ids: &[MemberId]) -> bool {
         if !is_scan_cheaper(self.id_count(), ids.len()) {
             return ids.iter().any(|&id| self.contains_id(id));
         }
@@ -141,7 +141,7 @@ impl<P: Copy> Members<P> {
     /// tried ones in a row, returns the next one, tried or not.
     ///
     /// Calls `is_tried` at most [`MAX_RENAMED`] + [`TIERS`] * [`MAX_SKIPPED`] times.
-    pub(super) fn find_candidate(
+    pub(crate) fn find_candidate(
         &self,
         cursor: Cursor,
         mut is_tried: impl FnMut(&Member<P>) -> bool,
@@ -163,13 +163,13 @@ impl<P: Copy> Members<P> {
     }
 
     /// Returns the first of the duplicates of an id: the candidate for this id if the current one is removed.
-    pub(super) fn first_duplicate(&self, id: MemberId) -> Option<(Position, Member<P>)> {
+    pub(crate) fn first_duplicate(&self, id: MemberId) -> Option<(Position, Member<P>)> {
         let (&(_, position), &member) = self.duplicates.range((id, Position::FIRST)..=(id, Position::LAST)).next()?;
         Some((position, member))
     }
 
     /// Adds a member with the last position of its tier.
-    pub(super) fn insert(&mut self, member: Member<P>, favored: bool) -> Position {
+    pub(crate) fn insert(&mut self, member: Member<P>, favored: bool) -> Position {
         self.last += 1;
         let position = Position { tier: usize::from(!favored), nth: self.last };
         self.insert_at(position, member);
@@ -177,7 +177,7 @@ impl<P: Copy> Members<P> {
     }
 
     /// Changes the id of the member at `position`.
-    pub(super) fn rename(&mut self, position: Position, from: MemberId, to: MemberId) {
+    pub(crate) fn rename(&mut self, position: Position, from: MemberId, to: MemberId) {
         if from != to {
             let member = Member { id: to, ..self.remove_at(position, from) };
             self.insert_at(position, member);
@@ -190,14 +190,14 @@ impl<P: Copy> Members<P> {
     }
 
     /// Removes the member at `position`, which has this id.
-    pub(super) fn remove(&mut self, position: Position, id: MemberId) {
+    pub(crate) fn remove(&mut self, position: Position, id: MemberId) {
         self.remove_at(position, id);
         self.unmark_renamed(position);
     }
 
     /// Advances a cursor past the position of a selected candidate, and past all candidates of the tiers before it:
     /// [`Members::find_candidate`] has found no untried one among them.
-    pub(super) fn advance(&self, cursor: &mut Cursor, Position { tier, nth }: Position) {
+    pub(crate) fn advance(&self, cursor: &mut Cursor, Position { tier, nth }: Position) {
         cursor.0[..tier].iter_mut().for_each(|passed| *passed = self.last);
         cursor.0[tier] = cursor.0[tier].max(nth);
     }
@@ -266,9 +266,38 @@ impl<P: Copy> Members<P> {
     }
 }
 
+/// For a caller that copies a list that other nodes change.
+#[cfg(feature = "cluster")]
+impl<P: Copy> Members<P> {
+    /// Adds a member at the position that another node assigned to it.
+    pub(crate) fn insert_with(&mut self, position: Position, member: Member<P>) {
+        self.last = self.last.max(position.nth);
+        self.insert_at(position, member);
+    }
+
+    /// Sets the number of the last position that any node assigned.
+    pub(crate) fn set_last(&mut self, last: u64) {
+        self.last = last;
+    }
+
+    /// Iterates over the first member of each of these ids.
+    pub(crate) fn with_ids(&self, ids: &[MemberId]) -> impl Iterator<Item = Member<P>> {
+        let positions = ids.iter().filter_map(|id| self.by_id.get(id));
+        positions.filter_map(|position| self.tiers[position.tier].get(&position.nth).copied())
+    }
+}
+
 /// Returns whether [`Members::contains_any_id`] scans the named ids for each id in use.
 fn is_scan_cheaper(ids_in_use: usize, named_ids: usize) -> bool {
     ids_in_use <= MAX_SCANS.min(named_ids)
+}
+
+#[cfg(feature = "cluster")]
+impl Position {
+    /// Creates the position with this number in the tier of favored or regular members.
+    pub(crate) fn new(favored: bool, nth: u64) -> Self {
+        Self { tier: usize::from(!favored), nth }
+    }
 }
 
 impl Position {
@@ -278,14 +307,14 @@ impl Position {
 
 #[cfg(test)]
 impl Position {
-    pub(super) fn is_favored(self) -> bool {
+    pub(crate) fn is_favored(self) -> bool {
         self.tier == 0
     }
 }
 
 #[cfg(test)]
 impl Cursor {
-    pub(super) fn has_passed(&self, Position { tier, nth }: Position) -> bool {
+    pub(crate) fn has_passed(&self, Position { tier, nth }: Position) -> bool {
         nth <= self.0[tier]
     }
 }
@@ -300,13 +329,13 @@ impl<P: Copy> Members<P> {
     }
 
     /// All members in the order of selection, duplicates included.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = (Position, Member<P>)> + use<P> {
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = (Position, Member<P>)> + use<P> {
         let duplicates = self.duplicates.iter().map(|(&(_, position), &member)| (position, member));
         let all: BTreeMap<_, _> = self.candidates().chain(duplicates).collect();
         all.into_iter()
     }
 
-    pub(super) fn is_renamed(&self, position: Position) -> bool {
+    pub(crate) fn is_renamed(&self, position: Position) -> bool {
         self.renamed.iter().any(|&(renamed, _)| renamed == position)
     }
 }

@@ -71,6 +71,14 @@ mod search;
 mod session;
 mod wire;
 
+#[cfg(feature = "cluster")]
+pub(crate) use {
+    decide::{ConnectRequest, Decision, decide},
+    links::Links,
+    members::{Member, Members, Position},
+    search::Search,
+};
+
 pub use close::{AppCode, CloseCode};
 pub use event::{Action, Event, Outcome};
 pub use group::{Group, PeerRoles};

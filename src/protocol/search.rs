@@ -10,15 +10,15 @@ use super::{MemberId, PeerId};
 ///
 /// Only joiners that are bound use memory for it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Search(Option<Box<Progress>>);
+pub(crate) struct Search(Option<Box<Progress>>);
 
 /// A member that [`Search::select`] has selected. [`Search::record`] applies it to the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Selection<P = PeerId> {
-    pub(super) member: Member<P>,
-    pub(super) position: Position,
+pub(crate) struct Selection<P = PeerId> {
+    pub(crate) member: Member<P>,
+    pub(crate) position: Position,
     /// All members have been tried: the search starts over with this one.
-    pub(super) restarts: bool,
+    pub(crate) restarts: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -36,7 +36,7 @@ const SPARE_TRIED: usize = 64;
 
 impl Search {
     /// Returns whether the peer has tried this id.
-    pub(super) fn has_tried(&self, id: MemberId) -> bool {
+    pub(crate) fn has_tried(&self, id: MemberId) -> bool {
         self.0.as_ref().is_some_and(|progress| progress.tried.contains(&id))
     }
 
@@ -50,12 +50,12 @@ impl Search {
     /// - If more than [`MAX_SKIPPED`](super::members::MAX_SKIPPED) members in a row have taken tried ids, it selects a
     ///   tried id again. It has not selected that member since the peer became a member, because the cursor has not
     ///   passed it.
-    pub(super) fn select<P: Copy + Eq>(&self, members: &Members<P>, joiner: P) -> Option<Selection<P>> {
+    pub(crate) fn select<P: Copy + Eq>(&self, members: &Members<P>, joiner: P) -> Option<Selection<P>> {
         self.select_counting(members, joiner, || {})
     }
 
     /// Calls `visit` for each member that is visited.
-    pub(super) fn select_counting<P: Copy + Eq>(
+    pub(crate) fn select_counting<P: Copy + Eq>(
         &self,
         members: &Members<P>,
         joiner: P,
@@ -68,7 +68,7 @@ impl Search {
     }
 
     /// Applies a selection. The caller must remove the joiner from `members` first.
-    pub(super) fn record<P: Copy>(&mut self, selection: &Selection<P>, members: &Members<P>) {
+    pub(crate) fn record<P: Copy>(&mut self, selection: &Selection<P>, members: &Members<P>) {
         let progress = self.0.get_or_insert_default();
         if selection.restarts {
             **progress = Progress::default();
@@ -80,8 +80,16 @@ impl Search {
         }
     }
 
+    /// Continues at the first position, and keeps the tried ids. Required when all positions were assigned anew.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn rewind(&mut self) {
+        if let Some(progress) = &mut self.0 {
+            progress.cursor = Cursor::default();
+        }
+    }
+
     /// Forgets all members that have been tried.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0 = None;
     }
 
@@ -111,19 +119,19 @@ impl Search {
 
 #[cfg(test)]
 impl Search {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
     /// The ids that have been tried, sorted.
-    pub(super) fn tried_ids(&self) -> Vec<MemberId> {
+    pub(crate) fn tried_ids(&self) -> Vec<MemberId> {
         let mut ids: Vec<_> = self.0.iter().flat_map(|progress| &progress.tried).copied().collect();
         ids.sort_unstable();
         ids
     }
 
     /// Whether the cursor has passed this position.
-    pub(super) fn has_passed(&self, position: Position) -> bool {
+    pub(crate) fn has_passed(&self, position: Position) -> bool {
         self.0.as_ref().is_some_and(|progress| progress.cursor.has_passed(position))
     }
 }

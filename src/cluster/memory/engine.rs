@@ -68,7 +68,7 @@ const VERDICT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The state of an engine. Times are those of its clock, since the Unix epoch.
 #[derive(Clone, Debug)]
-pub(super) struct Engine {
+pub(in crate::cluster) struct Engine {
     lists: BTreeMap<GroupTag, List>,
     nodes: BTreeMap<NodeId, Node>,
     inboxes: BTreeMap<NodeId, Inbox>,
@@ -112,12 +112,12 @@ struct Draft<'a> {
 }
 
 impl Engine {
-    pub(super) fn new(max_inbox_entries: usize) -> Self {
+    pub(in crate::cluster) fn new(max_inbox_entries: usize) -> Self {
         Self { lists: BTreeMap::new(), nodes: BTreeMap::new(), inboxes: BTreeMap::new(), max_inbox_entries }
     }
 
     /// Applies a step to the list of a group.
-    pub(super) fn step(&mut self, group: GroupTag, step: &Step, now: Duration) -> MemberList {
+    pub(in crate::cluster) fn step(&mut self, group: GroupTag, step: &Step, now: Duration) -> MemberList {
         let now = whole_millis(now);
         if self.lists.get(&group).is_some_and(|list| list.expires_at <= now) {
             self.lists.remove(&group);
@@ -205,12 +205,12 @@ impl Engine {
     }
 
     /// Deletes everything.
-    pub(super) fn wipe(&mut self) {
+    pub(in crate::cluster) fn wipe(&mut self) {
         *self = Self::new(self.max_inbox_entries);
     }
 
     /// Returns the number of member lists and the number of inboxes.
-    pub(super) fn key_counts(&mut self, now: Duration) -> (usize, usize) {
+    pub(in crate::cluster) fn key_counts(&mut self, now: Duration) -> (usize, usize) {
         self.lists.retain(|_, list| list.expires_at > now);
         self.inboxes.retain(|_, inbox| inbox.expires_at > now);
         (self.lists.len(), self.inboxes.len())

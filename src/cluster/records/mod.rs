@@ -92,6 +92,16 @@ pub(crate) enum Side {
     Member,
 }
 
+impl Side {
+    /// Returns the other end.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Joiner => Self::Member,
+            Self::Member => Self::Joiner,
+        }
+    }
+}
+
 /// The peers that [`Record::CloseMatching`] closes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Matching {

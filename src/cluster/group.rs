@@ -1,0 +1,210 @@
+//! One group on one node of a cluster: its local peers, their links to peers of all nodes, and its part of the shared
+//! member list.
+//!
+//! The reducer of a cluster. Inputs are the calls of the local peers, records of other nodes and replies of the
+//! backplane. Outputs are messages and closes for local peers, records for other nodes, and steps for the backplane.
+//! Like [`Group`](crate::protocol::Group), it contains no I/O, clock or randomness.
+//!
+//! A link between two nodes consists of two halves. In each half, a *stand-in* represents the remote end: a peer of
+//! [`Links`] whose messages are records.
+
+mod answers;
+mod halves;
+mod steps;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::members::MemberCopy;
+use super::records::{Record, Side};
+use super::{Entry, GroupTag, NodeId, Token};
+use crate::protocol::{CloseCode, LinkId, Links, MemberId, Message, Outcome, PeerId, Search};
+use steps::{InFlight, Job};
+
+/// One group on one node.
+#[derive(Debug)]
+pub(crate) struct ClusterGroup {
+    me: NodeId,
+    tag: GroupTag,
+    rules: Rules,
+    links: Links<Role>,
+    /// The remote ends of the links between two nodes.
+    stand_ins: HashMap<LinkId, StandIn>,
+    copy: MemberCopy,
+    /// The first job is the one that the step in flight is for.
+    jobs: VecDeque<Job>,
+    in_flight: Option<InFlight>,
+    /// Entries that must be removed: of peers that left, of peers that are no members, and of dead nodes.
+    removals: Vec<Token>,
+    /// The last reply did not have all local members.
+    has_lost_members: bool,
+    /// Nodes that were declared dead. Their members are removed at the next step.
+    dead: Vec<NodeId>,
+}
+
+/// What all groups of a node have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// The time for which a member is protected from eviction after it became a member.
+    pub(crate) eviction_min_age: Duration,
+    /// The number of members above which a group does not grow.
+    pub(crate) max_members: usize,
+    /// The bytes of messages that wait for the answer to a peer's `connect`.
+    pub(crate) max_held_bytes: usize,
+}
+
+/// What the group stores about a peer in addition to its links.
+#[derive(Debug)]
+enum Role {
+    Local(Local),
+    StandIn,
+}
+
+/// A peer that is connected to this node.
+#[derive(Debug)]
+struct Local {
+    favored: bool,
+    search: Search,
+    /// Its entry as of the last reply that confirmed it, and the lineage of the list at that time.
+    membership: Option<(Entry, u64)>,
+    /// It was evicted and is being closed, so its connects are ignored.
+    evicted: bool,
+    /// While a `connect` of the peer is being decided, the messages that must follow the answer.
+    held: Option<Vec<Message>>,
+}
+
+/// The remote end of a link between two nodes.
+#[derive(Clone, Copy, Debug)]
+struct StandIn {
+    /// Represents the remote end among the peers of this node.
+    peer: PeerId,
+    token: Token,
+    /// Which end of the link it is.
+    side: Side,
+}
+
+/// What the caller must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Send a message to a local peer.
+    Send { to: PeerId, message: Message },
+    /// Close a local peer.
+    Close { peer: PeerId, code: CloseCode },
+    /// Reuse a link id that this node allocated.
+    ReleaseLink(LinkId),
+    /// Send a record to a node.
+    Record { to: NodeId, record: Record },
+    /// A `connect` was answered, for counters and events.
+    Answered { peer: PeerId, member: bool },
+}
+
+impl ClusterGroup {
+    pub(crate) fn new(me: NodeId, tag: GroupTag, rules: Rules) -> Self {
+        Self {
+            me,
+            tag,
+            rules,
+            links: Links::default(),
+            stand_ins: HashMap::new(),
+            copy: MemberCopy::default(),
+            jobs: VecDeque::new(),
+            in_flight: None,
+            removals: Vec::new(),
+            has_lost_members: false,
+            dead: Vec::new(),
+        }
+    }
+
+    /// Returns whether the group has no local peer, no link and nothing to send: the caller can drop it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.links.peer_count() == 0 && self.in_flight.is_none() && self.jobs.is_empty() && self.removals.is_empty()
+    }
+
+    /// Adds a local peer.
+    pub(crate) fn join(&mut self, peer: PeerId, favored: bool) {
+        let local = Local { favored, search: Search::default(), membership: None, evicted: false, held: None };
+        self.links.join(peer, Role::Local(local));
+    }
+
+    /// Sends content of a local peer along one of its links.
+    pub(crate) fn content(
+        &mut self,
+        peer: PeerId,
+        recipient: u32,
+        last: bool,
+        data: Bytes,
+        out: &mut Vec<Output>,
+    ) -> Outcome {
+        let mut actions = Vec::new();
+        let outcome = self.links.content(peer, recipient, last, data, &mut actions);
+        self.relay(actions, last, out);
+        outcome
+    }
+
+    /// Removes a local peer.
+    pub(crate) fn leave(&mut self, peer: PeerId, out: &mut Vec<Output>) {
+        let token = self.token(peer);
+        let Role::Local(local) = &self.links.joined(peer).role else { panic!("{peer:?} is not a local peer") };
+        let may_be_listed = local.membership.is_some() || self.is_deciding(peer);
+        self.drop_jobs(peer, out);
+        if may_be_listed {
+            self.removals.push(token);
+        }
+        self.close_ends(peer, out);
+    }
+
+    /// Ends all links with a dead node, and removes its members from the list.
+    pub(crate) fn node_died(&mut self, node: NodeId, out: &mut Vec<Output>) {
+        self.end_links_with(node, out);
+        self.dead.push(node);
+        self.remove_dead_members();
+    }
+
+    /// Sends a message to a local peer, after the answer to its `connect` if that is being decided.
+    fn send(&mut self, to: PeerId, message: Message, out: &mut Vec<Output>) {
+        let max = self.rules.max_held_bytes;
+        let Some(held) = self.local_mut(to).and_then(|local| local.held.as_mut()) else {
+            return out.push(Output::Send { to, message });
+        };
+        held.push(message);
+        let bytes = |message: &Message| if let Message::Content { data, .. } = message { data.len() } else { 0 };
+        if held.iter().map(bytes).sum::<usize>() > max {
+            held.clear();
+            out.push(Output::Close { peer: to, code: CloseCode::TryAgainLater });
+        }
+    }
+
+    fn is_stand_in(&self, peer: PeerId) -> bool {
+        self.links.get(peer).is_some_and(|peer| !peer.role.is_local())
+    }
+
+    fn local(&self, peer: PeerId) -> Option<&Local> {
+        match &self.links.get(peer)?.role {
+            Role::Local(local) => Some(local),
+            Role::StandIn => None,
+        }
+    }
+
+    fn local_mut(&mut self, peer: PeerId) -> Option<&mut Local> {
+        self.links.get(peer)?;
+        match &mut self.links.joined_mut(peer).role {
+            Role::Local(local) => Some(local),
+            Role::StandIn => None,
+        }
+    }
+
+    fn token(&self, peer: PeerId) -> Token {
+        Token { node: self.me, peer }
+    }
+}
+
+impl Role {
+    fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+}
+
+#[cfg(test)]
+mod tests;
