@@ -100,7 +100,8 @@ pub enum Change {
         /// Whether joiners are bound to it before other members.
         favored: bool,
     },
-    /// Stores an entry as it is, and replaces the entry of the same token.
+    /// Stores an entry as it is, and replaces the entry of the same token. If another member has the position, the
+    /// entry gets the next position.
     Put(Entry),
     /// Removes a member, if it is in the list. The last removal deletes the list.
     Remove(Token),

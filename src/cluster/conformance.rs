@@ -27,6 +27,7 @@ macro_rules! conformance_tests {
             repeated_add_changes_the_id_only
             put_entry_is_stored_as_it_is
             put_entry_raises_the_count_to_its_position
+            put_entry_whose_position_is_taken_gets_the_next_one
             put_entry_replaces_that_of_its_member
             put_entry_founds_an_absent_list
             time_of_a_put_entry_is_in_whole_milliseconds

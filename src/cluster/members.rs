@@ -60,7 +60,11 @@ impl MemberCopy {
             self.entries.clear();
             self.members = Members::default();
         }
-        let new: HashMap<_, _> = entries.iter().map(|&entry| (entry.token, entry)).collect();
+        let mut unique = entries.clone();
+        unique.sort_unstable_by_key(|entry| (entry.position, entry.token));
+        // An engine that works never has two members at one position. A broken one must not break this node.
+        unique.dedup_by_key(|entry| entry.position);
+        let new: HashMap<_, _> = unique.into_iter().map(|entry| (entry.token, entry)).collect();
         for old in self.entries.values().filter(|old| new.get(&old.token).is_none_or(|new| !is_rename(old, new))) {
             self.members.remove(position(old), old.id);
         }
@@ -147,6 +151,15 @@ mod tests {
         assert_eq!(selected(&copy, &mut search, 1), [2], "the id of 1 stays tried");
         assert!(copy.update(&MemberList { version: None, ..list(0, 0, &[]) }), "the list was deleted");
         assert!(copy.members().is_empty() && copy.version().is_none());
+    }
+
+    #[test]
+    fn second_member_at_one_position_is_ignored() {
+        let mut copy = MemberCopy::default();
+        copy.update(&list(2, 1, &[entry(2, 1, 20), entry(1, 1, 10), entry(3, 2, 30)]));
+        assert_eq!(selected(&copy, &mut Search::default(), 2), [1, 3]);
+        copy.update(&list(2, 1, &[entry(2, 1, 20), entry(3, 2, 30)]));
+        assert_eq!(selected(&copy, &mut Search::default(), 2), [2, 3]);
     }
 
     #[test]

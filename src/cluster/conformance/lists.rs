@@ -132,6 +132,15 @@ pub(crate) async fn put_entry_raises_the_count_to_its_position(backplane: &impl 
     assert_eq!(group.change(&[Change::Put(entry(4, 3)), add(5, 50)]).await.positions(), [1, 3, 7, 8, 9]);
 }
 
+pub(crate) async fn put_entry_whose_position_is_taken_gets_the_next_one(backplane: &impl Backplane) {
+    let group = Group::new(backplane);
+    let list = group.change(&[add(1, 10), add(2, 20), Change::Put(entry(3, 1)), Change::Put(entry(1, 1))]).await;
+    assert_eq!(
+        list.all().iter().map(|entry| (entry.position, entry.token.peer.0)).collect::<Vec<_>>(),
+        [(1, 1), (2, 2), (3, 3)]
+    );
+}
+
 pub(crate) async fn put_entry_replaces_that_of_its_member(backplane: &impl Backplane) {
     let group = Group::new(backplane);
     let before = group.change(&[add(1, 10), add(2, 20)]).await;

@@ -14,8 +14,9 @@
 //! 6. **Add** of a new member increments the count. The entry has the count as its position, and the time of the step.
 //!    If the list is absent, the member founds it: the count starts at 0, and the lineage is that of the step.
 //! 7. **Add** of a member that is in the list changes its id only: not its position, time or favor, and not the count.
-//! 8. **Put** stores an entry as it is, in place of the entry of the same member. It raises the count to the position
-//!    of the entry if the count is lower, so that later positions are higher. If the list is absent, it founds it as an
+//! 8. **Put** stores an entry as it is, in place of the entry of the same member. If another member has its position,
+//!    it gets the next one, as an add does: each position is that of one member. It raises the count to the position of
+//!    the entry if the count is lower, so that later positions are higher. If the list is absent, it founds it as an
 //!    add does.
 //! 9. **Remove** of a member that is not in the list has no effect. The last removal deletes the list. If another
 //!    change of the same step then adds a member, that founds a new list. An eviction removes first and adds
@@ -241,8 +242,11 @@ impl Draft<'_> {
                 }
             }
             Change::Put(entry) => {
-                let entry = Entry { since: whole_millis(entry.since), ..entry };
+                let mut entry = Entry { since: whole_millis(entry.since), ..entry };
                 let list = self.list_or_new();
+                if list.entries.values().any(|other| other.token != entry.token && other.position == entry.position) {
+                    entry.position = list.version.count.saturating_add(1);
+                }
                 list.version.count = list.version.count.max(entry.position);
                 let changed = list.entries.insert(entry.token, entry) != Some(entry);
                 self.changed |= changed;
