@@ -115,7 +115,7 @@ async fn admitted_peer_that_joins_during_a_drain_is_closed_before_its_messages_c
 }
 
 #[tokio::test(start_paused = true)]
-async fn limits_count_joined_peers_as_closes_and_rejected_joins_as_rejections() {
+async fn closed_peer_counts_in_closes_and_rejected_join_counts_in_rejections() {
     let builder = SignalingHub::builder().max_peers(1).connects_per_second(1).max_members_per_connect(1);
     let hub = builder.build().expect("valid settings");
     let mut peer = memory::join(&hub, "K");

@@ -11,9 +11,9 @@ use super::{Action, CloseCode, Event, LinkId, MemberId, Message, Outcome, PeerId
 /// The peers that joined with one key.
 ///
 /// [`Group::handle`] is the whole protocol of one group. It returns no error and never waits. In a group of n peers, a
-/// `connect` costs O(log n + number of named ids), a `content` O(log n), and a leave O(log n) plus O(log n) for each link
-/// of the peer. No peer can cause higher costs by its choice of ids or messages. A lookup in a hash table counts as O(1),
-/// and the growth of the tables is amortized.
+/// `connect` costs O(log n + number of named ids). A `content`, the message that carries a signal along a link, costs
+/// O(log n). A leave costs O(log n), and again O(log n) for each link of the peer. No peer can cause higher costs by
+/// its choice of ids or messages. A lookup in a hash table counts as O(1), and the growth of the tables is amortized.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     links: Links<Membership>,
@@ -29,7 +29,7 @@ pub struct PeerRoles {
     pub member_id: Option<MemberId>,
     /// Its link to the member that it is bound to.
     pub link: Option<LinkId>,
-    /// The number of joiners that are bound to it.
+    /// The number of links whose member it is. A link stays when its joiner becomes a member.
     pub joiners: usize,
 }
 
@@ -50,11 +50,12 @@ impl Group {
         Self::default()
     }
 
-    /// Creates a group whose only member cannot be evicted (rule 4 of [`connect`](super#the-rules-of-connect)) before it
-    /// has been a member for `eviction_min_age`.
+    /// Creates a group whose only member cannot be evicted (rule 4 of [`connect`](super#the-rules-of-connect)) before
+    /// it has been a member for `eviction_min_age`.
     ///
-    /// Until then, a joiner that would evict the member is bound to it again. The minimum age prevents a peer from taking
-    /// over a group by sending `connect` twice before the member has had time to answer. npm's `sigver` has none.
+    /// Until then, a joiner that would evict the member is bound to it again. The minimum age prevents a peer from
+    /// taking over a group by sending `connect` twice before the member has had time to answer. npm's `sigver` has
+    /// none.
     pub fn with_eviction_min_age(eviction_min_age: Duration) -> Self {
         Self { eviction_min_age, ..Self::default() }
     }

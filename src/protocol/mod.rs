@@ -17,10 +17,11 @@
 //!    id.
 //! 4. If the peer has tried the id of the only member, that member *blocks*. It is evicted with 4744, and the peer
 //!    becomes a member. [`Group::with_eviction_min_age`] can protect a new member.
-//! 5. Otherwise the peer is bound to the first other member that it has not tried. If it has tried them all, its search
-//!    starts over: it is bound to the first other member, and only that id counts as tried. Favored members come before
-//!    the others; within each kind, the order is that in which they became members. If the peer that sent `connect` is
-//!    a member, it loses its membership by this rule.
+//! 5. Otherwise the peer is bound to the first member that it has not tried. If it has tried all members, its search
+//!    starts over: it is bound to the first member, and only that id counts as tried. A peer is never bound to itself.
+//!    Members whose peers joined as *favored* ([`Event::Join`]; `?favored` in a URL) come before the others; within each
+//!    kind, the order is that in which they became members. If the peer that sent `connect` is a member, it loses its
+//!    membership by this rule.
 //!
 //! The answer is `connected: true` by rules 1 to 4, and `connected: false` by rule 5.
 //!

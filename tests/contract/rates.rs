@@ -10,7 +10,7 @@ crate::on_every_configurable_adapter! {
     message_over_bytes_per_second_closes_with_1013
     connect_over_connects_per_second_closes_with_1013
     message_over_messages_per_second_per_ip_closes_with_1013
-    connects_with_many_ids_over_messages_per_second_per_ip_close_with_1013
+    connect_messages_with_many_ids_over_messages_per_second_per_ip_close_with_1013
     message_over_bytes_per_second_per_ip_closes_with_1013
 }
 
@@ -74,7 +74,7 @@ async fn message_over_messages_per_second_per_ip_closes_with_1013(adapter: Adapt
     assert_eq!(closes.get(Cause::MessagesPerSecondPerIp), closes.total());
 }
 
-async fn connects_with_many_ids_over_messages_per_second_per_ip_close_with_1013(adapter: Adapter) {
+async fn connect_messages_with_many_ids_over_messages_per_second_per_ip_close_with_1013(adapter: Adapter) {
     let hub = build(behind_proxy().messages_per_second(100).messages_per_second_per_ip(100));
     let server = adapter.mount(hub.clone()).await;
     let [mut peers, mut others] = open_from_two_ips(&*server).await;

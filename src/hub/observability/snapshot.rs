@@ -38,7 +38,7 @@ pub struct PeerSnapshot {
     pub member_id: Option<MemberId>,
     /// Whether the peer is bound to a member.
     pub is_bound: bool,
-    /// The number of joiners that are bound to the peer.
+    /// The number of links whose member the peer is. A link stays when its joiner becomes a member.
     pub joiners: usize,
     /// The number of messages queued for the peer.
     pub queued_messages: usize,
