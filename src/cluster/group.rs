@@ -12,7 +12,7 @@ mod answers;
 mod halves;
 mod steps;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,7 +41,7 @@ pub(crate) struct ClusterGroup {
     /// The last reply did not have all local members.
     has_lost_members: bool,
     /// Nodes that were declared dead. Their members are removed at the next step.
-    dead: Vec<NodeId>,
+    dead: BTreeSet<NodeId>,
 }
 
 /// What all groups of a node have in common.
@@ -51,7 +51,7 @@ pub(crate) struct Rules {
     pub(crate) eviction_min_age: Duration,
     /// The number of members above which a group does not grow.
     pub(crate) max_members: usize,
-    /// The bytes of messages that wait for the answer to a peer's `connect`.
+    /// The memory for messages that wait for the answer to a peer's `connect`, in bytes.
     pub(crate) max_held_bytes: usize,
 }
 
@@ -69,10 +69,18 @@ struct Local {
     search: Search,
     /// Its entry as of the last reply that confirmed it, and the lineage of the list at that time.
     membership: Option<(Entry, u64)>,
-    /// It was evicted and is being closed, so its connects are ignored.
-    evicted: bool,
+    /// It is being closed, so its connects are ignored.
+    closing: bool,
     /// While a `connect` of the peer is being decided, the messages that must follow the answer.
-    held: Option<Vec<Message>>,
+    held: Option<Held>,
+}
+
+/// Messages that wait for the answer to a `connect`.
+#[derive(Debug, Default)]
+struct Held {
+    messages: Vec<Message>,
+    /// What they take in memory.
+    bytes: usize,
 }
 
 /// The remote end of a link between two nodes.
@@ -113,7 +121,7 @@ impl ClusterGroup {
             in_flight: None,
             removals: Vec::new(),
             has_lost_members: false,
-            dead: Vec::new(),
+            dead: BTreeSet::new(),
         }
     }
 
@@ -124,7 +132,7 @@ impl ClusterGroup {
 
     /// Adds a local peer.
     pub(crate) fn join(&mut self, peer: PeerId, favored: bool) {
-        let local = Local { favored, search: Search::default(), membership: None, evicted: false, held: None };
+        let local = Local { favored, search: Search::default(), membership: None, closing: false, held: None };
         self.links.join(peer, Role::Local(local));
     }
 
@@ -158,7 +166,7 @@ impl ClusterGroup {
     /// Ends all links with a dead node, and removes its members from the list.
     pub(crate) fn node_died(&mut self, node: NodeId, out: &mut Vec<Output>) {
         self.end_links_with(node, out);
-        self.dead.push(node);
+        self.dead.insert(node);
         self.remove_dead_members();
     }
 
@@ -168,11 +176,20 @@ impl ClusterGroup {
         let Some(held) = self.local_mut(to).and_then(|local| local.held.as_mut()) else {
             return out.push(Output::Send { to, message });
         };
-        held.push(message);
-        let bytes = |message: &Message| if let Message::Content { data, .. } = message { data.len() } else { 0 };
-        if held.iter().map(bytes).sum::<usize>() > max {
-            held.clear();
-            out.push(Output::Close { peer: to, code: CloseCode::TryAgainLater });
+        let data = if let Message::Content { data, .. } = &message { data.len() } else { 0 };
+        held.bytes += size_of::<Message>() + data;
+        held.messages.push(message);
+        if held.bytes > max {
+            self.close(to, CloseCode::TryAgainLater, out);
+        }
+    }
+
+    /// Closes a local peer once. It gets no answer any more, and its entry is removed when it leaves.
+    fn close(&mut self, peer: PeerId, code: CloseCode, out: &mut Vec<Output>) {
+        if let Some(local) = self.local_mut(peer).filter(|local| !local.closing) {
+            local.closing = true;
+            local.held = None;
+            out.push(Output::Close { peer, code });
         }
     }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::{Entry, MemberList, Token, Version};
 use crate::protocol::{Member, Members, Position};
 
+/// No member has this position or a higher one.
+const MAX_POSITION: u64 = u64::MAX;
+
 /// The list as of the last reply of the engine.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MemberCopy {
@@ -48,8 +51,8 @@ impl MemberCopy {
         self.entries.values().copied()
     }
 
-    /// Applies a reply. Returns whether the list was founded anew: its positions then have no relation to the earlier
-    /// ones, so each search must be rewound.
+    /// Applies a reply. Returns whether positions were assigned anew, so that each search must be rewound: the list was
+    /// founded anew, or the engine has lost members.
     ///
     /// Changes only what differs, so that the members remember which of them changed their ids.
     pub(super) fn update(&mut self, list: &MemberList) -> bool {
@@ -60,10 +63,14 @@ impl MemberCopy {
             self.entries.clear();
             self.members = Members::default();
         }
-        let mut unique = entries.clone();
+        // The first position is 1. The last one is reserved, because a search counts past the positions that it visits.
+        let is_position = |entry: &&Entry| (1..MAX_POSITION).contains(&entry.position);
+        let mut unique: Vec<_> = entries.iter().filter(is_position).copied().collect();
         unique.sort_unstable_by_key(|entry| (entry.position, entry.token));
         // An engine that works never has two members at one position. A broken one must not break this node.
         unique.dedup_by_key(|entry| entry.position);
+        let count = |version: Option<Version>| version.map_or(0, |version| version.count.min(MAX_POSITION - 1));
+        let went_back = count(list.version) < count(self.version);
         let new: HashMap<_, _> = unique.into_iter().map(|entry| (entry.token, entry)).collect();
         for old in self.entries.values().filter(|old| new.get(&old.token).is_none_or(|new| !is_rename(old, new))) {
             self.members.remove(position(old), old.id);
@@ -78,9 +85,9 @@ impl MemberCopy {
             }
         }
         self.version = list.version;
-        self.members.set_last(list.version.map_or(0, |version| version.count));
+        self.members.set_last(count(list.version));
         self.entries = new;
-        founded_anew
+        founded_anew || went_back
     }
 }
 

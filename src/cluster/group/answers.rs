@@ -34,11 +34,11 @@ impl ClusterGroup {
         };
         let Connect { peer, id, new_link, stand_in, .. } = connect;
         let (entry, lineage) = (self.copy.entry(self.token(peer)), self.copy.lineage());
-        let Some(local) = self.local_mut(peer) else {
-            // The peer has left. `reconcile` removes its entry.
+        let Some(local) = self.local_mut(peer).filter(|local| !local.closing) else {
+            // The peer has left or is being closed. `reconcile` removes its entry, or the peer's leave does.
             return out.push(Output::ReleaseLink(new_link));
         };
-        let held = local.held.take().unwrap_or_default();
+        let mut held = local.held.take().unwrap_or_default().messages;
         match &decision {
             Decision::Keep => {}
             Decision::MakeMember | Decision::EvictAndMakeMember(_) => {
@@ -48,6 +48,8 @@ impl ClusterGroup {
             }
             Decision::Bind(selection) => {
                 local.membership = None;
+                // The peer's link as a joiner ends with the answer, so its content must not follow the answer.
+                held.retain(|message| !matches!(message, Message::Content { sender: 0, .. }));
                 // The lists differ if the outcome was unknown; the search then forgets a few ids too many.
                 let mut search = std::mem::take(&mut local.search);
                 search.record(selection, self.copy.members());
@@ -92,22 +94,17 @@ impl ClusterGroup {
 
     /// Closes a local member that another peer's `connect` has evicted.
     pub(super) fn evict(&mut self, peer: PeerId, out: &mut Vec<Output>) {
-        let Some(local) = self.local_mut(peer) else { return };
-        local.membership = None;
-        if !std::mem::replace(&mut local.evicted, true) {
-            out.push(Output::Close { peer, code: CloseCode::BlockingMember });
+        if let Some(local) = self.local_mut(peer) {
+            local.membership = None;
+            self.close(peer, CloseCode::BlockingMember, out);
         }
     }
 
-    /// Drops the first job, a `connect`, and closes its peer if that has not left.
+    /// Drops the first job, a `connect`, and closes its peer unless that has left or is being closed.
     pub(super) fn drop_first(&mut self, code: CloseCode, out: &mut Vec<Output>) {
         let Some(Job::Connect(connect)) = self.jobs.pop_front() else { unreachable!("a decision is about a connect") };
         out.push(Output::ReleaseLink(connect.new_link));
-        if let Some(local) = self.local_mut(connect.peer) {
-            local.evicted = true;
-            local.membership = None;
-            out.push(Output::Close { peer: connect.peer, code });
-        }
+        self.close(connect.peer, code, out);
     }
 
     /// Finds out whether the decision on the first job was applied: only this node writes the peer's entry.
@@ -116,13 +113,15 @@ impl ClusterGroup {
             unreachable!("the first job is a connect until its step has a reply");
         };
         let entry = self.copy.entry(self.token(connect.peer));
+        // A member that the list has lost may return.
+        let was_member = self.local(connect.peer).is_some_and(|local| local.membership.is_some());
         let applied = match decision {
             Decision::Bind(_) => entry.is_none(),
             _ => entry.is_some_and(|entry| entry.id == connect.id),
         };
         if applied {
             self.finish(decision, out);
-        } else if entry.is_none() && connect.seen_by_others {
+        } else if entry.is_none() && connect.seen_by_others && !was_member {
             // It was applied, and undone since.
             self.drop_first(CloseCode::BlockingMember, out);
         }

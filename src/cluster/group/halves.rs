@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::steps::Job;
 use super::{ClusterGroup, Output, Role, StandIn};
 use crate::cluster::records::{Record, Side};
 use crate::cluster::{NodeId, Token};
@@ -84,6 +85,12 @@ impl ClusterGroup {
         ends
     }
 
+    /// Returns whether a link has this id, or may have it after the answer to a `connect`.
+    fn is_in_use(&self, link: LinkId) -> bool {
+        let waits = |job: &Job| matches!(job, Job::Connect(connect) if connect.new_link == link);
+        self.links.ends(link).is_some() || self.jobs.iter().any(waits)
+    }
+
     /// Binds a remote joiner to a local member.
     fn bind_remote_joiner(
         &mut self,
@@ -96,7 +103,11 @@ impl ClusterGroup {
     ) {
         self.note_seen(member);
         let (group, to) = (self.tag, joiner.node);
-        if self.local(member).is_none() || self.links.ends(link).is_some() {
+        if self.local(member).is_none() {
+            // The list may have an entry that a late step of this node has added.
+            self.look();
+        }
+        if self.local(member).is_none() || self.is_in_use(link) {
             let record = Record::End { group, link, side: Side::Member };
             return out.push(Output::Record { to, record });
         }
@@ -121,7 +132,9 @@ impl ClusterGroup {
         out: &mut Vec<Output>,
     ) {
         let mut actions = Vec::new();
-        if member.node != self.me {
+        // A remote joiner may have a link with the same id.
+        let is_free = self.links.ends(link).is_none();
+        if is_free && member.node != self.me && !self.dead.contains(&member.node) {
             self.links.join(stand_in, Role::StandIn);
             self.links.joined_mut(stand_in).id = member_id;
             self.links.bind(joiner, stand_in, link, &mut actions);
@@ -130,12 +143,12 @@ impl ClusterGroup {
             self.stand_ins.insert(link, StandIn { peer: stand_in, token: member, side: Side::Member });
             let record = Record::Bind { group: self.tag, link, joiner, member: member.peer, member_id };
             out.push(Output::Record { to: member.node, record });
-        } else if self.local(member.peer).is_some() {
+        } else if is_free && member.node == self.me && self.local(member.peer).is_some() {
             self.links.bind(joiner, member.peer, link, &mut actions);
             self.end_replaced_links(&actions, out);
             self.relay(actions, false, out);
         } else {
-            // The member has left, and the list does not show it yet.
+            // The member has left or its node has died, and the list does not show it yet.
             if let Some(replaced) = self.links.joined(joiner).link {
                 self.links.unlink(replaced, &mut actions);
             }

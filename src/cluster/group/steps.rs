@@ -1,6 +1,6 @@
 //! The part of one node in the member list of a group: one step at a time, and one answer for each `connect`.
 
-use super::{ClusterGroup, Output, Role};
+use super::{ClusterGroup, Held, Output};
 use crate::cluster::{Change, Condition, Entry, MemberList, Step, StepResult, Token};
 use crate::protocol::{CloseCode, ConnectRequest, Decision, LinkId, MemberId, Message, PeerId, decide};
 
@@ -27,7 +27,9 @@ pub(super) struct Connect {
     pub(super) asked: bool,
     /// A step for this decision was sent, and its outcome is unknown.
     pub(super) unresolved: Option<Decision<Token>>,
-    /// Another node knows the peer as a member.
+    /// A step that may make the peer a member was sent.
+    pub(super) attempted: bool,
+    /// Since then, another node knew the peer as a member.
     pub(super) seen_by_others: bool,
 }
 
@@ -63,12 +65,12 @@ impl ClusterGroup {
         out: &mut Vec<Output>,
     ) {
         let local = self.local_mut(peer).unwrap_or_else(|| panic!("{peer:?} is not a local peer"));
-        if local.evicted {
+        if local.closing {
             return out.push(Output::ReleaseLink(new_link));
         }
-        local.held = Some(Vec::new());
-        let (asked, unresolved, seen_by_others) = (false, None, false);
-        let connect = Connect { peer, id, named, new_link, stand_in, asked, unresolved, seen_by_others };
+        local.held = Some(Held::default());
+        let (asked, unresolved, attempted, seen_by_others) = (false, None, false, false);
+        let connect = Connect { peer, id, named, new_link, stand_in, asked, unresolved, attempted, seen_by_others };
         self.jobs.push_back(Job::Connect(connect));
     }
 
@@ -87,6 +89,9 @@ impl ClusterGroup {
         }
         let (nonce, mut lineage) = (random(), random());
         let (in_flight, condition, changes) = self.plan(&mut lineage)?;
+        if let (InFlight::Change(_), Some(Job::Connect(connect))) = (&in_flight, self.jobs.front_mut()) {
+            connect.attempted = true;
+        }
         self.in_flight = Some(in_flight);
         for job in &mut self.jobs {
             let (Job::Connect(Connect { asked, .. }) | Job::Look { asked }) = job;
@@ -123,6 +128,7 @@ impl ClusterGroup {
                 StepResult::Full => self.drop_first(CloseCode::TryAgainLater, out),
             },
             InFlight::Resolve(decision) => self.resolve(decision, out),
+            InFlight::Returns if list.result == StepResult::Full => self.close_members_without_room(out),
             InFlight::Look | InFlight::Removals(_) | InFlight::Returns => {}
         }
         self.reconcile(out);
@@ -153,7 +159,7 @@ impl ClusterGroup {
     pub(super) fn note_seen(&mut self, peer: PeerId) {
         for job in &mut self.jobs {
             if let Job::Connect(connect) = job {
-                connect.seen_by_others |= connect.peer == peer;
+                connect.seen_by_others |= connect.attempted && connect.peer == peer;
             }
         }
     }
@@ -196,9 +202,9 @@ impl ClusterGroup {
         }
     }
 
-    /// Decides a `connect` on the copy. `None` if the peer has left.
+    /// Decides a `connect` on the copy. `None` if the peer has left or is being closed.
     pub(super) fn decide(&self, connect: &Connect) -> Option<Decision<Token>> {
-        let Role::Local(local) = &self.links.get(connect.peer)?.role else { return None };
+        let local = self.local(connect.peer).filter(|local| !local.closing)?;
         let request = ConnectRequest {
             peer: self.token(connect.peer),
             named: &connect.named,
@@ -264,9 +270,8 @@ impl ClusterGroup {
             }
         }
         for peer in self.links.all_peers() {
-            let token = self.token(peer);
             let Some((_, known)) = self.local(peer).and_then(|local| local.membership) else { continue };
-            if self.copy.entry(token).is_none() {
+            if self.returning(peer).is_some() {
                 if lineage.is_some_and(|lineage| lineage != known) {
                     self.evict(peer, out);
                 } else {
@@ -276,17 +281,42 @@ impl ClusterGroup {
         }
     }
 
+    /// Closes the local members that the list has lost and that do not fit into it any more: those with the last
+    /// positions.
+    fn close_members_without_room(&mut self, out: &mut Vec<Output>) {
+        let lost = self.lost_members();
+        let room = self.rules.max_members.saturating_sub(self.copy.members().len());
+        for (entry, _) in lost.into_iter().skip(room) {
+            let peer = entry.token.peer;
+            self.close(peer, CloseCode::TryAgainLater, out);
+            if let Some(local) = self.local_mut(peer) {
+                local.membership = None;
+            }
+        }
+    }
+
+    /// Returns the entry of a local member if the list has lost it, or if a late step has set an earlier id in the
+    /// list.
+    fn returning(&self, peer: PeerId) -> Option<(Entry, u64)> {
+        let (entry, lineage) = self.local(peer)?.membership?;
+        let entry = Entry { id: self.links.joined(peer).id, ..entry };
+        let is_listed = |listed: Entry| listed.id == entry.id || self.is_deciding(peer);
+        (!self.copy.entry(entry.token).is_some_and(is_listed)).then_some((entry, lineage))
+    }
+
+    /// Returns the local members that [`ClusterGroup::returning`] returns, in the order of their positions.
+    fn lost_members(&self) -> Vec<(Entry, u64)> {
+        let mut lost: Vec<_> = self.links.all_peers().into_iter().filter_map(|peer| self.returning(peer)).collect();
+        lost.sort_unstable_by_key(|(entry, _)| entry.position);
+        lost
+    }
+
     /// Returns the changes that put back the local members that the list has lost, and their lineage.
     pub(super) fn returning_members(&self) -> Option<(Vec<Change>, u64)> {
         if !self.has_lost_members {
             return None;
         }
-        let lost = |peer: PeerId| {
-            let (entry, lineage) = self.local(peer)?.membership?;
-            (self.copy.entry(entry.token).is_none()).then_some((entry, lineage))
-        };
-        let mut lost: Vec<_> = self.links.all_peers().into_iter().filter_map(lost).collect();
-        lost.sort_unstable_by_key(|(entry, _)| entry.position);
+        let lost = self.lost_members();
         let &(_, lineage) = lost.first()?;
         Some((
             lost.into_iter().filter(|lost| lost.1 == lineage).map(|(entry, _)| Change::Put(entry)).collect(),

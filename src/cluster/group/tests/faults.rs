@@ -158,6 +158,11 @@ fn run_with_faults(seed: u64, nodes: u64) {
             "{about}: {peer:?} got {answers} of {connects}"
         );
     }
+    for (peer, seen) in &run.cluster.seen {
+        let after_close = seen.iter().skip_while(|seen| !matches!(seen, Seen::Closed(_))).skip(1);
+        let mut wrong = after_close.filter(|seen| !matches!(seen, Seen::Message(Message::Content { .. })));
+        assert_eq!(wrong.next(), None, "{about}: {peer:?} after its close");
+    }
     run.cluster.assert_consistent(&about);
     for peer in std::mem::take(&mut run.script.joined) {
         run.left.push(peer);
