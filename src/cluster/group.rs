@@ -10,103 +10,18 @@
 
 mod answers;
 mod halves;
+mod state;
 mod steps;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::members::MemberCopy;
-use super::records::{Record, Side};
-use super::{Entry, GroupTag, NodeId, Token};
+use super::{GroupTag, NodeId, Token};
 use crate::protocol::{CloseCode, LinkId, Links, MemberId, Message, Outcome, PeerId, Search};
-use steps::{InFlight, Job};
-
-/// One group on one node.
-#[derive(Debug)]
-pub(crate) struct ClusterGroup {
-    me: NodeId,
-    tag: GroupTag,
-    rules: Rules,
-    links: Links<Role>,
-    /// The remote ends of the links between two nodes.
-    stand_ins: HashMap<LinkId, StandIn>,
-    copy: MemberCopy,
-    /// The first job is the one that the step in flight is for.
-    jobs: VecDeque<Job>,
-    in_flight: Option<InFlight>,
-    /// Entries that must be removed: of peers that left, of peers that are no members, and of dead nodes.
-    removals: Vec<Token>,
-    /// The last reply did not have all local members.
-    has_lost_members: bool,
-    /// Nodes that were declared dead. Their members are removed at the next step.
-    dead: BTreeSet<NodeId>,
-}
-
-/// What all groups of a node have in common.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    /// The time for which a member is protected from eviction after it became a member.
-    pub(crate) eviction_min_age: Duration,
-    /// The number of members above which a group does not grow.
-    pub(crate) max_members: usize,
-    /// The memory for messages that wait for the answer to a peer's `connect`, in bytes.
-    pub(crate) max_held_bytes: usize,
-}
-
-/// What the group stores about a peer in addition to its links.
-#[derive(Debug)]
-enum Role {
-    Local(Local),
-    StandIn,
-}
-
-/// A peer that is connected to this node.
-#[derive(Debug)]
-struct Local {
-    favored: bool,
-    search: Search,
-    /// Its entry as of the last reply that confirmed it, and the lineage of the list at that time.
-    membership: Option<(Entry, u64)>,
-    /// It is being closed, so its connects are ignored.
-    closing: bool,
-    /// While a `connect` of the peer is being decided, the messages that must follow the answer.
-    held: Option<Held>,
-}
-
-/// Messages that wait for the answer to a `connect`.
-#[derive(Debug, Default)]
-struct Held {
-    messages: Vec<Message>,
-    /// What they take in memory.
-    bytes: usize,
-}
-
-/// The remote end of a link between two nodes.
-#[derive(Clone, Copy, Debug)]
-struct StandIn {
-    /// Represents the remote end among the peers of this node.
-    peer: PeerId,
-    token: Token,
-    /// Which end of the link it is.
-    side: Side,
-}
-
-/// What the caller must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// Send a message to a local peer.
-    Send { to: PeerId, message: Message },
-    /// Close a local peer.
-    Close { peer: PeerId, code: CloseCode },
-    /// Reuse a link id that this node allocated.
-    ReleaseLink(LinkId),
-    /// Send a record to a node.
-    Record { to: NodeId, record: Record },
-    /// A `connect` was answered, for counters and events.
-    Answered { peer: PeerId, member: bool },
-}
+pub(crate) use state::{ClusterGroup, OutcomeUnknown, Output, Rules};
+use state::{Held, Local, Role};
 
 impl ClusterGroup {
     pub(crate) fn new(me: NodeId, tag: GroupTag, rules: Rules) -> Self {

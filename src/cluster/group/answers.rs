@@ -1,7 +1,6 @@
 //! The answers to `connect` messages, and what they change on this node.
 
-use super::steps::{Connect, Job};
-use super::{ClusterGroup, Output};
+use super::state::{ClusterGroup, Connect, Job, Output};
 use crate::cluster::Token;
 use crate::cluster::records::Record;
 use crate::protocol::{CloseCode, Decision, MemberId, Message, PeerId};

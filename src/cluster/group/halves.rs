@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 
-use super::steps::Job;
-use super::{ClusterGroup, Output, Role, StandIn};
+use super::state::{ClusterGroup, Job, Output, Role, StandIn};
 use crate::cluster::records::{Record, Side};
 use crate::cluster::{NodeId, Token};
 use crate::protocol::{Action, LinkId, MemberId, Message, PeerId};

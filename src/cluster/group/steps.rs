@@ -1,56 +1,8 @@
 //! The part of one node in the member list of a group: one step at a time, and one answer for each `connect`.
 
-use super::{ClusterGroup, Held, Output};
+use super::state::{ClusterGroup, Connect, Held, InFlight, Job, OutcomeUnknown, Output};
 use crate::cluster::{Change, Condition, Entry, MemberList, Step, StepResult, Token};
 use crate::protocol::{CloseCode, ConnectRequest, Decision, LinkId, MemberId, Message, PeerId, decide};
-
-/// What waits for the backplane.
-#[derive(Debug)]
-pub(super) enum Job {
-    Connect(Connect),
-    /// Reads the list.
-    Look {
-        asked: bool,
-    },
-}
-
-/// A `connect` that is not answered yet.
-#[derive(Debug)]
-pub(super) struct Connect {
-    pub(super) peer: PeerId,
-    pub(super) id: MemberId,
-    pub(super) named: Vec<MemberId>,
-    pub(super) new_link: LinkId,
-    /// Represents the member that the peer may be bound to, if that is a peer of another node.
-    pub(super) stand_in: PeerId,
-    /// A step was sent since the peer connected, so its reply is recent enough for the answer.
-    pub(super) asked: bool,
-    /// A step for this decision was sent, and its outcome is unknown.
-    pub(super) unresolved: Option<Decision<Token>>,
-    /// A step that may make the peer a member was sent.
-    pub(super) attempted: bool,
-    /// Since then, another node knew the peer as a member.
-    pub(super) seen_by_others: bool,
-}
-
-/// What the step in flight is for.
-#[derive(Debug)]
-pub(super) enum InFlight {
-    /// Reads the list.
-    Look,
-    /// Applies this decision on the first job.
-    Change(Decision<Token>),
-    /// Reads the list to learn whether the decision on the first job was applied.
-    Resolve(Decision<Token>),
-    /// Removes entries.
-    Removals(Vec<Token>),
-    /// Puts local members back that the list has lost.
-    Returns,
-}
-
-/// A call to the backplane failed. It may have been applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OutcomeUnknown;
 
 impl ClusterGroup {
     /// Queues a `connect` of a local peer. `new_link` and `stand_in` are new ids, for the link that it may create and

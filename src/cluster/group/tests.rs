@@ -5,12 +5,13 @@ mod oracle;
 mod scenarios;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use super::*;
 use crate::cluster::memory::engine::Engine;
+use crate::cluster::records::{Record, Side};
 use crate::cluster::{GroupTag, MemberList, Step};
 use crate::protocol::Event;
-use steps::OutcomeUnknown;
 
 const RULES: Rules = Rules { eviction_min_age: Duration::ZERO, max_members: 1000, max_held_bytes: 1 << 20 };
 

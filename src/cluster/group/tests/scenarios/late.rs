@@ -1,6 +1,7 @@
 //! One test for each rule about steps that are late or lost, and about members that the engine has lost.
 
 use super::*;
+use crate::cluster::Entry;
 use crate::cluster::memory::engine::Engine;
 
 #[test]
