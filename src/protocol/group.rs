@@ -50,12 +50,12 @@ impl Group {
         Self::default()
     }
 
-    /// Creates a group whose only member cannot be evicted (rule 4 of [`connect`](super#the-rules-of-connect)) before
-    /// it has been a member for `eviction_min_age`.
+    /// Creates a group without peers that protects new members from eviction (rule 4 of
+    /// [`connect`](super#the-rules-of-connect)). It does not evict a member that has been a member for less than
+    /// `eviction_min_age`.
     ///
-    /// Until then, a joiner that would evict the member is bound to it again. The minimum age prevents a peer from
-    /// taking over a group by sending `connect` twice before the member has had time to answer. npm's `sigver` has
-    /// none.
+    /// A joiner that would evict such a member is bound to it again. The minimum age prevents a peer from taking over a
+    /// group by sending `connect` twice before the member has had time to answer. npm's `sigver` has none.
     pub fn with_eviction_min_age(eviction_min_age: Duration) -> Self {
         Self { eviction_min_age, ..Self::default() }
     }
