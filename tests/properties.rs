@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use sigver::protocol::{GroupKey, MemberId, Message};
 
 mod oracle;
-// For the source of the records, which the oracle includes by path.
 use oracle::group::{History, Step};
 use oracle::key::encode;
+// For the source of the records, which the oracle includes by path.
 #[cfg(feature = "cluster")]
 use sigver::protocol;
 

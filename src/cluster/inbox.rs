@@ -44,7 +44,7 @@ pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// The minimum time between two RESETs.
 pub(crate) const RESET_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The number of SYNCs after the last record if there is no link. SYNCs can be lost, too.
+/// The number of SYNCs after the last record if the nodes have no link. A SYNC can be lost, too.
 const SYNCS_AFTER_RECORD: u32 = 10;
 
 /// What a node has received from one other node.
@@ -65,7 +65,7 @@ pub(crate) struct Received {
     /// The number of records that were missed before this batch. If it is not 0, there is a gap: the caller ends all
     /// links with the sender before it applies the records.
     pub(crate) missed: u64,
-    /// The records to apply. Without those that were received before.
+    /// The records to apply, without duplicates.
     pub(crate) records: std::iter::Skip<Records>,
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Outbound {
     in_flight: Option<usize>,
     /// The maximum length of the waiting batch and the one in flight together.
     max_bytes: usize,
-    /// The number of SYNCs that remain to be sent if there is no link.
+    /// The number of SYNCs that remain to be sent if the nodes have no link.
     syncs: u32,
     /// The time of the next SYNC.
     sync_at: Duration,
@@ -144,7 +144,7 @@ impl Outbound {
     /// Adds a record to the next batch.
     ///
     /// # Errors
-    /// [`OutboxFull`]: this record and those that waited were discarded.
+    /// [`OutboxFull`]: this record and all waiting records were discarded.
     pub(crate) fn push(&mut self, record: &Record) -> Result<(), OutboxFull> {
         let waiting = self.waiting.get_or_insert_with(|| BatchWriter::new(self.me, self.next));
         waiting.push(record);

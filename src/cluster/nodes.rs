@@ -78,7 +78,7 @@ pub(crate) enum NodeEvent {
     /// was a failover, writes after this node's last beat may be lost, which its count does not show. The driver audits
     /// all groups, more slowly than after a loss, because each outage ends with this event on all nodes.
     EngineReturned,
-    /// A node was declared dead. Occurs once for each node, also for those that were dead before this node started.
+    /// A node was declared dead. Occurs once for each node, also for a node that was dead before this node started.
     Dead(NodeId),
 }
 

@@ -41,6 +41,21 @@ pub enum CloseCode {
 pub struct AppCode(u16);
 
 impl CloseCode {
+    /// All codes but those of the app.
+    const FIXED: [Self; 11] = [
+        Self::GoingAway,
+        Self::ProtocolError,
+        Self::Policy,
+        Self::TooBig,
+        Self::Internal,
+        Self::TryAgainLater,
+        Self::Key,
+        Self::Heartbeat,
+        Self::Message,
+        Self::BlockingMember,
+        Self::Url,
+    ];
+
     /// Returns the number in the close frame.
     pub const fn as_u16(self) -> u16 {
         match self {
@@ -57,6 +72,19 @@ impl CloseCode {
             Self::Url => 4745,
             Self::App(AppCode(code)) => code,
         }
+    }
+
+    /// Returns the close code with this number. `None` if it is not one that a hub sends.
+    ///
+    /// ```
+    /// use sigver::CloseCode;
+    ///
+    /// assert_eq!(CloseCode::from_u16(4744), Some(CloseCode::BlockingMember));
+    /// assert_eq!(CloseCode::from_u16(1000), None);
+    /// ```
+    pub fn from_u16(code: u16) -> Option<Self> {
+        let fixed = Self::FIXED.into_iter().find(|fixed| fixed.as_u16() == code);
+        fixed.or_else(|| (4000..5000).contains(&code).then(|| Self::app(code)))
     }
 
     /// Creates a close code of the app. Browsers receive it as the close event's `code`.
@@ -126,7 +154,10 @@ mod tests {
             assert_eq!(code.to_string(), text);
             assert_eq!(format!("{} ({})", code.as_u16(), code.reason()), text);
             assert!(code.reason().len() <= 123, "{code}");
+            assert_eq!(CloseCode::from_u16(code.as_u16()), Some(code));
         }
+        let count = (0..=u16::MAX).filter_map(CloseCode::from_u16).count();
+        assert_eq!(count, 6 + 1000, "no other number is a code of the hub");
     }
 
     #[test]

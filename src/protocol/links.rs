@@ -1,4 +1,4 @@
-//! The peers of one group and the links between them: content goes along links, whoever decided to create them.
+//! The peers of one group and the links between them. Contains no rule about which peers are bound.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -91,7 +91,7 @@ const CRATES: [(&str, &[&str]); 18] = [
     ("metrics", &["hub/observability/metrics.rs"]),
     ("prost", &["protocol/wire.rs", "protocol/wire/"]),
     ("rustls", &["client/"]),
-    ("sha2", &["cluster/", "hub/admission/signed_keys.rs"]),
+    ("sha2", &["cluster/id.rs", "hub/admission/signed_keys.rs"]),
     ("tokio", &["adapter/", "client/", "cluster/", "hub/"]),
     ("tokio_tungstenite", &["client/"]),
     ("tracing", &["adapter/", "client/", "cluster/", "hub/"]),

@@ -65,7 +65,7 @@ impl ClusterGroup {
     }
 
     /// Ends all links with a node that has sent a [`Record::Reset`]. Its answers for the links whose joiner is on this
-    /// node end those that the other node bound after it sent the record.
+    /// node end the links that the other node bound after it sent the record.
     pub(crate) fn reset_links_with(&mut self, node: NodeId, out: &mut Vec<Output>) {
         for (link, end) in self.ends_at(node) {
             if end.side == Side::Member {
@@ -131,30 +131,31 @@ impl ClusterGroup {
         out: &mut Vec<Output>,
     ) {
         let mut actions = Vec::new();
+        let is_remote = member.node != self.me;
+        // The list may still show a member that has left or whose node has died.
+        let exists = if is_remote { !self.dead.contains(&member.node) } else { self.local(member.peer).is_some() };
         // A remote joiner may have a link with the same id.
-        let is_free = self.links.ends(link).is_none();
-        if is_free && member.node != self.me && !self.dead.contains(&member.node) {
-            self.links.join(stand_in, Role::StandIn);
-            self.links.joined_mut(stand_in).id = member_id;
-            self.links.bind(joiner, stand_in, link, &mut actions);
-            self.end_replaced_links(&actions, out);
-            self.relay(actions, false, out);
+        let is_bound = exists && self.links.ends(link).is_none();
+        if is_bound {
+            let mut end = member.peer;
+            if is_remote {
+                self.links.join(stand_in, Role::StandIn);
+                self.links.joined_mut(stand_in).id = member_id;
+                end = stand_in;
+            }
+            self.links.bind(joiner, end, link, &mut actions);
+        } else if let Some(replaced) = self.links.joined(joiner).link {
+            self.links.unlink(replaced, &mut actions);
+        }
+        self.end_replaced_links(&actions, out);
+        self.relay(actions, false, out);
+        if !is_bound {
+            self.send(joiner, Message::from_member(link, Bytes::new()), out);
+            out.push(Output::ReleaseLink(link));
+        } else if is_remote {
             self.stand_ins.insert(link, StandIn { peer: stand_in, token: member, side: Side::Member });
             let record = Record::Bind { group: self.tag, link, joiner, member: member.peer, member_id };
             out.push(Output::Record { to: member.node, record });
-        } else if is_free && member.node == self.me && self.local(member.peer).is_some() {
-            self.links.bind(joiner, member.peer, link, &mut actions);
-            self.end_replaced_links(&actions, out);
-            self.relay(actions, false, out);
-        } else {
-            // The member has left or its node has died, and the list does not show it yet.
-            if let Some(replaced) = self.links.joined(joiner).link {
-                self.links.unlink(replaced, &mut actions);
-            }
-            self.end_replaced_links(&actions, out);
-            self.relay(actions, false, out);
-            self.send(joiner, Message::from_member(link, Bytes::new()), out);
-            out.push(Output::ReleaseLink(link));
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct ClusterGroup {
     /// The first job is the one that the step in flight is for.
     pub(super) jobs: VecDeque<Job>,
     pub(super) in_flight: Option<InFlight>,
-    /// Entries that must be removed: of peers that left, of peers that are no members, and of dead nodes.
+    /// Entries to remove: peers that left or are no members, and members of dead nodes.
     pub(super) removals: Vec<Token>,
     /// The last reply did not have all local members.
     pub(super) has_lost_members: bool,

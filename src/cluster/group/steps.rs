@@ -206,7 +206,7 @@ impl ClusterGroup {
     }
 
     /// Compares the list with the local peers: removes entries without a member, puts lost members back, and closes
-    /// those that were evicted.
+    /// evicted ones.
     fn reconcile(&mut self, out: &mut Vec<Output>) {
         self.remove_dead_members();
         self.has_lost_members = false;

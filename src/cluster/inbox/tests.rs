@@ -112,7 +112,7 @@ fn sync_reports_missed_records_once() {
 fn gap_causes_one_reset_and_at_most_two_per_second() {
     let mut inbox = Inbox::default();
     let start = 100 * SECOND;
-    assert!(!inbox.take_reset(start), "there is no gap");
+    assert!(!inbox.take_reset(start), "no gap, no RESET");
     let mut taken = 0;
     // A gap every 10 ms for 3 s.
     for step in 0..300 {

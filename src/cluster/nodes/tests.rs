@@ -1,4 +1,4 @@
-//! One test for each rule of who is alive.
+//! One test for each rule about live and dead nodes.
 
 mod verdicts;
 

@@ -35,9 +35,8 @@ pub(crate) use reader::RecordError;
 use super::{GroupTag, NodeId};
 use crate::protocol::{CloseCode, LinkId, MemberId, PeerId};
 
-/// The maximum length of a batch in bytes: twice the highest `max_message_bytes`, so that any
-/// content fits. Not a setting,
-/// because nodes with different settings read each other's batches.
+/// The maximum length of a batch in bytes: twice the highest `max_message_bytes`, so that any content fits. Not a
+/// setting, because nodes with different settings read each other's batches.
 pub(crate) const MAX_BATCH_BYTES: usize = 128 * 1024 * 1024;
 
 /// The version of the format that this node writes and reads.

@@ -84,7 +84,7 @@ impl Reader {
 
     pub(super) fn close_code(&mut self) -> Result<CloseCode, RecordError> {
         self.checked("close code", "one that the hub sends", |reader| {
-            Ok(close_code(reader.array("close code").map(u16::from_be_bytes)?))
+            Ok(CloseCode::from_u16(reader.array("close code").map(u16::from_be_bytes)?))
         })
     }
 
@@ -121,23 +121,4 @@ impl Reader {
         let at = self.at();
         read(self)?.ok_or(RecordError::InvalidField { at, field, valid })
     }
-}
-
-/// Returns the close code with this number.
-fn close_code(number: u16) -> Option<CloseCode> {
-    const FIXED: [CloseCode; 11] = [
-        CloseCode::GoingAway,
-        CloseCode::ProtocolError,
-        CloseCode::Policy,
-        CloseCode::TooBig,
-        CloseCode::Internal,
-        CloseCode::TryAgainLater,
-        CloseCode::Key,
-        CloseCode::Heartbeat,
-        CloseCode::Message,
-        CloseCode::BlockingMember,
-        CloseCode::Url,
-    ];
-    let fixed = FIXED.into_iter().find(|code| code.as_u16() == number);
-    fixed.or_else(|| (4000..5000).contains(&number).then(|| CloseCode::app(number)))
 }

@@ -54,6 +54,10 @@ impl Cluster {
         self.seen.remove(&PeerId(peer)).unwrap_or_default()
     }
 
+    fn set_max_members(&mut self, max: usize) {
+        self.nodes.iter_mut().for_each(|group| group.rules.max_members = max);
+    }
+
     /// Lets a node read the list.
     fn look(&mut self, node: usize) {
         self.nodes[node].look();
@@ -312,9 +316,7 @@ fn member_that_leaves_before_its_reply_leaves_no_entry() {
 #[test]
 fn full_list_closes_the_peer_that_would_exceed_it() {
     let mut cluster = two_nodes([0, 1]);
-    for group in &mut cluster.nodes {
-        group.rules.max_members = 1;
-    }
+    cluster.set_max_members(1);
     cluster.handle(connect(0, &[]));
     cluster.handle(connect(1, &[100]));
     assert_eq!(cluster.seen(1), [Seen::Closed(CloseCode::TryAgainLater)]);

@@ -7,7 +7,7 @@ use super::*;
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// Enough ticks for the last SYNC, but not for more SYNCs than those that follow a record.
+/// Enough ticks for the last SYNC that follows a record, and not for more.
 const MAX_TICKS: usize = 80;
 
 /// What happens to the batch of a tick, if there is one.

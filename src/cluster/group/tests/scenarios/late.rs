@@ -7,9 +7,7 @@ use crate::cluster::memory::engine::Engine;
 #[test]
 fn members_that_a_full_list_has_lost_are_closed() {
     let mut cluster = two_nodes([0, 1, 2, 3]);
-    for group in &mut cluster.nodes {
-        group.rules.max_members = 2;
-    }
+    cluster.set_max_members(2);
     cluster.handle(connect(1, &[]));
     let snapshot = cluster.engine.clone();
     cluster.handle(connect(0, &[101]));
@@ -33,9 +31,7 @@ fn members_that_a_full_list_has_lost_are_closed() {
 #[test]
 fn members_that_return_to_a_list_with_some_room_fill_it_in_their_order() {
     let mut cluster = two_nodes([0, 1, 2, 4]);
-    for group in &mut cluster.nodes {
-        group.rules.max_members = 4;
-    }
+    cluster.set_max_members(4);
     cluster.handle(connect(1, &[]));
     let snapshot = cluster.engine.clone();
     [4, 2, 0].iter().for_each(|&peer| cluster.handle(connect(peer, &[101])));
