@@ -66,7 +66,7 @@
 mod adapter;
 pub mod client;
 #[cfg(feature = "cluster")]
-mod cluster;
+pub mod cluster;
 mod hub;
 pub mod protocol;
 mod transport;
@@ -127,6 +127,8 @@ pub use hub::ClientIpHeader;
 pub use hub::SignedKeys;
 pub use hub::{Admission, JoinRequest, PeerInfo, Permit, Rejection};
 pub use hub::{Cause, CauseCounts, HubStats};
+#[cfg(feature = "cluster")]
+pub use hub::{ClusterConfig, ClusterDriver};
 pub use hub::{ConfigError, HubBuilder, SignalingHub};
 pub use hub::{DisconnectReason, GroupSnapshot, HubEvent, PeerSnapshot};
 pub use protocol::{CloseCode, GroupKey};

@@ -109,6 +109,7 @@ pub enum Change {
 
 /// One member in the list of a group. The order of selection is that of (not favored, position).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a backplane of an app creates it")]
 pub struct Entry {
     /// The member.
     pub token: Token,
@@ -124,6 +125,7 @@ pub struct Entry {
 
 /// The version of a member list. Two lists with the same version are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a backplane of an app creates it")]
 pub struct Version {
     /// The number of members that were ever added. It is the position of the last one.
     pub count: u64,
@@ -136,6 +138,7 @@ pub struct Version {
 
 /// The reply to a step: the list after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a backplane of an app creates it")]
 pub struct MemberList {
     /// Whether the changes were applied.
     pub result: StepResult,
@@ -161,6 +164,7 @@ pub enum StepResult {
 
 /// The reply to a beat.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a backplane of an app creates it")]
 pub struct Beat {
     /// The beat count of each node, or `None` for a node that was declared dead.
     pub nodes: BTreeMap<NodeId, Option<u64>>,

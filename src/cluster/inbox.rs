@@ -44,7 +44,7 @@ pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// The minimum time between two RESETs.
 pub(crate) const RESET_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The number of SYNCs after the last record if the nodes have no link. A SYNC can be lost, too.
+/// The number of SYNCs after the last record. A SYNC can be lost, too.
 const SYNCS_AFTER_RECORD: u32 = 10;
 
 /// What a node has received from one other node.
@@ -81,7 +81,7 @@ pub(crate) struct Outbound {
     in_flight: Option<usize>,
     /// The maximum length of the waiting batch and the one in flight together.
     max_bytes: usize,
-    /// The number of SYNCs that remain to be sent if the nodes have no link.
+    /// The number of SYNCs that remain to be sent.
     syncs: u32,
     /// The time of the next SYNC.
     sync_at: Duration,
@@ -162,9 +162,9 @@ impl Outbound {
     /// Returns the next batch: the waiting records, or a SYNC. `None` if nothing is due, or if a batch is in flight.
     ///
     /// The caller sends the batch, repeats the same bytes until the engine has confirmed them, and then calls
-    /// [`Outbound::sent`]. `linked` states whether there is a link with the receiver.
-    pub(crate) fn next_batch(&mut self, linked: bool, now: Duration) -> Option<Bytes> {
-        self.due_at(linked).filter(|&at| at <= now)?;
+    /// [`Outbound::sent`].
+    pub(crate) fn next_batch(&mut self, now: Duration) -> Option<Bytes> {
+        self.due_at().filter(|&at| at <= now)?;
         let batch = self.waiting.take().unwrap_or_else(|| {
             self.syncs = self.syncs.saturating_sub(1);
             BatchWriter::new(self.me, self.next)
@@ -177,11 +177,18 @@ impl Outbound {
 
     /// Returns the time at which [`Outbound::next_batch`] returns a batch. Zero if records wait. `None` if a batch is
     /// in flight, or if there is nothing to send.
-    pub(crate) fn due_at(&self, linked: bool) -> Option<Duration> {
+    pub(crate) fn due_at(&self) -> Option<Duration> {
         match (self.in_flight, &self.waiting) {
             (Some(_), _) => None,
             (None, Some(_)) => Some(Duration::ZERO),
-            (None, None) => (linked || self.syncs > 0).then_some(self.sync_at),
+            (None, None) => (self.syncs > 0).then_some(self.sync_at),
+        }
+    }
+
+    /// Sends SYNCs again, although no record was added: the engine may have lost the last records.
+    pub(crate) fn repeat_syncs(&mut self) {
+        if self.next > 0 {
+            self.syncs = SYNCS_AFTER_RECORD;
         }
     }
 

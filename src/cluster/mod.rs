@@ -4,9 +4,6 @@
 //! to node. It contains no rule of the protocol: each node decides with [`protocol`](crate::protocol)'s pure function on
 //! its copy of the list, and the backplane applies the change if the list is still the one that the node has seen.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the hub does not use the parts yet"))]
-#![expect(unreachable_pub, unused_imports, reason = "the hub does not use the parts yet")]
-
 mod backplane;
 #[cfg(test)]
 mod conformance;
@@ -19,8 +16,9 @@ mod nodes;
 mod records;
 
 pub use backplane::{Backplane, BackplaneError, Beat, Change, Condition, Entry, MemberList, Step, StepResult, Version};
+pub(crate) use group::{CloseCause, ClusterGroup, OutcomeUnknown, Output, Rules};
 pub use id::{GroupTag, NodeId, Token};
-pub(crate) use inbox::{Inbox, Outbound, OutboxFull, Received};
+pub(crate) use inbox::{Inbox, Outbound};
 pub use memory::{Faults, MemoryBackplane, Outage, Snapshot, StepFault};
-pub(crate) use nodes::{BeatCall, NodeEvent, Nodes};
-pub(crate) use records::{Batch, Matching, Record, RecordError, Side};
+pub(crate) use nodes::{NodeEvent, Nodes};
+pub(crate) use records::{Batch, MAX_BATCH_BYTES, Matching, Record, Side, sender};

@@ -12,11 +12,14 @@
 //!
 //! - [`shared`] contains the state that all peers of a hub share.
 //! - [`builder`] and [`limits`] contain the settings.
+//! - `cluster` makes the hub a node of a cluster, behind the feature of that name.
 //! - [`observability`] contains the counters, snapshots, events and metrics.
 
 mod admission;
 mod builder;
 mod close;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod connection;
 #[cfg(all(test, shuttle))]
 mod interleavings;
@@ -45,6 +48,8 @@ pub use admission::{
 };
 pub use builder::HubBuilder;
 pub use close::DisconnectReason;
+#[cfg(feature = "cluster")]
+pub use cluster::{config::ClusterConfig, driver::ClusterDriver};
 pub use limits::Cause;
 pub use limits::config::ConfigError;
 #[cfg(feature = "hyper")]

@@ -80,24 +80,7 @@ impl SignalingHub {
     }
 
     pub(super) fn with(config: Config, access_rules: AccessRules) -> Self {
-        let (config, events, epoch) = (Arc::new(config), Arc::<EventBus>::default(), Instant::now());
-        let shared = Shared {
-            outbox_budget: Arc::default(),
-            registry: Registry::new(config.clone(), events.clone()),
-            config,
-            access_rules,
-            ip_limiter: Arc::new(IpLimiter::new(epoch)),
-            events,
-            counters: Counters::default(),
-            metrics: Metrics::default(),
-            limit_log: LimitLog::new(epoch),
-            #[cfg(feature = "hyper")]
-            setup_warnings: SetupWarnings::default(),
-            draining: Draining::default(),
-            epoch,
-            next_peer: AtomicU64::new(0),
-        };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Shared::new(config, access_rules)) }
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -120,6 +103,26 @@ impl SignalingHub {
 }
 
 impl Shared {
+    pub(super) fn new(config: Config, access_rules: AccessRules) -> Self {
+        let (config, events, epoch) = (Arc::new(config), Arc::<EventBus>::default(), Instant::now());
+        Self {
+            outbox_budget: Arc::default(),
+            registry: Registry::new(config.clone(), events.clone()),
+            config,
+            access_rules,
+            ip_limiter: Arc::new(IpLimiter::new(epoch)),
+            events,
+            counters: Counters::default(),
+            metrics: Metrics::default(),
+            limit_log: LimitLog::new(epoch),
+            #[cfg(feature = "hyper")]
+            setup_warnings: SetupWarnings::default(),
+            draining: Draining::default(),
+            epoch,
+            next_peer: AtomicU64::new(0),
+        }
+    }
+
     /// Rejects all further joins. The caller collects the peers afterwards, see [`Draining`].
     pub(super) fn start_draining(&self) {
         self.draining.start();
@@ -128,6 +131,13 @@ impl Shared {
 
     pub(super) fn is_draining(&self) -> bool {
         self.draining.is_set()
+    }
+
+    /// Returns the time after which a peer is closed if its `connect` has no answer. `None` if the hub is not in a
+    /// cluster, because then it answers at once.
+    #[cfg(feature = "cluster")]
+    pub(super) fn connect_answer_timeout(&self) -> Option<Duration> {
+        self.registry.cluster().map(|rooms| rooms.bus().connect_answer_timeout())
     }
 
     /// Returns the time since the hub was created.
@@ -174,6 +184,13 @@ impl Shared {
                 reason: Some(reason.clone()),
             });
         }
+    }
+
+    /// Reports the answer to a peer's `connect` to metrics, logs and events. The caller must hold no lock.
+    pub(super) fn report_answer(&self, peer: PeerId, key: &GroupKey, member: bool) {
+        self.metrics.connect_answered(member);
+        tracing::debug!(member, "connect answered");
+        self.events.emit(|| HubEvent::ConnectAnswered { peer, key: key.clone(), member });
     }
 
     pub(super) fn next_peer(&self) -> PeerId {

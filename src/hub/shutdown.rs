@@ -26,9 +26,15 @@ impl SignalingHub {
     }
 
     /// Closes all peers of a group, and returns their number. They may join again, as a new group.
+    ///
+    /// In a cluster, it also closes the peers of all other nodes that are alive. The number has only those of this one.
     pub fn close_group(&self, key: impl AsRef<str>, code: CloseCode) -> usize {
         // An invalid key has no group.
         let Ok(key) = GroupKey::new(key.as_ref()) else { return 0 };
+        #[cfg(feature = "cluster")]
+        if let Some(rooms) = self.shared.registry.cluster() {
+            rooms.close_on_other_nodes(&key, code);
+        }
         let room = self.shared.registry.find(&key);
         room.map_or(0, |room| room.close_all(&code.into()))
     }
@@ -93,6 +99,20 @@ impl SignalingHub {
     /// Use it to report the server as not ready to a load balancer.
     pub fn is_draining(&self) -> bool {
         self.shared.is_draining()
+    }
+
+    /// Returns whether a load balancer should send new peers to this hub: it is not draining, and in a cluster it has
+    /// reached the other nodes within the last 2.5 beats (5 s by default).
+    ///
+    /// A hub that is not ready keeps its peers. In a cluster, their `connect` messages wait.
+    pub fn is_ready(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        if let Some(rooms) = self.shared.registry.cluster()
+            && !rooms.bus().is_ready(self.shared.clock())
+        {
+            return false;
+        }
+        !self.is_draining()
     }
 
     /// Rejects joins from now on, closes all peers with 1001 immediately, and waits until all connections have ended.

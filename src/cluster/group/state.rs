@@ -1,12 +1,13 @@
 //! The state of one group on one node, and its outputs.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::members::MemberCopy;
 use crate::cluster::records::{Record, Side};
 use crate::cluster::{Entry, GroupTag, NodeId, Token};
-use crate::protocol::{CloseCode, Decision, LinkId, Links, MemberId, Message, PeerId, Search};
+use crate::protocol::{Decision, LinkId, Links, MemberId, Message, PeerId, Search};
 
 /// One group on one node.
 #[derive(Debug)]
@@ -25,8 +26,12 @@ pub(crate) struct ClusterGroup {
     pub(super) removals: Vec<Token>,
     /// The last reply did not have all local members.
     pub(super) has_lost_members: bool,
-    /// Nodes that were declared dead. Their members are removed at the next step.
-    pub(super) dead: BTreeSet<NodeId>,
+    /// An audit is due: the next step puts the entries of all local members again.
+    pub(super) audit_due: bool,
+    /// The reply to the step in flight shows the list, but no longer decides: this node has a new incarnation.
+    pub(super) in_flight_is_void: bool,
+    /// Nodes that were declared dead. Their members are removed at the next step. All groups of a node share the set.
+    pub(super) dead: Arc<BTreeSet<NodeId>>,
 }
 
 /// What all groups of a node have in common.
@@ -63,7 +68,8 @@ pub(super) struct Local {
 /// Messages that wait for the answer to a `connect`.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    pub(super) messages: Vec<Message>,
+    /// Each with its sender, see [`Output::Send`].
+    pub(super) messages: Vec<(PeerId, Message)>,
     /// What they take in memory.
     pub(super) bytes: usize,
 }
@@ -81,16 +87,30 @@ pub(super) struct StandIn {
 /// What the caller must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
-    /// Send a message to a local peer.
-    Send { to: PeerId, message: Message },
+    /// Send a message to a local peer. `sender` is the peer or stand-in that sent the content, or the receiver for a
+    /// message of the hub.
+    Send { to: PeerId, sender: PeerId, message: Message },
     /// Close a local peer.
-    Close { peer: PeerId, code: CloseCode },
+    Close { peer: PeerId, cause: CloseCause },
     /// Reuse a link id that this node allocated.
     ReleaseLink(LinkId),
     /// Send a record to a node.
     Record { to: NodeId, record: Record },
     /// A `connect` was answered, for counters and events.
     Answered { peer: PeerId, member: bool },
+}
+
+/// Why the group closes a local peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseCause {
+    /// Another peer's `connect` has evicted the member.
+    Evicted,
+    /// The group has `max_members` members.
+    GroupFull,
+    /// The messages that wait for the answer to the peer's `connect` exceed `max_held_bytes`.
+    TooManyHeldBytes,
+    /// An assumption of this code did not hold.
+    Internal,
 }
 
 /// What waits for the backplane.

@@ -1,8 +1,10 @@
 //! The part of one node in the member list of a group: one step at a time, and one answer for each `connect`.
 
-use super::state::{ClusterGroup, Connect, Held, InFlight, Job, OutcomeUnknown, Output};
+use std::collections::HashMap;
+
+use super::state::{CloseCause, ClusterGroup, Connect, Held, InFlight, Job, OutcomeUnknown, Output};
 use crate::cluster::{Change, Condition, Entry, MemberList, Step, StepResult, Token};
-use crate::protocol::{CloseCode, ConnectRequest, Decision, LinkId, MemberId, Message, PeerId, decide};
+use crate::protocol::{ConnectRequest, Decision, LinkId, MemberId, PeerId, decide};
 
 impl ClusterGroup {
     /// Queues a `connect` of a local peer. `new_link` and `stand_in` are new ids, for the link that it may create and
@@ -31,6 +33,17 @@ impl ClusterGroup {
         if !self.jobs.iter().any(|job| matches!(job, Job::Look { asked: false })) {
             self.jobs.push_back(Job::Look { asked: false });
         }
+    }
+
+    /// Reads the list, and puts the entries of all local members again, so that the list does not expire.
+    pub(crate) fn audit(&mut self) {
+        self.audit_due = true;
+    }
+
+    /// Returns whether [`ClusterGroup::next_step`] may return a step.
+    pub(crate) fn has_work(&self) -> bool {
+        let has_work = !self.jobs.is_empty() || !self.removals.is_empty() || self.has_lost_members || self.audit_due;
+        self.in_flight.is_none() && has_work
     }
 
     /// Returns the next step to send, if none is in flight and something waits. `random` returns new random numbers.
@@ -64,7 +77,10 @@ impl ClusterGroup {
     /// # Panics
     /// If no step is in flight. This is a bug in the caller.
     pub(crate) fn reply(&mut self, reply: Result<MemberList, OutcomeUnknown>, out: &mut Vec<Output>) {
-        let in_flight = self.in_flight.take().expect("a reply follows a step");
+        let mut in_flight = self.in_flight.take().expect("a reply follows a step");
+        if std::mem::take(&mut self.in_flight_is_void) && !matches!(in_flight, InFlight::Removals(_)) {
+            in_flight = InFlight::Look;
+        }
         let Ok(list) = reply else { return self.repeat(in_flight) };
         if self.copy.update(&list) {
             for peer in self.links.all_peers() {
@@ -77,7 +93,7 @@ impl ClusterGroup {
             InFlight::Change(decision) => match list.result {
                 StepResult::Applied => self.finish(decision, out),
                 StepResult::ConditionFailed => {}
-                StepResult::Full => self.drop_first(CloseCode::TryAgainLater, out),
+                StepResult::Full => self.drop_first(CloseCause::GroupFull, out),
             },
             InFlight::Resolve(decision) => self.resolve(decision, out),
             InFlight::Returns if list.result == StepResult::Full => self.close_members_without_room(out),
@@ -103,7 +119,7 @@ impl ClusterGroup {
     }
 
     /// Returns whether a `connect` of a peer waits.
-    pub(super) fn is_deciding(&self, peer: PeerId) -> bool {
+    pub(super) fn has_connect(&self, peer: PeerId) -> bool {
         self.jobs.iter().any(|job| matches!(job, Job::Connect(connect) if connect.peer == peer))
     }
 
@@ -131,14 +147,21 @@ impl ClusterGroup {
         {
             return Some((InFlight::Resolve(decision), Condition::Always, vec![]));
         }
+        if let Some((returning, known)) = self.returning_members() {
+            *lineage = known;
+            return Some((InFlight::Returns, Condition::LineageOrAbsent(known), returning));
+        }
         if !self.removals.is_empty() {
             let removals = std::mem::take(&mut self.removals);
             let changes = removals.iter().map(|&token| Change::Remove(token)).collect();
             return Some((InFlight::Removals(removals), Condition::Always, changes));
         }
-        if let Some((returning, known)) = self.returning_members() {
+        if std::mem::take(&mut self.audit_due) {
+            let Some((entries, known)) = self.audited_members() else {
+                return Some((InFlight::Look, Condition::Always, vec![]));
+            };
             *lineage = known;
-            return Some((InFlight::Returns, Condition::LineageOrAbsent(known), returning));
+            return Some((InFlight::Returns, Condition::LineageOrAbsent(known), entries));
         }
         match self.jobs.front()? {
             Job::Look { .. } => Some((InFlight::Look, Condition::Always, vec![])),
@@ -240,7 +263,7 @@ impl ClusterGroup {
         let room = self.rules.max_members.saturating_sub(self.copy.members().len());
         for (entry, _) in lost.into_iter().skip(room) {
             let peer = entry.token.peer;
-            self.close(peer, CloseCode::TryAgainLater, out);
+            self.close(peer, CloseCause::GroupFull, out);
             if let Some(local) = self.local_mut(peer) {
                 local.membership = None;
             }
@@ -252,7 +275,7 @@ impl ClusterGroup {
     fn returning(&self, peer: PeerId) -> Option<(Entry, u64)> {
         let (entry, lineage) = self.local(peer)?.membership?;
         let entry = Entry { id: self.links.joined(peer).id, ..entry };
-        let is_listed = |listed: Entry| listed.id == entry.id || self.is_deciding(peer);
+        let is_listed = |listed: Entry| listed.id == entry.id || self.has_connect(peer);
         (!self.copy.entry(entry.token).is_some_and(is_listed)).then_some((entry, lineage))
     }
 
@@ -270,9 +293,30 @@ impl ClusterGroup {
         }
         let lost = self.lost_members();
         let &(_, lineage) = lost.first()?;
-        Some((
-            lost.into_iter().filter(|lost| lost.1 == lineage).map(|(entry, _)| Change::Put(entry)).collect(),
-            lineage,
-        ))
+        Some((self.puts(&lost, lineage), lineage))
+    }
+
+    /// Returns the changes that put the entries of all local members again, and their lineage. `None` if there is no
+    /// such member.
+    fn audited_members(&self) -> Option<(Vec<Change>, u64)> {
+        let entry = |peer| {
+            let (entry, lineage) = self.local(peer)?.membership?;
+            Some((Entry { id: self.links.joined(peer).id, ..entry }, lineage))
+        };
+        let mut members: Vec<_> = self.links.all_peers().into_iter().filter_map(entry).collect();
+        members.sort_unstable_by_key(|(entry, _)| entry.position);
+        let &(_, lineage) = members.first()?;
+        Some((self.puts(&members, lineage), lineage))
+    }
+
+    /// Returns the changes that put the entries with this lineage. They also remove an entry of a dead node at the same
+    /// position: that of the same peer, if this node has a new incarnation.
+    fn puts(&self, entries: &[(Entry, u64)], lineage: u64) -> Vec<Change> {
+        let dead = self.copy.entries().filter(|entry| self.dead.contains(&entry.token.node));
+        let dead: HashMap<_, _> = dead.map(|entry| (entry.position, Change::Remove(entry.token))).collect();
+        let entries = entries.iter().filter(|(_, known)| *known == lineage);
+        entries
+            .flat_map(|&(entry, _)| dead.get(&entry.position).copied().into_iter().chain([Change::Put(entry)]))
+            .collect()
     }
 }
