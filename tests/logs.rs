@@ -79,7 +79,7 @@ async fn closed_peer_is_logged_with_its_id_and_key_hash() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn counts_after_a_line_are_written_with_a_heartbeat_when_the_minute_has_passed() {
+async fn rejections_after_a_log_line_are_logged_with_the_first_heartbeat_one_minute_later() {
     let log = Log::capture();
     let hub = full_hub();
     let mut peer = memory::join(&hub, "other");

@@ -29,13 +29,15 @@ pub struct PeerRoles {
     pub member_id: Option<MemberId>,
     /// Its link to the member that it is bound to.
     pub link: Option<LinkId>,
-    /// The number of links whose member it is. A link stays when its joiner becomes a member.
+    /// The number of links on which it is the member, one for each peer bound to it. A link stays when its joiner becomes
+    /// a member.
     pub joiners: usize,
 }
 
 /// What the group stores about a peer in addition to its links.
 #[derive(Clone, Debug)]
 struct Membership {
+    /// Once it is a member, joiners are bound to it before members that are not favored (rule 5 of [`super`]).
     favored: bool,
     /// Its position among the members, if it is a member.
     position: Option<Position>,
