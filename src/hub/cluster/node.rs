@@ -1,6 +1,6 @@
 //! What the loops of a driver share.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::task::coop::consume_budget;
 
 use super::backoff::Backoff;
 use super::config::ClusterConfig;
+use super::strays::Strays;
 use crate::cluster::{Backplane, GroupTag, Inbox, NodeId, Nodes};
 use crate::hub::rooms::bus::Bus;
 use crate::hub::rooms::registry::Registry;
@@ -27,6 +28,7 @@ pub(super) struct Node {
     /// How fast an audit that is due before its time must be. The shortest time wins.
     pub(super) requested_audit: Mutex<Option<Duration>>,
     pub(super) audit_requested: Notify,
+    pub(super) strays: Strays,
     state: Mutex<State>,
 }
 
@@ -34,7 +36,7 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) nodes: Nodes,
-    pub(super) inboxes: HashMap<NodeId, Inbox>,
+    pub(super) inboxes: BTreeMap<NodeId, Inbox>,
 }
 
 impl Node {
@@ -49,7 +51,8 @@ impl Node {
             restarted: Notify::new(),
             requested_audit: Mutex::default(),
             audit_requested: Notify::new(),
-            state: Mutex::new(State { nodes, inboxes: HashMap::new() }),
+            strays: Strays::default(),
+            state: Mutex::new(State { nodes, inboxes: BTreeMap::new() }),
         }
     }
 

@@ -122,8 +122,9 @@ impl Node {
             | Record::Close { group, .. } => *group,
         };
         let Some(room) = self.find(group) else {
-            if let Record::Bind { link, .. } = record {
-                // The member has left.
+            if let Record::Bind { link, member, .. } = record {
+                // The member has left. If its entry is still in the list, no room of this node removes it.
+                self.strays.insert(group, member);
                 let end = Record::End { group, link, side: Side::Member };
                 self.bus.send(self.bus.me(), from, &end);
             }
