@@ -1,6 +1,7 @@
 //! What the loops of a driver share.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -77,11 +78,11 @@ impl Node {
     pub(super) async fn for_each_room(&self, mut call: impl FnMut(&Room)) {
         for shard in 0..self.registry().shard_count() {
             for room in self.registry().rooms_of_shard(shard) {
-                call(&room);
+                isolate(|| call(&room));
                 consume_budget().await;
             }
         }
-        self.registry().report_gauges();
+        isolate(|| self.registry().report_gauges());
     }
 
     /// Ends all links with a node, because records were lost.
@@ -95,4 +96,11 @@ impl Node {
         *requested = Some(requested.map_or(spread, |earlier| earlier.min(spread)));
         self.audit_requested.notify_one();
     }
+}
+
+/// Calls a room, or code of the app. Returns `None` if that panics: a bug in one room, or in the app's recorder, must not
+/// disconnect all peers from the other nodes. The panic hook has reported the panic, and the room closes its peers when
+/// it is locked the next time.
+pub(super) fn isolate<R>(call: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(call)).ok()
 }

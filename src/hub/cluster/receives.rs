@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep_until;
 
-use super::node::Node;
+use super::node::{Node, isolate};
 use crate::cluster::{BackplaneError, Batch, Matching, NodeId, Record, Side, sender};
 use crate::hub::close::Close;
 
@@ -101,7 +101,7 @@ impl Node {
             self.receive_record(from, record).await;
             consume_budget().await;
         }
-        self.registry().report_gauges();
+        isolate(|| self.registry().report_gauges());
     }
 
     async fn receive_record(&self, from: NodeId, record: Record) {
@@ -129,11 +129,11 @@ impl Node {
             }
             return;
         };
-        match record {
+        isolate(|| match record {
             Record::Close { peer, code, reason, .. } => _ = room.close(peer, Close::new(code, reason)),
             Record::CloseMatching { code, reason, .. } => _ = room.close_all(&Close::new(code, reason)),
             record => room.receive(from, record, now),
-        }
+        });
     }
 
     /// Sends the RESETs that are due.

@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
-use super::node::Node;
+use super::node::{Node, isolate};
 use crate::cluster::{GroupTag, MemberList, OutcomeUnknown};
 use crate::hub::rooms::clustered::RoomStep;
 use crate::hub::rooms::room::Room;
@@ -41,7 +41,7 @@ impl Node {
                 && let Some(tag) = waiting.pop_front()
             {
                 if let Some(room) = self.find(tag) {
-                    match room.next_step() {
+                    match isolate(|| room.next_step()).flatten() {
                         Some(step) => running.push(self.call_step(tag, room, step)),
                         None => self.remove_idle(&room),
                     }
@@ -95,10 +95,13 @@ impl Node {
             let (now, state) = (self.now(), &mut *self.state());
             nodes.into_iter().for_each(|node| state.nodes.watch(node, now));
         }
-        for answer in room.reply(generation, reply, self.now()) {
-            self.shared.report_answer(answer.peer, room.key(), answer.member);
-        }
-        self.registry().report_gauges();
+        let answers = isolate(|| room.reply(generation, reply, self.now())).unwrap_or_default();
+        isolate(|| {
+            for answer in answers {
+                self.shared.report_answer(answer.peer, room.key(), answer.member);
+            }
+            self.registry().report_gauges();
+        });
         // Otherwise the room has enqueued the group again.
         self.remove_idle(&room);
         tracing::trace!(group = %tag, "step applied");

@@ -200,6 +200,11 @@ impl Registry {
         self.room_count.get()
     }
 
+    /// Waits until there is no room.
+    pub(in crate::hub) async fn wait_for_no_room(&self) {
+        self.room_count.wait_for_zero().await;
+    }
+
     pub(in crate::hub) fn link_count(&self) -> usize {
         self.link_ids.in_use()
     }
