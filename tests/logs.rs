@@ -58,7 +58,7 @@ async fn reason_that_the_app_composed_is_not_logged_at_any_level() {
     let hub = SignalingHub::builder().admission(reject).build().expect("valid settings");
     let mut peer = memory::join(&hub, "secret-key");
     assert_eq!(peer.recv_close().await, 4001);
-    tokio::task::yield_now().await;
+    hub.shutdown().await; // waits for the end of the close handshake
     let lines = log.take();
     assert!(lines.iter().any(|line| line.contains("DEBUG rejected cause=admission")), "{lines:?}");
     assert!(lines.iter().any(|line| line.contains("connection of a rejected peer closed")), "{lines:?}");
