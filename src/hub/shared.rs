@@ -168,6 +168,7 @@ impl Shared {
         }
         rejection.client_ip = client_ip;
         let (cause, reason) = (rejection.cause(), rejection.reason());
+        let loggable_reason = rejection.loggable_reason();
         self.counters.count_rejection(cause);
         self.metrics.rejected(cause);
         self.limit_log.count_rejection(cause, || Example {
@@ -175,9 +176,9 @@ impl Shared {
             group: key.map(|key| KeyHash(self.registry.hash(key))),
             peer: None,
             code: rejection.close_code(),
-            reason: rejection.loggable_reason().map(Arc::from),
+            reason: loggable_reason.map(Arc::from),
         });
-        tracing::debug!(%cause, reason, "rejected");
+        tracing::debug!(%cause, reason = loggable_reason, "rejected");
         self.events.emit(|| HubEvent::Rejected { cause, reason: reason.into() });
         rejection
     }

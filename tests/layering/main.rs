@@ -26,6 +26,7 @@ const HUB_ORDER: &[&str] = &[
     "builder/rates.rs",
     "builder.rs",
     "cluster/mod.rs",
+    "cluster/tests.rs",
     "cluster/driver.rs",
     "cluster/audits.rs",
     "cluster/beats.rs",

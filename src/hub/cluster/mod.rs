@@ -17,3 +17,5 @@ mod node;
 mod receives;
 mod sends;
 mod steps;
+#[cfg(test)]
+mod tests;

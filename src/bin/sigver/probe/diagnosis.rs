@@ -45,7 +45,7 @@ pub(super) enum Diagnosis {
     #[error("{} timed out after {}; --timeout SECONDS sets the timeout. {}", step.name(), Elapsed(*timeout), step.advice())]
     Timeout { step: Step, timeout: Duration },
     #[error(
-        "no heartbeat within {}. A hub sends one every 5 s, and clients disconnect after 15 s without one. Check whether \
+        "no heartbeat within {}. A hub sends one every 5 s, and clients disconnect 10 to 15 s after the last one. Check whether \
          a proxy buffers responses, and whether the server is overloaded",
         Elapsed(*timeout)
     )]
