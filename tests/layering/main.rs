@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn framework_crate_in_another_file_is_a_violation() {
+    fn restricted_crate_outside_its_files_is_a_violation() {
         let tree = tree(&[
             ("lib.rs", "mod adapter; mod protocol;"),
             ("adapter/mod.rs", "mod axum;"),
