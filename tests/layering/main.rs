@@ -93,7 +93,7 @@ const HUB_ORDER: &[&str] = &[
 ];
 
 /// Crates that only some files or folders may import.
-const CRATES: [(&str, &[&str]); 18] = [
+const CRATES: [(&str, &[&str]); 20] = [
     ("axum", &["adapter/axum.rs"]),
     ("data_encoding", &["adapter/upgrade.rs", "hub/admission/signed_keys.rs"]),
     ("fastrand", &["client/", "cluster/", "hub/"]),
