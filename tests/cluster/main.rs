@@ -4,6 +4,9 @@
 
 mod cluster;
 mod decisions;
+mod engine;
+mod losses;
+mod nodes;
 mod peer;
 mod switch;
 mod tap;
