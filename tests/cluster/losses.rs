@@ -289,3 +289,25 @@ async fn links_of_two_nodes_end_if_more_records_wait_than_max_outbox_bytes_per_n
     drop((member, joiner, next));
     cluster.finish().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn entry_that_a_late_step_adds_after_its_peer_has_left_is_removed_when_a_joiner_is_bound_to_it() {
+    let cluster = Cluster::start(2).await;
+    let member = cluster.join(0);
+    cluster.tap(0).engine.fault_next_step(StepFault::DelayRequest(5 * SECOND));
+    member.send_connect(1, &[]);
+    sleep(2 * SECOND).await;
+    assert_eq!(member.take(), ["true"]);
+    drop(member);
+    settle().await;
+    assert_eq!(cluster.engine.list_count(), 0);
+    sleep(4 * SECOND).await;
+    assert_eq!(cluster.engine.list_count(), 1, "the step founded the group");
+    let joiner = cluster.join(1);
+    joiner.send_connect(2, &[]);
+    settle().await;
+    assert_eq!(joiner.take(), ["false", "member: end"]);
+    assert_eq!(cluster.engine.list_count(), 0);
+    drop(joiner);
+    cluster.finish().await;
+}

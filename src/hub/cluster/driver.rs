@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::future::{join4, select};
+use futures::future::{join5, select};
 
 use super::config::ClusterConfig;
 use super::node::Node;
@@ -56,7 +56,8 @@ impl ClusterDriver {
         let node = Node::new(shared.clone(), bus, config);
         let run = async move {
             let _running = running;
-            let loops = pin!(join4(node.run_steps(), node.run_sends(), node.run_receives(), node.run_audits()));
+            let (steps, strays, audits) = (node.run_steps(), node.run_strays(), node.run_audits());
+            let loops = pin!(join5(steps, strays, node.run_sends(), node.run_receives(), audits));
             select(pin!(node.run_beats()), loops).await;
         };
         (SignalingHub { shared }, Self { run: Box::pin(run) })
