@@ -8,5 +8,6 @@ mod engine;
 mod losses;
 mod nodes;
 mod peer;
+mod rest;
 mod switch;
 mod tap;

@@ -179,7 +179,7 @@ async fn dead_node_stays_dead_after_the_engine_was_wiped() {
 async fn node_that_never_beat_is_declared_dead_when_a_list_names_it() {
     let mut cluster = Cluster::start(1).await;
     cluster.add(|hub, cluster| (hub, cluster));
-    cluster.tap(1).state().loses_beats = true;
+    cluster.tap(1).state().fails_beats = true;
     let member = cluster.member(1, 1, &[]).await;
     assert!(!cluster.nodes[1].hub.is_ready());
     let joiner = cluster.joiner(0, 2).await;

@@ -62,6 +62,11 @@ impl Peer {
         Self { commands, observed, served }
     }
 
+    /// Drops the socket, and returns the hub's future.
+    pub(crate) fn disconnect(self) -> JoinHandle<DisconnectReason> {
+        self.served
+    }
+
     pub(crate) fn send(&self, message: Message) {
         self.send_frame(Frame::Binary(message.encode()));
     }
