@@ -192,6 +192,11 @@ impl Outbound {
         }
     }
 
+    /// Returns whether the engine has confirmed all records.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_none() && self.in_flight.is_none()
+    }
+
     /// Ends the flight of the batch that [`Outbound::next_batch`] returned last.
     pub(crate) fn sent(&mut self) {
         self.in_flight = None;

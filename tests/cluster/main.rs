@@ -4,6 +4,7 @@
 
 mod cluster;
 mod decisions;
+mod driver;
 mod engine;
 mod losses;
 mod nodes;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use futures::future::{join5, select};
@@ -30,12 +30,18 @@ pub struct ClusterDriver {
     run: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// Turns readiness off when the driver ends or is dropped.
-struct Running(Arc<Bus>);
+/// Turns readiness off when the driver ends or is dropped, and drops what waits for the driver.
+struct Running {
+    bus: Arc<Bus>,
+    shared: Weak<Shared>,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.disconnect();
+        self.bus.disconnect();
+        if let Some(shared) = self.shared.upgrade() {
+            shared.registry.rooms().iter().for_each(|room| shared.registry.remove_idle(room));
+        }
     }
 }
 
@@ -52,7 +58,7 @@ impl ClusterDriver {
         let bus = Arc::new(bus);
         shared.registry.set_cluster(ClusterRooms::new(bus.clone()));
         let shared = Arc::new(shared);
-        let running = Running(bus.clone());
+        let running = Running { bus: bus.clone(), shared: Arc::downgrade(&shared) };
         let node = Node::new(shared.clone(), bus, config);
         let run = async move {
             let _running = running;

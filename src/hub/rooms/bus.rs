@@ -30,6 +30,8 @@ pub(in crate::hub) struct Bus {
 #[derive(Debug)]
 struct State {
     me: NodeId,
+    /// The driver has ended, so nothing is kept for it.
+    is_disconnected: bool,
     /// The nodes that were declared dead. All groups share the set.
     dead: Arc<BTreeSet<NodeId>>,
     outbounds: HashMap<NodeId, Outbound>,
@@ -55,6 +57,7 @@ impl Bus {
     ) -> Self {
         let state = State {
             me,
+            is_disconnected: false,
             dead: Arc::default(),
             outbounds: HashMap::new(),
             overflowed: BTreeSet::new(),
@@ -99,10 +102,18 @@ impl Bus {
         self.lock().ready_until.is_some_and(|until| now < until)
     }
 
+    /// Returns whether the driver has ended.
+    pub(super) fn is_disconnected(&self) -> bool {
+        self.lock().is_disconnected
+    }
+
     /// Tells the driver that a group has a step to send.
     pub(super) fn enqueue_group(&self, tag: GroupTag) {
-        self.lock().groups.push(tag);
-        self.groups_changed.notify_one();
+        let mut state = self.lock();
+        if !state.is_disconnected {
+            state.groups.push(tag);
+            self.groups_changed.notify_one();
+        }
     }
 
     /// Sends a record to a node. `from` is the incarnation for which it was created: records of an earlier one, and
@@ -110,7 +121,7 @@ impl Bus {
     pub(in crate::hub) fn send(&self, from: NodeId, to: NodeId, record: &Record) {
         let max_bytes = self.max_outbox_bytes_per_node;
         let state = &mut *self.lock();
-        if from != state.me || state.dead.contains(&to) {
+        if from != state.me || state.dead.contains(&to) || state.is_disconnected {
             return;
         }
         let outbound = state.outbounds.entry(to).or_insert_with(|| Outbound::new(from, max_bytes));
@@ -185,6 +196,11 @@ impl Bus {
         from == state.me && state.outbounds.contains_key(&to)
     }
 
+    /// Returns whether the engine has confirmed all records.
+    pub(in crate::hub) fn is_idle(&self) -> bool {
+        self.lock().outbounds.values().all(Outbound::is_idle)
+    }
+
     /// Returns the nodes for which records were discarded since the last call.
     pub(in crate::hub) fn take_overflowed(&self) -> BTreeSet<NodeId> {
         std::mem::take(&mut self.lock().overflowed)
@@ -223,6 +239,8 @@ impl Bus {
 
     /// Notes that this node is disconnected from the others, because its driver has ended.
     pub(in crate::hub) fn disconnect(&self) {
-        self.lock().ready_until = None;
+        let state = &mut *self.lock();
+        (state.is_disconnected, state.ready_until) = (true, None);
+        (state.groups, state.outbounds) = Default::default();
     }
 }
