@@ -10,6 +10,7 @@ use tokio::task::coop::consume_budget;
 
 use super::backoff::Backoff;
 use super::config::ClusterConfig;
+use super::strays::Strays;
 use crate::cluster::{Backplane, GroupTag, Inbox, NodeId, Nodes};
 use crate::hub::rooms::bus::Bus;
 use crate::hub::rooms::registry::Registry;
@@ -28,6 +29,7 @@ pub(super) struct Node {
     /// How fast an audit that is due before its time must be. The shortest time wins.
     pub(super) requested_audit: Mutex<Option<Duration>>,
     pub(super) audit_requested: Notify,
+    pub(super) strays: Strays,
     state: Mutex<State>,
 }
 
@@ -50,6 +52,7 @@ impl Node {
             restarted: Notify::new(),
             requested_audit: Mutex::default(),
             audit_requested: Notify::new(),
+            strays: Strays::default(),
             state: Mutex::new(State { nodes, inboxes: HashMap::new() }),
         }
     }
