@@ -18,7 +18,11 @@ mod members;
 mod memory;
 mod nodes;
 mod records;
+#[cfg(feature = "redis")]
+mod redis;
 
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisBackplane, RedisBackplaneBuilder, RedisConfigError};
 pub use backplane::{Backplane, BackplaneError, Beat, Change, Condition, Entry, MemberList, Step, StepResult, Version};
 pub(crate) use group::{CloseCause, ClusterGroup, OutcomeUnknown, Output, Rules};
 pub use id::{GroupTag, NodeId, Token};

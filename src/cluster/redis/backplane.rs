@@ -1,0 +1,87 @@
+//! Redis as the engine of a cluster.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::client::Client;
+use super::codec::{self, node_name};
+use super::connection::Pool;
+use super::inbox::{self, Inbox};
+use super::script::{BEAT, SEND, STEP};
+use crate::cluster::{Backplane, BackplaneError, Beat, GroupTag, MemberList, NodeId, Step};
+
+/// A [`Backplane`] over Redis or Valkey.
+pub struct RedisBackplane {
+    client: Arc<Client>,
+    /// The connections for everything but inboxes.
+    connections: Pool,
+    /// The start of the names of all keys.
+    prefix: String,
+    max_inbox_entries: usize,
+    inboxes: Mutex<HashMap<NodeId, Arc<tokio::sync::Mutex<Inbox>>>>,
+}
+
+impl RedisBackplane {
+    pub(super) fn new(client: Client, name: &str, max_inbox_entries: usize) -> Self {
+        Self {
+            client: Arc::new(client),
+            connections: Pool::default(),
+            prefix: format!("sv1:{name}:"),
+            max_inbox_entries,
+            inboxes: Mutex::default(),
+        }
+    }
+
+    fn inbox_key(&self, node: NodeId) -> String {
+        format!("{}{{{}}}:inbox", self.prefix, node_name(node))
+    }
+
+    /// Returns the inbox of a node. Closes the connections of other inboxes that nothing reads: a node that was
+    /// declared dead reads another one from then on.
+    fn inbox(&self, me: NodeId) -> Arc<tokio::sync::Mutex<Inbox>> {
+        let mut inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, inbox) in inboxes.iter().filter(|(node, _)| **node != me) {
+            if let Ok(mut inbox) = inbox.try_lock() {
+                inbox.disconnect();
+            }
+        }
+        let inbox = || Arc::new(tokio::sync::Mutex::new(Inbox::new(self.client.clone(), self.inbox_key(me))));
+        inboxes.entry(me).or_insert_with(inbox).clone()
+    }
+}
+
+#[async_trait]
+impl Backplane for RedisBackplane {
+    async fn step(&self, group: GroupTag, step: Step) -> Result<MemberList, BackplaneError> {
+        let call = STEP.call(format!("{}{{{group}}}:members", self.prefix), codec::step_args(&step));
+        codec::member_list(self.client.call(&self.connections, &call, Duration::ZERO).await?)
+    }
+
+    async fn send(&self, to: NodeId, batch: Bytes) -> Result<(), BackplaneError> {
+        let [max, ttl] = [self.max_inbox_entries.to_string(), inbox::TTL.as_millis().to_string()];
+        let call = SEND.call(self.inbox_key(to), vec![max.into(), ttl.into(), batch.into()]);
+        self.client.call(&self.connections, &call, Duration::ZERO).await.map(|_| ())
+    }
+
+    /// At most one call for each node can wait at a time: another one waits for it.
+    async fn recv(&self, me: NodeId) -> Result<Vec<Bytes>, BackplaneError> {
+        self.inbox(me).lock().await.receive().await
+    }
+
+    async fn beat(&self, me: NodeId, silent: &[(NodeId, u64)]) -> Result<Beat, BackplaneError> {
+        let call = BEAT.call(format!("{}nodes", self.prefix), codec::beat_args(me, silent));
+        codec::beat(self.client.call(&self.connections, &call, Duration::ZERO).await?)
+    }
+}
+
+/// Without addresses and credentials.
+impl fmt::Debug for RedisBackplane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBackplane").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,19 @@
+//! Redis as the engine of a cluster.
+
+mod address;
+mod backplane;
+mod builder;
+mod client;
+mod codec;
+mod connection;
+mod error;
+mod inbox;
+mod routes;
+mod script;
+mod sentinel;
+#[cfg(test)]
+mod tests;
+mod url;
+
+pub use backplane::RedisBackplane;
+pub use builder::{RedisBackplaneBuilder, RedisConfigError};
