@@ -128,7 +128,7 @@ pub use hub::SignedKeys;
 pub use hub::{Admission, JoinRequest, PeerInfo, Permit, Rejection};
 pub use hub::{Cause, CauseCounts, HubStats};
 #[cfg(feature = "cluster")]
-pub use hub::{ClusterConfig, ClusterDriver};
+pub use hub::{ClusterConfig, ClusterDriver, ClusterStats};
 pub use hub::{ConfigError, HubBuilder, SignalingHub};
 pub use hub::{DisconnectReason, GroupSnapshot, HubEvent, PeerSnapshot};
 pub use protocol::{CloseCode, GroupKey};

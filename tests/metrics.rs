@@ -117,3 +117,58 @@ fn heartbeat_delay_has_one_sample_for_each_interval() {
     });
     assert_eq!(seen["sigver_heartbeat_delay_seconds"], 3.0);
 }
+
+#[test]
+#[cfg(feature = "cluster")]
+fn node_of_a_cluster_reports_nodes_beats_steps_and_records() {
+    use std::time::SystemTime;
+
+    use sigver::ClusterConfig;
+    use sigver::cluster::MemoryBackplane;
+    use tokio::time::sleep;
+
+    let seen = recorded(async || {
+        let engine = MemoryBackplane::new();
+        let [a, b] = [engine.connect(), engine.connect()].map(|engine| {
+            let config = ClusterConfig::new(engine).max_members_per_group(1);
+            let (hub, driver) = SignalingHub::builder().build_cluster(config).expect("valid settings");
+            tokio::spawn(driver);
+            hub
+        });
+        let [mut member, mut joiner] = [memory::join(&a, "K"), memory::join(&b, "K")];
+        assert!(member.connect(1, &[]).await);
+        assert!(!joiner.connect(2, &[]).await);
+        joiner.send_connect(3, &[1]).await;
+        assert_eq!(joiner.recv_close().await, 1013, "the group has one member at most");
+        // The counters are reported at each beat.
+        sleep(Duration::from_secs(3)).await;
+        engine.wipe();
+        sleep(Duration::from_secs(7)).await;
+    });
+    for (name, expected) in [
+        ("sigver_cluster_nodes", 2.0),
+        ("sigver_cluster_steps_waiting", 0.0),
+        ("sigver_cluster_step_duration_seconds outcome=condition_failed", 1.0),
+        ("sigver_cluster_step_duration_seconds outcome=full", 1.0),
+        ("sigver_cluster_step_duration_seconds outcome=unknown", 0.0),
+        // The link's BIND and END.
+        ("sigver_cluster_records_sent_total", 2.0),
+        ("sigver_cluster_records_received_total", 2.0),
+        ("sigver_cluster_gaps_total", 0.0),
+        ("sigver_cluster_resets_total", 0.0),
+        ("sigver_cluster_repairs_total kind=put_back", 1.0),
+        ("sigver_cluster_repairs_total kind=removed", 0.0),
+        ("sigver_cluster_repairs_total kind=other_lineage", 0.0),
+    ] {
+        assert_eq!(seen.get(name), Some(&expected), "{name} in {seen:#?}");
+    }
+    assert!(seen["sigver_cluster_step_duration_seconds outcome=applied"] >= 2.0, "{seen:#?}");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970").as_secs_f64();
+    assert!((now - seen["sigver_cluster_last_beat_timestamp_seconds"]).abs() < 10.0, "{seen:#?}");
+}
+
+#[test]
+fn hub_without_a_cluster_reports_no_metric_of_a_cluster() {
+    let seen = recorded(async || assert!(memory::join(&SignalingHub::new(), "K").connect(1, &[]).await));
+    assert!(!seen.keys().any(|name| name.contains("cluster")), "{seen:#?}");
+}

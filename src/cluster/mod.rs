@@ -24,7 +24,7 @@ mod redis;
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisBackplane, RedisBackplaneBuilder, RedisConfigError};
 pub use backplane::{Backplane, BackplaneError, Beat, Change, Condition, Entry, MemberList, Step, StepResult, Version};
-pub(crate) use group::{CloseCause, ClusterGroup, OutcomeUnknown, Output, Rules};
+pub(crate) use group::{CloseCause, ClusterGroup, OutcomeUnknown, Output, Repairs, Rules};
 pub use id::{GroupTag, NodeId, Token};
 pub(crate) use inbox::{Inbox, Outbound};
 pub use memory::{Faults, MemoryBackplane, Outage, Snapshot, StepFault};

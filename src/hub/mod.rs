@@ -54,6 +54,8 @@ pub use limits::Cause;
 pub use limits::config::ConfigError;
 #[cfg(feature = "hyper")]
 pub(crate) use limits::{config::Config, token_bucket::TokenBucket};
+#[cfg(feature = "cluster")]
+pub use observability::cluster_stats::ClusterStats;
 pub use observability::{
     events::HubEvent,
     snapshot::{GroupSnapshot, PeerSnapshot},

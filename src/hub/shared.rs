@@ -15,6 +15,8 @@ use super::admission::rejection::Rejection;
 use super::close::DisconnectReason;
 use super::limits::config::Config;
 use super::limits::draining::Draining;
+#[cfg(feature = "cluster")]
+use super::observability::cluster_stats::ClusterStats;
 use super::observability::events::{EventBus, HubEvent};
 use super::observability::key_hash::KeyHash;
 use super::observability::limit_log::{Example, LimitLog};
@@ -99,6 +101,15 @@ impl SignalingHub {
             rejections: counters.rejections(),
             closes: counters.closes(),
         }
+    }
+}
+
+#[cfg(feature = "cluster")]
+impl SignalingHub {
+    /// Returns what this node of a cluster has counted. `None` if the hub is not in a cluster.
+    pub fn cluster_stats(&self) -> Option<ClusterStats> {
+        let rooms = self.shared.registry.cluster()?;
+        Some(rooms.bus().stats(self.shared.clock()))
     }
 }
 

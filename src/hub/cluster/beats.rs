@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::node::Node;
+use super::node::{Node, isolate};
 use crate::cluster::{NodeEvent, NodeId};
 
 /// The time between two log lines while the engine is unreachable.
@@ -40,7 +40,7 @@ impl Node {
                     let events = {
                         let nodes = &mut self.state().nodes;
                         let events = nodes.finish_beat(call, &reply);
-                        self.bus.set_ready(nodes.ready_until(), nodes.others().collect());
+                        self.bus.set_ready(nodes.last_beat(), nodes.ready_until(), nodes.others().collect());
                         events
                     };
                     for event in events {
@@ -50,6 +50,7 @@ impl Node {
                 Ok(Err(error)) => failures.log(&error.to_string()),
                 Err(_) => failures.log(&format!("no reply within {:?}", self.config.beat_interval)),
             }
+            isolate(|| self.bus.counters().metrics().report(&self.bus.stats(self.now())));
             if self.is_unused() {
                 return;
             }

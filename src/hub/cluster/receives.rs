@@ -95,9 +95,11 @@ impl Node {
             }
         };
         if has_gap {
+            self.bus.counters().count_gap();
             self.end_links_with(from).await;
         }
         for record in received.into_iter().flatten() {
+            self.bus.counters().count_received_record();
             self.receive_record(from, record).await;
             consume_budget().await;
         }
@@ -107,7 +109,10 @@ impl Node {
     async fn receive_record(&self, from: NodeId, record: Record) {
         let now = self.now();
         let group = match &record {
-            Record::Reset => return self.for_each_room(|room| room.reset_links_with(from, now)).await,
+            Record::Reset => {
+                self.bus.counters().count_reset();
+                return self.for_each_room(|room| room.reset_links_with(from, now)).await;
+            }
             Record::CloseMatching { matching: Matching::Group(group), .. } => *group,
             Record::CloseMatching { matching: Matching::Identity(identity), code, reason } => {
                 let close = Close::new(*code, reason.clone());

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::cluster::{ClusterGroup, GroupTag, NodeId, Outbound, Record, Rules};
+use crate::hub::observability::cluster_counters::ClusterCounters;
+use crate::hub::observability::cluster_stats::ClusterStats;
 use crate::protocol::PeerId;
 
 /// The connection between the rooms of one node and its driver.
@@ -25,6 +27,7 @@ pub(in crate::hub) struct Bus {
     state: Mutex<State>,
     groups_changed: Notify,
     records_changed: Notify,
+    counters: ClusterCounters,
 }
 
 #[derive(Debug)]
@@ -39,6 +42,8 @@ struct State {
     groups: Vec<GroupTag>,
     /// Until when this node is ready, on the hub's clock. `None` before the first beat, and without a driver.
     ready_until: Option<Duration>,
+    /// The start of the last successful beat, on the hub's clock.
+    last_beat: Option<Duration>,
     /// The other nodes that were alive at the last beat.
     others: Vec<NodeId>,
 }
@@ -60,6 +65,7 @@ impl Bus {
             overflowed: BTreeSet::new(),
             groups: Vec::new(),
             ready_until: None,
+            last_beat: None,
             others: Vec::new(),
         };
         Self {
@@ -70,6 +76,7 @@ impl Bus {
             state: Mutex::new(state),
             groups_changed: Notify::new(),
             records_changed: Notify::new(),
+            counters: ClusterCounters::default(),
         }
     }
 
@@ -99,8 +106,25 @@ impl Bus {
         self.lock().ready_until.is_some_and(|until| now < until)
     }
 
+    /// Returns what this node has counted.
+    pub(in crate::hub) fn counters(&self) -> &ClusterCounters {
+        &self.counters
+    }
+
+    /// Returns the current counts.
+    pub(in crate::hub) fn stats(&self, now: Duration) -> ClusterStats {
+        let state = self.lock();
+        ClusterStats {
+            // Without a driver, this node is not connected to any other.
+            nodes: if state.ready_until.is_some() { state.others.len() + 1 } else { 0 },
+            beat_age: state.last_beat.map(|start| now.saturating_sub(start)),
+            ..self.counters.load()
+        }
+    }
+
     /// Tells the driver that a group has a step to send.
     pub(super) fn enqueue_group(&self, tag: GroupTag) {
+        self.counters.step_enqueued();
         self.lock().groups.push(tag);
         self.groups_changed.notify_one();
     }
@@ -175,7 +199,7 @@ impl Bus {
         if from == state.me
             && let Some(outbound) = state.outbounds.get_mut(&to)
         {
-            outbound.sent();
+            self.counters.count_sent_records(outbound.sent());
         }
     }
 
@@ -215,10 +239,10 @@ impl Bus {
         state.dead.clone()
     }
 
-    /// Notes until when this node is ready after a beat, and the other nodes that are alive.
-    pub(in crate::hub) fn set_ready(&self, until: Option<Duration>, others: Vec<NodeId>) {
+    /// Notes the start of the last beat, until when this node is ready, and the other nodes that are alive.
+    pub(in crate::hub) fn set_ready(&self, last_beat: Option<Duration>, until: Option<Duration>, others: Vec<NodeId>) {
         let state = &mut *self.lock();
-        (state.ready_until, state.others) = (until, others);
+        (state.last_beat, state.ready_until, state.others) = (last_beat, until, others);
     }
 
     /// Notes that this node is disconnected from the others, because its driver has ended.

@@ -92,6 +92,11 @@ impl Clustered {
         }
     }
 
+    /// Counts the repairs since the last call.
+    pub(super) fn count_repairs(&mut self) {
+        self.bus.counters().count_repairs(self.group.take_repairs());
+    }
+
     /// Applies a record of another node.
     pub(super) fn receive(&mut self, from: NodeId, record: Record, out: &mut Vec<Output>) {
         self.group.receive(from, record, self.bus.new_stand_in(), out);

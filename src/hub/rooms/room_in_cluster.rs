@@ -133,6 +133,7 @@ impl Room {
         let RoomGroup::Clustered(clustered) = group else { return Vec::new() };
         let mut outputs = Vec::new();
         change(clustered, &mut outputs);
+        clustered.count_repairs();
         let answers = self.apply_outputs(clustered, peers, outputs, now);
         clustered.enqueue();
         answers
