@@ -209,11 +209,6 @@ impl Outbound {
         }
     }
 
-    /// Returns whether the engine has confirmed all records.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_none() && self.in_flight.is_none()
-    }
-
     /// Ends the flight of the batch that [`Outbound::next_batch`] returned last. Returns the number of its records.
     pub(crate) fn sent(&mut self) -> u64 {
         self.in_flight = None;

@@ -171,7 +171,7 @@ impl Bus {
     pub(in crate::hub) async fn wait_for_no_record(&self) {
         loop {
             let ended = self.batch_ended.notified();
-            if self.lock().outbounds.values().all(Outbound::is_idle) {
+            if self.is_idle() {
                 return;
             }
             ended.await;
@@ -283,5 +283,6 @@ impl Bus {
         let state = &mut *self.lock();
         (state.is_disconnected, state.ready_until) = (true, None);
         (state.groups, state.outbounds) = Default::default();
+        self.batch_ended.notify_waiters();
     }
 }
