@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use sigver::cluster::{MemoryBackplane, Outage};
-use sigver::{ClusterConfig, SignalingHub};
+use sigver::client::Event;
+use sigver::cluster::{Faults, MemoryBackplane, Outage};
+use sigver::{ClusterConfig, SignalingHub, memory};
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::{Cluster, SECOND, UNANSWERED, assert_linked, settle};
@@ -139,5 +140,30 @@ async fn each_invalid_setting_of_a_cluster_is_an_error_that_names_it() {
         .audit_interval(HOUR)
         .max_members_per_group(1)
         .max_outbox_bytes_per_node(66_560);
-    SignalingHub::builder().build_cluster(limits).expect("valid settings");
+    assert!(SignalingHub::builder().build_cluster(limits).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_waits_until_other_nodes_know_that_links_have_ended() {
+    let delay = Duration::from_millis(300);
+    let engine = MemoryBackplane::with_faults(Faults::default().request_delay(delay..=delay));
+    let start = || {
+        let config = ClusterConfig::new(engine.connect());
+        let (hub, driver) = SignalingHub::builder().build_cluster(config).expect("valid settings");
+        (hub, tokio::spawn(driver))
+    };
+    let [(a, _driver), (b, driver)] = [start(), start()];
+    let [mut member, mut joiner] = [memory::join(&a, "K"), memory::join(&b, "K")];
+    assert!(member.connect(1, &[]).await);
+    assert!(!joiner.connect(2, &[]).await);
+    // While its batch is in flight, the end of the link waits.
+    joiner.send_content(0, "offer").await;
+    sleep(Duration::from_millis(10)).await;
+    let closed = async move { assert_eq!(joiner.recv_close().await, 1001) };
+    tokio::join!(b.drain(5 * SECOND), closed);
+    // As the end of the process does.
+    driver.abort();
+    member.recv_content().await;
+    let ended = timeout(SECOND, member.recv()).await;
+    assert!(matches!(ended, Ok(Ok(Event::Ended { .. }))), "{ended:?}");
 }

@@ -32,6 +32,7 @@ const HUB_ORDER: &[&str] = &[
     "cluster/beats.rs",
     "cluster/receives.rs",
     "cluster/sends.rs",
+    "cluster/strays.rs",
     "cluster/steps.rs",
     "cluster/node.rs",
     "cluster/backoff.rs",

@@ -6,9 +6,11 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use futures::future::{join5, select};
+use tokio::sync::mpsc;
 
 use super::config::ClusterConfig;
 use super::node::Node;
+use super::strays::MAX_STRAYS;
 use crate::cluster::{NodeId, Rules};
 use crate::hub::rooms::bus::Bus;
 use crate::hub::rooms::cluster_rooms::ClusterRooms;
@@ -59,10 +61,11 @@ impl ClusterDriver {
         shared.registry.set_cluster(ClusterRooms::new(bus.clone()));
         let shared = Arc::new(shared);
         let running = Running { bus: bus.clone(), shared: Arc::downgrade(&shared) };
-        let node = Node::new(shared.clone(), bus, config);
+        let (sender, strays) = mpsc::channel(MAX_STRAYS);
+        let node = Node::new(shared.clone(), bus, config, sender);
         let run = async move {
             let _running = running;
-            let (steps, strays, audits) = (node.run_steps(), node.run_strays(), node.run_audits());
+            let (steps, strays, audits) = (node.run_steps(), node.run_strays(strays), node.run_audits());
             let loops = pin!(join5(steps, strays, node.run_sends(), node.run_receives(), audits));
             select(pin!(node.run_beats()), loops).await;
         };

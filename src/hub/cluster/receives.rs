@@ -130,7 +130,8 @@ impl Node {
             if let Record::Bind { link, member, .. } = record {
                 // The member has left, but the list has it.
                 let (me, end) = (self.bus.me(), Record::End { group, link, side: Side::Member });
-                self.strays.push(group, Token { node: me, peer: member });
+                // If too many wait, another node names this one again.
+                let _ = self.strays.try_send((group, Token { node: me, peer: member }));
                 self.bus.send(me, from, &end);
             }
             return;

@@ -12,34 +12,11 @@ use super::steps::STEP_TIMEOUT;
 use crate::cluster::{GroupTag, Step, Token};
 
 /// The number of entries that wait. Further ones are ignored: another node names them again.
-const MAX_STRAYS: usize = 1024;
-
-/// Entries without a peer, in groups without a room.
-#[derive(Debug)]
-pub(super) struct Strays {
-    sender: mpsc::Sender<(GroupTag, Token)>,
-    receiver: tokio::sync::Mutex<mpsc::Receiver<(GroupTag, Token)>>,
-}
-
-impl Default for Strays {
-    fn default() -> Self {
-        let (sender, receiver) = mpsc::channel(MAX_STRAYS);
-        Self { sender, receiver: receiver.into() }
-    }
-}
-
-impl Strays {
-    /// Adds an entry.
-    pub(super) fn push(&self, group: GroupTag, token: Token) {
-        // Another node names it again.
-        let _ = self.sender.try_send((group, token));
-    }
-}
+pub(super) const MAX_STRAYS: usize = 1024;
 
 impl Node {
-    /// Removes the entries. Never returns.
-    pub(super) async fn run_strays(&self) {
-        let mut strays = self.strays.receiver.lock().await;
+    /// Removes the entries that [`Node::strays`] receives.
+    pub(super) async fn run_strays(&self, mut strays: mpsc::Receiver<(GroupTag, Token)>) {
         while let Some((group, token)) = strays.recv().await {
             let step = Step::removal(token, fastrand::u64(..));
             match timeout(STEP_TIMEOUT, self.backplane.step(group, step)).await {
