@@ -1,17 +1,21 @@
 //! Hubs without a network: one, or the nodes of a cluster.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use sigver::cluster::MemoryBackplane;
+use sigver::cluster::{Faults, MemoryBackplane};
 use sigver::memory::TestClient;
 use sigver::{ClusterConfig, HubBuilder, JoinRequest, SignalingHub};
 
 use super::{ByteStream, OpenRequest, Peer, TestServer};
 
+/// How long a request to the engine of a cluster takes, and how long the reply takes.
+const DELAY: Duration = Duration::from_millis(3);
+
 /// Builds the hubs of a cluster with these settings.
 pub(super) fn cluster(builder: HubBuilder, nodes: usize) -> Vec<SignalingHub> {
-    let engine = MemoryBackplane::new();
+    let engine = MemoryBackplane::with_faults(Faults::new(0).request_delay(DELAY..=DELAY).reply_delay(DELAY..=DELAY));
     let node = || {
         let config = ClusterConfig::new(engine.connect());
         let (hub, driver) = builder.clone().build_cluster(config).expect("the settings are valid");
