@@ -322,5 +322,11 @@ fn debug_of_a_join_request_hides_key_token_and_cookie() {
     let request = http::Request::get("/signal/the-key?token=the-token").header("cookie", "the-cookie");
     let (parts, ()) = request.body(()).expect("a valid request").into_parts();
     let shown = format!("{:?}", JoinRequest::from("the-key").with_parts(parts));
-    assert!(!shown.contains("the-"), "{shown}");
+    assert!(shown.contains("favored: false") && !shown.contains("the-"), "{shown}");
+}
+
+#[tokio::test]
+async fn debug_of_a_hub_shows_its_counts_and_settings() {
+    let shown = format!("{:?}", SignalingHub::builder().max_peers(77).build().expect("valid settings"));
+    assert!(shown.contains("peers: 0") && shown.contains("max_peers: 77"), "{shown}");
 }

@@ -197,6 +197,11 @@ impl Outbound {
         }
     }
 
+    /// Returns whether the engine has confirmed all records.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_none() && self.in_flight.is_none()
+    }
+
     /// Sends SYNCs again, although no record was added: the engine may have lost the last records.
     pub(crate) fn repeat_syncs(&mut self) {
         if self.next > 0 {

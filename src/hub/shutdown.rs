@@ -146,11 +146,16 @@ impl SignalingHub {
     }
 
     /// Waits for admitted peers and for connections. A pending admission has no connection yet, and a peer in its close
-    /// handshake is no longer admitted. In a cluster, a room stays until the other nodes know that its peers have left.
+    /// handshake is no longer admitted. In a cluster, a room stays until its peers are in no list any more, and records
+    /// tell the other nodes which links have ended.
     async fn wait_for_all(&self) {
         self.shared.counters.admitted.wait_for_zero().await;
         self.shared.counters.connections.wait_for_zero().await;
         self.shared.registry.wait_for_no_room().await;
+        #[cfg(feature = "cluster")]
+        if let Some(rooms) = self.shared.registry.cluster() {
+            rooms.bus().wait_for_no_record().await;
+        }
     }
 
     /// Returns all peers in random order, so that peers of one group or of similar age are not closed together. The hub
@@ -225,5 +230,36 @@ mod tests {
         assert!(yields >= 2 * PEERS / 200, "{yields}");
         hub.wait_for_all().await;
         assert_eq!(hub.stats().closes.get(Cause::Draining), PEERS as u64);
+    }
+
+    #[cfg(feature = "cluster")]
+    #[tokio::test(start_paused = true)]
+    async fn drain_waits_until_other_nodes_know_that_links_have_ended() {
+        use crate::adapter::memory;
+        use crate::client::Event;
+        use crate::cluster::{Faults, MemoryBackplane};
+        use crate::hub::cluster::config::ClusterConfig;
+
+        let delay = Duration::from_millis(300);
+        let engine = MemoryBackplane::with_faults(Faults::default().request_delay(delay..=delay));
+        let start = || {
+            let config = ClusterConfig::new(engine.connect());
+            let (hub, driver) = SignalingHub::builder().build_cluster(config).expect("valid settings");
+            (hub, tokio::spawn(driver))
+        };
+        let [(a, _driver), (b, driver)] = [start(), start()];
+        let [mut member, mut joiner] = [memory::join(&a, "K"), memory::join(&b, "K")];
+        assert!(member.connect(1, &[]).await);
+        assert!(!joiner.connect(2, &[]).await);
+        // While its batch is in flight, the end of the link waits.
+        joiner.send_content(0, "offer").await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let closed = async move { assert_eq!(joiner.recv_close().await, 1001) };
+        tokio::join!(b.drain(Duration::from_secs(5)), closed);
+        // As the end of the process does.
+        driver.abort();
+        member.recv_content().await;
+        let ended = tokio::time::timeout(Duration::from_secs(1), member.recv()).await;
+        assert!(matches!(ended, Ok(Ok(Event::Ended { .. }))), "{ended:?}");
     }
 }

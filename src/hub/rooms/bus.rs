@@ -27,6 +27,8 @@ pub(in crate::hub) struct Bus {
     state: Mutex<State>,
     groups_changed: Notify,
     records_changed: Notify,
+    /// Notifies all that wait for the end of batches.
+    batch_ended: Notify,
     counters: ClusterCounters,
 }
 
@@ -76,6 +78,7 @@ impl Bus {
             state: Mutex::new(state),
             groups_changed: Notify::new(),
             records_changed: Notify::new(),
+            batch_ended: Notify::new(),
             counters: ClusterCounters::default(),
         }
     }
@@ -153,6 +156,17 @@ impl Bus {
         others.into_iter().for_each(|node| self.send(me, node, record));
     }
 
+    /// Waits until the engine has confirmed all records.
+    pub(in crate::hub) async fn wait_for_no_record(&self) {
+        loop {
+            let ended = self.batch_ended.notified();
+            if self.lock().outbounds.values().all(Outbound::is_idle) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code of the app runs under this lock, and each change leaves a valid state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -200,6 +214,7 @@ impl Bus {
             && let Some(outbound) = state.outbounds.get_mut(&to)
         {
             self.counters.count_sent_records(outbound.sent());
+            self.batch_ended.notify_waiters();
         }
     }
 
@@ -224,6 +239,7 @@ impl Bus {
     pub(in crate::hub) fn node_died(&self, node: NodeId) -> Arc<BTreeSet<NodeId>> {
         let state = &mut *self.lock();
         state.outbounds.remove(&node);
+        self.batch_ended.notify_waiters();
         state.overflowed.remove(&node);
         Arc::make_mut(&mut state.dead).insert(node);
         state.dead.clone()
@@ -234,6 +250,7 @@ impl Bus {
         let state = &mut *self.lock();
         let old = std::mem::replace(&mut state.me, me);
         state.outbounds.clear();
+        self.batch_ended.notify_waiters();
         state.overflowed.clear();
         Arc::make_mut(&mut state.dead).insert(old);
         state.dead.clone()

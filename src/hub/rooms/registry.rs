@@ -297,6 +297,32 @@ mod tests {
     }
 
     #[test]
+    fn few_keys_of_a_shard_keep_its_memory() {
+        let config = Arc::<Config>::default();
+        let entries = (0..KEPT_CAPACITY as u64).map(|hash| {
+            let key = GroupKey::new(hash.to_string()).expect("a valid key");
+            let room = Arc::new(Room::new(key.clone(), 0, config.clone(), Arc::default()));
+            (key, Entry { room, hash, peers: 1, _count: CountGuard::new(&Arc::default()) })
+        });
+        let mut rooms = HashMap::from_iter(entries);
+        while let Some(key) = rooms.keys().next().cloned() {
+            rooms.remove(&key);
+            shrink(&mut rooms);
+        }
+        assert!(rooms.capacity() > 0);
+    }
+
+    #[test]
+    fn hashes_of_keys_differ_and_spread_the_rooms_over_the_shards() {
+        let registry = registry();
+        let rooms: Vec<_> = (0..1000).map(|key| acquire(&registry, key)).collect();
+        let hashes: std::collections::HashSet<_> = rooms.iter().map(|room| registry.hash(room.key())).collect();
+        assert_eq!(hashes.len(), rooms.len());
+        let largest = (0..registry.shard_count()).map(|shard| registry.rooms_of_shard(shard).len()).max();
+        assert!(largest < Some(rooms.len()), "{largest:?}");
+    }
+
+    #[test]
     fn panic_under_the_lock_of_a_shard_leaves_its_rooms_usable() {
         let registry = registry();
         let room = acquire(&registry, 1);
