@@ -14,7 +14,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
 import { Client, Tally } from "./client.mjs";
-import { startCluster } from "./cluster.mjs";
+import { LIMITS, startCluster } from "./cluster.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -57,6 +57,14 @@ const faults = {
     await sleep(4_000);
   },
 
+  async "Redis is paused for 8 s"({ redis }, tally) {
+    redis.signal("SIGSTOP");
+    await sleep(8_000);
+    redis.signal("SIGCONT");
+    await sleep(4_000);
+    if (tally.counts["closed with 1013"]) tally.violation("a peer was closed because of a pause of 8 s");
+  },
+
   async "all servers are drained and replaced in turn"({ servers }) {
     for (const server of servers) {
       const [code] = await server.stop();
@@ -70,13 +78,13 @@ const faults = {
 /** Runs all faults, one after the other, and returns what violated a rule. */
 async function round() {
   const tally = new Tally();
-  const cluster = await startCluster({ command: values.server, options: ["--drain-timeout", "3s"] });
+  const cluster = await startCluster({ command: values.server, options: [...LIMITS, "--drain-timeout", "3s"] });
   const base = `ws://${cluster.balancer.address}`;
   const clients = Array.from({ length: GROUPS * PEERS_PER_GROUP }, (_, n) => new Client(base, `group-${n % GROUPS}`, tally));
   for (const [name, fault] of Object.entries(faults)) {
     if (name !== "no fault" && !name.includes(values.only)) continue;
     const before = { ...tally.counts };
-    await fault(cluster);
+    await fault(cluster, tally);
     const counts = Object.entries(tally.counts).map(([what, count]) => [what, count - (before[what] ?? 0)]);
     console.log(`${name}: ${counts.filter(([, count]) => count > 0).map(([what, count]) => `${what} ${count}`).join(", ")}`);
   }
