@@ -144,7 +144,7 @@ export class Client {
     return undefined;
   }
 
-  /** Exchanges content with the member that this peer is bound to. Returns its id, or nothing if it does not respond. */
+  /** Exchanges content with the member that this peer is bound to. Returns its id, or none if it does not respond. */
   async #talk() {
     const { peer } = this;
     const end = this.asJoiner;

@@ -10,6 +10,7 @@
  */
 
 import { execFile, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -66,8 +67,8 @@ class Program {
 /** A Redis without persistence: a restart loses everything. */
 export class Redis extends Program {
   constructor(port) {
-    const args = ["--bind", "127.0.0.1", "--port", String(port), "--save", "", "--appendonly", "no", "--loglevel", "warning"];
-    super("redis-server", () => args);
+    const address = ["--bind", "127.0.0.1", "--port", String(port)];
+    super("redis-server", () => [...address, "--save", "", "--appendonly", "no", "--loglevel", "warning"]);
     this.port = port;
   }
 
@@ -89,10 +90,11 @@ export class Redis extends Program {
     );
   }
 
-  /** Returns the number of members in each list. The field `head` is not a member. */
-  async memberCounts() {
-    const lists = Object.keys(await this.keys()).filter((key) => key.endsWith(":members"));
-    return Promise.all(lists.map(async (key) => Number((await this.run("HLEN", key))[0]) - 1));
+  /** Returns the number of members that the list of a group has. The field `head` is not a member. */
+  async memberCount(key) {
+    const group = createHash("sha256").update(key).digest("hex").slice(0, 32);
+    const [fields] = await this.run("HLEN", `sv1:${NAME}:{${group}}:members`);
+    return Math.max(Number(fields) - 1, 0);
   }
 }
 
