@@ -105,10 +105,11 @@ export class Client {
     const opened = Date.now();
     let known = [];
     while (peer.code === null && !(await this.connect(known)) && peer.code === null) known = await this.#talk();
-    // A member asks again now and then, as Netflux does when a neighbour leaves.
+    // A member asks again now and then, as Netflux does when a neighbour leaves. Its link stays.
     while (peer.code === null && !this.isStopping && Date.now() < opened + wants) {
-      await Promise.race([sleep(500 + Math.random() * 1000), peer.closed]);
-      if (peer.code === null && Math.random() < 0.3) await this.connect([this.id], 1 + Math.floor(Math.random() * 3));
+      await Promise.race([sleep(200 + Math.random() * 400), peer.closed]);
+      if (this.asJoiner && !this.asJoiner.hasEnded) this.#send(0, this.asJoiner);
+      if (peer.code === null && Math.random() < 0.1) await this.connect([this.id], 1 + Math.floor(Math.random() * 3));
     }
     // At the end of a run, the members stay until their links are checked.
     if (this.isStopping || peer.code !== null) return;

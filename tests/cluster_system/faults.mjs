@@ -36,7 +36,7 @@ const MAX_NODES_TTL = 48 * 3600_000;
 
 const faults = {
   async "no fault"() {
-    await sleep(3_000);
+    await sleep(6_000);
   },
 
   async "a server is killed"({ servers }) {
