@@ -11,7 +11,7 @@ use sigver::{CloseCode, SignalingHub, memory};
 use tokio::runtime::Builder;
 
 /// Returns what was recorded while a test ran: names with labels, and values. The value of a histogram is the number of
-/// its samples.
+/// its samples, and their sum has a name of its own.
 fn recorded(test: impl AsyncFnOnce()) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
@@ -20,13 +20,15 @@ fn recorded(test: impl AsyncFnOnce()) -> BTreeMap<String, f64> {
         let labels = key.labels().map(|label| format!(" {}={}", label.key(), label.value()));
         format!("{}{}", key.name(), labels.collect::<String>())
     };
-    let values = recorder.snapshotter().snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
-        let value = match value {
-            DebugValue::Counter(count) => count as f64,
-            DebugValue::Gauge(now) => now.0,
-            DebugValue::Histogram(all) => all.len() as f64,
+    let values = recorder.snapshotter().snapshot().into_vec().into_iter().flat_map(|(key, _, _, value)| {
+        let name = named(key.key());
+        let (value, sum) = match value {
+            DebugValue::Counter(count) => (count as f64, None),
+            DebugValue::Gauge(now) => (now.0, None),
+            DebugValue::Histogram(all) => (all.len() as f64, Some(all.into_iter().map(|sample| sample.0).sum())),
         };
-        (named(key.key()), value)
+        let sum = sum.map(|sum| (format!("{name} sum"), sum));
+        [Some((name, value)), sum].into_iter().flatten()
     });
     values.collect()
 }
@@ -67,6 +69,7 @@ fn peers_connects_relays_closes_and_rejections_are_reported() {
         assert_eq!(seen.get(name), Some(&expected), "{name} in {seen:#?}");
     }
     assert!(seen["sigver_outbox_messages"] >= 4.0, "{seen:#?}");
+    assert!(seen["sigver_group_event_duration_seconds sum"] > 0.0, "{seen:#?}");
 }
 
 #[test]

@@ -230,9 +230,13 @@ async fn lagging_reader_receives_the_number_of_missed_events() {
 #[tokio::test(start_paused = true)]
 async fn events_end_when_the_hub_is_dropped() {
     let hub = SignalingHub::new();
-    let mut events = hub.events();
+    let [mut before, mut after] = [hub.events(), hub.events()];
+    let waiting = tokio::spawn(async move { before.next().await.is_none() });
+    tokio::task::yield_now().await;
     drop(hub);
-    assert!(events.next().await.is_none());
+    assert!(after.next().await.is_none());
+    let ended = tokio::time::timeout(Duration::from_secs(1), waiting).await.expect("the reader is woken");
+    assert!(ended.expect("the reader does not panic"));
 }
 
 #[tokio::test(start_paused = true)]

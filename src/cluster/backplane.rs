@@ -73,6 +73,14 @@ pub struct Step {
     pub max_members: usize,
 }
 
+impl Step {
+    /// Removes a member, whatever the list is.
+    pub(crate) fn removal(token: Token, nonce: u64) -> Self {
+        let (condition, changes) = (Condition::Always, vec![Change::Remove(token)]);
+        Self { seen: None, condition, changes, nonce, lineage: nonce, max_members: usize::MAX }
+    }
+}
+
 /// When a step is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -214,6 +214,13 @@ mod tests {
     }
 
     #[test]
+    fn close_for_an_error_of_the_session_names_the_exceeded_limit() {
+        let cause = |error: SessionError| Close::from(error).cause();
+        assert_eq!(cause(SessionError::TooManyMembers { count: 2, max: 1 }), Some(Cause::MaxMembersPerConnect));
+        assert_eq!(cause(SessionError::HeartbeatTimeout { missed: 3 }), Some(Cause::MaxMissedHeartbeats));
+    }
+
+    #[test]
     fn only_a_reason_that_is_a_literal_is_static() {
         assert_eq!(Close::new(CloseCode::Policy, "a literal").static_reason(), Some("a literal"));
         assert_eq!(Close::new(CloseCode::Policy, "composed".to_owned()).static_reason(), None);

@@ -231,35 +231,4 @@ mod tests {
         hub.wait_for_all().await;
         assert_eq!(hub.stats().closes.get(Cause::Draining), PEERS as u64);
     }
-
-    #[cfg(feature = "cluster")]
-    #[tokio::test(start_paused = true)]
-    async fn drain_waits_until_other_nodes_know_that_links_have_ended() {
-        use crate::adapter::memory;
-        use crate::client::Event;
-        use crate::cluster::{Faults, MemoryBackplane};
-        use crate::hub::cluster::config::ClusterConfig;
-
-        let delay = Duration::from_millis(300);
-        let engine = MemoryBackplane::with_faults(Faults::default().request_delay(delay..=delay));
-        let start = || {
-            let config = ClusterConfig::new(engine.connect());
-            let (hub, driver) = SignalingHub::builder().build_cluster(config).expect("valid settings");
-            (hub, tokio::spawn(driver))
-        };
-        let [(a, _driver), (b, driver)] = [start(), start()];
-        let [mut member, mut joiner] = [memory::join(&a, "K"), memory::join(&b, "K")];
-        assert!(member.connect(1, &[]).await);
-        assert!(!joiner.connect(2, &[]).await);
-        // While its batch is in flight, the end of the link waits.
-        joiner.send_content(0, "offer").await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        let closed = async move { assert_eq!(joiner.recv_close().await, 1001) };
-        tokio::join!(b.drain(Duration::from_secs(5)), closed);
-        // As the end of the process does.
-        driver.abort();
-        member.recv_content().await;
-        let ended = tokio::time::timeout(Duration::from_secs(1), member.recv()).await;
-        assert!(matches!(ended, Ok(Ok(Event::Ended { .. }))), "{ended:?}");
-    }
 }

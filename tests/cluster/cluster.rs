@@ -16,7 +16,11 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// What an evicted member observes.
 pub(crate) const EVICTED: &str = "close 4744: the only member did not accept a joiner";
 
-pub(crate) fn millis(millis: u64) -> Duration {
+/// What a peer observes whose `connect` has no answer in time.
+pub(crate) const UNANSWERED: &str =
+    "close 1013: connect has no answer within 15s, because other servers are unreachable";
+
+pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
@@ -76,6 +80,12 @@ impl Cluster {
     pub(crate) fn join_as(&self, node: usize, request: impl Into<JoinRequest>) -> Peer {
         let Node { hub, switch, .. } = &self.nodes[node];
         Peer::join(hub, switch, request)
+    }
+
+    /// Joins the group "K" on a node, with a peer that sends no heartbeats.
+    pub(crate) fn join_silent(&self, node: usize) -> Peer {
+        let Node { hub, switch, .. } = &self.nodes[node];
+        Peer::join_silent(hub, switch, "K")
     }
 
     /// Joins the group "K" on a node, and connects. The peer must become a member.

@@ -4,6 +4,11 @@
 
 mod cluster;
 mod decisions;
+mod driver;
+mod engine;
+mod losses;
+mod nodes;
 mod peer;
+mod rest;
 mod switch;
 mod tap;

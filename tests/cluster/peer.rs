@@ -45,12 +45,26 @@ pub(crate) enum Seen {
 impl Peer {
     /// Joins a hub. The hub's future runs under the switch.
     pub(crate) fn join(hub: &SignalingHub, switch: &Switch, request: impl Into<JoinRequest>) -> Self {
+        Self::start(hub, switch, request.into(), true)
+    }
+
+    /// Joins a hub with a peer that sends no heartbeats.
+    pub(crate) fn join_silent(hub: &SignalingHub, switch: &Switch, request: impl Into<JoinRequest>) -> Self {
+        Self::start(hub, switch, request.into(), false)
+    }
+
+    fn start(hub: &SignalingHub, switch: &Switch, request: JoinRequest, has_heartbeats: bool) -> Self {
         let (there, here) = pair(CAPACITY);
-        let served = tokio::spawn(switch.clone().run(hub.serve(there, request.into())));
+        let served = tokio::spawn(switch.clone().run(hub.serve(there, request)));
         let (commands, sent) = unbounded_channel();
         let observed = Arc::<Observed>::default();
-        tokio::spawn(run(here, sent, observed.clone()));
+        tokio::spawn(run(here, sent, observed.clone(), has_heartbeats));
         Self { commands, observed, served }
+    }
+
+    /// Drops the socket, and returns the hub's future.
+    pub(crate) fn disconnect(self) -> JoinHandle<DisconnectReason> {
+        self.served
     }
 
     pub(crate) fn send(&self, message: Message) {
@@ -123,7 +137,12 @@ impl Seen {
 }
 
 /// Exchanges frames with the hub until one of the two ends the connection.
-async fn run(mut transport: ChannelTransport, mut commands: UnboundedReceiver<Frame>, observed: Arc<Observed>) {
+async fn run(
+    mut transport: ChannelTransport,
+    mut commands: UnboundedReceiver<Frame>,
+    observed: Arc<Observed>,
+    has_heartbeats: bool,
+) {
     loop {
         let frame = tokio::select! {
             biased;
@@ -138,7 +157,9 @@ async fn run(mut transport: ChannelTransport, mut commands: UnboundedReceiver<Fr
             Some(Ok(Frame::Binary(bytes))) => match Message::decode(bytes).expect("hubs send valid messages") {
                 Message::Heartbeat => {
                     observed.heartbeats.fetch_add(1, Ordering::Relaxed);
-                    let _ = transport.feed(Frame::Binary(Message::HEARTBEAT)).await;
+                    if has_heartbeats {
+                        let _ = transport.feed(Frame::Binary(Message::HEARTBEAT)).await;
+                    }
                     continue;
                 }
                 Message::Connected(member) => Seen::Answer(member),

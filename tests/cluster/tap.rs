@@ -21,8 +21,10 @@ pub(crate) struct State {
     pub(crate) sends: usize,
     /// Batches disappear after the engine has confirmed them.
     pub(crate) loses_sends: bool,
+    /// Sends fail, and the engine never receives them.
+    pub(crate) fails_sends: bool,
     /// Beats fail, and the engine never receives them.
-    pub(crate) loses_beats: bool,
+    pub(crate) fails_beats: bool,
     /// The current incarnation of the node.
     node: Option<NodeId>,
 }
@@ -55,12 +57,16 @@ impl Backplane for Tap {
     }
 
     async fn send(&self, to: NodeId, batch: Bytes) -> Result<(), BackplaneError> {
-        let is_lost = {
+        let (fails, is_lost) = {
             let mut state = self.state();
             state.sends += 1;
-            state.loses_sends
+            (state.fails_sends, state.loses_sends)
         };
-        if is_lost { Ok(()) } else { self.engine.send(to, batch).await }
+        match (fails, is_lost) {
+            (true, _) => Err(BackplaneError::new("lost")),
+            (false, true) => Ok(()),
+            (false, false) => self.engine.send(to, batch).await,
+        }
     }
 
     async fn recv(&self, me: NodeId) -> Result<Vec<Bytes>, BackplaneError> {
@@ -69,7 +75,7 @@ impl Backplane for Tap {
     }
 
     async fn beat(&self, me: NodeId, silent: &[(NodeId, u64)]) -> Result<Beat, BackplaneError> {
-        if self.state().loses_beats {
+        if self.state().fails_beats {
             return Err(BackplaneError::new("lost"));
         }
         self.engine.beat(me, silent).await

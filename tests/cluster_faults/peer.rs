@@ -14,8 +14,8 @@ pub(crate) enum Seen {
     Answer(bool),
     /// Content, which is empty if the other end of the link has disconnected.
     Content { side: Side, link: u32, data: Bytes },
-    /// The hub has closed the connection with this code.
-    Closed(u16),
+    /// The hub has closed the connection with this code and reason.
+    Closed(u16, String),
     /// The connection ended without a close frame.
     Lost,
 }
@@ -84,7 +84,7 @@ impl Peer {
                 Err(error) => {
                     self.client = None;
                     match error {
-                        ClientError::Closed(Some(frame)) => Seen::Closed(frame.code),
+                        ClientError::Closed(Some(frame)) => Seen::Closed(frame.code, frame.reason.to_string()),
                         _ => Seen::Lost,
                     }
                 }

@@ -13,7 +13,7 @@ use tokio::runtime::Builder;
 /// Runs a function for a number of seeds, each in its own runtime with a paused clock.
 ///
 /// The random numbers of the hubs have the same seed, so a run with one seed can be repeated.
-pub(crate) fn for_each_seed(name: &str, count: u64, run: impl AsyncFn(u64)) {
+pub(crate) fn for_each_seed(name: &str, count: u64, mut run: impl AsyncFnMut(u64)) {
     let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect("the variable has a number"));
     let seeds = match number("CLUSTER_SEED") {
         Some(seed) => seed..seed + 1,

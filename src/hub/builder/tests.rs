@@ -1,6 +1,7 @@
 //! Tests of the values that `build` accepts.
 
 use super::*;
+use crate::hub::admission::hook::PeerInfo;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -93,5 +94,16 @@ fn build_accepts_the_bounds_of_each_range() {
     ] {
         let shown = format!("{builder:?}");
         assert!(builder.build().is_ok(), "{shown}");
+    }
+}
+
+#[test]
+fn debug_of_a_builder_shows_whether_it_has_an_admission_hook() {
+    let admission = |_| async { Ok(PeerInfo::new()) };
+    for (builder, shown) in [
+        (HubBuilder::default(), "admission: None"),
+        (HubBuilder::default().admission(admission), "admission: Some(Admission)"),
+    ] {
+        assert!(format!("{builder:?}").contains(shown), "{shown}");
     }
 }

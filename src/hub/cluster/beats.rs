@@ -95,9 +95,9 @@ impl Node {
         self.for_each_room(|room| room.new_incarnation(me, &dead, self.now())).await;
     }
 
-    /// Returns whether only the driver has a handle of the hub, and no group has anything to send.
+    /// Returns whether only the driver has a handle of the hub, and nothing is left to send.
     fn is_unused(&self) -> bool {
-        Arc::strong_count(&self.shared) == 1 && self.registry().room_count() == 0
+        Arc::strong_count(&self.shared) == 1 && self.registry().room_count() == 0 && self.bus.is_idle()
     }
 }
 

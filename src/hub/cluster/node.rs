@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::coop::consume_budget;
 
 use super::backoff::Backoff;
 use super::config::ClusterConfig;
-use crate::cluster::{Backplane, GroupTag, Inbox, NodeId, Nodes};
+use crate::cluster::{Backplane, GroupTag, Inbox, NodeId, Nodes, Token};
 use crate::hub::rooms::bus::Bus;
 use crate::hub::rooms::registry::Registry;
 use crate::hub::rooms::room::Room;
@@ -28,6 +28,8 @@ pub(super) struct Node {
     /// How fast an audit that is due before its time must be. The shortest time wins.
     pub(super) requested_audit: Mutex<Option<Duration>>,
     pub(super) audit_requested: Notify,
+    /// Entries of this node in groups without a room here.
+    pub(super) strays: mpsc::Sender<(GroupTag, Token)>,
     state: Mutex<State>,
 }
 
@@ -39,7 +41,12 @@ pub(super) struct State {
 }
 
 impl Node {
-    pub(super) fn new(shared: Arc<Shared>, bus: Arc<Bus>, config: ClusterConfig) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        bus: Arc<Bus>,
+        config: ClusterConfig,
+        strays: mpsc::Sender<(GroupTag, Token)>,
+    ) -> Self {
         let nodes = Nodes::new(bus.me(), config.beat_interval, config.node_timeout);
         Self {
             shared,
@@ -50,6 +57,7 @@ impl Node {
             restarted: Notify::new(),
             requested_audit: Mutex::default(),
             audit_requested: Notify::new(),
+            strays,
             state: Mutex::new(State { nodes, inboxes: HashMap::new() }),
         }
     }

@@ -9,7 +9,7 @@ use tokio::task::coop::consume_budget;
 use tokio::time::sleep_until;
 
 use super::node::{Node, isolate};
-use crate::cluster::{BackplaneError, Batch, Matching, NodeId, Record, Side, sender};
+use crate::cluster::{BackplaneError, Batch, Matching, NodeId, Record, Side, Token, sender};
 use crate::hub::close::Close;
 
 /// Why the loop of receives continues.
@@ -127,10 +127,12 @@ impl Node {
             | Record::Close { group, .. } => *group,
         };
         let Some(room) = self.find(group) else {
-            if let Record::Bind { link, .. } = record {
-                // The member has left.
-                let end = Record::End { group, link, side: Side::Member };
-                self.bus.send(self.bus.me(), from, &end);
+            if let Record::Bind { link, member, .. } = record {
+                // The member has left, but the list has it.
+                let (me, end) = (self.bus.me(), Record::End { group, link, side: Side::Member });
+                // If too many wait, another node names this one again.
+                let _ = self.strays.try_send((group, Token { node: me, peer: member }));
+                self.bus.send(me, from, &end);
             }
             return;
         };

@@ -22,7 +22,7 @@ use crate::hub::rooms::room::Room;
 const MAX_STEPS: usize = 1024;
 
 /// The time after which the outcome of a step counts as unknown.
-const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A step whose call has ended.
 struct Done {

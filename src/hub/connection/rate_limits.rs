@@ -123,27 +123,6 @@ mod tests {
     }
 
     #[test]
-    fn budget_of_one_poll_is_64_messages_or_32_kib() {
-        for (frames, bytes, named_ids, exhausted) in [
-            (63, 0, 0, false),
-            (64, 0, 0, true),
-            (31, 0, 64, false),
-            (32, 0, 64, true),
-            (1, 32 * 1024 - 1, 0, false),
-            (1, 32 * 1024, 0, true),
-            (4, 8191, 0, false),
-            (4, 8192, 0, true),
-        ] {
-            let mut received = Received::default();
-            for _ in 0..frames {
-                received.add(bytes, || Duration::ZERO);
-                received.add_ids(named_ids);
-            }
-            assert_eq!(received.exhausts_budget(), exhausted, "{frames} frames of {bytes} bytes and {named_ids} ids");
-        }
-    }
-
-    #[test]
     fn peer_may_send_its_rates_at_once_and_not_one_more() {
         let config =
             Config { messages_per_second: 3, bytes_per_second: 100, connects_per_second: 4, ..Config::default() };

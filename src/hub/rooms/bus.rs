@@ -35,6 +35,8 @@ pub(in crate::hub) struct Bus {
 #[derive(Debug)]
 struct State {
     me: NodeId,
+    /// The driver has ended, so nothing is kept for it.
+    is_disconnected: bool,
     /// The nodes that were declared dead. All groups share the set.
     dead: Arc<BTreeSet<NodeId>>,
     outbounds: HashMap<NodeId, Outbound>,
@@ -62,6 +64,7 @@ impl Bus {
     ) -> Self {
         let state = State {
             me,
+            is_disconnected: false,
             dead: Arc::default(),
             outbounds: HashMap::new(),
             overflowed: BTreeSet::new(),
@@ -109,6 +112,11 @@ impl Bus {
         self.lock().ready_until.is_some_and(|until| now < until)
     }
 
+    /// Returns whether the driver has ended.
+    pub(super) fn is_disconnected(&self) -> bool {
+        self.lock().is_disconnected
+    }
+
     /// Returns what this node has counted.
     pub(in crate::hub) fn counters(&self) -> &ClusterCounters {
         &self.counters
@@ -127,9 +135,12 @@ impl Bus {
 
     /// Tells the driver that a group has a step to send.
     pub(super) fn enqueue_group(&self, tag: GroupTag) {
-        self.counters.step_enqueued();
-        self.lock().groups.push(tag);
-        self.groups_changed.notify_one();
+        let mut state = self.lock();
+        if !state.is_disconnected {
+            self.counters.step_enqueued();
+            state.groups.push(tag);
+            self.groups_changed.notify_one();
+        }
     }
 
     /// Sends a record to a node. `from` is the incarnation for which it was created: records of an earlier one, and
@@ -137,7 +148,7 @@ impl Bus {
     pub(in crate::hub) fn send(&self, from: NodeId, to: NodeId, record: &Record) {
         let max_bytes = self.max_outbox_bytes_per_node;
         let state = &mut *self.lock();
-        if from != state.me || state.dead.contains(&to) {
+        if from != state.me || state.dead.contains(&to) || state.is_disconnected {
             return;
         }
         let outbound = state.outbounds.entry(to).or_insert_with(|| Outbound::new(from, max_bytes));
@@ -160,7 +171,7 @@ impl Bus {
     pub(in crate::hub) async fn wait_for_no_record(&self) {
         loop {
             let ended = self.batch_ended.notified();
-            if self.lock().outbounds.values().all(Outbound::is_idle) {
+            if self.is_idle() {
                 return;
             }
             ended.await;
@@ -224,6 +235,11 @@ impl Bus {
         from == state.me && state.outbounds.contains_key(&to)
     }
 
+    /// Returns whether the engine has confirmed all records.
+    pub(in crate::hub) fn is_idle(&self) -> bool {
+        self.lock().outbounds.values().all(Outbound::is_idle)
+    }
+
     /// Returns the nodes for which records were discarded since the last call.
     pub(in crate::hub) fn take_overflowed(&self) -> BTreeSet<NodeId> {
         std::mem::take(&mut self.lock().overflowed)
@@ -264,6 +280,9 @@ impl Bus {
 
     /// Notes that this node is disconnected from the others, because its driver has ended.
     pub(in crate::hub) fn disconnect(&self) {
-        self.lock().ready_until = None;
+        let state = &mut *self.lock();
+        (state.is_disconnected, state.ready_until) = (true, None);
+        (state.groups, state.outbounds) = Default::default();
+        self.batch_ended.notify_waiters();
     }
 }

@@ -78,6 +78,11 @@ impl Clustered {
         }
     }
 
+    /// Returns whether nothing is left that a driver could send.
+    pub(super) fn is_idle(&self) -> bool {
+        self.group.is_idle() || self.bus.is_disconnected()
+    }
+
     /// Returns the next step of the group, if it has one to send and none is in flight.
     pub(super) fn next_step(&mut self) -> Option<RoomStep> {
         self.is_queued = false;

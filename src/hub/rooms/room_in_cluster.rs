@@ -124,7 +124,7 @@ impl Room {
     pub(super) fn is_idle(&self) -> bool {
         match &self.lock().group {
             RoomGroup::Local(_) => true,
-            RoomGroup::Clustered(clustered) => clustered.group.is_idle(),
+            RoomGroup::Clustered(clustered) => clustered.is_idle(),
         }
     }
 
