@@ -10,6 +10,5 @@ mod losses;
 mod nodes;
 mod peer;
 mod rest;
-mod scripts;
 mod switch;
 mod tap;
