@@ -82,6 +82,14 @@ pub struct Step {
     pub max_members: usize,
 }
 
+impl Step {
+    /// Removes a member, whatever the list is.
+    pub(crate) fn removal(token: Token, nonce: u64) -> Self {
+        let (condition, changes) = (Condition::Always, vec![Change::Remove(token)]);
+        Self { seen: None, condition, changes, nonce, lineage: nonce, max_members: usize::MAX }
+    }
+}
+
 /// When a step is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -118,6 +126,7 @@ pub enum Change {
 
 /// One member in the list of a group. The order of selection is that of (not favored, position).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a backplane of an app creates it")]
 pub struct Entry {
     /// The member.
     pub token: Token,
@@ -133,6 +142,7 @@ pub struct Entry {
 
 /// The version of a member list. Two lists with the same version are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a backplane of an app creates it")]
 pub struct Version {
     /// The number of members that were ever added. It is the position of the last one.
     pub count: u64,
@@ -145,6 +155,7 @@ pub struct Version {
 
 /// The reply to a step: the list after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a backplane of an app creates it")]
 pub struct MemberList {
     /// Whether the changes were applied.
     pub result: StepResult,
@@ -170,6 +181,7 @@ pub enum StepResult {
 
 /// The reply to a beat.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a backplane of an app creates it")]
 pub struct Beat {
     /// The beat count of each node, or `None` for a node that was declared dead.
     pub nodes: BTreeMap<NodeId, Option<u64>>,

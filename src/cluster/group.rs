@@ -14,17 +14,21 @@ mod state;
 mod steps;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::members::MemberCopy;
+use super::records::{Record, Side};
 use super::{GroupTag, NodeId, Token};
-use crate::protocol::{CloseCode, LinkId, Links, MemberId, Message, Outcome, PeerId, Search};
-pub(crate) use state::{ClusterGroup, OutcomeUnknown, Output, Rules};
-use state::{Held, Local, Role};
+use crate::protocol::{LinkId, Links, Message, Outcome, Peer, PeerId, PeerRoles, Search};
+use halves::Relayed;
+pub(crate) use state::{CloseCause, ClusterGroup, OutcomeUnknown, Output, Repairs, Rules};
+use state::{Job, Local, Role, StandIn};
 
 impl ClusterGroup {
-    pub(crate) fn new(me: NodeId, tag: GroupTag, rules: Rules) -> Self {
+    /// Creates a group without peers. `dead` has all nodes that are known to be dead.
+    pub(crate) fn new(me: NodeId, dead: Arc<BTreeSet<NodeId>>, tag: GroupTag, rules: Rules) -> Self {
         Self {
             me,
             tag,
@@ -36,13 +40,36 @@ impl ClusterGroup {
             in_flight: None,
             removals: Vec::new(),
             has_lost_members: false,
-            dead: BTreeSet::new(),
+            audit_due: false,
+            in_flight_is_void: false,
+            dead,
+            repairs: Repairs::default(),
         }
     }
 
     /// Returns whether the group has no local peer, no link and nothing to send: the caller can drop it.
     pub(crate) fn is_idle(&self) -> bool {
         self.links.peer_count() == 0 && self.in_flight.is_none() && self.jobs.is_empty() && self.removals.is_empty()
+    }
+
+    /// Returns the incarnation of this node.
+    pub(crate) fn me(&self) -> NodeId {
+        self.me
+    }
+
+    /// Returns what must be done before a group is dropped whose state cannot be trusted: releases and records.
+    pub(crate) fn abandon(&self) -> Vec<Output> {
+        let end = |(&link, end): (&LinkId, &StandIn)| {
+            let record = Record::End { group: self.tag, link, side: end.side.other() };
+            Output::Record { to: end.token.node, record }
+        };
+        let remote_joiner = |link| self.stand_ins.get(&link).is_some_and(|end| end.side == Side::Joiner);
+        let waiting = self.jobs.iter().filter_map(|job| match job {
+            Job::Connect(connect) => Some(connect.new_link),
+            Job::Look { .. } => None,
+        });
+        let allocated: BTreeSet<_> = self.links.ids().filter(|&link| !remote_joiner(link)).chain(waiting).collect();
+        self.stand_ins.iter().map(end).chain(allocated.into_iter().map(Output::ReleaseLink)).collect()
     }
 
     /// Adds a local peer.
@@ -62,7 +89,7 @@ impl ClusterGroup {
     ) -> Outcome {
         let mut actions = Vec::new();
         let outcome = self.links.content(peer, recipient, last, data, &mut actions);
-        self.relay(actions, last, out);
+        self.relay(actions, Some(Relayed { sender: peer, last }), out);
         outcome
     }
 
@@ -70,7 +97,7 @@ impl ClusterGroup {
     pub(crate) fn leave(&mut self, peer: PeerId, out: &mut Vec<Output>) {
         let token = self.token(peer);
         let Role::Local(local) = &self.links.joined(peer).role else { panic!("{peer:?} is not a local peer") };
-        let may_be_listed = local.membership.is_some() || self.is_deciding(peer);
+        let may_be_listed = local.membership.is_some() || self.has_connect(peer);
         self.drop_jobs(peer, out);
         if may_be_listed {
             self.removals.push(token);
@@ -78,33 +105,92 @@ impl ClusterGroup {
         self.close_ends(peer, out);
     }
 
-    /// Ends all links with a dead node, and removes its members from the list.
-    pub(crate) fn node_died(&mut self, node: NodeId, out: &mut Vec<Output>) {
+    /// Returns the roles of a local peer.
+    pub(crate) fn peer(&self, peer: PeerId) -> Option<PeerRoles> {
+        let local = self.local(peer)?;
+        let Peer { id, link, joiners, .. } = self.links.joined(peer);
+        let member_id = local.membership.map(|_| *id);
+        Some(PeerRoles { member_id, link: *link, joiners: joiners.len() })
+    }
+
+    /// Returns the number of local peers that are members, as far as this node knows.
+    pub(crate) fn member_count(&self) -> usize {
+        let is_member = |&peer: &PeerId| self.local(peer).is_some_and(|local| local.membership.is_some());
+        self.links.all_peers().iter().filter(|peer| is_member(peer)).count()
+    }
+
+    /// Returns the repairs since the last call.
+    pub(crate) fn take_repairs(&mut self) -> Repairs {
+        std::mem::take(&mut self.repairs)
+    }
+
+    /// Returns the number of links that have at least one end on this node.
+    pub(crate) fn link_count(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Returns whether a `connect` of a local peer is being decided, so that its next request must wait.
+    pub(crate) fn is_deciding(&self, peer: PeerId) -> bool {
+        self.local(peer).is_some_and(|local| local.held.is_some())
+    }
+
+    /// Ends all links with a dead node, and removes its members from the list. `dead` has all dead nodes.
+    pub(crate) fn node_died(&mut self, node: NodeId, dead: Arc<BTreeSet<NodeId>>, out: &mut Vec<Output>) {
         self.end_links_with(node, out);
-        self.dead.insert(node);
+        self.dead = dead;
         self.remove_dead_members();
     }
 
+    /// Gives this node a new incarnation, because the other nodes declared the old one dead. Ends all links with other
+    /// nodes, and puts the members back. `dead` has all dead nodes, and the old incarnation.
+    pub(crate) fn new_incarnation(&mut self, me: NodeId, dead: Arc<BTreeSet<NodeId>>, out: &mut Vec<Output>) {
+        if self.me == me {
+            return;
+        }
+        // The other nodes have ended these links.
+        let mut remote: Vec<_> = self.stand_ins.values().map(|end| end.peer).collect();
+        remote.sort_unstable();
+        for end in remote {
+            self.close_ends(end, out);
+        }
+        (self.me, self.dead) = (me, dead);
+        for peer in self.links.all_peers() {
+            if let Some((entry, _)) = self.local_mut(peer).and_then(|local| local.membership.as_mut()) {
+                entry.token.node = me;
+                self.has_lost_members = true;
+            }
+        }
+        // What the old incarnation wrote is removed, so each connect is decided again.
+        self.in_flight_is_void = self.in_flight.is_some();
+        for job in &mut self.jobs {
+            if let Job::Connect(connect) = job {
+                (connect.unresolved, connect.attempted, connect.seen_by_others) = (None, false, false);
+            }
+        }
+        self.remove_dead_members();
+        self.look();
+    }
+
     /// Sends a message to a local peer, after the answer to its `connect` if that is being decided.
-    fn send(&mut self, to: PeerId, message: Message, out: &mut Vec<Output>) {
+    fn send(&mut self, to: PeerId, sender: PeerId, message: Message, out: &mut Vec<Output>) {
         let max = self.rules.max_held_bytes;
         let Some(held) = self.local_mut(to).and_then(|local| local.held.as_mut()) else {
-            return out.push(Output::Send { to, message });
+            return out.push(Output::Send { to, sender, message });
         };
         let data = if let Message::Content { data, .. } = &message { data.len() } else { 0 };
         held.bytes += size_of::<Message>() + data;
-        held.messages.push(message);
+        held.messages.push((sender, message));
         if held.bytes > max {
-            self.close(to, CloseCode::TryAgainLater, out);
+            self.close(to, CloseCause::TooManyHeldBytes, out);
         }
     }
 
     /// Closes a local peer once. It gets no answer any more, and its entry is removed when it leaves.
-    fn close(&mut self, peer: PeerId, code: CloseCode, out: &mut Vec<Output>) {
+    fn close(&mut self, peer: PeerId, cause: CloseCause, out: &mut Vec<Output>) {
         if let Some(local) = self.local_mut(peer).filter(|local| !local.closing) {
             local.closing = true;
             local.held = None;
-            out.push(Output::Close { peer, code });
+            out.push(Output::Close { peer, cause });
         }
     }
 

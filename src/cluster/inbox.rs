@@ -44,7 +44,7 @@ pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// The minimum time between two RESETs.
 pub(crate) const RESET_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The number of SYNCs after the last record if the nodes have no link. A SYNC can be lost, too.
+/// The number of SYNCs after the last record. A SYNC can be lost, too.
 const SYNCS_AFTER_RECORD: u32 = 10;
 
 /// What a node has received from one other node.
@@ -79,9 +79,11 @@ pub(crate) struct Outbound {
     waiting: Option<BatchWriter>,
     /// The length of the batch in flight, in bytes.
     in_flight: Option<usize>,
+    /// The number of its records.
+    in_flight_records: u64,
     /// The maximum length of the waiting batch and the one in flight together.
     max_bytes: usize,
-    /// The number of SYNCs that remain to be sent if the nodes have no link.
+    /// The number of SYNCs that remain to be sent.
     syncs: u32,
     /// The time of the next SYNC.
     sync_at: Duration,
@@ -138,7 +140,16 @@ impl Outbound {
     /// If `max_bytes` exceeds [`MAX_BATCH_BYTES`], because no node would read such a batch.
     pub(crate) fn new(me: NodeId, max_bytes: usize) -> Self {
         assert!(max_bytes <= MAX_BATCH_BYTES, "a batch of {max_bytes} bytes would be too long");
-        Self { me, next: 0, waiting: None, in_flight: None, max_bytes, syncs: 0, sync_at: Duration::ZERO }
+        Self {
+            me,
+            next: 0,
+            waiting: None,
+            in_flight: None,
+            in_flight_records: 0,
+            max_bytes,
+            syncs: 0,
+            sync_at: Duration::ZERO,
+        }
     }
 
     /// Adds a record to the next batch.
@@ -162,13 +173,14 @@ impl Outbound {
     /// Returns the next batch: the waiting records, or a SYNC. `None` if nothing is due, or if a batch is in flight.
     ///
     /// The caller sends the batch, repeats the same bytes until the engine has confirmed them, and then calls
-    /// [`Outbound::sent`]. `linked` states whether there is a link with the receiver.
-    pub(crate) fn next_batch(&mut self, linked: bool, now: Duration) -> Option<Bytes> {
-        self.due_at(linked).filter(|&at| at <= now)?;
+    /// [`Outbound::sent`].
+    pub(crate) fn next_batch(&mut self, now: Duration) -> Option<Bytes> {
+        self.due_at().filter(|&at| at <= now)?;
         let batch = self.waiting.take().unwrap_or_else(|| {
             self.syncs = self.syncs.saturating_sub(1);
             BatchWriter::new(self.me, self.next)
         });
+        self.in_flight_records = batch.count().into();
         let batch = batch.finish();
         self.in_flight = Some(batch.len());
         self.sync_at = now + SYNC_INTERVAL;
@@ -177,16 +189,29 @@ impl Outbound {
 
     /// Returns the time at which [`Outbound::next_batch`] returns a batch. Zero if records wait. `None` if a batch is
     /// in flight, or if there is nothing to send.
-    pub(crate) fn due_at(&self, linked: bool) -> Option<Duration> {
+    pub(crate) fn due_at(&self) -> Option<Duration> {
         match (self.in_flight, &self.waiting) {
             (Some(_), _) => None,
             (None, Some(_)) => Some(Duration::ZERO),
-            (None, None) => (linked || self.syncs > 0).then_some(self.sync_at),
+            (None, None) => (self.syncs > 0).then_some(self.sync_at),
         }
     }
 
-    /// Ends the flight of the batch that [`Outbound::next_batch`] returned last.
-    pub(crate) fn sent(&mut self) {
+    /// Returns whether the engine has confirmed all records.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_none() && self.in_flight.is_none()
+    }
+
+    /// Sends SYNCs again, although no record was added: the engine may have lost the last records.
+    pub(crate) fn repeat_syncs(&mut self) {
+        if self.next > 0 {
+            self.syncs = SYNCS_AFTER_RECORD;
+        }
+    }
+
+    /// Ends the flight of the batch that [`Outbound::next_batch`] returned last. Returns the number of its records.
+    pub(crate) fn sent(&mut self) -> u64 {
         self.in_flight = None;
+        std::mem::take(&mut self.in_flight_records)
     }
 }

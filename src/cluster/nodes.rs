@@ -116,11 +116,6 @@ impl Nodes {
         }
     }
 
-    /// Returns this node's incarnation.
-    pub(crate) fn me(&self) -> NodeId {
-        self.me
-    }
-
     /// Starts a beat. The reply to any earlier one has no effect from now on.
     ///
     /// The time since the last beat already counts as silence, because the engine compares each count when it runs the
@@ -176,6 +171,12 @@ impl Nodes {
         }
     }
 
+    /// Returns whether a node that sent a batch is another node that is not known to be dead. Watches it from now on.
+    pub(crate) fn is_other(&mut self, node: NodeId, now: Duration) -> bool {
+        self.watch(node, now);
+        self.watched.contains_key(&node)
+    }
+
     /// Replaces the incarnation of this node, after [`NodeEvent::DeclaredDead`]. From now on, the old one is dead for
     /// this node, too.
     pub(crate) fn new_incarnation(&mut self, me: NodeId, now: Duration) {
@@ -198,21 +199,21 @@ impl Nodes {
         self.watched.keys().copied()
     }
 
-    /// Returns the number of nodes that are not known to be dead, with this one.
-    pub(crate) fn alive(&self) -> usize {
-        self.watched.len() + 1
-    }
-
     /// Returns the time since the last successful beat started. `None` before the first one.
     ///
     /// The start counts, because a paused node may read a reply long after the engine sent it.
-    pub(crate) fn beat_age(&self, now: Duration) -> Option<Duration> {
+    fn beat_age(&self, now: Duration) -> Option<Duration> {
         Some(now.saturating_sub(self.last_beat?))
     }
 
-    /// Returns whether a beat succeeded in the last 2.5 intervals (5 s).
-    pub(crate) fn is_ready(&self, now: Duration) -> bool {
-        self.beat_age(now).is_some_and(|age| age < self.beat_interval * 5 / 2)
+    /// Returns the start of the last successful beat.
+    pub(crate) fn last_beat(&self) -> Option<Duration> {
+        self.last_beat
+    }
+
+    /// Returns the time until which this node is ready: 2.5 intervals (5 s) after the last successful beat started.
+    pub(crate) fn ready_until(&self) -> Option<Duration> {
+        Some(self.last_beat?.saturating_add(self.beat_interval * 5 / 2))
     }
 
     /// Returns the heard time at `now`, if a beat that starts now succeeds.

@@ -15,6 +15,8 @@ use super::admission::rejection::Rejection;
 use super::close::DisconnectReason;
 use super::limits::config::Config;
 use super::limits::draining::Draining;
+#[cfg(feature = "cluster")]
+use super::observability::cluster_stats::ClusterStats;
 use super::observability::events::{EventBus, HubEvent};
 use super::observability::key_hash::KeyHash;
 use super::observability::limit_log::{Example, LimitLog};
@@ -80,24 +82,7 @@ impl SignalingHub {
     }
 
     pub(super) fn with(config: Config, access_rules: AccessRules) -> Self {
-        let (config, events, epoch) = (Arc::new(config), Arc::<EventBus>::default(), Instant::now());
-        let shared = Shared {
-            outbox_budget: Arc::default(),
-            registry: Registry::new(config.clone(), events.clone()),
-            config,
-            access_rules,
-            ip_limiter: Arc::new(IpLimiter::new(epoch)),
-            events,
-            counters: Counters::default(),
-            metrics: Metrics::default(),
-            limit_log: LimitLog::new(epoch),
-            #[cfg(feature = "hyper")]
-            setup_warnings: SetupWarnings::default(),
-            draining: Draining::default(),
-            epoch,
-            next_peer: AtomicU64::new(0),
-        };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Shared::new(config, access_rules)) }
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -119,7 +104,36 @@ impl SignalingHub {
     }
 }
 
+#[cfg(feature = "cluster")]
+impl SignalingHub {
+    /// Returns what this node of a cluster has counted. `None` if the hub is not in a cluster.
+    pub fn cluster_stats(&self) -> Option<ClusterStats> {
+        let rooms = self.shared.registry.cluster()?;
+        Some(rooms.bus().stats(self.shared.clock()))
+    }
+}
+
 impl Shared {
+    pub(super) fn new(config: Config, access_rules: AccessRules) -> Self {
+        let (config, events, epoch) = (Arc::new(config), Arc::<EventBus>::default(), Instant::now());
+        Self {
+            outbox_budget: Arc::default(),
+            registry: Registry::new(config.clone(), events.clone()),
+            config,
+            access_rules,
+            ip_limiter: Arc::new(IpLimiter::new(epoch)),
+            events,
+            counters: Counters::default(),
+            metrics: Metrics::default(),
+            limit_log: LimitLog::new(epoch),
+            #[cfg(feature = "hyper")]
+            setup_warnings: SetupWarnings::default(),
+            draining: Draining::default(),
+            epoch,
+            next_peer: AtomicU64::new(0),
+        }
+    }
+
     /// Rejects all further joins. The caller collects the peers afterwards, see [`Draining`].
     pub(super) fn start_draining(&self) {
         self.draining.start();
@@ -128,6 +142,13 @@ impl Shared {
 
     pub(super) fn is_draining(&self) -> bool {
         self.draining.is_set()
+    }
+
+    /// Returns the time after which a peer is closed if its `connect` has no answer. `None` if the hub is not in a
+    /// cluster, because then it answers at once.
+    #[cfg(feature = "cluster")]
+    pub(super) fn connect_answer_timeout(&self) -> Option<Duration> {
+        self.registry.cluster().map(|rooms| rooms.bus().connect_answer_timeout())
     }
 
     /// Returns the time since the hub was created.
@@ -147,6 +168,7 @@ impl Shared {
         }
         rejection.client_ip = client_ip;
         let (cause, reason) = (rejection.cause(), rejection.reason());
+        let loggable_reason = rejection.loggable_reason();
         self.counters.count_rejection(cause);
         self.metrics.rejected(cause);
         self.limit_log.count_rejection(cause, || Example {
@@ -154,9 +176,9 @@ impl Shared {
             group: key.map(|key| KeyHash(self.registry.hash(key))),
             peer: None,
             code: rejection.close_code(),
-            reason: rejection.loggable_reason().map(Arc::from),
+            reason: loggable_reason.map(Arc::from),
         });
-        tracing::debug!(%cause, reason, "rejected");
+        tracing::debug!(%cause, reason = loggable_reason, "rejected");
         self.events.emit(|| HubEvent::Rejected { cause, reason: reason.into() });
         rejection
     }
@@ -174,6 +196,13 @@ impl Shared {
                 reason: Some(reason.clone()),
             });
         }
+    }
+
+    /// Reports the answer to a peer's `connect` to metrics, logs and events. The caller must hold no lock.
+    pub(super) fn report_answer(&self, peer: PeerId, key: &GroupKey, member: bool) {
+        self.metrics.connect_answered(member);
+        tracing::debug!(member, "connect answered");
+        self.events.emit(|| HubEvent::ConnectAnswered { peer, key: key.clone(), member });
     }
 
     pub(super) fn next_peer(&self) -> PeerId {

@@ -26,9 +26,15 @@ impl SignalingHub {
     }
 
     /// Closes all peers of a group, and returns their number. They may join again, as a new group.
+    ///
+    /// In a cluster, it also closes the peers of all other nodes that are alive. The number has only those of this one.
     pub fn close_group(&self, key: impl AsRef<str>, code: CloseCode) -> usize {
         // An invalid key has no group.
         let Ok(key) = GroupKey::new(key.as_ref()) else { return 0 };
+        #[cfg(feature = "cluster")]
+        if let Some(rooms) = self.shared.registry.cluster() {
+            rooms.close_on_other_nodes(&key, code);
+        }
         let room = self.shared.registry.find(&key);
         room.map_or(0, |room| room.close_all(&code.into()))
     }
@@ -56,6 +62,9 @@ impl SignalingHub {
     /// [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout), and then waits for the last connection to end. It
     /// returns after `timeout` at the latest, unless it has not started to close every peer by then: in that case it
     /// returns as soon as it has. It yields to other tasks between the closes.
+    ///
+    /// In a cluster, it also waits until the other nodes know that the peers have left. Keep the driver running until
+    /// then.
     ///
     /// The spread prevents a reconnect storm: Netflux, for example, reconnects exactly 3 s after a close. The graceful
     /// shutdown of an HTTP server does not wait for upgraded connections. Call this method first, while the server still
@@ -95,6 +104,20 @@ impl SignalingHub {
         self.shared.is_draining()
     }
 
+    /// Returns whether a load balancer should send new peers to this hub: it is not draining, and in a cluster it has
+    /// reached the other nodes within the last 2.5 beats (5 s by default).
+    ///
+    /// A hub that is not ready keeps its peers. In a cluster, their `connect` messages wait.
+    pub fn is_ready(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        if let Some(rooms) = self.shared.registry.cluster()
+            && !rooms.bus().is_ready(self.shared.clock())
+        {
+            return false;
+        }
+        !self.is_draining()
+    }
+
     /// Rejects joins from now on, closes all peers with 1001 immediately, and waits until all connections have ended.
     ///
     /// It yields to other tasks between the closes. The hub drops a connection that does not complete the close handshake
@@ -123,10 +146,16 @@ impl SignalingHub {
     }
 
     /// Waits for admitted peers and for connections. A pending admission has no connection yet, and a peer in its close
-    /// handshake is no longer admitted.
+    /// handshake is no longer admitted. In a cluster, a room stays until its peers are in no list any more, and records
+    /// tell the other nodes which links have ended.
     async fn wait_for_all(&self) {
         self.shared.counters.admitted.wait_for_zero().await;
         self.shared.counters.connections.wait_for_zero().await;
+        self.shared.registry.wait_for_no_room().await;
+        #[cfg(feature = "cluster")]
+        if let Some(rooms) = self.shared.registry.cluster() {
+            rooms.bus().wait_for_no_record().await;
+        }
     }
 
     /// Returns all peers in random order, so that peers of one group or of similar age are not closed together. The hub

@@ -29,13 +29,15 @@ pub struct PeerRoles {
     pub member_id: Option<MemberId>,
     /// Its link to the member that it is bound to.
     pub link: Option<LinkId>,
-    /// The number of links whose member it is. A link stays when its joiner becomes a member.
+    /// The number of links on which it is the member, one for each peer bound to it. A link stays when its joiner becomes
+    /// a member.
     pub joiners: usize,
 }
 
 /// What the group stores about a peer in addition to its links.
 #[derive(Clone, Debug)]
 struct Membership {
+    /// Once it is a member, joiners are bound to it before members that are not favored (rule 5 of [`super`]).
     favored: bool,
     /// Its position among the members, if it is a member.
     position: Option<Position>,
@@ -94,8 +96,8 @@ impl Group {
     /// Applies an event, appends the resulting actions to `actions`, and returns the outcome for the event's peer.
     ///
     /// # Panics
-    /// If a peer joins twice, or does anything before it joined or after it left, or is bound over a `new_link` that
-    /// is in use. Each is a bug in the caller.
+    /// If a peer that has joined and not left joins again, if a peer that has not joined or has left does anything else,
+    /// or if a peer is bound over a `new_link` that is in use. Each is a bug in the caller.
     pub fn handle(&mut self, event: Event, actions: &mut Vec<Action>) -> Outcome {
         match event {
             Event::Join { peer, favored } => self.join(peer, favored),

@@ -75,7 +75,7 @@ mod wire;
 #[cfg(feature = "cluster")]
 pub(crate) use {
     decide::{ConnectRequest, Decision, decide},
-    links::Links,
+    links::{Links, Peer},
     members::{Member, Members, Position},
     search::Search,
 };

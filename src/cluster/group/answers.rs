@@ -1,9 +1,9 @@
 //! The answers to `connect` messages, and what they change on this node.
 
-use super::state::{ClusterGroup, Connect, Job, Output};
+use super::state::{CloseCause, ClusterGroup, Connect, Job, Output};
 use crate::cluster::Token;
 use crate::cluster::records::Record;
-use crate::protocol::{CloseCode, Decision, MemberId, Message, PeerId};
+use crate::protocol::{Decision, MemberId, Message, PeerId};
 
 impl ClusterGroup {
     /// Answers the first jobs, as far as a reply since their start suffices.
@@ -17,7 +17,7 @@ impl ClusterGroup {
             match self.jobs.front() {
                 Some(Job::Look { asked: true }) => _ = self.jobs.pop_front(),
                 Some(Job::Connect(connect)) if connect.asked => match self.decide(connect) {
-                    None => self.drop_first(CloseCode::Internal, out),
+                    None => self.drop_first(CloseCause::Internal, out),
                     Some(decision) if self.changes(connect, decision).is_none() => self.finish(decision, out),
                     Some(_) => return,
                 },
@@ -48,7 +48,7 @@ impl ClusterGroup {
             Decision::Bind(selection) => {
                 local.membership = None;
                 // The peer's link as a joiner ends with the answer, so its content must not follow the answer.
-                held.retain(|message| !matches!(message, Message::Content { sender: 0, .. }));
+                held.retain(|(_, message)| !matches!(message, Message::Content { sender: 0, .. }));
                 // The lists differ if the outcome was unknown; the search then forgets a few ids too many.
                 let mut search = std::mem::take(&mut local.search);
                 search.record(selection, self.copy.members());
@@ -64,9 +64,9 @@ impl ClusterGroup {
             }
         }
         let member = !matches!(decision, Decision::Bind(_));
-        out.push(Output::Send { to: peer, message: Message::Connected(member) });
+        out.push(Output::Send { to: peer, sender: peer, message: Message::Connected(member) });
         out.push(Output::Answered { peer, member });
-        out.extend(held.into_iter().map(|message| Output::Send { to: peer, message }));
+        out.extend(held.into_iter().map(|(sender, message)| Output::Send { to: peer, sender, message }));
         match decision {
             Decision::Bind(selection) => {
                 let token = selection.member.peer;
@@ -95,15 +95,15 @@ impl ClusterGroup {
     pub(super) fn evict(&mut self, peer: PeerId, out: &mut Vec<Output>) {
         if let Some(local) = self.local_mut(peer) {
             local.membership = None;
-            self.close(peer, CloseCode::BlockingMember, out);
+            self.close(peer, CloseCause::Evicted, out);
         }
     }
 
     /// Drops the first job, a `connect`, and closes its peer unless that has left or is being closed.
-    pub(super) fn drop_first(&mut self, code: CloseCode, out: &mut Vec<Output>) {
+    pub(super) fn drop_first(&mut self, cause: CloseCause, out: &mut Vec<Output>) {
         let Some(Job::Connect(connect)) = self.jobs.pop_front() else { unreachable!("a decision is about a connect") };
         out.push(Output::ReleaseLink(connect.new_link));
-        self.close(connect.peer, code, out);
+        self.close(connect.peer, cause, out);
     }
 
     /// Finds out whether the decision on the first job was applied: only this node writes the peer's entry.
@@ -122,7 +122,7 @@ impl ClusterGroup {
             self.finish(decision, out);
         } else if entry.is_none() && connect.seen_by_others && !was_member {
             // It was applied, and undone since.
-            self.drop_first(CloseCode::BlockingMember, out);
+            self.drop_first(CloseCause::Evicted, out);
         }
     }
 }

@@ -5,7 +5,14 @@ use bytes::Bytes;
 use super::state::{ClusterGroup, Job, Output, Role, StandIn};
 use crate::cluster::records::{Record, Side};
 use crate::cluster::{NodeId, Token};
-use crate::protocol::{Action, LinkId, MemberId, Message, PeerId};
+use crate::protocol::{Action, CloseCode, LinkId, MemberId, Message, PeerId};
+
+/// The content that an event relays.
+#[derive(Clone, Copy)]
+pub(super) struct Relayed {
+    pub(super) sender: PeerId,
+    pub(super) last: bool,
+}
 
 impl ClusterGroup {
     /// Applies a record of another node about this group. `stand_in` is a new id, for the remote end of the link that a
@@ -24,7 +31,7 @@ impl ClusterGroup {
                 };
                 let mut actions = Vec::new();
                 self.links.content(end, recipient, last, bytes, &mut actions);
-                self.relay(actions, last, out);
+                self.relay(actions, Some(Relayed { sender: end, last }), out);
             }
             Record::End { link, side, .. } => {
                 if let Some(end) = self.remote_end(link, from, side) {
@@ -35,7 +42,7 @@ impl ClusterGroup {
                 if self.remote_end(link, from, Side::Joiner).is_some() {
                     let mut actions = Vec::new();
                     self.links.unlink(link, &mut actions);
-                    self.relay(actions, false, out);
+                    self.relay(actions, None, out);
                 }
             }
             Record::Id { link, member_id, .. } => {
@@ -74,6 +81,15 @@ impl ClusterGroup {
             }
             self.close_ends(end.peer, out);
         }
+    }
+
+    /// Closes the remote peer that a stand-in represents, and ends their link: the peer filled the outbox of a local
+    /// peer. Has no effect if the link has ended.
+    pub(crate) fn close_remote(&mut self, stand_in: PeerId, code: CloseCode, reason: &str, out: &mut Vec<Output>) {
+        let Some(end) = self.stand_ins.values().find(|end| end.peer == stand_in).copied() else { return };
+        let record = Record::Close { group: self.tag, peer: end.token.peer, code, reason: reason.to_owned() };
+        out.push(Output::Record { to: end.token.node, record });
+        self.close_ends(stand_in, out);
     }
 
     /// Returns the remote ends at a node, in a fixed order, so that equal inputs have equal outputs.
@@ -148,9 +164,9 @@ impl ClusterGroup {
             self.links.unlink(replaced, &mut actions);
         }
         self.end_replaced_links(&actions, out);
-        self.relay(actions, false, out);
+        self.relay(actions, None, out);
         if !is_bound {
-            self.send(joiner, Message::from_member(link, Bytes::new()), out);
+            self.send(joiner, joiner, Message::from_member(link, Bytes::new()), out);
             out.push(Output::ReleaseLink(link));
         } else if is_remote {
             self.stand_ins.insert(link, StandIn { peer: stand_in, token: member, side: Side::Member });
@@ -186,16 +202,22 @@ impl ClusterGroup {
             }
         }
         actions.retain(|action| !matches!(action, Action::Send { to, .. } if self.is_stand_in(*to)));
-        self.relay(actions, true, out);
+        self.relay(actions, None, out);
     }
 
-    /// Applies the actions of links. `last` is that of the content that caused them.
-    pub(super) fn relay(&mut self, actions: Vec<Action>, last: bool, out: &mut Vec<Output>) {
+    /// Applies the actions of links, and of the content that caused them.
+    pub(super) fn relay(&mut self, actions: Vec<Action>, content: Option<Relayed>, out: &mut Vec<Output>) {
         for action in actions {
             match action {
-                Action::Send { to, message } if self.is_stand_in(to) => self.forward(to, message, last, out),
-                Action::Send { to, message } => self.send(to, message, out),
-                Action::Close { peer, code } => out.push(Output::Close { peer, code }),
+                Action::Send { to, message } if self.is_stand_in(to) => {
+                    let last = content.expect("a remote end receives only content").last;
+                    self.forward(to, message, last, out);
+                }
+                Action::Send { to, message } => {
+                    let sender = content.map_or(to, |content| content.sender);
+                    self.send(to, sender, message, out);
+                }
+                Action::Close { .. } => unreachable!("links close no peer"),
                 Action::ReleaseLink(link) => {
                     let stand_in = self.stand_ins.remove(&link);
                     if let Some(end) = stand_in.filter(|end| self.links.get(end.peer).is_some()) {

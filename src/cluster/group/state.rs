@@ -1,12 +1,13 @@
 //! The state of one group on one node, and its outputs.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::members::MemberCopy;
 use crate::cluster::records::{Record, Side};
 use crate::cluster::{Entry, GroupTag, NodeId, Token};
-use crate::protocol::{CloseCode, Decision, LinkId, Links, MemberId, Message, PeerId, Search};
+use crate::protocol::{Decision, LinkId, Links, MemberId, Message, PeerId, Search};
 
 /// One group on one node.
 #[derive(Debug)]
@@ -25,8 +26,13 @@ pub(crate) struct ClusterGroup {
     pub(super) removals: Vec<Token>,
     /// The last reply did not have all local members.
     pub(super) has_lost_members: bool,
-    /// Nodes that were declared dead. Their members are removed at the next step.
-    pub(super) dead: BTreeSet<NodeId>,
+    /// An audit is due: the next step puts the entries of all local members again.
+    pub(super) audit_due: bool,
+    /// The reply to the step in flight shows the list, but no longer decides: this node has a new incarnation.
+    pub(super) in_flight_is_void: bool,
+    /// Nodes that were declared dead. Their members are removed at the next step. All groups of a node share the set.
+    pub(super) dead: Arc<BTreeSet<NodeId>>,
+    pub(super) repairs: Repairs,
 }
 
 /// What all groups of a node have in common.
@@ -38,6 +44,17 @@ pub(crate) struct Rules {
     pub(crate) max_members: usize,
     /// The memory for messages that wait for the answer to a peer's `connect`, in bytes.
     pub(crate) max_held_bytes: usize,
+}
+
+/// How often the list did not agree with the peers, for counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Repairs {
+    /// Steps that put local members back into a list that had lost them.
+    pub(crate) put_back: u64,
+    /// Entries to remove because they have no peer: those of dead nodes, and of local peers that are no members.
+    pub(crate) removed: u64,
+    /// Local members that were closed, because their list was founded anew without them.
+    pub(crate) other_lineage: u64,
 }
 
 /// What the group stores about a peer in addition to its links.
@@ -63,7 +80,8 @@ pub(super) struct Local {
 /// Messages that wait for the answer to a `connect`.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    pub(super) messages: Vec<Message>,
+    /// Each with its sender, see [`Output::Send`].
+    pub(super) messages: Vec<(PeerId, Message)>,
     /// What they take in memory.
     pub(super) bytes: usize,
 }
@@ -81,16 +99,30 @@ pub(super) struct StandIn {
 /// What the caller must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
-    /// Send a message to a local peer.
-    Send { to: PeerId, message: Message },
+    /// Send a message to a local peer. `sender` is the peer or stand-in that sent the content, or the receiver for a
+    /// message of the hub.
+    Send { to: PeerId, sender: PeerId, message: Message },
     /// Close a local peer.
-    Close { peer: PeerId, code: CloseCode },
+    Close { peer: PeerId, cause: CloseCause },
     /// Reuse a link id that this node allocated.
     ReleaseLink(LinkId),
     /// Send a record to a node.
     Record { to: NodeId, record: Record },
     /// A `connect` was answered, for counters and events.
     Answered { peer: PeerId, member: bool },
+}
+
+/// Why the group closes a local peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseCause {
+    /// Another peer's `connect` has evicted the member.
+    Evicted,
+    /// The group has `max_members` members.
+    GroupFull,
+    /// The messages that wait for the answer to the peer's `connect` exceed `max_held_bytes`.
+    TooManyHeldBytes,
+    /// An assumption of this code did not hold.
+    Internal,
 }
 
 /// What waits for the backplane.
@@ -133,8 +165,11 @@ pub(super) enum InFlight {
     Resolve(Decision<Token>),
     /// Removes entries.
     Removals(Vec<Token>),
-    /// Puts local members back that the list has lost.
-    Returns,
+    /// Puts local members back that the list has lost, or puts the entries of all of them again.
+    Returns {
+        /// The nonce that the list has afterwards if the step has changed it.
+        nonce: u64,
+    },
 }
 
 /// A call to the backplane failed. It may have been applied.

@@ -1,8 +1,10 @@
 //! The part of one node in the member list of a group: one step at a time, and one answer for each `connect`.
 
-use super::state::{ClusterGroup, Connect, Held, InFlight, Job, OutcomeUnknown, Output};
+use std::collections::HashMap;
+
+use super::state::{CloseCause, ClusterGroup, Connect, Held, InFlight, Job, OutcomeUnknown, Output};
 use crate::cluster::{Change, Condition, Entry, MemberList, Step, StepResult, Token};
-use crate::protocol::{CloseCode, ConnectRequest, Decision, LinkId, MemberId, Message, PeerId, decide};
+use crate::protocol::{ConnectRequest, Decision, LinkId, MemberId, PeerId, decide};
 
 impl ClusterGroup {
     /// Queues a `connect` of a local peer. `new_link` and `stand_in` are new ids, for the link that it may create and
@@ -33,6 +35,17 @@ impl ClusterGroup {
         }
     }
 
+    /// Reads the list, and puts the entries of all local members again, so that the list does not expire.
+    pub(crate) fn audit(&mut self) {
+        self.audit_due = true;
+    }
+
+    /// Returns whether [`ClusterGroup::next_step`] may return a step.
+    pub(crate) fn has_work(&self) -> bool {
+        let has_work = !self.jobs.is_empty() || !self.removals.is_empty() || self.has_lost_members || self.audit_due;
+        self.in_flight.is_none() && has_work
+    }
+
     /// Returns the next step to send, if none is in flight and something waits. `random` returns new random numbers.
     /// The caller passes the outcome to [`ClusterGroup::reply`].
     pub(crate) fn next_step(&mut self, mut random: impl FnMut() -> u64) -> Option<Step> {
@@ -40,7 +53,7 @@ impl ClusterGroup {
             return None;
         }
         let (nonce, mut lineage) = (random(), random());
-        let (in_flight, condition, changes) = self.plan(&mut lineage)?;
+        let (in_flight, condition, changes) = self.plan(nonce, &mut lineage)?;
         if let (InFlight::Change(_), Some(Job::Connect(connect))) = (&in_flight, self.jobs.front_mut()) {
             connect.attempted = true;
         }
@@ -64,7 +77,10 @@ impl ClusterGroup {
     /// # Panics
     /// If no step is in flight. This is a bug in the caller.
     pub(crate) fn reply(&mut self, reply: Result<MemberList, OutcomeUnknown>, out: &mut Vec<Output>) {
-        let in_flight = self.in_flight.take().expect("a reply follows a step");
+        let mut in_flight = self.in_flight.take().expect("a reply follows a step");
+        if std::mem::take(&mut self.in_flight_is_void) && !matches!(in_flight, InFlight::Removals(_)) {
+            in_flight = InFlight::Look;
+        }
         let Ok(list) = reply else { return self.repeat(in_flight) };
         if self.copy.update(&list) {
             for peer in self.links.all_peers() {
@@ -77,11 +93,15 @@ impl ClusterGroup {
             InFlight::Change(decision) => match list.result {
                 StepResult::Applied => self.finish(decision, out),
                 StepResult::ConditionFailed => {}
-                StepResult::Full => self.drop_first(CloseCode::TryAgainLater, out),
+                StepResult::Full => self.drop_first(CloseCause::GroupFull, out),
             },
             InFlight::Resolve(decision) => self.resolve(decision, out),
-            InFlight::Returns if list.result == StepResult::Full => self.close_members_without_room(out),
-            InFlight::Look | InFlight::Removals(_) | InFlight::Returns => {}
+            InFlight::Returns { nonce } => match list.result {
+                StepResult::Full => self.close_members_without_room(out),
+                // Entries that are put again as they are do not change the list.
+                _ => self.repairs.put_back += u64::from(list.version.is_some_and(|version| version.nonce == nonce)),
+            },
+            InFlight::Look | InFlight::Removals(_) => {}
         }
         self.reconcile(out);
         self.answer_asked(out);
@@ -103,7 +123,7 @@ impl ClusterGroup {
     }
 
     /// Returns whether a `connect` of a peer waits.
-    pub(super) fn is_deciding(&self, peer: PeerId) -> bool {
+    pub(super) fn has_connect(&self, peer: PeerId) -> bool {
         self.jobs.iter().any(|job| matches!(job, Job::Connect(connect) if connect.peer == peer))
     }
 
@@ -121,24 +141,32 @@ impl ClusterGroup {
         let dead = self.copy.entries().map(|entry| entry.token).filter(|token| self.dead.contains(&token.node));
         let mut dead: Vec<_> = dead.filter(|token| !self.removals.contains(token)).collect();
         dead.sort_unstable();
+        self.repairs.removed += dead.len() as u64;
         self.removals.append(&mut dead);
     }
 
-    /// Returns what the next step does. Sets the lineage that it gives to a list that it founds.
-    fn plan(&mut self, lineage: &mut u64) -> Option<(InFlight, Condition, Vec<Change>)> {
+    /// Returns what the step with this nonce does. Sets the lineage that it gives to a list that it founds.
+    fn plan(&mut self, nonce: u64, lineage: &mut u64) -> Option<(InFlight, Condition, Vec<Change>)> {
         if let Some(Job::Connect(Connect { unresolved, .. })) = self.jobs.front_mut()
             && let Some(decision) = unresolved.take()
         {
             return Some((InFlight::Resolve(decision), Condition::Always, vec![]));
+        }
+        if let Some((returning, known)) = self.returning_members() {
+            *lineage = known;
+            return Some((InFlight::Returns { nonce }, Condition::LineageOrAbsent(known), returning));
         }
         if !self.removals.is_empty() {
             let removals = std::mem::take(&mut self.removals);
             let changes = removals.iter().map(|&token| Change::Remove(token)).collect();
             return Some((InFlight::Removals(removals), Condition::Always, changes));
         }
-        if let Some((returning, known)) = self.returning_members() {
+        if std::mem::take(&mut self.audit_due) {
+            let Some((entries, known)) = self.audited_members() else {
+                return Some((InFlight::Look, Condition::Always, vec![]));
+            };
             *lineage = known;
-            return Some((InFlight::Returns, Condition::LineageOrAbsent(known), returning));
+            return Some((InFlight::Returns { nonce }, Condition::LineageOrAbsent(known), entries));
         }
         match self.jobs.front()? {
             Job::Look { .. } => Some((InFlight::Look, Condition::Always, vec![])),
@@ -201,7 +229,7 @@ impl ClusterGroup {
                 tokens.append(&mut self.removals);
                 self.removals = tokens;
             }
-            InFlight::Look | InFlight::Returns => {}
+            InFlight::Look | InFlight::Returns { .. } => {}
         }
     }
 
@@ -218,6 +246,7 @@ impl ClusterGroup {
             if let (Some(membership), Some(lineage)) = (member, lineage) {
                 *membership = (entry, lineage);
             } else if !self.removals.contains(&entry.token) {
+                self.repairs.removed += 1;
                 self.removals.push(entry.token);
             }
         }
@@ -225,6 +254,7 @@ impl ClusterGroup {
             let Some((_, known)) = self.local(peer).and_then(|local| local.membership) else { continue };
             if self.returning(peer).is_some() {
                 if lineage.is_some_and(|lineage| lineage != known) {
+                    self.repairs.other_lineage += 1;
                     self.evict(peer, out);
                 } else {
                     self.has_lost_members = true;
@@ -240,7 +270,7 @@ impl ClusterGroup {
         let room = self.rules.max_members.saturating_sub(self.copy.members().len());
         for (entry, _) in lost.into_iter().skip(room) {
             let peer = entry.token.peer;
-            self.close(peer, CloseCode::TryAgainLater, out);
+            self.close(peer, CloseCause::GroupFull, out);
             if let Some(local) = self.local_mut(peer) {
                 local.membership = None;
             }
@@ -252,7 +282,7 @@ impl ClusterGroup {
     fn returning(&self, peer: PeerId) -> Option<(Entry, u64)> {
         let (entry, lineage) = self.local(peer)?.membership?;
         let entry = Entry { id: self.links.joined(peer).id, ..entry };
-        let is_listed = |listed: Entry| listed.id == entry.id || self.is_deciding(peer);
+        let is_listed = |listed: Entry| listed.id == entry.id || self.has_connect(peer);
         (!self.copy.entry(entry.token).is_some_and(is_listed)).then_some((entry, lineage))
     }
 
@@ -270,9 +300,30 @@ impl ClusterGroup {
         }
         let lost = self.lost_members();
         let &(_, lineage) = lost.first()?;
-        Some((
-            lost.into_iter().filter(|lost| lost.1 == lineage).map(|(entry, _)| Change::Put(entry)).collect(),
-            lineage,
-        ))
+        Some((self.puts(&lost, lineage), lineage))
+    }
+
+    /// Returns the changes that put the entries of all local members again, and their lineage. `None` if there is no
+    /// such member.
+    fn audited_members(&self) -> Option<(Vec<Change>, u64)> {
+        let entry = |peer| {
+            let (entry, lineage) = self.local(peer)?.membership?;
+            Some((Entry { id: self.links.joined(peer).id, ..entry }, lineage))
+        };
+        let mut members: Vec<_> = self.links.all_peers().into_iter().filter_map(entry).collect();
+        members.sort_unstable_by_key(|(entry, _)| entry.position);
+        let &(_, lineage) = members.first()?;
+        Some((self.puts(&members, lineage), lineage))
+    }
+
+    /// Returns the changes that put the entries with this lineage. They also remove an entry of a dead node at the same
+    /// position: that of the same peer, if this node has a new incarnation.
+    fn puts(&self, entries: &[(Entry, u64)], lineage: u64) -> Vec<Change> {
+        let dead = self.copy.entries().filter(|entry| self.dead.contains(&entry.token.node));
+        let dead: HashMap<_, _> = dead.map(|entry| (entry.position, Change::Remove(entry.token))).collect();
+        let entries = entries.iter().filter(|(_, known)| *known == lineage);
+        entries
+            .flat_map(|&(entry, _)| dead.get(&entry.position).copied().into_iter().chain([Change::Put(entry)]))
+            .collect()
     }
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::cluster::memory::engine::Engine;
 use crate::cluster::records::{Record, Side};
 use crate::cluster::{GroupTag, MemberList, Step};
-use crate::protocol::Event;
+use crate::protocol::{CloseCode, Event, LinkId, MemberId};
 
 const RULES: Rules = Rules { eviction_min_age: Duration::ZERO, max_members: 1000, max_held_bytes: 1 << 20 };
 
@@ -23,7 +23,7 @@ fn tag() -> GroupTag {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Message(Message),
-    Closed(CloseCode),
+    Closed(CloseCause),
 }
 
 /// The transcript of each peer.
@@ -44,7 +44,7 @@ struct Cluster {
 impl Cluster {
     fn new(nodes: u64) -> Self {
         Self {
-            nodes: (0..nodes).map(|node| ClusterGroup::new(NodeId(node), tag(), RULES)).collect(),
+            nodes: (0..nodes).map(|node| ClusterGroup::new(NodeId(node), Arc::default(), tag(), RULES)).collect(),
             engine: Engine::new(10_000),
             records: BTreeMap::new(),
             seen: BTreeMap::new(),
@@ -90,9 +90,9 @@ impl Cluster {
     fn apply(&mut self, node: usize, out: Vec<Output>) {
         for output in out {
             match output {
-                Output::Send { to, message } => self.seen.entry(to).or_default().push(Seen::Message(message)),
-                Output::Close { peer, code } => {
-                    self.seen.entry(peer).or_default().push(Seen::Closed(code));
+                Output::Send { to, message, .. } => self.seen.entry(to).or_default().push(Seen::Message(message)),
+                Output::Close { peer, cause } => {
+                    self.seen.entry(peer).or_default().push(Seen::Closed(cause));
                     self.closing.push(peer);
                 }
                 Output::ReleaseLink(link) => self.released.push(link),

@@ -141,32 +141,29 @@ fn unreadable_batch_causes_a_reset_and_its_records_are_missed() {
 #[test]
 fn records_form_one_batch_while_another_is_in_flight() {
     let mut outbound = Outbound::new(ME, 1024);
-    assert_eq!(outbound.due_at(false), None);
-    assert_eq!(numbers(outbound.next_batch(false, SECOND)), None);
+    assert_eq!(outbound.due_at(), None);
+    assert_eq!(numbers(outbound.next_batch(SECOND)), None);
     push(&mut outbound, 0..1);
-    assert_eq!(outbound.due_at(false), Some(Duration::ZERO));
-    assert_eq!(numbers(outbound.next_batch(false, SECOND)), Some(vec![0]));
+    assert_eq!(outbound.due_at(), Some(Duration::ZERO));
+    assert_eq!(numbers(outbound.next_batch(SECOND)), Some(vec![0]));
     push(&mut outbound, 1..4);
-    assert_eq!(outbound.due_at(true), None);
-    assert_eq!(numbers(outbound.next_batch(true, 9 * SECOND)), None, "one batch is in flight at a time");
+    assert_eq!(outbound.due_at(), None);
+    assert_eq!(numbers(outbound.next_batch(9 * SECOND)), None, "one batch is in flight at a time");
     outbound.sent();
-    assert_eq!(numbers(outbound.next_batch(false, 9 * SECOND)), Some(vec![1, 2, 3]));
+    assert_eq!(numbers(outbound.next_batch(9 * SECOND)), Some(vec![1, 2, 3]));
 }
 
 #[test]
-fn sync_is_sent_every_second_while_there_is_a_link() {
+fn sync_states_the_number_of_the_next_record() {
     let mut outbound = Outbound::new(ME, 1024);
     push(&mut outbound, 0..3);
-    let _ = outbound.next_batch(true, 10 * SECOND);
+    let _ = outbound.next_batch(10 * SECOND);
     outbound.sent();
-    for second in 11..60 {
-        let now = second * SECOND;
-        assert_eq!(outbound.due_at(true), Some(now));
-        assert_eq!(outbound.next_batch(true, now - Duration::from_nanos(1)), None);
-        let sync = decode(outbound.next_batch(true, now).expect("a SYNC"));
-        assert_eq!((sync.first(), sync.end()), (3, 3));
-        outbound.sent();
-    }
+    let now = 11 * SECOND;
+    assert_eq!(outbound.due_at(), Some(now));
+    assert_eq!(outbound.next_batch(now - Duration::from_nanos(1)), None);
+    let sync = decode(outbound.next_batch(now).expect("a SYNC"));
+    assert_eq!((sync.first(), sync.end()), (3, 3));
 }
 
 #[test]
@@ -174,28 +171,35 @@ fn record_delays_the_next_sync() {
     let mut outbound = Outbound::new(ME, 1024);
     let now = 10 * SECOND;
     push(&mut outbound, 0..1);
-    let _ = outbound.next_batch(true, now);
+    let _ = outbound.next_batch(now);
     outbound.sent();
     push(&mut outbound, 1..2);
-    assert_eq!(numbers(outbound.next_batch(true, now + SECOND / 2)), Some(vec![1]), "records do not wait");
+    assert_eq!(numbers(outbound.next_batch(now + SECOND / 2)), Some(vec![1]), "records do not wait");
     outbound.sent();
-    assert_eq!(outbound.due_at(true), Some(now + SECOND / 2 + SYNC_INTERVAL));
+    assert_eq!(outbound.due_at(), Some(now + SECOND / 2 + SYNC_INTERVAL));
 }
 
 #[test]
-fn sync_without_a_link_is_sent_ten_times_after_the_last_record() {
+fn sync_is_sent_every_second_ten_times_after_the_last_record_or_a_loss() {
     let mut outbound = Outbound::new(ME, 1024);
-    assert_eq!(outbound.next_batch(false, SECOND), None, "nothing was ever sent");
-    for start in [100, 200] {
+    outbound.repeat_syncs();
+    assert_eq!(outbound.next_batch(SECOND), None, "nothing was ever sent");
+    for (start, lost) in [(100, false), (200, false), (300, true)] {
         let number = outbound.next;
-        push(&mut outbound, number..number + 1);
+        if lost {
+            outbound.repeat_syncs();
+        } else {
+            push(&mut outbound, number..number + 1);
+        }
         let batches = (start..start + 60).filter_map(|second| {
-            let batch = outbound.next_batch(false, second * SECOND);
+            let batch = outbound.next_batch(second * SECOND);
             outbound.sent();
             numbers(batch)
         });
-        assert_eq!(batches.map(|batch| batch.len()).collect::<Vec<_>>(), [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(outbound.due_at(false), None);
+        let records: Vec<_> = batches.map(|batch| batch.len()).collect();
+        let expected = if lost { vec![0; 10] } else { vec![1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] };
+        assert_eq!(records, expected);
+        assert_eq!(outbound.due_at(), None);
     }
 }
 
@@ -209,7 +213,7 @@ fn outbox_is_full_when_waiting_records_and_batch_in_flight_exceed_the_maximum() 
     // The largest maximum that is too small for batches of 2 and of 4 records.
     let mut outbound = Outbound::new(ME, length(2) + length(4) - 1);
     push(&mut outbound, 0..2);
-    let in_flight = outbound.next_batch(false, SECOND);
+    let in_flight = outbound.next_batch(SECOND);
     push(&mut outbound, 2..5);
     let full = outbound.push(&record(5)).expect_err("the outbox is full");
     assert_eq!((full.discarded, full.max_bytes), (4, length(2) + length(4) - 1));
@@ -217,10 +221,10 @@ fn outbox_is_full_when_waiting_records_and_batch_in_flight_exceed_the_maximum() 
 
     let mut outbound = Outbound::new(ME, length(2) + length(4));
     push(&mut outbound, 0..2);
-    let _ = outbound.next_batch(false, SECOND);
+    let _ = outbound.next_batch(SECOND);
     push(&mut outbound, 2..6);
     outbound.sent();
-    assert_eq!(numbers(outbound.next_batch(false, SECOND)), Some(vec![2, 3, 4, 5]));
+    assert_eq!(numbers(outbound.next_batch(SECOND)), Some(vec![2, 3, 4, 5]));
     outbound.sent();
     push(&mut outbound, 6..12);
 }
@@ -230,18 +234,18 @@ fn overflow_is_a_gap_for_the_receiver() {
     let (mut outbound, mut inbox) = (Outbound::new(ME, 64), Inbox::default());
     push(&mut outbound, 0..1);
     assert!(outbound.push(&record(1)).is_err());
-    let sync = outbound.next_batch(false, SECOND).expect("a SYNC shows the gap");
+    let sync = outbound.next_batch(SECOND).expect("a SYNC shows the gap");
     assert_eq!(inbox.receive(decode(sync)).missed, 2);
     outbound.sent();
     push(&mut outbound, 2..3);
-    assert_eq!(numbers(outbound.next_batch(false, SECOND)), Some(vec![2]));
+    assert_eq!(numbers(outbound.next_batch(SECOND)), Some(vec![2]));
 }
 
 #[test]
 fn record_over_the_maximum_is_a_gap_even_if_it_is_the_only_one() {
     let (mut outbound, mut inbox) = (Outbound::new(ME, 30), Inbox::default());
     assert!(outbound.push(&record(0)).is_err());
-    let sync = outbound.next_batch(false, SECOND).expect("a SYNC shows the gap");
+    let sync = outbound.next_batch(SECOND).expect("a SYNC shows the gap");
     assert_eq!(inbox.receive(decode(sync)).missed, 1);
 }
 

@@ -12,6 +12,21 @@ const ME: NodeId = NodeId(1);
 const OTHER: NodeId = NodeId(2);
 const THIRD: NodeId = NodeId(3);
 
+impl Nodes {
+    pub(super) fn me(&self) -> NodeId {
+        self.me
+    }
+
+    pub(super) fn is_ready(&self, now: Duration) -> bool {
+        self.ready_until().is_some_and(|until| now < until)
+    }
+
+    /// Returns the number of nodes that are not known to be dead, with this one.
+    fn alive(&self) -> usize {
+        self.others().count() + 1
+    }
+}
+
 /// A node that beats, with scripted replies.
 struct Beating {
     nodes: Nodes,

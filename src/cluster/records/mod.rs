@@ -30,7 +30,6 @@ mod tests;
 use bytes::Bytes;
 
 pub(crate) use codec::{Batch, BatchWriter, Records, sender};
-pub(crate) use reader::RecordError;
 
 use super::{GroupTag, NodeId};
 use crate::protocol::{CloseCode, LinkId, MemberId, PeerId};

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::reader::RecordError;
 use super::*;
 
 const SENDER: NodeId = NodeId(0x0102_0304_0506_0708);

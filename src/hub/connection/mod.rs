@@ -1,6 +1,8 @@
 //! One peer's future: reads, writes and keeps its timers.
 
 pub(super) mod close_handshake;
+#[cfg(feature = "cluster")]
+mod connect_gate;
 mod deadlines;
 pub(super) mod peer_guard;
 mod rate_limits;
@@ -20,6 +22,8 @@ use super::shared::Shared;
 use crate::protocol::{CloseCode, Message, Request, Session};
 use crate::transport::{Frame, Transport};
 use close_handshake::close_handshake;
+#[cfg(feature = "cluster")]
+use connect_gate::ConnectGate;
 use deadlines::{Deadlines, Due};
 use peer_guard::PeerGuard;
 use rate_limits::{PeerRateLimiter, Received};
@@ -37,6 +41,8 @@ pub(super) struct Connection<'a, T> {
     rate_limiter: PeerRateLimiter,
     writer: Writer,
     deadlines: Deadlines<'a>,
+    #[cfg(feature = "cluster")]
+    gate: ConnectGate,
 }
 
 impl<T: Transport> Connection<'_, T> {
@@ -59,6 +65,8 @@ impl<T: Transport> Connection<'_, T> {
                 rate_limiter: PeerRateLimiter::default(),
                 writer: Writer::default(),
                 deadlines: Deadlines::start(sleep, config, shared.epoch),
+                #[cfg(feature = "cluster")]
+                gate: ConnectGate::default(),
             };
             // `Instrument` would enlarge each peer's future by 100 bytes, so the span is entered here.
             poll_fn(|cx| match guard.span().in_scope(|| connection.advance(cx)) {
@@ -77,10 +85,17 @@ impl<T: Transport> Connection<'_, T> {
         loop {
             let may_read_more = self.read(cx)?;
             let oldest = self.writer.poll(self.transport.as_mut(), self.guard.outbox(), self.shared, cx)?;
+            #[cfg(feature = "cluster")]
+            if self.gate.is_closed() && self.gate.poll_open(self.guard, self.shared, cx)? {
+                // The answer arrived after the read. The outbox may not wake this task again.
+                continue;
+            }
             self.deadlines.set_oldest_message(oldest.map(|queued_at| self.shared.epoch + queued_at));
             match self.deadlines.poll(cx) {
                 Poll::Ready(Due::Heartbeat) => {
-                    self.session.tick().map_err(Close::from)?;
+                    if self.reads_frames() {
+                        self.session.tick().map_err(Close::from)?;
+                    }
                     self.shared.metrics.queued(self.guard.outbox().queued().0, self.shared.outbox_budget.reserved());
                     self.writer.queue_heartbeat();
                     self.shared.limit_log.write_due();
@@ -105,8 +120,20 @@ impl<T: Transport> Connection<'_, T> {
         }
     }
 
+    /// Returns whether frames are read at all: not while a `connect` waits for other nodes.
+    fn reads_frames(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        return !self.gate.is_closed();
+        #[cfg(not(feature = "cluster"))]
+        true
+    }
+
     /// Reads frames until they exhaust the budget of one poll. Returns whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, DisconnectReason> {
+        #[cfg(feature = "cluster")]
+        if !self.gate.poll_open(self.guard, self.shared, cx)? {
+            return Ok(false);
+        }
         let mut received = Received::default();
         let may_read_more = self.read_frames(&mut received, cx);
         // Once for all frames, so that the peers of one IP rarely wait for each other. It counts the frames of a peer
@@ -131,6 +158,9 @@ impl<T: Transport> Connection<'_, T> {
                     let now = received.add(bytes, || self.shared.clock());
                     self.rate_limiter.count_message(bytes, config, now)?;
                     received.add_ids(self.receive(frame, now)?);
+                    if !self.reads_frames() {
+                        return Ok(false);
+                    }
                 }
                 Poll::Ready(Some(Err(error))) => {
                     return Err(DisconnectReason::from_transport_error(error.into(), config));
@@ -158,7 +188,13 @@ impl<T: Transport> Connection<'_, T> {
                     self.rate_limiter.count_connect(named_ids, config, now)?;
                     self.deadlines.set_connected();
                 }
+                #[cfg(feature = "cluster")]
+                let is_connect = matches!(request, Request::Connect { .. });
                 self.guard.handle(request, now);
+                #[cfg(feature = "cluster")]
+                if is_connect {
+                    self.gate.close(self.guard, self.shared);
+                }
                 Ok(named_ids)
             }
             Frame::Text(_) => Err(Close::new(CloseCode::Message, "text message; must be binary").into()),

@@ -80,7 +80,7 @@ impl PeerGuard {
 
     /// Applies a request of the peer to its group.
     pub(in crate::hub) fn handle(&self, request: Request, now: Duration) {
-        let Shared { metrics, registry, events, .. } = &*self.shared;
+        let Shared { metrics, registry, .. } = &*self.shared;
         // Relays are not timed: reading the clock would cost more than the relay.
         let timer = matches!(request, Request::Connect { .. }).then(|| metrics.start_timer());
         let may_change_links = !matches!(request, Request::Content { last: false, .. });
@@ -93,10 +93,7 @@ impl PeerGuard {
         }
         match outcome {
             Outcome::Answered { member } => {
-                metrics.connect_answered(member);
-                tracing::debug!(member, "connect answered");
-                let (peer, key) = (self.peer, &self.slot.key);
-                events.emit(|| HubEvent::ConnectAnswered { peer, key: key.clone(), member });
+                self.shared.report_answer(self.peer, &self.slot.key, member);
             }
             Outcome::Relayed { bytes } => {
                 metrics.relayed(bytes);
@@ -104,6 +101,12 @@ impl PeerGuard {
             }
             Outcome::Nothing => {}
         }
+    }
+
+    /// Returns whether a `connect` of the peer waits for its answer, because other nodes may have members of the group.
+    #[cfg(feature = "cluster")]
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.room.awaits_answer(self.peer)
     }
 
     /// Removes the peer from its room, reports the reason, and returns the peer's outbox, which receives nothing more.

@@ -60,6 +60,10 @@ pub enum Cause {
     UpgradeTimeout,
     /// Heartbeats in a row that the peer missed.
     MaxMissedHeartbeats,
+    /// Number of members of one group in a cluster.
+    MaxMembersPerGroup,
+    /// Time until a `connect` has an answer in a cluster.
+    ConnectAnswerTimeout,
 }
 
 impl Cause {
@@ -88,6 +92,8 @@ impl Cause {
         Self::OutboxTimeout,
         Self::UpgradeTimeout,
         Self::MaxMissedHeartbeats,
+        Self::MaxMembersPerGroup,
+        Self::ConnectAnswerTimeout,
     ];
 
     /// Returns the name of the setting, which is also the label `cause` of metrics and the field `cause` of logs.
@@ -116,6 +122,8 @@ impl Cause {
             Self::OutboxTimeout => "outbox_timeout",
             Self::UpgradeTimeout => "upgrade_timeout",
             Self::MaxMissedHeartbeats => "max_missed_heartbeats",
+            Self::MaxMembersPerGroup => "max_members_per_group",
+            Self::ConnectAnswerTimeout => "connect_answer_timeout",
         }
     }
 }
@@ -134,6 +142,7 @@ mod tests {
     fn all_contains_every_cause_once_in_order() {
         for (index, cause) in Cause::ALL.iter().enumerate() {
             assert_eq!(*cause as usize, index, "{cause}");
+            assert_eq!(cause.to_string(), cause.as_str());
         }
         let names: std::collections::BTreeSet<_> = Cause::ALL.iter().map(|cause| cause.as_str()).collect();
         assert_eq!(names.len(), Cause::ALL.len());

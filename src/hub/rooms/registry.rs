@@ -5,6 +5,8 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
+#[cfg(feature = "cluster")]
+use super::cluster_rooms::ClusterRooms;
 use super::largest::LargestRooms;
 use super::link_ids::LinkIdPool;
 use super::room::Room;
@@ -32,6 +34,9 @@ pub(in crate::hub) struct Registry {
     room_count: Arc<Count>,
     gauge: DeferredGauge,
     events: Arc<EventBus>,
+    /// `None` if the hub is not in a cluster.
+    #[cfg(feature = "cluster")]
+    cluster: Option<ClusterRooms>,
 }
 
 /// Aligned to cache lines of its own, so that a count in one shard does not slow another core.
@@ -59,7 +64,29 @@ impl Registry {
     pub(in crate::hub) fn new(config: Arc<Config>, events: Arc<EventBus>) -> Self {
         let (link_ids, room_count) = (Arc::default(), Arc::default());
         let gauge = DeferredGauge::groups();
-        Self { shards: shards(), hasher: RandomState::new(), config, link_ids, room_count, gauge, events }
+        Self {
+            shards: shards(),
+            hasher: RandomState::new(),
+            config,
+            link_ids,
+            room_count,
+            gauge,
+            events,
+            #[cfg(feature = "cluster")]
+            cluster: None,
+        }
+    }
+
+    /// Makes the groups of all rooms span the nodes of a cluster.
+    #[cfg(feature = "cluster")]
+    pub(in crate::hub) fn set_cluster(&mut self, rooms: ClusterRooms) {
+        self.cluster = Some(rooms);
+    }
+
+    /// Returns the rooms of a clustered hub by the tags of their groups.
+    #[cfg(feature = "cluster")]
+    pub(in crate::hub) fn cluster(&self) -> Option<&ClusterRooms> {
+        self.cluster.as_ref()
     }
 
     /// Returns the room of a key, if there is one.
@@ -91,6 +118,9 @@ impl Registry {
                 return Err(Rejection::by(Cause::MaxPeersPerGroup, CloseCode::TryAgainLater, reason));
             }
             entry.peers += 1;
+            if entry.peers == 1 {
+                self.report_created(key);
+            }
             return Ok(entry.room.clone());
         }
         let max = self.config.max_groups;
@@ -98,24 +128,58 @@ impl Registry {
             let reason = format!("group limit reached ({max})");
             return Err(Rejection::by(Cause::MaxGroups, CloseCode::TryAgainLater, reason));
         };
-        let room = Arc::new(Room::new(key.clone(), shard, self.config.clone(), self.link_ids.clone()));
+        let room = self.new_room(key, shard);
         rooms.insert(key.clone(), Entry { room: room.clone(), hash, peers: 1, _count: count });
-        self.gauge.increment();
-        self.events.push(|| HubEvent::GroupCreated { key: key.clone() });
+        self.report_created(key);
         Ok(room)
     }
 
-    /// Reverts one [`Registry::acquire`], and removes the room if it was the last.
+    /// Reverts one [`Registry::acquire`], and removes the room if it was the last. A room that still has to tell other
+    /// nodes of a leave stays until [`Registry::remove_idle`].
     pub(in crate::hub) fn release(&self, room: &Room) {
         let mut rooms = self.shards[room.shard()].lock();
         let entry = rooms.get_mut(room.key()).expect("a room stays until it is released as often as acquired");
         entry.peers -= 1;
         if entry.peers == 0 {
-            rooms.remove(room.key());
-            shrink(&mut rooms);
             self.gauge.decrement();
             self.events.push(|| HubEvent::GroupRemoved { key: room.key().clone() });
+            self.remove_if_idle(&mut rooms, room);
         }
+    }
+
+    /// Removes a room without peers, unless it still has something to tell other nodes.
+    #[cfg(feature = "cluster")]
+    pub(in crate::hub) fn remove_idle(&self, room: &Arc<Room>) {
+        let mut rooms = self.shards[room.shard()].lock();
+        if rooms.get(room.key()).is_some_and(|entry| entry.peers == 0 && Arc::ptr_eq(&entry.room, room)) {
+            self.remove_if_idle(&mut rooms, room);
+        }
+    }
+
+    fn remove_if_idle(&self, rooms: &mut HashMap<GroupKey, Entry>, room: &Room) {
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = &self.cluster {
+            if !room.is_idle() {
+                return;
+            }
+            cluster.remove(room.key());
+        }
+        rooms.remove(room.key());
+        shrink(rooms);
+    }
+
+    fn new_room(&self, key: &GroupKey, shard: usize) -> Arc<Room> {
+        let room = Room::new(key.clone(), shard, self.config.clone(), self.link_ids.clone());
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = &self.cluster {
+            return cluster.insert(room);
+        }
+        Arc::new(room)
+    }
+
+    fn report_created(&self, key: &GroupKey) {
+        self.gauge.increment();
+        self.events.push(|| HubEvent::GroupCreated { key: key.clone() });
     }
 
     /// Reports the numbers of groups and links to the metrics. The caller must hold no lock.
@@ -134,6 +198,11 @@ impl Registry {
 
     pub(in crate::hub) fn room_count(&self) -> usize {
         self.room_count.get()
+    }
+
+    /// Waits until there is no room.
+    pub(in crate::hub) async fn wait_for_no_room(&self) {
+        self.room_count.wait_for_zero().await;
     }
 
     pub(in crate::hub) fn link_count(&self) -> usize {
@@ -225,6 +294,32 @@ mod tests {
         assert_eq!(registry.room_count(), 0);
         let kept = registry.shards.iter().map(|shard| shard.lock().capacity()).max().expect("there are shards");
         assert!(kept <= 8 * KEPT_CAPACITY, "{kept}");
+    }
+
+    #[test]
+    fn few_keys_of_a_shard_keep_its_memory() {
+        let config = Arc::<Config>::default();
+        let entries = (0..KEPT_CAPACITY as u64).map(|hash| {
+            let key = GroupKey::new(hash.to_string()).expect("a valid key");
+            let room = Arc::new(Room::new(key.clone(), 0, config.clone(), Arc::default()));
+            (key, Entry { room, hash, peers: 1, _count: CountGuard::new(&Arc::default()) })
+        });
+        let mut rooms = HashMap::from_iter(entries);
+        while let Some(key) = rooms.keys().next().cloned() {
+            rooms.remove(&key);
+            shrink(&mut rooms);
+        }
+        assert!(rooms.capacity() > 0);
+    }
+
+    #[test]
+    fn hashes_of_keys_differ_and_spread_the_rooms_over_the_shards() {
+        let registry = registry();
+        let rooms: Vec<_> = (0..1000).map(|key| acquire(&registry, key)).collect();
+        let hashes: std::collections::HashSet<_> = rooms.iter().map(|room| registry.hash(room.key())).collect();
+        assert_eq!(hashes.len(), rooms.len());
+        let largest = (0..registry.shard_count()).map(|shard| registry.rooms_of_shard(shard).len()).max();
+        assert!(largest < Some(rooms.len()), "{largest:?}");
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rustc_hash::FxBuildHasher;
 
+#[cfg(feature = "cluster")]
+use super::clustered::Clustered;
 use super::frame_queue::QueuedFrame;
 use super::link_ids::LinkIdPool;
 use super::outbox::{Outbox, Overflow};
@@ -15,7 +17,7 @@ use crate::hub::close::Close;
 use crate::hub::limits::config::Config;
 use crate::hub::observability::snapshot::{GroupSnapshot, PeerSnapshot};
 use crate::hub::sync::{Mutex, MutexGuard};
-use crate::protocol::{Action, CloseCode, Event, Group, GroupKey, Outcome, PeerId, Request};
+use crate::protocol::{Action, CloseCode, Event, Group, GroupKey, Outcome, PeerId, PeerRoles, Request};
 
 /// A group whose events are applied one after the other.
 ///
@@ -26,23 +28,32 @@ pub(in crate::hub) struct Room {
     /// The shard of the registry that contains the room. Stored, because hashing the key would slow every relay.
     shard: usize,
     config: Arc<Config>,
-    link_ids: Arc<LinkIdPool>,
+    pub(super) link_ids: Arc<LinkIdPool>,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
-struct State {
-    group: Group,
-    peers: Peers,
+pub(super) struct State {
+    pub(super) group: RoomGroup,
+    pub(super) peers: Peers,
     /// Empty between events; kept for its capacity.
     actions: Vec<Action>,
 }
 
-type Peers = HashMap<PeerId, RoomPeer, FxBuildHasher>;
+/// The group of a room.
+#[cfg_attr(feature = "cluster", expect(clippy::large_enum_variant, reason = "a hub without a cluster needs no box"))]
+pub(super) enum RoomGroup {
+    /// All of its peers are in this room.
+    Local(Group),
+    /// Its peers are in rooms of all nodes of a cluster.
+    #[cfg(feature = "cluster")]
+    Clustered(Box<Clustered>),
+}
+
+pub(super) type Peers = HashMap<PeerId, RoomPeer, FxBuildHasher>;
 
 /// What a room stores about a peer in addition to its roles in the group.
-struct RoomPeer {
-    outbox: Arc<Outbox>,
+pub(super) struct RoomPeer {
+    pub(super) outbox: Arc<Outbox>,
     slot: Arc<PeerSlot>,
     /// Some of its frames were discarded, so none may follow. Its task does not know yet that it is closed.
     is_muted: bool,
@@ -54,9 +65,14 @@ const KEPT_CAPACITY: usize = 8;
 
 impl Room {
     pub(super) fn new(key: GroupKey, shard: usize, config: Arc<Config>, link_ids: Arc<LinkIdPool>) -> Self {
-        let group = Group::with_eviction_min_age(config.eviction_min_age);
-        let state = Mutex::new(State { group, ..State::default() });
-        Self { key, shard, config, link_ids, state }
+        let group = RoomGroup::Local(Group::with_eviction_min_age(config.eviction_min_age));
+        Self { key, shard, config, link_ids, state: Mutex::new(State::new(group)) }
+    }
+
+    /// Creates a room whose group spans the nodes of a cluster.
+    #[cfg(feature = "cluster")]
+    pub(super) fn clustered(self, clustered: Clustered) -> Self {
+        Self { state: Mutex::new(State::new(RoomGroup::Clustered(Box::new(clustered)))), ..self }
     }
 
     pub(in crate::hub) fn key(&self) -> &GroupKey {
@@ -114,13 +130,21 @@ impl Room {
         true
     }
 
+    /// Closes the peers to which the app gave this identity.
+    #[cfg(feature = "cluster")]
+    pub(in crate::hub) fn close_identity(&self, identity: &str, close: &Close) {
+        let state = self.lock();
+        let peers = state.peers.values().filter(|peer| peer.slot.identity() == Some(identity));
+        peers.for_each(|peer| peer.outbox.close(close.clone()));
+    }
+
     pub(in crate::hub) fn peers(&self) -> Vec<PeerId> {
         self.lock().peers.keys().copied().collect()
     }
 
     pub(in crate::hub) fn group_snapshot(&self, key_hash: u64) -> GroupSnapshot {
-        let group = &self.lock().group;
-        let (peers, members, links) = (group.peer_count(), group.member_count(), group.link_count());
+        let State { group, peers, .. } = &*self.lock();
+        let (peers, members, links) = (peers.len(), group.member_count(), group.link_count());
         GroupSnapshot { key: self.key.clone(), key_hash, peers, members, links }
     }
 
@@ -147,6 +171,13 @@ impl Room {
     /// Decides an event and applies its actions.
     fn apply(&self, state: &mut State, event: Event, now: Duration) -> Outcome {
         let State { group, peers, actions } = state;
+        #[cfg(not(feature = "cluster"))]
+        let RoomGroup::Local(group) = group;
+        #[cfg(feature = "cluster")]
+        let group = match group {
+            RoomGroup::Local(group) => group,
+            RoomGroup::Clustered(clustered) => return self.apply_clustered(clustered, peers, event, now),
+        };
         let content_sender = match event {
             Event::Content { peer, .. } => Some(peer),
             _ => None,
@@ -156,7 +187,8 @@ impl Room {
             match action {
                 Action::Send { to, message } => {
                     let frame = QueuedFrame::new(message.encode(), content_sender.unwrap_or(to), now);
-                    self.push(peers, to, frame);
+                    // A sender that has left cannot be closed.
+                    let _ = self.push(peers, to, frame);
                 }
                 Action::Close { peer, code } => peers[&peer].outbox.close(code.into()),
                 Action::ReleaseLink(id) => self.link_ids.release(id),
@@ -171,17 +203,27 @@ impl Room {
     /// - If one sender sent more than half of the queue, closes the sender and discards its frames. The receiver learns
     ///   of it by the end of their link.
     /// - Otherwise, closes the receiver.
-    fn push(&self, peers: &mut Peers, to: PeerId, frame: QueuedFrame) {
-        let mut pushed = peers[&to].outbox.push(frame, &self.config);
+    ///
+    /// Returns a sender that must be closed and is not in this room: it is on another node, or has left.
+    pub(super) fn push(&self, peers: &mut Peers, to: PeerId, frame: QueuedFrame) -> Option<Box<(PeerId, Close)>> {
+        let (mut pushed, mut absent) = (peers[&to].outbox.push(frame, &self.config), None);
         while let Err(overflow) = pushed {
-            let Some(frame) = self.make_room(peers, to, overflow) else { return };
+            let Some(frame) = self.make_room(peers, to, overflow, &mut absent) else { break };
             pushed = peers[&to].outbox.push(frame, &self.config);
         }
+        absent
     }
 
-    /// Closes the peer that caused an overflow. Returns the frame, unless it must not be sent any more.
+    /// Closes the peer that caused an overflow, or sets `absent` if it is not in this room. Returns the frame, unless it
+    /// must not be sent any more.
     #[cold]
-    fn make_room(&self, peers: &mut Peers, to: PeerId, overflow: Overflow) -> Option<QueuedFrame> {
+    fn make_room(
+        &self,
+        peers: &mut Peers,
+        to: PeerId,
+        overflow: Overflow,
+        absent: &mut Option<Box<(PeerId, Close)>>,
+    ) -> Option<QueuedFrame> {
         let Overflow { frame, cause, main_sender, larger } = overflow;
         if let Some(larger) = larger {
             larger.close_full(Close::outbox_full(cause, &self.config));
@@ -193,30 +235,84 @@ impl Room {
             return None;
         };
         outbox.discard(sender);
-        // A sender that has left cannot be closed, but its frames must not cause the receiver to be closed either.
-        if let Some(peer) = peers.get_mut(&sender) {
-            peer.is_muted = true;
-            peer.outbox.close(Close::filled_outbox(cause, &self.config));
+        let close = Close::filled_outbox(cause, &self.config);
+        match peers.get_mut(&sender) {
+            Some(peer) => {
+                peer.is_muted = true;
+                peer.outbox.close(close);
+            }
+            // The frames of a sender that has left must not cause the receiver to be closed either.
+            None => *absent = Some(Box::new((sender, close))),
         }
         Some(frame).filter(|frame| frame.sender() != sender)
     }
 
     /// Locks the state. A panic under the lock is a bug in the reducer, and leaves a state that cannot be trusted. The
     /// next lock closes all peers of this room and starts with an empty group. Other rooms are not affected.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    #[cfg(all(test, feature = "cluster"))]
+    pub(in crate::hub) fn lock_for_test(&self) -> impl Sized + '_ {
+        self.lock()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| {
             let mut state = poisoned.into_inner();
             state.close_all(&CloseCode::Internal.into());
-            state.group.link_ids().for_each(|id| self.link_ids.release(id));
-            let group = Group::with_eviction_min_age(self.config.eviction_min_age);
-            *state = State { group, ..State::default() };
+            state.peers.clear();
+            state.actions.clear();
+            self.restart_group(&mut state.group);
             self.state.clear_poison();
             state
         })
     }
+
+    /// Replaces a group that cannot be trusted by an empty one.
+    fn restart_group(&self, group: &mut RoomGroup) {
+        match group {
+            RoomGroup::Local(group) => {
+                group.link_ids().for_each(|id| self.link_ids.release(id));
+                *group = Group::with_eviction_min_age(self.config.eviction_min_age);
+            }
+            #[cfg(feature = "cluster")]
+            RoomGroup::Clustered(clustered) => clustered.restart(&self.link_ids),
+        }
+    }
+}
+
+impl RoomGroup {
+    /// Returns the roles of a peer of this room.
+    fn peer(&self, peer: PeerId) -> Option<PeerRoles> {
+        match self {
+            Self::Local(group) => group.peer(peer),
+            #[cfg(feature = "cluster")]
+            Self::Clustered(clustered) => clustered.group.peer(peer),
+        }
+    }
+
+    /// Returns the number of members in this room.
+    fn member_count(&self) -> usize {
+        match self {
+            Self::Local(group) => group.member_count(),
+            #[cfg(feature = "cluster")]
+            Self::Clustered(clustered) => clustered.group.member_count(),
+        }
+    }
+
+    /// Returns the number of links that have at least one end in this room.
+    fn link_count(&self) -> usize {
+        match self {
+            Self::Local(group) => group.link_count(),
+            #[cfg(feature = "cluster")]
+            Self::Clustered(clustered) => clustered.group.link_count(),
+        }
+    }
 }
 
 impl State {
+    fn new(group: RoomGroup) -> Self {
+        Self { group, peers: Peers::default(), actions: Vec::new() }
+    }
+
     fn close_all(&self, close: &Close) {
         self.peers.values().for_each(|peer| peer.outbox.close(close.clone()));
     }

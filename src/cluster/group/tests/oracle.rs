@@ -1,7 +1,7 @@
 //! Peers observe the same in a cluster as on one node without a cluster.
 
 use super::*;
-use crate::protocol::{Action, Group};
+use crate::protocol::{Action, CloseCode, Group};
 
 /// One node without a cluster.
 #[derive(Default)]
@@ -18,7 +18,10 @@ impl Oracle {
         for action in actions {
             match action {
                 Action::Send { to, message } => self.seen.entry(to).or_default().push(Seen::Message(message)),
-                Action::Close { peer, code } => self.seen.entry(peer).or_default().push(Seen::Closed(code)),
+                Action::Close { peer, code } => {
+                    assert_eq!(code, CloseCode::BlockingMember, "a group of one node closes only evicted members");
+                    self.seen.entry(peer).or_default().push(Seen::Closed(CloseCause::Evicted));
+                }
                 Action::ReleaseLink(link) => self.released.push(link),
             }
         }

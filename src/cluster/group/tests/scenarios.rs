@@ -4,6 +4,7 @@
 mod late;
 mod links;
 mod races;
+mod upkeep;
 
 use super::*;
 use crate::cluster::{Change, Condition};
@@ -78,8 +79,9 @@ impl Cluster {
     }
 }
 
-const CLOSED: Seen = Seen::Closed(CloseCode::BlockingMember);
-const OVERLOADED: Seen = Seen::Closed(CloseCode::TryAgainLater);
+const CLOSED: Seen = Seen::Closed(CloseCause::Evicted);
+const FULL: Seen = Seen::Closed(CloseCause::GroupFull);
+const OVERLOADED: Seen = Seen::Closed(CloseCause::TooManyHeldBytes);
 
 impl Cluster {
     /// Passes a record to a node, without the queue of records.
@@ -91,7 +93,8 @@ impl Cluster {
 
     fn node_died(&mut self, node: usize, died: u64) {
         let mut out = Vec::new();
-        self.nodes[node].node_died(NodeId(died), &mut out);
+        let dead = self.nodes[node].dead.iter().copied().chain([NodeId(died)]).collect();
+        self.nodes[node].node_died(NodeId(died), Arc::new(dead), &mut out);
         self.apply(node, out);
     }
 
@@ -172,7 +175,7 @@ fn messages_that_wait_for_an_answer_are_bounded() {
     for _ in 0..2 {
         cluster.start(Event::Content { peer: PeerId(2), recipient: 0, last: false, data: data() });
     }
-    assert_eq!(cluster.seen(0).last(), Some(&Seen::Closed(CloseCode::TryAgainLater)));
+    assert_eq!(cluster.seen(0).last(), Some(&OVERLOADED));
 }
 
 #[test]
@@ -226,7 +229,7 @@ fn member_of_another_node_is_evicted() {
     cluster.handle(connect(1, &[]));
     cluster.handle(connect(1, &[]));
     assert_eq!(cluster.seen(1), [answer(false), answer(true)]);
-    assert_eq!(cluster.seen(0), [answer(true), Seen::Closed(CloseCode::BlockingMember)]);
+    assert_eq!(cluster.seen(0), [answer(true), Seen::Closed(CloseCause::Evicted)]);
 }
 
 #[test]
@@ -241,7 +244,7 @@ fn evicted_member_whose_hint_was_lost_is_closed_at_the_next_look() {
     cluster.settle();
     assert_eq!(cluster.seen(0), [answer(true)]);
     cluster.look(0);
-    assert_eq!(cluster.seen(0), [Seen::Closed(CloseCode::BlockingMember)]);
+    assert_eq!(cluster.seen(0), [Seen::Closed(CloseCause::Evicted)]);
 }
 
 #[test]
@@ -271,7 +274,7 @@ fn member_of_a_list_that_was_founded_anew_is_closed() {
     cluster.handle(connect(1, &[]));
     assert_eq!(cluster.seen(1), [answer(true)], "a new first member");
     cluster.look(0);
-    assert_eq!(cluster.seen(0), [answer(true), Seen::Closed(CloseCode::BlockingMember)]);
+    assert_eq!(cluster.seen(0), [answer(true), Seen::Closed(CloseCause::Evicted)]);
 }
 
 #[test]
@@ -319,5 +322,5 @@ fn full_list_closes_the_peer_that_would_exceed_it() {
     cluster.set_max_members(1);
     cluster.handle(connect(0, &[]));
     cluster.handle(connect(1, &[100]));
-    assert_eq!(cluster.seen(1), [Seen::Closed(CloseCode::TryAgainLater)]);
+    assert_eq!(cluster.seen(1), [FULL]);
 }

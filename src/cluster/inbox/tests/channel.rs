@@ -73,7 +73,7 @@ impl Channel {
         self.received.extend(records.map(|record| number(&record)));
     }
 
-    fn run(ticks: &[Tick], linked: bool, max_bytes: usize) -> Self {
+    fn run(ticks: &[Tick], max_bytes: usize) -> Self {
         let mut channel = Self {
             outbound: Outbound::new(ME, max_bytes),
             inbox: Inbox::default(),
@@ -95,7 +95,7 @@ impl Channel {
                 channel.report_by = channel.report_by.max(now);
             }
             channel.push(pushed, now);
-            if let Some(bytes) = channel.outbound.next_batch(linked, now) {
+            if let Some(bytes) = channel.outbound.next_batch(now) {
                 confirmed_at = Some(at + 1 + flight);
                 match fate {
                     Fate::Lost => {
@@ -126,23 +126,22 @@ proptest! {
     #[test]
     fn every_record_arrives_once_in_order_or_a_gap_is_reported_within_the_sync_interval(
         ticks in vec(tick(), 0..MAX_TICKS),
-        linked in any::<bool>(),
         max_bytes in 100..600_usize,
     ) {
-        let channel = Channel::run(&ticks, linked, max_bytes);
+        let channel = Channel::run(&ticks, max_bytes);
         prop_assert!(channel.received.is_sorted_by(|earlier, later| earlier < later), "{:?}", channel.received);
         prop_assert_eq!(channel.missed, channel.lost);
         prop_assert_eq!(channel.received.len() as u64 + channel.missed, channel.outbound.next);
     }
 
     #[test]
-    fn nothing_is_missed_if_no_batch_is_lost(ticks in vec(tick(), 0..MAX_TICKS), linked in any::<bool>()) {
+    fn nothing_is_missed_if_no_batch_is_lost(ticks in vec(tick(), 0..MAX_TICKS)) {
         let delivered = |tick: Tick| match tick.fate {
             Fate::Lost => Tick { fate: Fate::Delivered, ..tick },
             _ => tick,
         };
         let ticks: Vec<_> = ticks.into_iter().map(delivered).collect();
-        let channel = Channel::run(&ticks, linked, 1 << 20);
+        let channel = Channel::run(&ticks, 1 << 20);
         prop_assert_eq!(channel.received, (0..channel.outbound.next).collect::<Vec<_>>());
         prop_assert_eq!((channel.missed, channel.inbox.reset_at()), (0, None));
     }

@@ -173,7 +173,7 @@ impl Pair {
             node.act(op);
             node.send_reset(now);
             node.outbound.sent();
-            if let Some(batch) = node.outbound.next_batch(!node.links.is_empty(), now) {
+            if let Some(batch) = node.outbound.next_batch(now) {
                 if lost {
                     self.lost += 1;
                 } else {

@@ -126,7 +126,7 @@ fn new_incarnation_keeps_what_the_node_knows_of_others() {
 }
 
 #[test]
-fn old_incarnation_is_proposed_until_its_verdict_is_written() {
+fn old_incarnation_is_proposed_as_dead_until_its_verdict_is_written() {
     let mut node = Beating::new();
     node.beat(&[]);
     node.beat_as(&[(ME, None)]);
@@ -140,6 +140,8 @@ fn old_incarnation_is_proposed_until_its_verdict_is_written() {
     unasked.beat(&[]);
     unasked.nodes.new_incarnation(THIRD, unasked.now);
     assert_eq!(unasked.proposals(), [(ME, u64::MAX)]);
+    unasked.beat(&[(ME, None)]);
+    assert_eq!(unasked.proposals(), []);
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn members_that_a_full_list_has_lost_are_closed() {
         let list = cluster.engine.step(tag(), &step, Duration::ZERO);
         cluster.reply(0, Ok(list));
     }
-    assert_eq!(cluster.seen(0), [OVERLOADED]);
+    assert_eq!(cluster.seen(0), [FULL]);
     assert!(cluster.next_step(0).is_none(), "the node does not try again");
     cluster.handle(connect(2, &[]));
     assert_eq!(cluster.seen(2), [answer(false)]);
@@ -40,7 +40,7 @@ fn members_that_return_to_a_list_with_some_room_fill_it_in_their_order() {
     cluster.seen.clear();
     cluster.look(0);
     assert_eq!(cluster.listed(), [(1, 101), (4, 104), (2, 102)]);
-    assert_eq!((cluster.seen(0), cluster.seen(2), cluster.seen(4)), (vec![OVERLOADED], vec![], vec![]));
+    assert_eq!((cluster.seen(0), cluster.seen(2), cluster.seen(4)), (vec![FULL], vec![], vec![]));
 }
 
 #[test]

@@ -105,9 +105,7 @@ fn members_of_a_dead_node_are_removed_and_their_joiners_receive_the_end() {
     cluster.handle(connect(1, &[]));
     cluster.handle(connect(0, &[]));
     cluster.seen.clear();
-    let mut out = Vec::new();
-    cluster.nodes[0].node_died(NodeId(1), &mut out);
-    cluster.apply(0, out);
+    cluster.node_died(0, 1);
     assert_eq!(cluster.seen(0), [from_member(0, "")]);
     let (step, list) = cluster.step(0);
     assert_eq!(step.condition, Condition::Always);

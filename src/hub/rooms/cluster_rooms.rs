@@ -1,0 +1,55 @@
+//! Finds the rooms of a clustered hub by the tags of their groups, because other nodes do not know the keys.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::bus::Bus;
+use super::clustered::Clustered;
+use super::room::Room;
+use crate::cluster::{GroupTag, Matching, Record};
+use crate::protocol::{CloseCode, GroupKey};
+
+/// The rooms of a clustered hub. The registry inserts and removes a room under the lock of its shard.
+pub(in crate::hub) struct ClusterRooms {
+    bus: Arc<Bus>,
+    rooms: Mutex<HashMap<GroupTag, Arc<Room>>>,
+}
+
+impl ClusterRooms {
+    pub(in crate::hub) fn new(bus: Arc<Bus>) -> Self {
+        Self { bus, rooms: Mutex::default() }
+    }
+
+    /// Returns what the rooms share with the driver.
+    pub(in crate::hub) fn bus(&self) -> &Arc<Bus> {
+        &self.bus
+    }
+
+    /// Returns the room of a group, if this node has peers in it or still has something to tell other nodes.
+    pub(in crate::hub) fn find(&self, tag: GroupTag) -> Option<Arc<Room>> {
+        self.lock().get(&tag).cloned()
+    }
+
+    /// Closes the peers of a group on all other nodes.
+    pub(in crate::hub) fn close_on_other_nodes(&self, key: &GroupKey, code: CloseCode) {
+        let (matching, reason) = (Matching::Group(GroupTag::new(key)), code.reason().to_owned());
+        self.bus.broadcast(&Record::CloseMatching { matching, code, reason });
+    }
+
+    /// Makes the group of a new room span nodes.
+    pub(super) fn insert(&self, room: Room) -> Arc<Room> {
+        let tag = GroupTag::new(room.key());
+        let room = Arc::new(room.clustered(Clustered::new(tag, self.bus.clone())));
+        self.lock().insert(tag, room.clone());
+        room
+    }
+
+    pub(super) fn remove(&self, key: &GroupKey) {
+        self.lock().remove(&GroupTag::new(key));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<GroupTag, Arc<Room>>> {
+        // Each change leaves a valid table.
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
