@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::check;
 use super::client::Client;
 use super::codec::{self, node_name};
 use super::connection::Pool;
@@ -16,6 +17,12 @@ use super::script::{BEAT, SEND, STEP};
 use crate::cluster::{Backplane, BackplaneError, Beat, GroupTag, MemberList, NodeId, Step};
 
 /// A [`Backplane`] over Redis or Valkey.
+///
+/// # Permissions
+/// ```text
+/// ACL SETUSER sigver on >PASSWORD -@all ~sv1:NAME:*
+///     +evalsha +eval +time +hget +hgetall +hset +hdel +hincrby +del +pexpire +xadd +xread +xrevrange +info
+/// ```
 pub struct RedisBackplane {
     client: Arc<Client>,
     /// The connections for everything but inboxes.
@@ -76,6 +83,12 @@ impl Backplane for RedisBackplane {
     async fn beat(&self, me: NodeId, silent: &[(NodeId, u64)]) -> Result<Beat, BackplaneError> {
         let call = BEAT.call(format!("{}nodes", self.prefix), codec::beat_args(me, silent));
         codec::beat(self.client.call(&self.connections, &call, Duration::ZERO).await?)
+    }
+
+    /// Finds commands that the user has no permission for, versions before 6.2, and a `maxmemory-policy` other than
+    /// `noeviction`.
+    async fn check(&self) -> Result<Vec<String>, BackplaneError> {
+        check::findings(&self.client, &self.connections, &self.prefix).await
     }
 }
 

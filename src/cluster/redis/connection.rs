@@ -28,6 +28,8 @@ pub(super) struct Dialer {
     pub(super) allows_unencrypted: bool,
     pub(super) login: Login,
     pub(super) database: u32,
+    /// Whether each server must be a node of a Redis Cluster.
+    pub(super) is_cluster: bool,
 }
 
 /// A user and a password. It has no `Debug`.
@@ -87,6 +89,10 @@ impl Dialer {
         if self.database != 0 {
             connection.send(cmd("SELECT").arg(self.database), false).await?;
         }
+        if self.is_cluster {
+            // Other servers reject ASKING. It has no effect on TIME, which ends it.
+            connection.send(&cmd("TIME"), true).await?;
+        }
         Ok(())
     }
 }
@@ -118,7 +124,10 @@ impl Connection {
         let reply = if is_asking {
             let mut both = pipe();
             both.cmd("ASKING").add_command(command.clone());
-            commands.send_packed_commands(&both, 0, 2).await?.pop().unwrap_or_default()
+            let [asking, reply] =
+                <[Value; 2]>::try_from(commands.send_packed_commands(&both, 0, 2).await?).unwrap_or_default();
+            asking.extract_error()?;
+            reply
         } else {
             commands.send_packed_command(command).await?
         };

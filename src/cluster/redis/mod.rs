@@ -3,6 +3,7 @@
 mod address;
 mod backplane;
 mod builder;
+mod check;
 mod client;
 mod codec;
 mod connection;

@@ -33,6 +33,14 @@ impl Routes {
         }
     }
 
+    /// Returns the servers of the URL. Those of Sentinels are the primary.
+    pub(super) async fn listed(&self) -> Result<Vec<Address>, BackplaneError> {
+        match self {
+            Self::Nodes(nodes) => Ok(nodes.addresses.clone()),
+            Self::Sentinels(sentinels) => Ok(vec![sentinels.primary().await?]),
+        }
+    }
+
     /// Notes that a server redirected the calls for a slot to another one.
     pub(super) fn moved(&self, slot: u16, owner: Address) {
         if let Self::Nodes(nodes) = self {
