@@ -29,7 +29,7 @@ struct Failures {
 impl Node {
     /// Beats until the hub has no handle, no peer and nothing to send any more.
     pub(super) async fn run_beats(&self) {
-        let (mut failures, mut next) = (Failures::default(), Instant::now());
+        let (mut failures, mut next, mut is_checked) = (Failures::default(), Instant::now(), false);
         loop {
             let call = self.state().nodes.start_beat(self.now());
             let beat = timeout(self.config.beat_interval, self.backplane.beat(call.me, &call.silent)).await;
@@ -54,10 +54,21 @@ impl Node {
             if self.is_unused() {
                 return;
             }
+            is_checked = is_checked || self.check().await;
             // Beats that were missed are skipped.
             next = (next + self.config.beat_interval).max(Instant::now());
             sleep_until(next).await;
         }
+    }
+
+    /// Logs what an operator should change in the configuration of the engine. Returns whether the engine answered.
+    async fn check(&self) -> bool {
+        // A beat that fails logs why the engine does not answer.
+        let Ok(Ok(findings)) = timeout(self.config.beat_interval, self.backplane.check()).await else { return false };
+        for finding in findings {
+            tracing::warn!(finding, "configuration of the engine of the cluster");
+        }
+        true
     }
 
     async fn apply(&self, event: NodeEvent) {
