@@ -139,5 +139,5 @@ async fn each_invalid_setting_of_a_cluster_is_an_error_that_names_it() {
         .audit_interval(HOUR)
         .max_members_per_group(1)
         .max_outbox_bytes_per_node(66_560);
-    SignalingHub::builder().build_cluster(limits).expect("valid settings");
+    drop(SignalingHub::builder().build_cluster(limits).expect("valid settings"));
 }
