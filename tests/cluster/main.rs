@@ -9,6 +9,7 @@ mod engine;
 mod losses;
 mod nodes;
 mod peer;
+mod records;
 mod rest;
 mod switch;
 mod tap;
