@@ -30,7 +30,15 @@ impl Node {
     /// Beats until the hub has no handle, no peer and nothing to send any more.
     pub(super) async fn run_beats(&self) {
         let (mut failures, mut next) = (Failures::default(), Instant::now());
+        let mut is_checked = false;
         loop {
+            // Before the beat, because it may name the reason why the beat fails.
+            if !is_checked && let Ok(Ok(findings)) = timeout(self.config.beat_interval, self.backplane.check()).await {
+                is_checked = true;
+                for finding in findings {
+                    tracing::warn!(finding, "the engine of the cluster is not set up as it should be");
+                }
+            }
             let call = self.state().nodes.start_beat(self.now());
             let beat = timeout(self.config.beat_interval, self.backplane.beat(call.me, &call.silent)).await;
             match beat {
