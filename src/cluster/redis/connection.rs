@@ -50,8 +50,11 @@ pub(super) struct Connection {
 /// At most one open connection to each server.
 #[derive(Default)]
 pub(super) struct Pool {
-    connections: Mutex<HashMap<Address, Arc<tokio::sync::Mutex<Option<Arc<Connection>>>>>>,
+    slots: Mutex<HashMap<Address, Arc<Slot>>>,
 }
+
+/// A connection that the first call opens, while other calls wait for it.
+type Slot = tokio::sync::Mutex<Option<Arc<Connection>>>;
 
 impl Dialer {
     /// Opens a connection.
@@ -153,11 +156,8 @@ impl Drop for Connection {
 impl Pool {
     /// Returns the connection to a server. Opens it if there is none.
     pub(super) async fn get(&self, address: &Address, dialer: &Dialer) -> Result<Arc<Connection>, BackplaneError> {
-        let slot = {
-            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-            connections.entry(address.clone()).or_default().clone()
-        };
-        // Other calls wait for the connection that the first one opens.
+        let slot =
+            self.slots.lock().unwrap_or_else(PoisonError::into_inner).entry(address.clone()).or_default().clone();
         let mut slot = slot.lock().await;
         if let Some(connection) = slot.as_ref().filter(|connection| connection.is_usable()) {
             return Ok(connection.clone());

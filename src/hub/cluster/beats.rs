@@ -31,6 +31,8 @@ impl Node {
     pub(super) async fn run_beats(&self) {
         let (mut failures, mut next, mut is_checked) = (Failures::default(), Instant::now(), false);
         loop {
+            // Before the beat, because it may name the reason why the beat fails.
+            is_checked = is_checked || self.check().await;
             let call = self.state().nodes.start_beat(self.now());
             let beat = timeout(self.config.beat_interval, self.backplane.beat(call.me, &call.silent)).await;
             match beat {
@@ -54,7 +56,6 @@ impl Node {
             if self.is_unused() {
                 return;
             }
-            is_checked = is_checked || self.check().await;
             // Beats that were missed are skipped.
             next = (next + self.config.beat_interval).max(Instant::now());
             sleep_until(next).await;

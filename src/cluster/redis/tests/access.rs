@@ -13,7 +13,7 @@ fn start(permissions: &str) -> Option<Server> {
 }
 
 /// The permissions in the documentation.
-fn documented() -> String {
+pub(super) fn permissions() -> String {
     let documentation = include_str!("../backplane.rs");
     let start = documentation.find("/// ACL SETUSER").expect("the documentation has a command");
     let command = documentation[start..].split("/// ```").next().expect("it ends").replace("///", " ");
@@ -23,7 +23,7 @@ fn documented() -> String {
 
 /// The permissions without one of them.
 fn without(permission: &str) -> String {
-    let documented = documented();
+    let documented = permissions();
     let all = documented.split(' ').filter(|&one| one != permission).collect::<Vec<_>>();
     assert!(all.len() + 1 == documented.split(' ').count(), "{permission} is documented");
     all.join(" ")
@@ -36,7 +36,7 @@ fn with_login(server: &Server) -> RedisBackplane {
 mod with_the_documented_permissions {
     use super::*;
 
-    static SERVER: LazyLock<Option<Server>> = LazyLock::new(|| start(&documented()));
+    static SERVER: LazyLock<Option<Server>> = LazyLock::new(|| start(&permissions()));
 
     conformance_tests!(
         #[tokio::test]
@@ -94,7 +94,7 @@ async fn password_without_a_user_is_that_of_the_default_user() {
 
 #[tokio::test]
 async fn missing_permission_is_found_and_named() {
-    for permission in documented().split(' ').filter(|&permission| permission != "+asking") {
+    for permission in permissions().split(' ').filter(|&permission| permission != "+asking") {
         let Some(server) = start(&without(permission)) else { return };
         let backplane = with_login(&server);
         let name = permission[1..].to_uppercase();

@@ -3,6 +3,7 @@
 use futures::future::join;
 
 use super::super::routes::slot;
+use super::access::permissions;
 use super::*;
 
 /// A Redis Cluster of three servers.
@@ -21,8 +22,8 @@ static SHARDS: LazyLock<Option<Shards>> = LazyLock::new(|| {
 impl Shards {
     async fn start() -> Option<Self> {
         let start = || {
-            let settings = ["cluster-enabled yes", "cluster-port 0", "cluster-config-file FOLDER/nodes.conf"];
-            Server::start(&settings)
+            let user = format!("user sigver on >secret -@all ~sv1:test:* {}", permissions());
+            Server::start(&["cluster-enabled yes", "cluster-config-file FOLDER/nodes.conf", &user])
         };
         let servers = [start()?, start()?, start()?];
         for (index, server) in servers.iter().enumerate() {
@@ -42,7 +43,7 @@ impl Shards {
 
     /// Creates a backplane that knows one of the servers.
     fn backplane(&self) -> RedisBackplane {
-        backplane(&self.servers[0])
+        with_login(builder(&self.servers[0]))
     }
 
     fn owner(&self, slot: u16) -> usize {
@@ -81,6 +82,11 @@ impl Shards {
     }
 }
 
+/// All calls have the documented permissions only.
+fn with_login(builder: RedisBackplaneBuilder) -> RedisBackplane {
+    builder.user("sigver").password("secret").build().expect("the settings are valid")
+}
+
 fn key(node: NodeId) -> String {
     format!("sv1:test:{{{:016x}}}:inbox", node.0)
 }
@@ -96,16 +102,15 @@ conformance_tests!(
 async fn several_servers_can_be_named() {
     let Some(Shards { servers }) = &*SHARDS else { return };
     let url = |servers: [&Server; 2]| format!("redis://127.0.0.1:1,{},{}", servers[0].address(), servers[1].address());
-    let named =
-        RedisBackplane::builder(url([&servers[1], &servers[2]]), "test").build().expect("the settings are valid");
+    let named = with_login(RedisBackplane::builder(url([&servers[1], &servers[2]]), "test"));
     let group = random_group();
     // The first one does not exist.
     eventually(async || named.step(group, add(1)).await).await;
     let findings = named.check().await.expect("the engine is reachable");
     assert!(findings.len() == 1 && findings[0].contains("refused"), "{findings:?}");
-    let Some(other) = &*SHARED else { return };
-    let builder = RedisBackplane::builder(format!("redis://{},{}", other.address(), servers[1].address()), "test");
-    let mixed = builder.build().expect("the settings are valid");
+    let Some(other) = Server::start(&["user sigver on >secret ~* +@all"]) else { return };
+    let url = format!("redis://{},{}", other.address(), servers[1].address());
+    let mixed = with_login(RedisBackplane::builder(url, "test"));
     let error = mixed.step(group, add(1)).await.expect_err("the first one is not of the cluster").to_string();
     assert!(error.starts_with(&other.address()) && error.contains("not a node of a Redis Cluster"), "{error}");
 }
@@ -126,7 +131,8 @@ async fn slot_moves_during_a_blocked_read() {
             shards.start_moving(slot, move_, &key(me));
             shards.finish_moving(slot, move_);
             send(&backplane, me, "2").await;
-            assert!(shards.servers[move_[1]].command(&format!("XLEN {}", key(me))) >= ":1".to_owned());
+            let len = if has_key { ":2" } else { ":1" };
+            assert_eq!(shards.servers[move_[1]].command(&format!("XLEN {}", key(me))), len, "batches at the new owner");
         };
         assert_eq!(join(receive(&backplane, me), move_slot).await.0, ["2"]);
         send(&backplane, me, "3").await;
