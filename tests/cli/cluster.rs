@@ -77,7 +77,9 @@ async fn wait_for_line(log: &mut BufReader<ChildStderr>, words: &str) -> String 
 #[tokio::test]
 async fn peers_of_two_servers_on_one_redis_meet() {
     let redis = Redis::start(&[]).await;
-    let [a, b] = [start_ready(&redis.url(), &[]).await, start_ready(&redis.url(), &[]).await];
+    let [a, mut b] = [start_ready(&redis.url(), &[]).await, start_ready(&redis.url(), &[]).await];
+    let mut log = BufReader::new(b.process.stderr.take().expect("stderr is piped"));
+    assert!(wait_for_line(&mut log, "connected to the cluster").await.contains(" nodes=2"));
     let mut member = open(a.address.clone(), "/a-secret-key").await;
     assert!(member.connect(1, &[]).await);
     let mut joiner = open(b.address.clone(), "/a-secret-key").await;

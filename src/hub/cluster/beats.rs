@@ -29,7 +29,7 @@ struct Failures {
 impl Node {
     /// Beats until the hub has no handle, no peer and nothing to send any more.
     pub(super) async fn run_beats(&self) {
-        let (mut failures, mut next) = (Failures::default(), Instant::now());
+        let (mut failures, mut next, mut is_first) = (Failures::default(), Instant::now(), true);
         loop {
             let call = self.state().nodes.start_beat(self.now());
             let beat = timeout(self.config.beat_interval, self.backplane.beat(call.me, &call.silent)).await;
@@ -43,6 +43,10 @@ impl Node {
                         self.bus.set_ready(nodes.last_beat(), nodes.ready_until(), nodes.others().collect());
                         events
                     };
+                    if std::mem::take(&mut is_first) {
+                        let nodes = self.bus.stats(self.now()).nodes;
+                        tracing::info!(node = self.bus.me().0, nodes, "connected to the cluster");
+                    }
                     for event in events {
                         self.apply(event).await;
                     }
