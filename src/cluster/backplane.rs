@@ -53,6 +53,15 @@ pub trait Backplane: Send + Sync + 'static {
     /// # Errors
     /// The outcome is unknown. A beat that was applied twice, or late, does no harm.
     async fn beat(&self, me: NodeId, silent: &[(NodeId, u64)]) -> Result<Beat, BackplaneError>;
+
+    /// Compares the configuration of the engine with what the backplane needs. Returns what an operator should change or
+    /// know, one text each, for the log. Default: nothing.
+    ///
+    /// # Errors
+    /// The engine did not answer.
+    async fn check(&self) -> Result<Vec<String>, BackplaneError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A change to the member list of a group, with the condition under which it is applied.

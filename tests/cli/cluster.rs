@@ -179,6 +179,20 @@ async fn password_is_read_from_its_file_and_a_wrong_one_is_reported() {
 }
 
 #[tokio::test]
+async fn unsuitable_configuration_of_redis_is_reported() {
+    // The user lacks a command that the scripts need.
+    let user = ["--user", "sigver", "on", ">s3cret", "~sv1:*", "+@all", "-xadd"];
+    let redis = Redis::start(&[&["--maxmemory-policy", "allkeys-lru"], &user[..]].concat()).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let password = write(folder.path(), "password", "s3cret");
+    let mut node = start(&redis.url(), &["--cluster-user", "sigver", "--cluster-password-file", utf8(&password)]).await;
+    let mut log = BufReader::new(node.process.stderr.take().expect("stderr is piped"));
+    let lines = wait_for_line(&mut log, "connected to the cluster").await;
+    assert!(lines.contains("noeviction") && lines.to_lowercase().contains("xadd"), "{lines}");
+    assert!(!lines.contains("s3cret"), "{lines}");
+}
+
+#[tokio::test]
 async fn clusters_of_different_names_share_no_group() {
     let redis = Redis::start(&[]).await;
     let a = start_ready(&redis.url(), &["--cluster-name", "a"]).await;

@@ -10,5 +10,6 @@ mod losses;
 mod nodes;
 mod peer;
 mod rest;
+mod scripts;
 mod switch;
 mod tap;

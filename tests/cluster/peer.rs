@@ -121,7 +121,7 @@ impl Peer {
 }
 
 impl Seen {
-    fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let text = |from: &str, data: &Bytes| match &**data {
             [] => format!("{from}: end"),
             data => format!("{from}: {}", String::from_utf8_lossy(data)),

@@ -3,6 +3,7 @@
 mod backplane;
 mod cluster;
 mod fault;
+mod histories;
 mod links;
 mod node;
 mod oracle;

@@ -49,7 +49,9 @@ pub(crate) async fn run(class: Class, seed: u64) -> usize {
     run.wait(REPAIR_TIME).await;
     run.check_quiet().await;
     let live = run.check_peers().await;
-    run.check_new_peers().await;
+    for group in 0..run.groups {
+        run.check_new_peers(group).await;
+    }
     for participant in &mut run.participants {
         participant.peer.leave(script.random.bool());
     }
@@ -169,28 +171,42 @@ impl Run {
         self.expect(live)
     }
 
-    /// Checks that a new peer on each node becomes the first member, or meets a member that answers.
-    async fn check_new_peers(&mut self) {
-        for (group, node) in (0..self.groups).flat_map(|group| (0..NODES).map(move |node| (group, node))) {
+    /// Checks that a new peer on each node becomes the first member, or meets a member that answers. A peer that is
+    /// bound to the entry of a peer that has left connects again, and the entry disappears.
+    async fn check_new_peers(&mut self, group: usize) {
+        let checked = self.cluster.check_group(KEYS[group]).await;
+        let (mut strays, mut had_members) = (self.expect(checked), !self.cluster.entries(KEYS[group]).await.is_empty());
+        for node in 0..NODES {
             let me = self.participants.len();
             self.trace(|| format!("new peer {me} joins group {group} on node {node}"));
             self.join(node, group, false);
-            self.participants[me].connect(900 + node as u32, &[]);
-            self.wait(Duration::from_millis(500)).await;
-            self.participants[me].send_to_member(me, None, false);
-            self.wait(Duration::from_millis(500)).await;
-            for (other, participant) in self.participants.iter_mut().enumerate() {
-                if let Some(&link) = participant.peer.joiner_links().last() {
-                    participant.send_to_joiner(other, link, false);
-                }
+            while !self.meets(me, had_members).await {
+                self.expect(strays.checked_sub(1).ok_or_else(|| format!("new peer {me} meets no member")));
+                strays -= 1;
             }
-            self.wait(Duration::from_millis(500)).await;
-            let answers: Vec<_> = self.participants[me].answers().collect();
-            let is_first = answers == [true];
-            let links = self.expect(Links::new(&self.participants));
-            self.expect(links.check(&self.participants));
-            let meets = is_first || (answers == [false] && links.is_answered(me, 0));
-            self.expect(if meets { Ok(()) } else { Err(format!("new peer {me} meets no member: {answers:?}")) });
+            had_members = true;
+        }
+    }
+
+    /// Lets a new peer connect. Returns whether it has become the first member, or has met one.
+    async fn meets(&mut self, me: usize, had_members: bool) -> bool {
+        self.participants[me].connect(900 + me as u32, &[]);
+        self.wait(Duration::from_millis(500)).await;
+        self.participants[me].send_to_member(me, None, false);
+        self.wait(Duration::from_millis(500)).await;
+        for (other, participant) in self.participants.iter_mut().enumerate() {
+            if let Some(&link) = participant.peer.joiner_links().last() {
+                participant.send_to_joiner(other, link, false);
+            }
+        }
+        self.wait(Duration::from_millis(500)).await;
+        let answers: Vec<_> = self.participants[me].answers().collect();
+        let links = self.expect(Links::new(&self.participants));
+        self.expect(links.check(&self.participants));
+        match answers.last() {
+            None => false,
+            Some(true) => !had_members || answers.len() > 1,
+            Some(false) => links.is_answered(me, answers.len() - 1),
         }
     }
 

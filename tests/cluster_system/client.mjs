@@ -91,7 +91,7 @@ export class Client {
     this.peer = peer;
     this.asMember = new Map();
     this.asJoiner = null;
-    this.answer = null;
+    this.unanswered = 0;
     this.changed = () => {};
     peer.ws.on("message", () => this.#read());
     const heartbeats = setInterval(() => peer.send(encode({ heartbeat: true })), 5_000);
@@ -105,10 +105,11 @@ export class Client {
     const opened = Date.now();
     let known = [];
     while (peer.code === null && !(await this.connect(known)) && peer.code === null) known = await this.#talk();
-    // A member asks again now and then, as Netflux does when a neighbour leaves.
+    // A member asks again now and then, as Netflux does when a neighbour leaves. Its link stays.
     while (peer.code === null && !this.isStopping && Date.now() < opened + wants) {
-      await Promise.race([sleep(500 + Math.random() * 1000), peer.closed]);
-      if (peer.code === null && Math.random() < 0.3) await this.connect([this.id]);
+      await Promise.race([sleep(200 + Math.random() * 400), peer.closed]);
+      if (this.asJoiner && !this.asJoiner.hasEnded) this.#send(0, this.asJoiner);
+      if (peer.code === null && Math.random() < 0.1) await this.connect([this.id], 1 + Math.floor(Math.random() * 3));
     }
     // At the end of a run, the members stay until their links are checked.
     if (this.isStopping || peer.code !== null) return;
@@ -117,33 +118,34 @@ export class Client {
     await peer.closed;
   }
 
-  /** Sends a connect. Returns the answer, or undefined if the peer is closed. */
-  async connect(members) {
+  /** Sends connects at once, and waits for all answers. Returns the last one, or undefined if the peer is closed. */
+  async connect(members, times = 1) {
     const { peer, tally } = this;
-    tally.count("connects");
     const sent = Date.now();
+    this.unanswered = times;
     const answer = new Promise((resolve) => (this.answer = resolve));
-    peer.send(encode({ connect: { id: this.id, members } }));
+    for (let n = 0; n < times; n++) {
+      tally.count("connects");
+      peer.send(encode({ connect: { id: this.id, members } }));
+    }
     const late = new AbortController();
     const member = await Promise.race([answer, peer.closed, sleep(MAX_ANSWER_TIME, "late", late)]);
     late.abort();
-    this.answer = null;
     if (member === "late") {
       tally.violation(`${this.key}: no answer within ${MAX_ANSWER_TIME / 1000} s, and no close`);
       peer.ws.terminate();
       return undefined;
     }
     if (typeof member === "boolean") {
-      tally.count(member ? "answers true" : "answers false");
       tally.answerTimes.push(Date.now() - sent);
       this.isMember = member;
       return member;
     }
-    tally.count("closes instead of an answer");
+    for (let n = 0; n < this.unanswered; n++) tally.count("closes instead of an answer");
     return undefined;
   }
 
-  /** Exchanges content with the member that this peer is bound to. Returns its id, or nothing if it does not respond. */
+  /** Exchanges content with the member that this peer is bound to. Returns its id, or none if it does not respond. */
   async #talk() {
     const { peer } = this;
     const end = this.asJoiner;
@@ -174,14 +176,14 @@ export class Client {
   }
 
   #connected(member) {
-    if (!this.answer) return this.tally.violation(`${this.key}: an answer without a connect`);
+    if (!this.unanswered) return this.tally.violation(`${this.key}: an answer without a connect`);
+    this.tally.count(member ? "answers true" : "answers false");
     if (!member) {
       if (this.asJoiner) this.asJoiner.isReplaced = true;
       this.asJoiner = new End(this.id, ++joins);
       this.tally.links.set(joins, { joiner: this.asJoiner });
     }
-    this.answer(member);
-    this.answer = null;
+    if (--this.unanswered === 0) this.answer(member);
   }
 
   #content({ senderId, recipientId, data }) {

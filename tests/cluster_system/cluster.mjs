@@ -1,38 +1,39 @@
 #!/usr/bin/env node
 /**
- * A cluster on this machine: Redis, sigver servers, and a TCP balancer in front of them.
+ * A cluster on this machine: Redis, three sigver servers, and a TCP balancer in front of them.
  *
- *     cluster.mjs [--server PATH] [-h HOST] [-p PORT]    runs one until it is killed; by default target/release/sigver
+ *     cluster.mjs [--server target/release/sigver] [-h HOST] [-p PORT] [OPTION VALUE]...
  *
- * Prints `Signaling server is listening on HOST:PORT`, as a server does. So the suites for one server also run against a
- * cluster. It needs Linux and Debian's package redis-server.
+ * Runs until it is killed. It passes all other options to the servers. It prints `Signaling server is listening on
+ * HOST:PORT`, as a server does, so the suites for one server also run against a cluster. It needs Linux and Debian's
+ * package redis-server.
  */
 
 import { execFile, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { parseArgs, promisify } from "node:util";
+import { promisify } from "node:util";
 
 const START_TIMEOUT = 15_000;
 const NAME = "system";
 /** All peers have one client IP. */
-const LIMITS = ["--joins-per-second-per-ip", "4294967295", "--max-peers-per-ip", "100000", "--max-handshakes", "10000"];
+export const LIMITS = ["--joins-per-second-per-ip", "4294967295", "--max-peers-per-ip", "100000"];
 
 /** A process that dies with this one, and that can be started again. */
 class Program {
   #child;
 
-  constructor(command, argumentsOf, variables = {}) {
-    Object.assign(this, { command, argumentsOf, variables });
+  constructor(command, argumentsOf) {
+    Object.assign(this, { command, argumentsOf });
     this.output = "";
   }
 
   async start() {
     const args = ["--pdeathsig", "KILL", this.command, ...this.argumentsOf()];
-    const env = { ...process.env, ...this.variables };
-    const child = spawn("setpriv", args, { stdio: ["ignore", "pipe", "pipe"], env });
+    const child = spawn("setpriv", args, { stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
     this.exited = once(child, "exit");
     const started = this.output.length;
@@ -41,7 +42,7 @@ class Program {
     while (!(await this.hasStarted(this.output.slice(started)))) {
       if (Date.now() > deadline || child.exitCode !== null) {
         this.signal("SIGKILL");
-        throw new Error(`${this.command} ${args.join(" ")} did not start; output: ${this.output}`);
+        throw new Error(`setpriv ${args.join(" ")} did not start; output: ${this.output}`);
       }
       await sleep(20);
     }
@@ -66,8 +67,8 @@ class Program {
 /** A Redis without persistence: a restart loses everything. */
 export class Redis extends Program {
   constructor(port) {
-    const args = ["--bind", "127.0.0.1", "--port", String(port), "--save", "", "--appendonly", "no", "--loglevel", "warning"];
-    super("redis-server", () => args);
+    const address = ["--bind", "127.0.0.1", "--port", String(port)];
+    super("redis-server", () => [...address, "--save", "", "--appendonly", "no", "--loglevel", "warning"]);
     this.port = port;
   }
 
@@ -89,10 +90,11 @@ export class Redis extends Program {
     );
   }
 
-  /** Returns the number of members in each list. The field `head` is not a member. */
-  async memberCounts() {
-    const lists = Object.keys(await this.keys()).filter((key) => key.endsWith(":members"));
-    return Promise.all(lists.map(async (key) => Number((await this.run("HLEN", key))[0]) - 1));
+  /** Returns the number of members that the list of a group has. The field `head` is not a member. */
+  async memberCount(key) {
+    const group = createHash("sha256").update(key).digest("hex").slice(0, 32);
+    const [fields] = await this.run("HLEN", `sv1:${NAME}:{${group}}:members`);
+    return Math.max(Number(fields) - 1, 0);
   }
 }
 
@@ -104,8 +106,8 @@ export class Server extends Program {
 
   constructor(command, redis, options) {
     const addresses = () => ["-h", "127.0.0.1", "-p", String(this.port), "--admin", `127.0.0.1:${this.adminPort}`];
-    const cluster = { SIGVER_CLUSTER_URL: `redis://127.0.0.1:${redis.port}`, SIGVER_CLUSTER_NAME: NAME };
-    super(command, () => [...addresses(), ...LIMITS, ...options], cluster);
+    const cluster = ["--cluster-url", `redis://127.0.0.1:${redis.port}`, "--cluster-name", NAME];
+    super(command, () => [...addresses(), ...cluster, ...options]);
   }
 
   async hasStarted(output) {
@@ -164,8 +166,8 @@ export class Balancer {
   }
 }
 
-/** Starts Redis, servers with these options, and a balancer. */
-export async function startCluster({ command, options = [], nodes = 3, host = "127.0.0.1", port = 0 }) {
+/** Starts Redis, servers with these options, and a balancer. By default, the servers have no limit per IP. */
+export async function startCluster({ command, options = LIMITS, nodes = 3, host = "127.0.0.1", port = 0 }) {
   const redis = new Redis(await freePort());
   await redis.start();
   const servers = Array.from({ length: nodes }, () => new Server(command, redis, options));
@@ -185,13 +187,9 @@ async function freePort() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({
-    options: {
-      server: { type: "string", default: "target/release/sigver" },
-      host: { type: "string", short: "h", default: "127.0.0.1" },
-      port: { type: "string", short: "p", default: "0" },
-    },
-  });
-  const { balancer } = await startCluster({ command: values.server, host: values.host, port: Number(values.port) });
+  const given = process.argv.slice(2);
+  const take = (name, value) => (given.includes(name) ? given.splice(given.indexOf(name), 2)[1] : value);
+  const [command, host, port] = [take("--server", "target/release/sigver"), take("-h", "127.0.0.1"), take("-p", "0")];
+  const { balancer } = await startCluster({ command, host, port: Number(port), options: given });
   console.log(`Signaling server is listening on ${balancer.address}`);
 }

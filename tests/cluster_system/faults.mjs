@@ -14,7 +14,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
 import { Client, Tally } from "./client.mjs";
-import { startCluster } from "./cluster.mjs";
+import { LIMITS, startCluster } from "./cluster.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -29,12 +29,14 @@ const GROUPS = 8;
 const PEERS_PER_GROUP = 5;
 /** The time until other nodes know that a node is dead, and have told the peers. */
 const DEATH = 14_000;
-/** A list with members exists for 6 h after the last change, and an inbox for 60 s after its reader has read it. */
+/** After the last time that its node has read an inbox. */
 const MAX_INBOX_TTL = 60_000;
+/** After the last beat of any node. */
+const MAX_NODES_TTL = 48 * 3600_000;
 
 const faults = {
   async "no fault"() {
-    await sleep(3_000);
+    await sleep(6_000);
   },
 
   async "a server is killed"({ servers }) {
@@ -57,6 +59,14 @@ const faults = {
     await sleep(4_000);
   },
 
+  async "Redis is paused for 8 s"({ redis }, tally) {
+    redis.signal("SIGSTOP");
+    await sleep(8_000);
+    redis.signal("SIGCONT");
+    await sleep(4_000);
+    if (tally.counts["closed with 1013"]) tally.violation("a peer was closed because of a pause of 8 s");
+  },
+
   async "all servers are drained and replaced in turn"({ servers }) {
     for (const server of servers) {
       const [code] = await server.stop();
@@ -70,15 +80,17 @@ const faults = {
 /** Runs all faults, one after the other, and returns what violated a rule. */
 async function round() {
   const tally = new Tally();
-  const cluster = await startCluster({ command: values.server, options: ["--drain-timeout", "3s"] });
+  const cluster = await startCluster({ command: values.server, options: [...LIMITS, "--drain-timeout", "3s"] });
   const base = `ws://${cluster.balancer.address}`;
-  const clients = Array.from({ length: GROUPS * PEERS_PER_GROUP }, (_, n) => new Client(base, `group-${n % GROUPS}`, tally));
+  const client = (_, n) => new Client(base, `group-${n % GROUPS}`, tally);
+  const clients = Array.from({ length: GROUPS * PEERS_PER_GROUP }, client);
   for (const [name, fault] of Object.entries(faults)) {
     if (name !== "no fault" && !name.includes(values.only)) continue;
     const before = { ...tally.counts };
-    await fault(cluster);
+    await fault(cluster, tally);
     const counts = Object.entries(tally.counts).map(([what, count]) => [what, count - (before[what] ?? 0)]);
-    console.log(`${name}: ${counts.filter(([, count]) => count > 0).map(([what, count]) => `${what} ${count}`).join(", ")}`);
+    const changed = counts.filter(([, count]) => count > 0).map(([what, count]) => `${what} ${count}`);
+    console.log(`${name}: ${changed.join(", ")}`);
   }
 
   // All peers that remain are members, and know which links have ended.
@@ -88,30 +100,40 @@ async function round() {
   await Promise.all(clients.filter(({ isMember }) => isMember).map((client) => client.connect([client.id])));
   await sleep(1_000);
   console.log(`live links at the end: ${tally.checkLinks()}`);
-  const groups = new Map();
-  for (const { isMember, key } of clients) if (isMember) groups.set(key, (groups.get(key) ?? 0) + 1);
-  const [expected, lists] = [[...groups.values()], await cluster.redis.memberCounts()].map((list) => list.sort().join());
-  if (expected !== lists) tally.violation(`groups with ${expected} members; their lists have ${lists} entries`);
+  const members = {};
+  for (const { isMember, key } of clients) if (isMember) members[key] = (members[key] ?? 0) + 1;
+  for (const [key, count] of Object.entries(members)) {
+    const listed = await cluster.redis.memberCount(key);
+    if (listed !== count) tally.violation(`${key} has ${count} members; its list has ${listed}`);
+  }
 
   for (const { peer } of clients) peer?.ws.close(1000);
   await sleep(2_000);
-  const keys = await cluster.redis.keys();
-  console.log(`keys after the last peer, with their remaining milliseconds: ${JSON.stringify(keys)}`);
-  for (const [key, ttl] of Object.entries(keys)) {
-    const isExpected = key.endsWith(":nodes") || (key.endsWith(":inbox") && 0 < ttl && ttl <= MAX_INBOX_TTL);
-    if (!isExpected) tally.violation(`Redis still has ${key}, for ${ttl} ms`);
-  }
+  await checkKeys(cluster.redis, tally);
   cluster.balancer.stop();
   await Promise.all(cluster.servers.map((server) => server.stop()));
+  await checkKeys(cluster.redis, tally);
   await cluster.redis.kill();
-  for (const line of cluster.servers.flatMap(({ output }) => output.match(/.*(panic|ERROR).*/g) ?? [])) tally.violation(line);
-
-  if (values.logs) for (const [number, { output }] of cluster.servers.entries()) console.log(`-- server ${number}\n${output}`);
+  for (const [number, { output }] of cluster.servers.entries()) {
+    for (const line of output.match(/.*(panic|ERROR).*/g) ?? []) tally.violation(line);
+    if (values.logs) console.log(`-- server ${number}\n${output}`);
+  }
 
   const times = tally.answerTimes.sort((a, b) => a - b);
   const quantile = (q) => times[Math.floor(q * (times.length - 1))];
   console.log(`answers to connect: median ${quantile(0.5)} ms, 99 % ${quantile(0.99)} ms, maximum ${quantile(1)} ms`);
   return tally.violations;
+}
+
+/** Checks what is left in Redis without peers: the beats of the nodes, and their inboxes for a while. */
+async function checkKeys(redis, tally) {
+  const keys = await redis.keys();
+  const shown = Object.entries(keys).map(([key, ttl]) => `${key} for ${Math.ceil(ttl / 1000)} s`);
+  console.log(`keys in Redis without peers: ${shown.join(", ")}`);
+  for (const [key, ttl] of Object.entries(keys)) {
+    const max = key.endsWith(":nodes") ? MAX_NODES_TTL : key.endsWith(":inbox") ? MAX_INBOX_TTL : 0;
+    if (ttl <= 0 || ttl > max) tally.violation(`Redis has ${key} for ${ttl} ms; must be at most ${max}`);
+  }
 }
 
 let failed = 0;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::check;
 use super::client::Client;
 use super::codec::{self, node_name};
 use super::connection::Pool;
@@ -15,7 +16,71 @@ use super::inbox::{self, Inbox};
 use super::script::{BEAT, SEND, STEP};
 use crate::cluster::{Backplane, BackplaneError, Beat, GroupTag, MemberList, NodeId, Step};
 
-/// A [`Backplane`] over Redis or Valkey.
+/// A [`Backplane`] over Redis or Valkey: one server, Sentinel, or Redis Cluster.
+///
+/// ```no_run
+/// use std::fs;
+///
+/// use sigver::cluster::RedisBackplane;
+/// use sigver::{ClusterConfig, SignalingHub};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let redis = RedisBackplane::builder("rediss://redis.example", "prod")
+///     .user("sigver")
+///     .password(fs::read_to_string("/run/secrets/redis")?.trim_end())
+///     .build()?;
+/// let (hub, driver) = SignalingHub::builder().build_cluster(ClusterConfig::new(redis))?;
+/// tokio::spawn(driver);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It needs Redis 6.2 or newer, or any Valkey. The engine needs no persistence: each node puts its members back.
+///
+/// # URL
+///
+/// | URL | engine |
+/// |---|---|
+/// | `redis://HOST:PORT/DATABASE` | one server. The port (6379) and the database (0) are optional |
+/// | `redis://HOST:PORT,HOST:PORT` | a Redis Cluster. Name several of its nodes; the others are found |
+/// | `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE` | the primary that these Sentinels (port 26379) name |
+///
+/// A single host may also be a node of a Redis Cluster. `rediss` in place of `redis` means TLS, which is required
+/// unless all addresses are loopback addresses. The certificate of a server must have its host name, or its IP address
+/// if a Redis Cluster or a Sentinel names it by that. A user and a password before the hosts, as `USER:PASSWORD@`, must
+/// be percent-encoded.
+///
+/// # What the engine holds
+///
+/// All keys start with `sv1:NAME:`, where NAME is the name of the cluster, so several clusters can share an engine.
+///
+/// | key | content | expires after |
+/// |---|---|---|
+/// | `sv1:NAME:{GROUP}:members` | the member list of a group | the last removal; 6 h without a change or an audit |
+/// | `sv1:NAME:{NODE}:inbox` | records for a node | 60 s without a read |
+/// | `sv1:NAME:nodes` | the beats of the nodes | 48 h without a beat |
+///
+/// # Permissions
+///
+/// ```text
+/// ACL SETUSER sigver on >PASSWORD resetchannels -@all ~sv1:NAME:*
+///     +evalsha +eval +time +hget +hgetall +hset +hdel +hincrby +del +pexpire +xadd +xread +xrevrange +asking +info
+/// ```
+///
+/// `asking` is for Redis Cluster only. Without `info`, the version and `maxmemory-policy` are not checked.
+///
+/// # Failures
+///
+/// A call fails if it has no reply within 2 s. It is sent again only if a server has rejected it unseen: if it did not
+/// have the script, or redirected the call. The next call opens a new connection if there is none. No text of an error
+/// has a credential or a key.
+///
+/// Failures of the engine lose no member: see the guide. A primary that is cut off from its Sentinels or its cluster
+/// accepts changes which are lost later; `min-replicas-to-write` in its configuration bounds that.
+///
+/// # Cancel safety
+///
+/// `recv` is cancel safe. Dropping another call does not withdraw the command.
 pub struct RedisBackplane {
     client: Arc<Client>,
     /// The connections for everything but inboxes.
@@ -76,6 +141,12 @@ impl Backplane for RedisBackplane {
     async fn beat(&self, me: NodeId, silent: &[(NodeId, u64)]) -> Result<Beat, BackplaneError> {
         let call = BEAT.call(format!("{}nodes", self.prefix), codec::beat_args(me, silent));
         codec::beat(self.client.call(&self.connections, &call, Duration::ZERO).await?)
+    }
+
+    /// Finds commands that the user has no permission for, versions before 6.2, and a `maxmemory-policy` other than
+    /// `noeviction`.
+    async fn check(&self) -> Result<Vec<String>, BackplaneError> {
+        check::findings(&self.client, &self.connections, &self.prefix).await
     }
 }
 

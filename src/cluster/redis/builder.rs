@@ -137,11 +137,12 @@ impl RedisBackplaneBuilder {
             allows_unencrypted: self.allows_unencrypted,
             login,
             database,
+            is_cluster: addresses.len() > 1 && matches!(servers, Servers::Nodes(_)),
         };
         let routes = match servers {
             Servers::Nodes(addresses) => Routes::Nodes(Nodes::new(addresses)),
             Servers::Sentinels(addresses, service) => {
-                let dialer = Dialer { login: self.sentinel_login, database: 0, ..dialer.clone() };
+                let dialer = Dialer { login: self.sentinel_login, database: 0, is_cluster: false, ..dialer.clone() };
                 Routes::Sentinels(Sentinels::new(addresses, service, dialer))
             }
         };

@@ -1,10 +1,11 @@
 //! Sends calls to the right server.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{ErrorKind, RedisError, ServerErrorKind, Value};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::address::Address;
 use super::connection::{Connection, Dialer, Pool, is_fatal};
@@ -41,13 +42,9 @@ struct Unanswered<'a> {
 impl Client {
     /// Makes a call over a connection of the pool. `waits` is how long the command itself waits.
     pub(super) async fn call(&self, pool: &Pool, call: &Call, waits: Duration) -> Result<Value, BackplaneError> {
-        match timeout(waits + TIMEOUT, self.follow(pool, call, waits)).await {
-            Ok(reply) => reply,
-            Err(_) => Err(BackplaneError::new(format!("no reply from the engine within {:?}", waits + TIMEOUT))),
-        }
-    }
-
-    async fn follow(&self, pool: &Pool, call: &Call, waits: Duration) -> Result<Value, BackplaneError> {
+        let limit = waits + TIMEOUT;
+        let deadline = Instant::now() + limit;
+        let no_reply = |from: &dyn Display| BackplaneError::new(format!("{from}: no reply within {limit:?}"));
         let slot = slot(&call.key);
         // The server that has the slot only for calls that ask for it, because the slot is moving there.
         let mut asked = None;
@@ -55,7 +52,7 @@ impl Client {
             let is_asking = asked.is_some();
             let address = match asked.take() {
                 Some(address) => address,
-                None => self.routes.find(slot).await?,
+                None => timeout_at(deadline, self.routes.find(slot)).await.map_err(|_| no_reply(&"Sentinels"))??,
             };
             let unanswered = Unanswered {
                 routes: &self.routes,
@@ -64,7 +61,8 @@ impl Client {
                 suspicious_at: Instant::now() + waits + SUSPICIOUS,
                 is_answered: false,
             };
-            let error = match self.send(pool, call, is_asking, unanswered).await? {
+            let reply = timeout_at(deadline, self.send(pool, call, is_asking, unanswered)).await;
+            let error = match reply.map_err(|_| no_reply(&address))?? {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };

@@ -28,6 +28,8 @@ pub(super) struct Dialer {
     pub(super) allows_unencrypted: bool,
     pub(super) login: Login,
     pub(super) database: u32,
+    /// Whether each server must be a node of a Redis Cluster.
+    pub(super) is_cluster: bool,
 }
 
 /// A user and a password. It has no `Debug`.
@@ -48,8 +50,11 @@ pub(super) struct Connection {
 /// At most one open connection to each server.
 #[derive(Default)]
 pub(super) struct Pool {
-    connections: Mutex<HashMap<Address, Arc<tokio::sync::Mutex<Option<Arc<Connection>>>>>>,
+    slots: Mutex<HashMap<Address, Arc<Slot>>>,
 }
+
+/// A connection that the first call opens, while other calls wait for it.
+type Slot = tokio::sync::Mutex<Option<Arc<Connection>>>;
 
 impl Dialer {
     /// Opens a connection.
@@ -87,6 +92,10 @@ impl Dialer {
         if self.database != 0 {
             connection.send(cmd("SELECT").arg(self.database), false).await?;
         }
+        if self.is_cluster {
+            // Other servers reject ASKING. It has no effect on TIME, which ends it.
+            connection.send(&cmd("TIME"), true).await?;
+        }
         Ok(())
     }
 }
@@ -118,7 +127,10 @@ impl Connection {
         let reply = if is_asking {
             let mut both = pipe();
             both.cmd("ASKING").add_command(command.clone());
-            commands.send_packed_commands(&both, 0, 2).await?.pop().unwrap_or_default()
+            let [asking, reply] =
+                <[Value; 2]>::try_from(commands.send_packed_commands(&both, 0, 2).await?).unwrap_or_default();
+            asking.extract_error()?;
+            reply
         } else {
             commands.send_packed_command(command).await?
         };
@@ -144,11 +156,8 @@ impl Drop for Connection {
 impl Pool {
     /// Returns the connection to a server. Opens it if there is none.
     pub(super) async fn get(&self, address: &Address, dialer: &Dialer) -> Result<Arc<Connection>, BackplaneError> {
-        let slot = {
-            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-            connections.entry(address.clone()).or_default().clone()
-        };
-        // Other calls wait for the connection that the first one opens.
+        let slot =
+            self.slots.lock().unwrap_or_else(PoisonError::into_inner).entry(address.clone()).or_default().clone();
         let mut slot = slot.lock().await;
         if let Some(connection) = slot.as_ref().filter(|connection| connection.is_usable()) {
             return Ok(connection.clone());

@@ -5,6 +5,9 @@ use ::redis::{ErrorKind, RedisError, ServerErrorKind};
 use super::address::Address;
 use crate::cluster::BackplaneError;
 
+/// The error of a command in a script for which the user has no permission. It does not name the command.
+const NO_PERMISSION_IN_SCRIPT: &str = "The user executing the script can't run this command";
+
 /// Describes a failed call.
 pub(super) fn failed(address: &Address, error: &RedisError) -> BackplaneError {
     BackplaneError::new(format!("{address}: {}", text(error)))
@@ -33,10 +36,19 @@ pub(super) fn text(error: &RedisError) -> String {
     }
 }
 
+/// Describes the error of a command in a script, if it is that the user may not run it.
+pub(super) fn missing_permission(command: &str, text: &str) -> Option<String> {
+    let is_missing = text.contains("NOPERM") || text.contains(NO_PERMISSION_IN_SCRIPT);
+    is_missing.then(|| format!("the user has no permission for the command {command}"))
+}
+
 fn server_error(code: &str, detail: &str) -> String {
     let (first, rest) = detail.split_once(", with args").unwrap_or((detail, ""));
-    if first.contains("The user executing the script can't run this command") {
+    if first.contains(NO_PERMISSION_IN_SCRIPT) {
         return "the user has no permission for a command of the scripts".to_owned();
+    }
+    if first.contains("cluster support disabled") {
+        return "the server is not a node of a Redis Cluster, as each of several hosts must be".to_owned();
     }
     if first.contains("sv1:") || !rest.is_empty() && !first.starts_with("unknown command") {
         return format!("{code} error");

@@ -33,6 +33,14 @@ impl Routes {
         }
     }
 
+    /// Returns the servers of the URL. Those of Sentinels are the primary.
+    pub(super) async fn listed(&self) -> Result<Vec<Address>, BackplaneError> {
+        match self {
+            Self::Nodes(nodes) => Ok(nodes.addresses.clone()),
+            Self::Sentinels(sentinels) => Ok(vec![sentinels.primary().await?]),
+        }
+    }
+
     /// Notes that a server redirected the calls for a slot to another one.
     pub(super) fn moved(&self, slot: u16, owner: Address) {
         if let Self::Nodes(nodes) = self {
@@ -102,7 +110,7 @@ mod tests {
     fn slot_is_that_of_the_hash_tag() {
         // From the specification of Redis Cluster.
         assert_eq!(crc16(b"123456789"), 0x31c3);
-        assert_eq!(slot("123456789"), 0x31c3 % 16384);
+        assert_eq!(slot("123456789"), 0x31c3);
         assert_eq!(slot("foo"), 12182);
         for key in ["{foo}", "a{foo}b", "a{foo}{bar}", "a{foo}}"] {
             assert_eq!(slot(key), 12182, "{key}");

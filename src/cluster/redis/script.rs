@@ -8,6 +8,7 @@ pub(super) static STEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_
 pub(super) static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("beat.lua")));
 pub(super) static SEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("send.lua")));
 pub(super) static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua")));
+pub(super) static CHECK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("check.lua")));
 
 /// A script. The engine keeps the scripts that it has run, by the SHA-1 of their text.
 pub(super) struct Script {

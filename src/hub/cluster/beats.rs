@@ -29,8 +29,16 @@ struct Failures {
 impl Node {
     /// Beats until the hub has no handle, no peer and nothing to send any more.
     pub(super) async fn run_beats(&self) {
-        let (mut failures, mut next, mut is_first) = (Failures::default(), Instant::now(), true);
+        let (mut failures, mut next) = (Failures::default(), Instant::now());
+        let (mut is_checked, mut is_connected) = (false, false);
         loop {
+            // Before the beat, because it may name the reason why the beat fails.
+            if !is_checked && let Ok(Ok(findings)) = timeout(self.config.beat_interval, self.backplane.check()).await {
+                is_checked = true;
+                for finding in findings {
+                    tracing::warn!(finding, "the engine of the cluster is not set up as it should be");
+                }
+            }
             let call = self.state().nodes.start_beat(self.now());
             let beat = timeout(self.config.beat_interval, self.backplane.beat(call.me, &call.silent)).await;
             match beat {
@@ -43,7 +51,7 @@ impl Node {
                         self.bus.set_ready(nodes.last_beat(), nodes.ready_until(), nodes.others().collect());
                         events
                     };
-                    if std::mem::take(&mut is_first) {
+                    if !std::mem::replace(&mut is_connected, true) {
                         let nodes = self.bus.stats(self.now()).nodes;
                         tracing::info!(node = self.bus.me().0, nodes, "connected to the cluster");
                     }

@@ -1,6 +1,6 @@
 //! What the loops of a driver share.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -37,7 +37,8 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) nodes: Nodes,
-    pub(super) inboxes: HashMap<NodeId, Inbox>,
+    /// In a fixed order, so that runs with the same seed are equal.
+    pub(super) inboxes: BTreeMap<NodeId, Inbox>,
 }
 
 impl Node {
@@ -58,7 +59,7 @@ impl Node {
             requested_audit: Mutex::default(),
             audit_requested: Notify::new(),
             strays,
-            state: Mutex::new(State { nodes, inboxes: HashMap::new() }),
+            state: Mutex::new(State { nodes, inboxes: BTreeMap::new() }),
         }
     }
 

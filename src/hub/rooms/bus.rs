@@ -1,7 +1,7 @@
 //! What the rooms of a node and the driver of its cluster share: the records for other nodes, the groups that have a
 //! step to send, and what is known of the nodes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,7 +39,8 @@ struct State {
     is_disconnected: bool,
     /// The nodes that were declared dead. All groups share the set.
     dead: Arc<BTreeSet<NodeId>>,
-    outbounds: HashMap<NodeId, Outbound>,
+    /// In a fixed order, so that tests with equal random numbers have equal runs.
+    outbounds: BTreeMap<NodeId, Outbound>,
     /// The nodes whose outbound discarded records. The driver has not ended the links with them yet.
     overflowed: BTreeSet<NodeId>,
     /// The groups that have a step to send.
@@ -66,7 +67,7 @@ impl Bus {
             me,
             is_disconnected: false,
             dead: Arc::default(),
-            outbounds: HashMap::new(),
+            outbounds: BTreeMap::new(),
             overflowed: BTreeSet::new(),
             groups: Vec::new(),
             ready_until: None,
