@@ -29,7 +29,8 @@ struct Failures {
 impl Node {
     /// Beats until the hub has no handle, no peer and nothing to send any more.
     pub(super) async fn run_beats(&self) {
-        let (mut failures, mut next, mut is_checked) = (Failures::default(), Instant::now(), false);
+        let (mut failures, mut next) = (Failures::default(), Instant::now());
+        let (mut is_checked, mut is_connected) = (false, false);
         loop {
             // Before the beat, because it may name the reason why the beat fails.
             is_checked = is_checked || self.check().await;
@@ -45,6 +46,10 @@ impl Node {
                         self.bus.set_ready(nodes.last_beat(), nodes.ready_until(), nodes.others().collect());
                         events
                     };
+                    if !std::mem::replace(&mut is_connected, true) {
+                        let nodes = self.bus.stats(self.now()).nodes;
+                        tracing::info!(node = self.bus.me().0, nodes, "connected to the cluster");
+                    }
                     for event in events {
                         self.apply(event).await;
                     }
@@ -67,7 +72,7 @@ impl Node {
         // A beat that fails logs why the engine does not answer.
         let Ok(Ok(findings)) = timeout(self.config.beat_interval, self.backplane.check()).await else { return false };
         for finding in findings {
-            tracing::warn!(finding, "configuration of the engine of the cluster");
+            tracing::warn!(finding, "the engine of the cluster is not configured as it should be");
         }
         true
     }
