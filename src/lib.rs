@@ -42,6 +42,8 @@
 //! - [`HubStats`], [`GroupSnapshot`], [`PeerSnapshot`] and [`HubEvent`] show what the hub does.
 //! - [`Transport`] is what the hub needs from a connection: a stream and a sink of [`Frame`]s.
 //! - [`protocol`] implements the rules without I/O: a group is a function from events to actions.
+//! - `sigver::cluster` connects the hubs of several servers: peers with the same key meet, whichever server they are
+//!   connected to.
 //! - `sigver::axum`, `sigver::warp` and `sigver::hyper` mount the hub, each behind the feature of that name.
 //! - [`client`] is the client's side of the protocol, over any transport.
 //! - [`memory`] connects test clients to a hub in the same process.
@@ -58,6 +60,8 @@
 //! | `http2` | WebSockets over HTTP/2 (RFC 8441) in axum and hyper servers |
 //! | `metrics` | metrics for the `metrics` facade |
 //! | `signed-keys` | `SignedKeys`: expiring keys, signed with HMAC-SHA256 |
+//! | `cluster` | `HubBuilder::build_cluster` and `sigver::cluster`: groups that span servers |
+//! | `redis` | `cluster::RedisBackplane`: Redis or Valkey as the engine of a cluster |
 //! | `full` | all of the above |
 //! | `cli` | the standalone server `sigver` |
 
@@ -80,7 +84,8 @@ mod transport;
 /// 5. [`shutdown`]: drain without a reconnect storm
 /// 6. [`observability`]: counts, events, logs, metrics
 /// 7. [`standalone`]: the server `sigver` and its probe
-/// 8. [`compatibility`]: npm's `sigver`, Netflux, close codes
+/// 8. [`clustering`]: several servers as one hub
+/// 9. [`compatibility`]: npm's `sigver`, Netflux, close codes
 ///
 /// [`mounting`]: guide::mounting
 /// [`access_control`]: guide::access_control
@@ -89,6 +94,7 @@ mod transport;
 /// [`shutdown`]: guide::shutdown
 /// [`observability`]: guide::observability
 /// [`standalone`]: guide::standalone
+/// [`clustering`]: guide::clustering
 /// [`compatibility`]: guide::compatibility
 #[cfg(all(doc, feature = "full"))]
 pub mod guide {
@@ -110,6 +116,8 @@ pub mod guide {
     pub mod observability {}
     #[doc = include_str!("guide/standalone.md")]
     pub mod standalone {}
+    #[doc = include_str!("guide/clustering.md")]
+    pub mod clustering {}
     #[doc = include_str!("guide/compatibility.md")]
     pub mod compatibility {}
 }
@@ -128,7 +136,7 @@ pub use hub::SignedKeys;
 pub use hub::{Admission, JoinRequest, PeerInfo, Permit, Rejection};
 pub use hub::{Cause, CauseCounts, HubStats};
 #[cfg(feature = "cluster")]
-pub use hub::{ClusterConfig, ClusterDriver};
+pub use hub::{ClusterConfig, ClusterDriver, ClusterStats};
 pub use hub::{ConfigError, HubBuilder, SignalingHub};
 pub use hub::{DisconnectReason, GroupSnapshot, HubEvent, PeerSnapshot};
 pub use protocol::{CloseCode, GroupKey};

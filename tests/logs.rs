@@ -9,6 +9,7 @@ use log::Log;
 use sigver::memory;
 use sigver::{Cause, CloseCode, JoinRequest, PeerInfo, Rejection, SignalingHub};
 use tokio::time::advance;
+use tracing::Level;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -46,6 +47,22 @@ async fn first_rejection_is_logged_at_once_and_later_ones_once_a_minute_with_the
     join_rejected(&hub).await;
     let lines = log.take();
     assert!(matches!(&*lines, [line] if line.contains(" rejected=51 ")), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reason_that_the_app_composed_is_not_logged_at_any_level() {
+    let log = Log::capture_at(Level::TRACE);
+    let reject = |request: JoinRequest| async move {
+        Err::<PeerInfo, _>(Rejection::close(CloseCode::app(4001), format!("no group {}", request.key().as_str())))
+    };
+    let hub = SignalingHub::builder().admission(reject).build().expect("valid settings");
+    let mut peer = memory::join(&hub, "secret-key");
+    assert_eq!(peer.recv_close().await, 4001);
+    hub.shutdown().await; // waits for the end of the close handshake
+    let lines = log.take();
+    assert!(lines.iter().any(|line| line.contains("DEBUG rejected cause=admission")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("connection of a rejected peer closed")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("secret-key")), "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]

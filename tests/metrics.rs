@@ -11,7 +11,7 @@ use sigver::{CloseCode, SignalingHub, memory};
 use tokio::runtime::Builder;
 
 /// Returns what was recorded while a test ran: names with labels, and values. The value of a histogram is the number of
-/// its samples.
+/// its samples, and their sum has a name of its own.
 fn recorded(test: impl AsyncFnOnce()) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
@@ -20,13 +20,15 @@ fn recorded(test: impl AsyncFnOnce()) -> BTreeMap<String, f64> {
         let labels = key.labels().map(|label| format!(" {}={}", label.key(), label.value()));
         format!("{}{}", key.name(), labels.collect::<String>())
     };
-    let values = recorder.snapshotter().snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
-        let value = match value {
-            DebugValue::Counter(count) => count as f64,
-            DebugValue::Gauge(now) => now.0,
-            DebugValue::Histogram(all) => all.len() as f64,
+    let values = recorder.snapshotter().snapshot().into_vec().into_iter().flat_map(|(key, _, _, value)| {
+        let name = named(key.key());
+        let (value, sum) = match value {
+            DebugValue::Counter(count) => (count as f64, None),
+            DebugValue::Gauge(now) => (now.0, None),
+            DebugValue::Histogram(all) => (all.len() as f64, Some(all.into_iter().map(|sample| sample.0).sum())),
         };
-        (named(key.key()), value)
+        let sum = sum.map(|sum| (format!("{name} sum"), sum));
+        [Some((name, value)), sum].into_iter().flatten()
     });
     values.collect()
 }
@@ -67,6 +69,7 @@ fn peers_connects_relays_closes_and_rejections_are_reported() {
         assert_eq!(seen.get(name), Some(&expected), "{name} in {seen:#?}");
     }
     assert!(seen["sigver_outbox_messages"] >= 4.0, "{seen:#?}");
+    assert!(seen["sigver_group_event_duration_seconds sum"] > 0.0, "{seen:#?}");
 }
 
 #[test]
@@ -81,6 +84,18 @@ fn drain_reports_closes_of_peers_and_rejections_of_joins() {
     });
     assert_eq!(seen.get("sigver_closes_total code=1001 cause=draining"), Some(&1.0), "{seen:#?}");
     assert_eq!(seen.get("sigver_rejections_total cause=draining"), Some(&1.0), "{seen:#?}");
+}
+
+#[test]
+fn gauges_show_the_peers_groups_and_links_that_exist() {
+    let seen = recorded(async || {
+        let hub = SignalingHub::new();
+        let [mut member, mut joiner] = [memory::join(&hub, "K"), memory::join(&hub, "K")];
+        assert!(member.connect(1, &[]).await);
+        assert!(!joiner.connect(2, &[]).await);
+        assert!(memory::join(&hub, "L").connect(1, &[]).await);
+    });
+    assert_eq!(["peers", "groups", "links"].map(|name| seen[&format!("sigver_{name}")]), [3.0, 2.0, 1.0], "{seen:#?}");
 }
 
 #[test]
@@ -116,4 +131,59 @@ fn heartbeat_delay_has_one_sample_for_each_interval() {
         assert!(peer.connect(1, &[]).await);
     });
     assert_eq!(seen["sigver_heartbeat_delay_seconds"], 3.0);
+}
+
+#[test]
+#[cfg(feature = "cluster")]
+fn node_of_a_cluster_reports_nodes_beats_steps_and_records() {
+    use std::time::SystemTime;
+
+    use sigver::ClusterConfig;
+    use sigver::cluster::MemoryBackplane;
+    use tokio::time::sleep;
+
+    let seen = recorded(async || {
+        let engine = MemoryBackplane::new();
+        let [a, b] = [engine.connect(), engine.connect()].map(|engine| {
+            let config = ClusterConfig::new(engine).max_members_per_group(1);
+            let (hub, driver) = SignalingHub::builder().build_cluster(config).expect("valid settings");
+            tokio::spawn(driver);
+            hub
+        });
+        let [mut member, mut joiner] = [memory::join(&a, "K"), memory::join(&b, "K")];
+        assert!(member.connect(1, &[]).await);
+        assert!(!joiner.connect(2, &[]).await);
+        joiner.send_connect(3, &[1]).await;
+        assert_eq!(joiner.recv_close().await, 1013, "the group has one member at most");
+        // The counters are reported at each beat.
+        sleep(Duration::from_secs(3)).await;
+        engine.wipe();
+        sleep(Duration::from_secs(7)).await;
+    });
+    for (name, expected) in [
+        ("sigver_cluster_nodes", 2.0),
+        ("sigver_cluster_steps_waiting", 0.0),
+        ("sigver_cluster_step_duration_seconds outcome=condition_failed", 1.0),
+        ("sigver_cluster_step_duration_seconds outcome=full", 1.0),
+        ("sigver_cluster_step_duration_seconds outcome=unknown", 0.0),
+        // The link's BIND and END.
+        ("sigver_cluster_records_sent_total", 2.0),
+        ("sigver_cluster_records_received_total", 2.0),
+        ("sigver_cluster_gaps_total", 0.0),
+        ("sigver_cluster_resets_total", 0.0),
+        ("sigver_cluster_repairs_total kind=put_back", 1.0),
+        ("sigver_cluster_repairs_total kind=removed", 0.0),
+        ("sigver_cluster_repairs_total kind=other_lineage", 0.0),
+    ] {
+        assert_eq!(seen.get(name), Some(&expected), "{name} in {seen:#?}");
+    }
+    assert!(seen["sigver_cluster_step_duration_seconds outcome=applied"] >= 2.0, "{seen:#?}");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970").as_secs_f64();
+    assert!((now - seen["sigver_cluster_last_beat_timestamp_seconds"]).abs() < 10.0, "{seen:#?}");
+}
+
+#[test]
+fn hub_without_a_cluster_reports_no_metric_of_a_cluster() {
+    let seen = recorded(async || assert!(memory::join(&SignalingHub::new(), "K").connect(1, &[]).await));
+    assert!(!seen.keys().any(|name| name.contains("cluster")), "{seen:#?}");
 }

@@ -230,9 +230,13 @@ async fn lagging_reader_receives_the_number_of_missed_events() {
 #[tokio::test(start_paused = true)]
 async fn events_end_when_the_hub_is_dropped() {
     let hub = SignalingHub::new();
-    let mut events = hub.events();
+    let [mut before, mut after] = [hub.events(), hub.events()];
+    let waiting = tokio::spawn(async move { before.next().await.is_none() });
+    tokio::task::yield_now().await;
     drop(hub);
-    assert!(events.next().await.is_none());
+    assert!(after.next().await.is_none());
+    let ended = tokio::time::timeout(Duration::from_secs(1), waiting).await.expect("the reader is woken");
+    assert!(ended.expect("the reader does not panic"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -322,5 +326,11 @@ fn debug_of_a_join_request_hides_key_token_and_cookie() {
     let request = http::Request::get("/signal/the-key?token=the-token").header("cookie", "the-cookie");
     let (parts, ()) = request.body(()).expect("a valid request").into_parts();
     let shown = format!("{:?}", JoinRequest::from("the-key").with_parts(parts));
-    assert!(!shown.contains("the-"), "{shown}");
+    assert!(shown.contains("favored: false") && !shown.contains("the-"), "{shown}");
+}
+
+#[tokio::test]
+async fn debug_of_a_hub_shows_its_counts_and_settings() {
+    let shown = format!("{:?}", SignalingHub::builder().max_peers(77).build().expect("valid settings"));
+    assert!(shown.contains("peers: 0") && shown.contains("max_peers: 77"), "{shown}");
 }

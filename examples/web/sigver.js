@@ -22,7 +22,7 @@
 
 // Every wait has a limit. All times are in milliseconds.
 const HEARTBEAT_INTERVAL = 5_000;
-const MAX_MISSED_HEARTBEATS = 3; // the hub and this client both close the connection after 15 s of silence
+const MAX_MISSED_HEARTBEATS = 3; // this client and the hub both close the connection 10 to 15 s after the last heartbeat
 const HUB_TIMEOUT = 10_000; // to open the socket, and for the hub's answer to `connect`
 const ANSWER_TIMEOUT = 5_000; // to the first signal from the other peer; a suspended tab never sends one
 const CONNECT_TIMEOUT = 15_000; // from the offer to open data channels

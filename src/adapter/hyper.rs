@@ -94,6 +94,8 @@ use crate::{JoinRequest, SignalingHub};
 /// If the hub admits the peer, a new task serves its WebSocket. Any other request gets an error status and a line of
 /// text that explains it, for example 426 for a request that is not a handshake.
 ///
+/// The hub does not know the client IP, so the limits per IP do not apply. Pass it with [`upgrade_with`].
+///
 /// # Panics
 /// If polled outside of a tokio runtime.
 pub async fn upgrade<B>(request: Request<B>, hub: &SignalingHub) -> Response<Full<Bytes>> {

@@ -178,7 +178,8 @@ pub fn configure(upgrade: Ws, hub: &SignalingHub) -> Ws {
 /// their fragments. A peer can send fragments as fast as its connection allows, which costs CPU time. On the public
 /// internet, prefer [`filter`] or [`handshake`], which count both. If the key comes from the app, pass the app's own
 /// values to the [`Admission`](crate::Admission) hook with [`Handshake::with_extension`]; the hook returns the key with
-/// [`PeerInfo::key`](crate::PeerInfo::key).
+/// [`PeerInfo::key`](crate::PeerInfo::key). It replaces the key in the URL, which must be valid: leave a part of the
+/// path unmatched.
 ///
 /// warp gives no access to the bytes after a malformed frame. A peer that keeps sending after such a frame may see a
 /// connection reset before it reads the close code.

@@ -53,6 +53,15 @@ pub trait Backplane: Send + Sync + 'static {
     /// # Errors
     /// The outcome is unknown. A beat that was applied twice, or late, does no harm.
     async fn beat(&self, me: NodeId, silent: &[(NodeId, u64)]) -> Result<Beat, BackplaneError>;
+
+    /// Compares the configuration of the engine with what the backplane needs. Returns what an operator should change or
+    /// know, one text each, for the log. Default: nothing.
+    ///
+    /// # Errors
+    /// The engine did not answer.
+    async fn check(&self) -> Result<Vec<String>, BackplaneError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A change to the member list of a group, with the condition under which it is applied.
@@ -71,6 +80,14 @@ pub struct Step {
     pub lineage: u64,
     /// The number of members above which the list may not grow.
     pub max_members: usize,
+}
+
+impl Step {
+    /// Removes a member, whatever the list is.
+    pub(crate) fn removal(token: Token, nonce: u64) -> Self {
+        let (condition, changes) = (Condition::Always, vec![Change::Remove(token)]);
+        Self { seen: None, condition, changes, nonce, lineage: nonce, max_members: usize::MAX }
+    }
 }
 
 /// When a step is applied.

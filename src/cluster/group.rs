@@ -23,7 +23,7 @@ use super::records::{Record, Side};
 use super::{GroupTag, NodeId, Token};
 use crate::protocol::{LinkId, Links, Message, Outcome, Peer, PeerId, PeerRoles, Search};
 use halves::Relayed;
-pub(crate) use state::{CloseCause, ClusterGroup, OutcomeUnknown, Output, Rules};
+pub(crate) use state::{CloseCause, ClusterGroup, OutcomeUnknown, Output, Repairs, Rules};
 use state::{Job, Local, Role, StandIn};
 
 impl ClusterGroup {
@@ -43,6 +43,7 @@ impl ClusterGroup {
             audit_due: false,
             in_flight_is_void: false,
             dead,
+            repairs: Repairs::default(),
         }
     }
 
@@ -116,6 +117,11 @@ impl ClusterGroup {
     pub(crate) fn member_count(&self) -> usize {
         let is_member = |&peer: &PeerId| self.local(peer).is_some_and(|local| local.membership.is_some());
         self.links.all_peers().iter().filter(|peer| is_member(peer)).count()
+    }
+
+    /// Returns the repairs since the last call.
+    pub(crate) fn take_repairs(&mut self) -> Repairs {
+        std::mem::take(&mut self.repairs)
     }
 
     /// Returns the number of links that have at least one end on this node.

@@ -79,6 +79,8 @@ pub(crate) struct Outbound {
     waiting: Option<BatchWriter>,
     /// The length of the batch in flight, in bytes.
     in_flight: Option<usize>,
+    /// The number of its records.
+    in_flight_records: u64,
     /// The maximum length of the waiting batch and the one in flight together.
     max_bytes: usize,
     /// The number of SYNCs that remain to be sent.
@@ -138,7 +140,16 @@ impl Outbound {
     /// If `max_bytes` exceeds [`MAX_BATCH_BYTES`], because no node would read such a batch.
     pub(crate) fn new(me: NodeId, max_bytes: usize) -> Self {
         assert!(max_bytes <= MAX_BATCH_BYTES, "a batch of {max_bytes} bytes would be too long");
-        Self { me, next: 0, waiting: None, in_flight: None, max_bytes, syncs: 0, sync_at: Duration::ZERO }
+        Self {
+            me,
+            next: 0,
+            waiting: None,
+            in_flight: None,
+            in_flight_records: 0,
+            max_bytes,
+            syncs: 0,
+            sync_at: Duration::ZERO,
+        }
     }
 
     /// Adds a record to the next batch.
@@ -169,6 +180,7 @@ impl Outbound {
             self.syncs = self.syncs.saturating_sub(1);
             BatchWriter::new(self.me, self.next)
         });
+        self.in_flight_records = batch.count().into();
         let batch = batch.finish();
         self.in_flight = Some(batch.len());
         self.sync_at = now + SYNC_INTERVAL;
@@ -185,6 +197,11 @@ impl Outbound {
         }
     }
 
+    /// Returns whether the engine has confirmed all records.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_none() && self.in_flight.is_none()
+    }
+
     /// Sends SYNCs again, although no record was added: the engine may have lost the last records.
     pub(crate) fn repeat_syncs(&mut self) {
         if self.next > 0 {
@@ -192,8 +209,9 @@ impl Outbound {
         }
     }
 
-    /// Ends the flight of the batch that [`Outbound::next_batch`] returned last.
-    pub(crate) fn sent(&mut self) {
+    /// Ends the flight of the batch that [`Outbound::next_batch`] returned last. Returns the number of its records.
+    pub(crate) fn sent(&mut self) -> u64 {
         self.in_flight = None;
+        std::mem::take(&mut self.in_flight_records)
     }
 }

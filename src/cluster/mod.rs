@@ -1,6 +1,10 @@
 //! Groups that span nodes: several servers behind one load balancer act as one hub.
 //!
-//! The member list of a group is the only state that nodes share. A [`Backplane`] stores it and passes records from node
+//! [`HubBuilder::build_cluster`](crate::HubBuilder::build_cluster) makes a hub a *node* of a cluster. All nodes share a
+//! [`Backplane`]. For tests of an app with several nodes, that is a [`MemoryBackplane`], which can delay, lose and forget
+//! like a real engine.
+//!
+//! The member list of a group is the only state that nodes share. The backplane stores it, and passes records from node
 //! to node. It contains no rule of the protocol: each node decides with [`protocol`](crate::protocol)'s pure function on
 //! its copy of the list, and the backplane applies the change if the list is still the one that the node has seen.
 
@@ -14,9 +18,13 @@ mod members;
 mod memory;
 mod nodes;
 mod records;
+#[cfg(feature = "redis")]
+mod redis;
 
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisBackplane, RedisBackplaneBuilder, RedisConfigError};
 pub use backplane::{Backplane, BackplaneError, Beat, Change, Condition, Entry, MemberList, Step, StepResult, Version};
-pub(crate) use group::{CloseCause, ClusterGroup, OutcomeUnknown, Output, Rules};
+pub(crate) use group::{CloseCause, ClusterGroup, OutcomeUnknown, Output, Repairs, Rules};
 pub use id::{GroupTag, NodeId, Token};
 pub(crate) use inbox::{Inbox, Outbound};
 pub use memory::{Faults, MemoryBackplane, Outage, Snapshot, StepFault};

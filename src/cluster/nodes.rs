@@ -206,6 +206,11 @@ impl Nodes {
         Some(now.saturating_sub(self.last_beat?))
     }
 
+    /// Returns the start of the last successful beat.
+    pub(crate) fn last_beat(&self) -> Option<Duration> {
+        self.last_beat
+    }
+
     /// Returns the time until which this node is ready: 2.5 intervals (5 s) after the last successful beat started.
     pub(crate) fn ready_until(&self) -> Option<Duration> {
         Some(self.last_beat?.saturating_add(self.beat_interval * 5 / 2))

@@ -188,6 +188,8 @@ mod tests {
         );
         let [full, _] = reasons(Cause::MaxTotalOutboxBytes, &config);
         assert_eq!(full, "all outboxes are over 268435456 bytes; must be read faster");
+        let [full, _] = reasons(Cause::MaxOutboxMessages, &config);
+        assert_eq!(full, "outbox is over 256 messages; must be read faster");
 
         let max = usize::MAX;
         let largest = Config {
@@ -200,6 +202,40 @@ mod tests {
             for reason in reasons(cause, &largest) {
                 assert!(reason.len() <= CloseFrame::MAX_REASON_BYTES, "{reason}");
             }
+        }
+    }
+
+    #[test]
+    fn sender_that_fills_all_outboxes_may_try_again_but_not_one_that_fills_an_outbox() {
+        let code = |cause| Close::filled_outbox(cause, &Config::default()).code();
+        assert_eq!(code(Cause::MaxTotalOutboxBytes), CloseCode::TryAgainLater);
+        assert_eq!(code(Cause::MaxOutboxBytes), CloseCode::Policy);
+        assert_eq!(code(Cause::MaxOutboxMessages), CloseCode::Policy);
+    }
+
+    #[test]
+    fn close_for_an_error_of_the_session_names_the_exceeded_limit() {
+        let cause = |error: SessionError| Close::from(error).cause();
+        assert_eq!(cause(SessionError::TooManyMembers { count: 2, max: 1 }), Some(Cause::MaxMembersPerConnect));
+        assert_eq!(cause(SessionError::HeartbeatTimeout { missed: 3 }), Some(Cause::MaxMissedHeartbeats));
+    }
+
+    #[test]
+    fn only_a_reason_that_is_a_literal_is_static() {
+        assert_eq!(Close::new(CloseCode::Policy, "a literal").static_reason(), Some("a literal"));
+        assert_eq!(Close::new(CloseCode::Policy, "composed".to_owned()).static_reason(), None);
+    }
+
+    #[test]
+    fn display_of_a_disconnect_reason_tells_which_side_closed_and_why() {
+        let [with_code, without_code] = [Some(1000), None].map(|code| DisconnectReason::ClosedByPeer { code });
+        for (reason, expected) in [
+            (with_code, "closed by peer with 1000"),
+            (without_code, "closed by peer without a code"),
+            (Close::new(CloseCode::Policy, "text message").into(), "closed by hub with 1008: text message"),
+            (DisconnectReason::Cancelled, "cancelled"),
+        ] {
+            assert_eq!(reason.to_string(), expected);
         }
     }
 }

@@ -250,7 +250,7 @@ fn peers_that_join_connect_send_and_leave_leak_nothing() {
 }
 
 #[test]
-fn peer_that_joins_while_the_last_peer_leaves_shares_the_group_of_the_next() {
+fn peer_that_joins_while_the_last_peer_leaves_is_in_one_group_with_the_next_peer() {
     check_dfs(
         || {
             let hub = SignalingHub::new();

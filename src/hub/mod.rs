@@ -54,6 +54,8 @@ pub use limits::Cause;
 pub use limits::config::ConfigError;
 #[cfg(feature = "hyper")]
 pub(crate) use limits::{config::Config, token_bucket::TokenBucket};
+#[cfg(feature = "cluster")]
+pub use observability::cluster_stats::ClusterStats;
 pub use observability::{
     events::HubEvent,
     snapshot::{GroupSnapshot, PeerSnapshot},
@@ -188,5 +190,33 @@ impl SignalingHub {
         let Ok(key) = GroupKey::new(key.as_ref()) else { return Vec::new() };
         let room = self.shared.registry.find(&key);
         room.map(|room| room.peer_snapshots(self.shared.clock())).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn group_whose_last_peer_has_left_is_not_shown() {
+        let hub = SignalingHub::new();
+        let shown = async || {
+            let (all, largest) = (hub.groups(), hub.largest_groups(9).await);
+            let found = all.first().and_then(|group| hub.find_group(group.key_hash));
+            (all.len(), largest.len(), found.is_some())
+        };
+        let key = GroupKey::new("K").expect("a valid key");
+        let hash = hub.shared.registry.hash(&key);
+        // The peer has not joined yet, or has left and not yet released the room.
+        let room = hub.shared.registry.acquire(&key).expect("the hub is empty");
+        assert_eq!(shown().await, (0, 0, false));
+        assert_eq!(hub.find_group(hash), None);
+        let peer = hub.admit("K").await.expect("the hub is empty");
+        let (transport, _client) = crate::transport::pair(1);
+        let served = tokio::spawn(peer.serve(transport));
+        tokio::task::yield_now().await;
+        assert_eq!(shown().await, (1, 1, true));
+        hub.shared.registry.release(&room);
+        served.abort();
     }
 }

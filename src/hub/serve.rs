@@ -238,7 +238,7 @@ fn serve<T: Transport>(
         // Boxed: a rejection is large and rare.
         let reason = match guard.map_err(Box::new) {
             Ok(guard) => Connection::run(guard, transport, &shared).await,
-            Err(rejection) => Box::pin(close(rejection, transport, &shared)).await,
+            Err(rejection) => return Box::pin(close(rejection, transport, &shared)).await,
         };
         tracing::debug!(%reason, "connection closed");
         reason
@@ -253,6 +253,8 @@ async fn close<T: Transport>(rejection: Box<Rejection>, transport: Pin<&mut T>, 
     if !rejection.drops_connection {
         close_handshake(&reason, transport, FrameQueue::default(), &shared.config).await;
     }
+    // Without the reason, which may contain a key or a token. The rejection was logged.
+    tracing::debug!("connection of a rejected peer closed");
     reason
 }
 

@@ -15,6 +15,8 @@ use super::admission::rejection::Rejection;
 use super::close::DisconnectReason;
 use super::limits::config::Config;
 use super::limits::draining::Draining;
+#[cfg(feature = "cluster")]
+use super::observability::cluster_stats::ClusterStats;
 use super::observability::events::{EventBus, HubEvent};
 use super::observability::key_hash::KeyHash;
 use super::observability::limit_log::{Example, LimitLog};
@@ -102,6 +104,15 @@ impl SignalingHub {
     }
 }
 
+#[cfg(feature = "cluster")]
+impl SignalingHub {
+    /// Returns what this node of a cluster has counted. `None` if the hub is not in a cluster.
+    pub fn cluster_stats(&self) -> Option<ClusterStats> {
+        let rooms = self.shared.registry.cluster()?;
+        Some(rooms.bus().stats(self.shared.clock()))
+    }
+}
+
 impl Shared {
     pub(super) fn new(config: Config, access_rules: AccessRules) -> Self {
         let (config, events, epoch) = (Arc::new(config), Arc::<EventBus>::default(), Instant::now());
@@ -157,6 +168,7 @@ impl Shared {
         }
         rejection.client_ip = client_ip;
         let (cause, reason) = (rejection.cause(), rejection.reason());
+        let loggable_reason = rejection.loggable_reason();
         self.counters.count_rejection(cause);
         self.metrics.rejected(cause);
         self.limit_log.count_rejection(cause, || Example {
@@ -164,9 +176,9 @@ impl Shared {
             group: key.map(|key| KeyHash(self.registry.hash(key))),
             peer: None,
             code: rejection.close_code(),
-            reason: rejection.loggable_reason().map(Arc::from),
+            reason: loggable_reason.map(Arc::from),
         });
-        tracing::debug!(%cause, reason, "rejected");
+        tracing::debug!(%cause, reason = loggable_reason, "rejected");
         self.events.emit(|| HubEvent::Rejected { cause, reason: reason.into() });
         rejection
     }

@@ -63,6 +63,9 @@ impl SignalingHub {
     /// returns after `timeout` at the latest, unless it has not started to close every peer by then: in that case it
     /// returns as soon as it has. It yields to other tasks between the closes.
     ///
+    /// In a cluster, it also waits until the other nodes know that the peers have left. Keep the driver running until
+    /// then.
+    ///
     /// The spread prevents a reconnect storm: Netflux, for example, reconnects exactly 3 s after a close. The graceful
     /// shutdown of an HTTP server does not wait for upgraded connections. Call this method first, while the server still
     /// accepts connections, and stop the server afterwards. Both together must take less time than the service manager
@@ -143,10 +146,16 @@ impl SignalingHub {
     }
 
     /// Waits for admitted peers and for connections. A pending admission has no connection yet, and a peer in its close
-    /// handshake is no longer admitted.
+    /// handshake is no longer admitted. In a cluster, a room stays until its peers are in no list any more, and records
+    /// tell the other nodes which links have ended.
     async fn wait_for_all(&self) {
         self.shared.counters.admitted.wait_for_zero().await;
         self.shared.counters.connections.wait_for_zero().await;
+        self.shared.registry.wait_for_no_room().await;
+        #[cfg(feature = "cluster")]
+        if let Some(rooms) = self.shared.registry.cluster() {
+            rooms.bus().wait_for_no_record().await;
+        }
     }
 
     /// Returns all peers in random order, so that peers of one group or of similar age are not closed together. The hub

@@ -96,8 +96,8 @@ impl Group {
     /// Applies an event, appends the resulting actions to `actions`, and returns the outcome for the event's peer.
     ///
     /// # Panics
-    /// If a peer joins twice, or does anything before it joined or after it left, or is bound over a `new_link` that
-    /// is in use. Each is a bug in the caller.
+    /// If a peer that has joined and not left joins again, if a peer that has not joined or has left does anything else,
+    /// or if a peer is bound over a `new_link` that is in use. Each is a bug in the caller.
     pub fn handle(&mut self, event: Event, actions: &mut Vec<Action>) -> Outcome {
         match event {
             Event::Join { peer, favored } => self.join(peer, favored),

@@ -35,7 +35,7 @@ pub(crate) async fn spawn(command: &mut Command) -> (Child, String, String) {
 }
 
 /// Sends a request and returns the status and body of the response.
-async fn request(admin: &str, host: &str, method: &str, path: &str) -> (u16, String) {
+pub(crate) async fn request(admin: &str, host: &str, method: &str, path: &str) -> (u16, String) {
     let mut socket = TcpStream::connect(admin).await.expect("the admin listener accepts");
     let request = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.expect("the server reads");

@@ -3,6 +3,7 @@
 #![cfg(all(feature = "cli", unix))]
 
 mod admin;
+mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 mod connections;
@@ -11,6 +12,8 @@ mod handshakes;
 mod options;
 #[path = "../common/process.rs"]
 mod process;
+#[path = "../common/redis.rs"]
+mod redis;
 mod reload;
 mod shutdown;
 mod tls;

@@ -19,7 +19,7 @@ async fn version_and_help_are_printed_on_stdout() {
     {
         assert!(help.contains(word), "{help} does not contain {word:?}");
     }
-    for heading in ["Access control:", "Limits:"] {
+    for heading in ["Access control:", "Limits:", "Cluster:"] {
         assert!(help.lines().any(|line| line == heading), "{help} has no heading {heading:?}");
     }
 }

@@ -8,7 +8,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{DefaultGuard, Interest, set_default};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// The lines at the level `warn` and above since it was created, as `WARN message name=value`.
+/// The lines at a level and above since it was created, as `WARN message name=value`.
 pub(crate) struct Log {
     lines: Lines,
     _guard: DefaultGuard,
@@ -17,10 +17,15 @@ pub(crate) struct Log {
 type Lines = Arc<Mutex<Vec<String>>>;
 
 impl Log {
-    /// Captures the lines of this thread until it is dropped.
+    /// Captures the lines of this thread at the level `warn` and above until it is dropped.
     pub(crate) fn capture() -> Self {
+        Self::capture_at(Level::WARN)
+    }
+
+    /// Captures the lines of this thread at a level and above until it is dropped.
+    pub(crate) fn capture_at(level: Level) -> Self {
         let lines = Lines::default();
-        Self { _guard: set_default(Capture(lines.clone())), lines }
+        Self { _guard: set_default(Capture { lines: lines.clone(), level }), lines }
     }
 
     /// Returns the lines since the last call.
@@ -29,7 +34,10 @@ impl Log {
     }
 }
 
-struct Capture(Lines);
+struct Capture {
+    lines: Lines,
+    level: Level,
+}
 
 impl Subscriber for Capture {
     // The other tests of the process have no subscriber, so the interest must not be cached.
@@ -38,7 +46,7 @@ impl Subscriber for Capture {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("sigver") && *metadata.level() <= Level::WARN
+        metadata.target().starts_with("sigver") && *metadata.level() <= self.level
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -51,7 +59,7 @@ impl Subscriber for Capture {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line { message: event.metadata().level().to_string(), fields: String::new() };
         event.record(&mut line);
-        self.0.lock().expect("nothing panicked").push(line.message + &line.fields);
+        self.lines.lock().expect("nothing panicked").push(line.message + &line.fields);
     }
 
     fn enter(&self, _: &Id) {}

@@ -25,6 +25,8 @@ async fn unknown_name_is_an_error_that_suggests_the_nearest_setting() {
     rejects_file("max-groups = 3", &["line 1", "did you mean `max_groups`?"]).await;
     rejects_file("colour = 3", &["unknown setting `colour`; must be one of host, port,", "max_peers"]).await;
     rejects_file("[limits]\nmax_peers = 3", &["unknown setting `limits`"]).await;
+    rejects_file("[cluster]\nuri = \"redis://a\"", &["line 2, column 1", "did you mean `cluster.url`?"]).await;
+    rejects_file("cluster_url = \"redis://a\"", &["line 1", "did you mean `cluster.url`?"]).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![cfg(all(feature = "cli", unix))]
 
 mod access_control;
+mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 mod file;

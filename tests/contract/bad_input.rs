@@ -19,7 +19,8 @@ crate::on_every_adapter! {
 // Without axum and warp upgraded by the app: their sockets cannot discard the rest of a message that they rejected.
 crate::on! {
     [
-        memory: Memory, hyper: Hyper, axum: Axum, warp: Warp, standalone: Standalone, standalone_tls: StandaloneTls,
+        memory: Memory, memory_node: MemoryNode, memory_cluster: MemoryCluster, hyper: Hyper, axum: Axum, warp: Warp,
+        standalone: Standalone, standalone_tls: StandaloneTls, standalone_cluster: StandaloneCluster,
         hyper_upgraded_by_app: HyperUpgradedByApp
     ]
     message_far_over_max_message_bytes_closes_with_1009

@@ -6,7 +6,7 @@ use sigver::{Cause, SignalingHub};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::http::{HANDSHAKE, KEY, VERSION};
-use crate::server::{Adapter, TestServer, build};
+use crate::server::{Adapter, TestServer};
 
 crate::on_every_websocket! {
     ping_is_answered
@@ -80,7 +80,7 @@ async fn frame_that_violates_rfc_6455_closes_with_1002(adapter: Adapter) {
 
 async fn connection_ends_after_invalid_frame_without_waiting_for_peer(adapter: Adapter) {
     let builder = SignalingHub::builder().close_timeout(Duration::from_secs(3600));
-    let server = adapter.mount(build(builder)).await;
+    let server = adapter.start_with(builder).await;
     // `exchange` returns when the server ends the connection.
     assert_close(&exchange(&*server, &[0x83, 0x80, 0, 0, 0, 0]).await, 1002);
 }
@@ -97,7 +97,7 @@ async fn payload_after_oversized_header_is_discarded_so_that_close_code_arrives(
 }
 
 async fn fragments_over_messages_per_second_close_with_1013(adapter: Adapter) {
-    let hub = build(SignalingHub::builder().messages_per_second(1000));
+    let hub = adapter.build(SignalingHub::builder().messages_per_second(1000));
     let server = adapter.mount(hub.clone()).await;
     // The first fragment of a message, and empty continuations without the final one.
     let mut flood = vec![0x02, 0x80, 0, 0, 0, 0];

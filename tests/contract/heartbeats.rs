@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use sigver::SignalingHub;
 use sigver::client::{ClientError, Event};
+use sigver::{HubBuilder, SignalingHub};
 use tokio::time::Instant;
 
-use crate::server::{Adapter, Peer, build};
+use crate::server::{Adapter, Peer};
 
 crate::on_every_configurable_adapter! {
     silent_peer_receives_two_heartbeats_then_4742
@@ -15,14 +15,17 @@ crate::on_every_configurable_adapter! {
 }
 
 crate::on! {
-    [memory: Memory, standalone: Standalone, standalone_tls: StandaloneTls]
+    [
+        memory: Memory, memory_node: MemoryNode, memory_cluster: MemoryCluster,
+        standalone: Standalone, standalone_tls: StandaloneTls, standalone_cluster: StandaloneCluster
+    ]
     default_heartbeat_interval_is_five_seconds
 }
 
-/// Builds a hub with the default interval in memory, where the clock is paused, and with a short one over TCP.
-fn hub(adapter: Adapter) -> SignalingHub {
-    let interval = if adapter == Adapter::Memory { Duration::from_secs(5) } else { Duration::from_millis(150) };
-    build(SignalingHub::builder().heartbeat_interval(interval))
+/// Sets the default interval in memory, where the clock is paused, and a short one over TCP.
+fn builder(adapter: Adapter) -> HubBuilder {
+    let interval = if adapter.has_paused_clock() { Duration::from_secs(5) } else { Duration::from_millis(150) };
+    SignalingHub::builder().heartbeat_interval(interval)
 }
 
 /// Returns the number of heartbeats before the close, and the close code.
@@ -39,12 +42,12 @@ async fn heartbeats_until_close(peer: &mut Peer) -> (usize, u16) {
 }
 
 async fn silent_peer_receives_two_heartbeats_then_4742(adapter: Adapter) {
-    let server = adapter.mount(hub(adapter)).await;
+    let server = adapter.start_with(builder(adapter)).await;
     assert_eq!(heartbeats_until_close(&mut server.open("K").await).await, (2, 4742));
 }
 
 async fn content_does_not_count_as_heartbeat(adapter: Adapter) {
-    let server = adapter.mount(hub(adapter)).await;
+    let server = adapter.start_with(builder(adapter)).await;
     let mut peer = server.open("K").await;
     for heartbeats in 0.. {
         match peer.recv_any().await {
@@ -63,7 +66,7 @@ async fn content_does_not_count_as_heartbeat(adapter: Adapter) {
 }
 
 async fn peer_that_sends_heartbeats_stays_connected(adapter: Adapter) {
-    let server = adapter.mount(hub(adapter)).await;
+    let server = adapter.start_with(builder(adapter)).await;
     let mut peer = server.open("K").await;
     assert!(peer.connect(1, &[]).await);
     for _ in 0..10 {
@@ -84,7 +87,7 @@ async fn default_heartbeat_interval_is_five_seconds(adapter: Adapter) {
     times.push(opened.elapsed());
     assert_eq!(times.len(), 3, "two heartbeats and the close");
     // The hub aligns heartbeats to 50 ms. Over TCP the machine may be busy.
-    let tolerance = Duration::from_millis(if adapter == Adapter::Memory { 50 } else { 2000 });
+    let tolerance = Duration::from_millis(if adapter.has_paused_clock() { 50 } else { 2000 });
     for (time, seconds) in times.iter().zip([5, 10, 15]) {
         assert!(time.abs_diff(Duration::from_secs(seconds)) <= tolerance, "{times:?}");
     }

@@ -6,9 +6,9 @@ use sigver::client::ClientError;
 use sigver::{Cause, ClientIpHeader, Frame, HubBuilder, SignalingHub};
 
 use crate::admission::joins;
-use crate::server::{Adapter, OpenRequest, Peer, Rejected, TestServer, build};
+use crate::server::{Adapter, OpenRequest, Peer, Rejected, TestServer};
 
-crate::on_every_configurable_adapter! {
+crate::on_every_adapter_with_one_hub! {
     join_over_max_peers_closes_with_1013
     join_over_max_peers_per_ip_closes_with_1013
     join_over_joins_per_second_per_ip_closes_with_1013
@@ -25,7 +25,7 @@ const CLIENT: &str = "192.0.2.7";
 const OTHER_CLIENT: &str = "192.0.2.8";
 
 async fn join_over_max_peers_closes_with_1013(adapter: Adapter) {
-    let hub = build(SignalingHub::builder().max_peers(2));
+    let hub = adapter.build(SignalingHub::builder().max_peers(2));
     let server = adapter.mount(hub.clone()).await;
     let [first, _second] = [server.open("K").await, server.open("L").await];
     assert_eq!(server.open_rejected(OpenRequest::new("M")).await, Rejected::Closed(1013));
@@ -37,7 +37,7 @@ async fn join_over_max_peers_closes_with_1013(adapter: Adapter) {
 
 async fn join_over_max_peers_per_ip_closes_with_1013(adapter: Adapter) {
     let builder = SignalingHub::builder().max_peers_per_ip(2);
-    let hub = build(builder.trusted_proxies(ClientIpHeader::XForwardedFor, ["127.0.0.1"]));
+    let hub = adapter.build(builder.trusted_proxies(ClientIpHeader::XForwardedFor, ["127.0.0.1"]));
     let server = adapter.mount(hub.clone()).await;
     let request = |key: &str, ip: &str| OpenRequest::new(key).forwarded_for(ip);
     let open = async |ip| server.try_open(request("K", ip)).await.expect("the peer is admitted");
@@ -62,7 +62,7 @@ async fn join_over_max_peers_per_ip_closes_with_1013(adapter: Adapter) {
 async fn join_over_joins_per_second_per_ip_closes_with_1013(adapter: Adapter) {
     // Over TCP the clock runs and the bucket refills, so the test joins until one join is rejected.
     let builder = SignalingHub::builder().joins_per_second_per_ip(3);
-    let hub = build(builder.trusted_proxies(ClientIpHeader::Forwarded, ["127.0.0.1"]));
+    let hub = adapter.build(builder.trusted_proxies(ClientIpHeader::Forwarded, ["127.0.0.1"]));
     let server = adapter.mount(hub.clone()).await;
     let from = |ip: &str| OpenRequest::new("K").header("forwarded", format!("for={ip}"));
     let mut joined = 0;
@@ -77,8 +77,8 @@ async fn join_over_joins_per_second_per_ip_closes_with_1013(adapter: Adapter) {
 
 async fn client_ip_header_of_untrusted_proxy_is_ignored(adapter: Adapter) {
     let builder = SignalingHub::builder().max_peers_per_ip(3);
-    let hub = build(builder.trusted_proxies(ClientIpHeader::XForwardedFor, ["192.0.2.0/24"]));
-    let server = adapter.mount(hub).await;
+    let builder = builder.trusted_proxies(ClientIpHeader::XForwardedFor, ["192.0.2.0/24"]);
+    let server = adapter.start_with(builder).await;
     // Twice as many connections may be open, so that each rejected one gets a close code.
     let _peers = [server.open("K").await, server.open("K").await, server.open("K").await];
     for claimed in [CLIENT, "::1", "garbage"] {
@@ -88,7 +88,7 @@ async fn client_ip_header_of_untrusted_proxy_is_ignored(adapter: Adapter) {
 }
 
 async fn join_over_max_groups_closes_with_1013(adapter: Adapter) {
-    let hub = build(SignalingHub::builder().max_groups(2));
+    let hub = adapter.build(SignalingHub::builder().max_groups(2));
     let server = adapter.mount(hub.clone()).await;
     let [first, _second] = [server.open("K").await, server.open("L").await];
     assert_eq!(server.open_rejected(OpenRequest::new("M")).await, Rejected::Closed(1013));
@@ -99,7 +99,7 @@ async fn join_over_max_groups_closes_with_1013(adapter: Adapter) {
 }
 
 async fn join_over_max_peers_per_group_closes_with_1013(adapter: Adapter) {
-    let hub = build(SignalingHub::builder().max_peers_per_group(2));
+    let hub = adapter.build(SignalingHub::builder().max_peers_per_group(2));
     let server = adapter.mount(hub.clone()).await;
     let [mut first, mut second] = [server.open("K").await, server.open("K").await];
     assert!(first.connect(1, &[]).await);
@@ -155,7 +155,7 @@ async fn assert_connections(hub: &SignalingHub, expected: usize) {
 }
 
 async fn connection_over_twice_max_peers_gets_503_or_is_dropped(adapter: Adapter) {
-    let hub = build(two_peers());
+    let hub = adapter.build(two_peers());
     let server = adapter.mount(hub.clone()).await;
     let [mut first, mut second] = [server.open("K").await, server.open("L").await];
     assert!(first.connect(1, &[]).await && second.connect(1, &[]).await);
@@ -174,7 +174,7 @@ async fn connection_over_twice_max_peers_gets_503_or_is_dropped(adapter: Adapter
 
 async fn connection_over_twice_max_peers_per_ip_gets_429_or_is_dropped(adapter: Adapter) {
     let builder = two_peers().max_peers(100).max_peers_per_ip(2);
-    let hub = build(builder.trusted_proxies(ClientIpHeader::XForwardedFor, ["127.0.0.1"]));
+    let hub = adapter.build(builder.trusted_proxies(ClientIpHeader::XForwardedFor, ["127.0.0.1"]));
     let server = adapter.mount(hub.clone()).await;
     let request = || OpenRequest::new("K").forwarded_for(CLIENT);
     let mut joined = Vec::new();
@@ -196,7 +196,7 @@ async fn connection_over_twice_max_peers_per_ip_gets_429_or_is_dropped(adapter: 
 }
 
 async fn connection_in_close_handshake_counts_as_connection(adapter: Adapter) {
-    let hub = build(two_peers());
+    let hub = adapter.build(two_peers());
     let server = adapter.mount(hub.clone()).await;
     let mut closing = Vec::new();
     for _ in 0..4 {

@@ -6,9 +6,9 @@ mod log;
 use log::Log;
 use sigver::SignalingHub;
 
-use crate::server::{Adapter, OpenRequest, Rejected, build};
+use crate::server::{Adapter, OpenRequest, Rejected};
 
-crate::on_every_configurable_adapter! {
+crate::on_every_adapter_with_one_hub! {
     limit_that_rejects_peers_is_logged_once_a_minute
     limit_that_closes_peers_is_logged_once_a_minute
     forwarded_header_of_untrusted_proxy_is_logged_once
@@ -16,7 +16,7 @@ crate::on_every_configurable_adapter! {
 
 async fn limit_that_rejects_peers_is_logged_once_a_minute(adapter: Adapter) {
     let log = Log::capture();
-    let server = adapter.mount(build(SignalingHub::builder().max_peers(3))).await;
+    let server = adapter.start_with(SignalingHub::builder().max_peers(3)).await;
     // Twice as many connections may be open, so that each rejected one gets a close code.
     let _peers = [server.open("K").await, server.open("K").await, server.open("K").await];
     for _ in 0..3 {
@@ -30,7 +30,7 @@ async fn limit_that_rejects_peers_is_logged_once_a_minute(adapter: Adapter) {
 
 async fn limit_that_closes_peers_is_logged_once_a_minute(adapter: Adapter) {
     let log = Log::capture();
-    let server = adapter.mount(build(SignalingHub::builder().max_message_bytes(100))).await;
+    let server = adapter.start_with(SignalingHub::builder().max_message_bytes(100)).await;
     for _ in 0..3 {
         let mut peer = server.open("secret").await;
         assert!(peer.connect(1, &[1]).await);
@@ -46,7 +46,7 @@ async fn limit_that_closes_peers_is_logged_once_a_minute(adapter: Adapter) {
 
 async fn forwarded_header_of_untrusted_proxy_is_logged_once(adapter: Adapter) {
     let log = Log::capture();
-    let server = adapter.mount(SignalingHub::new()).await;
+    let server = adapter.start_with(SignalingHub::builder()).await;
     let _peer = server.open("K").await;
     assert_eq!(log.take(), [""; 0]);
     for header in ["x-forwarded-for", "forwarded"] {

@@ -3,7 +3,14 @@
 //! In memory the clock is paused. Over TCP it runs, so a rule with a visible duration gets a short one there, unless
 //! the rule is the default itself.
 
-#![cfg(all(feature = "axum", feature = "cli", feature = "hyper", feature = "signed-keys", feature = "warp"))]
+#![cfg(all(
+    feature = "axum",
+    feature = "cli",
+    feature = "cluster",
+    feature = "hyper",
+    feature = "signed-keys",
+    feature = "warp"
+))]
 
 /// Generates a test of each rule for each listed adapter.
 macro_rules! on {
@@ -27,8 +34,9 @@ macro_rules! on_every_adapter {
     ($($rule:ident)*) => {
         on! {
             [
-                memory: Memory, hyper: Hyper, axum: Axum, warp: Warp,
-                standalone: Standalone, standalone_tls: StandaloneTls,
+                memory: Memory, memory_node: MemoryNode, memory_cluster: MemoryCluster,
+                hyper: Hyper, axum: Axum, warp: Warp,
+                standalone: Standalone, standalone_tls: StandaloneTls, standalone_cluster: StandaloneCluster,
                 hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
                 warp_upgraded_by_app: WarpUpgradedByApp
             ]
@@ -37,12 +45,28 @@ macro_rules! on_every_adapter {
     };
 }
 
-/// For rules that need a hub with non-default settings.
+/// For rules that need non-default settings.
 macro_rules! on_every_configurable_adapter {
     ($($rule:ident)*) => {
         on! {
             [
-                memory: Memory, hyper: Hyper, axum: Axum, warp: Warp,
+                memory: Memory, memory_node: MemoryNode, memory_cluster: MemoryCluster,
+                hyper: Hyper, axum: Axum, warp: Warp,
+                hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
+                warp_upgraded_by_app: WarpUpgradedByApp
+            ]
+            $($rule)*
+        }
+    };
+}
+
+/// For rules whose test uses the hub: its events, statistics, closes and drain, and the limits that it counts. These
+/// concern one node. In a cluster of three, each node counts only its own peers, so the rules hold on a cluster of one.
+macro_rules! on_every_adapter_with_one_hub {
+    ($($rule:ident)*) => {
+        on! {
+            [
+                memory: Memory, memory_node: MemoryNode, hyper: Hyper, axum: Axum, warp: Warp,
                 hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
                 warp_upgraded_by_app: WarpUpgradedByApp
             ]
@@ -92,4 +116,7 @@ mod rates;
 mod server;
 mod shutdown;
 
-use {on, on_every_adapter, on_every_configurable_adapter, on_every_hub_handshake, on_every_websocket};
+use {
+    on, on_every_adapter, on_every_adapter_with_one_hub, on_every_configurable_adapter, on_every_hub_handshake,
+    on_every_websocket,
+};

@@ -5,9 +5,9 @@ use std::time::Duration;
 use sigver::client::{ClientError, Event};
 use sigver::{Cause, HubBuilder, SignalingHub};
 
-use crate::server::{Adapter, BoundPair, Peer, build};
+use crate::server::{Adapter, BoundPair, Peer};
 
-crate::on_every_configurable_adapter! {
+crate::on_every_adapter_with_one_hub! {
     main_sender_of_a_full_outbox_is_closed_and_the_receiver_stays
     receiver_of_a_full_outbox_without_a_main_sender_is_closed_with_1013
     total_of_all_outboxes_stays_within_max_total_outbox_bytes
@@ -51,7 +51,7 @@ async fn main_sender_of_a_full_outbox_is_closed_and_the_receiver_stays(adapter: 
         (builder().max_outbox_messages(3).max_outbox_bytes(bytes), Cause::MaxOutboxMessages),
         (builder().max_outbox_messages(10_000).max_outbox_bytes(bytes), Cause::MaxOutboxBytes),
     ] {
-        let hub = build(builder);
+        let hub = adapter.build(builder);
         let server = adapter.mount(hub.clone()).await;
         let BoundPair { member: mut flooder, joiner: mut reader, link } = BoundPair::open(&*server).await;
         assert_eq!(send_until_closed(&mut flooder, link).await, 1008);
@@ -71,7 +71,7 @@ async fn main_sender_of_a_full_outbox_is_closed_and_the_receiver_stays(adapter: 
 }
 
 async fn receiver_of_a_full_outbox_without_a_main_sender_is_closed_with_1013(adapter: Adapter) {
-    let hub = build(builder().max_outbox_messages(10_000).max_outbox_bytes(500_000));
+    let hub = adapter.build(builder().max_outbox_messages(10_000).max_outbox_bytes(500_000));
     let server = adapter.mount(hub.clone()).await;
     let mut reader = server.open("K").await;
     assert!(reader.connect(1, &[]).await);
@@ -102,7 +102,7 @@ async fn receiver_of_a_full_outbox_without_a_main_sender_is_closed_with_1013(ada
 async fn total_of_all_outboxes_stays_within_max_total_outbox_bytes(adapter: Adapter) {
     const TOTAL: usize = 1 << 20;
     let limits = builder().max_outbox_messages(10_000).max_outbox_bytes(TOTAL / 4).max_total_outbox_bytes(TOTAL);
-    let hub = build(limits);
+    let hub = adapter.build(limits);
     let server = adapter.mount(hub.clone()).await;
     // The outboxes of the readers hold a seventh of the total each, until one of them is closed.
     let mut slow = Vec::new();
@@ -129,9 +129,9 @@ async fn total_of_all_outboxes_stays_within_max_total_outbox_bytes(adapter: Adap
 }
 
 async fn message_queued_for_outbox_timeout_closes_its_receiver_with_1013(adapter: Adapter) {
-    let timeout = if adapter == Adapter::Memory { Duration::from_secs(10) } else { Duration::from_millis(200) };
+    let timeout = if adapter.has_paused_clock() { Duration::from_secs(10) } else { Duration::from_millis(200) };
     let limits = builder().max_outbox_messages(10_000).max_outbox_bytes(1 << 28).max_total_outbox_bytes(1 << 30);
-    let hub = build(limits.outbox_timeout(timeout));
+    let hub = adapter.build(limits.outbox_timeout(timeout));
     let server = adapter.mount(hub.clone()).await;
     let BoundPair { mut member, joiner: _slow, link } = BoundPair::open(&*server).await;
     // More than the buffers between the hub and the peer hold, and less than the outbox holds.

@@ -1,5 +1,6 @@
 //! Test servers: one hub per server, reached through one adapter, with the same interface for every adapter.
 
+mod memory;
 mod mounted;
 mod standalone;
 #[path = "../common/websocket.rs"]
@@ -12,22 +13,29 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hyper::Request;
 use sigver::memory::TestClient;
-use sigver::{Frame, HubBuilder, JoinRequest, SignalingHub, Transport, TransportError};
+use sigver::{Frame, HubBuilder, SignalingHub, Transport, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use standalone::{Certificate, StandaloneServer};
+use memory::{MemoryServer, cluster};
+use standalone::{Certificate, StandaloneCluster, StandaloneServer};
 
 /// How a test reaches a hub.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Adapter {
     Memory,
+    /// As [`Adapter::Memory`], with a hub that is the only node of a cluster.
+    MemoryNode,
+    /// As [`Adapter::Memory`], with a cluster of three hubs. Successive peers join successive hubs.
+    MemoryCluster,
     Hyper,
     Axum,
     Warp,
     Standalone,
     StandaloneTls,
+    /// Three servers on one Redis. Successive peers join successive servers.
+    StandaloneCluster,
     /// The app upgrades the connection, then calls `SignalingHub::serve`.
     HyperUpgradedByApp,
     /// The app calls `SignalingHub::admit`, then upgrades the connection in any case and serves or rejects it.
@@ -40,28 +48,51 @@ impl Adapter {
     /// Starts a server with the default settings.
     pub(crate) async fn start(self) -> Box<dyn TestServer> {
         match self {
-            Self::Standalone => Box::new(StandaloneServer::start(None).await),
-            Self::StandaloneTls => Box::new(StandaloneServer::start(Some(Certificate::new())).await),
-            _ => self.mount(SignalingHub::new()).await,
+            Self::Standalone => Box::new(StandaloneServer::start(None, &[]).await),
+            Self::StandaloneTls => Box::new(StandaloneServer::start(Some(Certificate::new()), &[]).await),
+            Self::StandaloneCluster => Box::new(StandaloneCluster::start().await),
+            _ => self.start_with(SignalingHub::builder()).await,
         }
     }
 
-    /// Starts a server that mounts `hub`.
+    /// Starts a server with these settings.
+    pub(crate) async fn start_with(self, builder: HubBuilder) -> Box<dyn TestServer> {
+        match self {
+            Self::MemoryCluster => Box::new(MemoryServer::new(cluster(builder, 3))),
+            _ => self.mount(self.build(builder)).await,
+        }
+    }
+
+    /// Builds the hub of a server. The settings must be valid.
+    pub(crate) fn build(self, builder: HubBuilder) -> SignalingHub {
+        match self {
+            Self::MemoryNode => cluster(builder, 1).remove(0),
+            Self::MemoryCluster => unreachable!("a cluster has more than one hub"),
+            _ => builder.build().expect("the settings are valid"),
+        }
+    }
+
+    /// Starts a server that mounts `hub`, which this adapter has built.
     pub(crate) async fn mount(self, hub: SignalingHub) -> Box<dyn TestServer> {
         match self {
-            Self::Memory => Box::new(MemoryServer(hub)),
+            Self::Memory | Self::MemoryNode => Box::new(MemoryServer::new(vec![hub])),
             _ => mounted::start(self, hub).await,
         }
+    }
+
+    /// Returns whether the clock is paused: it is if there is no network.
+    pub(crate) fn has_paused_clock(self) -> bool {
+        matches!(self, Self::Memory | Self::MemoryNode | Self::MemoryCluster)
     }
 
     /// Returns how this adapter reports a rejection with an HTTP status: by `status` where the hub's adapter completes
     /// the handshake, otherwise by the close code.
     pub(crate) fn rejection(self, status: u16, code: u16) -> Rejected {
         match self {
-            Self::Hyper | Self::Axum | Self::Warp | Self::Standalone | Self::StandaloneTls => Rejected::Http(status),
-            Self::Memory | Self::HyperUpgradedByApp | Self::AxumUpgradedByApp | Self::WarpUpgradedByApp => {
-                Rejected::Closed(code)
-            }
+            Self::Hyper | Self::Axum | Self::Warp => Rejected::Http(status),
+            Self::Standalone | Self::StandaloneTls | Self::StandaloneCluster => Rejected::Http(status),
+            Self::HyperUpgradedByApp | Self::AxumUpgradedByApp | Self::WarpUpgradedByApp => Rejected::Closed(code),
+            Self::Memory | Self::MemoryNode | Self::MemoryCluster => Rejected::Closed(code),
         }
     }
 }
@@ -175,44 +206,11 @@ impl BoundPair {
 /// Pauses the clock for adapters without a network, and fails a test that hangs.
 pub(crate) async fn in_time(adapter: Adapter, test: impl Future<Output = ()>) {
     let mut limit = Duration::from_secs(60);
-    if adapter == Adapter::Memory {
+    if adapter.has_paused_clock() {
         tokio::time::pause();
         limit *= 60;
     }
     tokio::time::timeout(limit, test).await.expect("the test hangs");
-}
-
-/// Builds a hub whose settings are valid.
-pub(crate) fn build(builder: HubBuilder) -> SignalingHub {
-    builder.build().expect("the settings are valid")
-}
-
-/// A hub without a network.
-struct MemoryServer(SignalingHub);
-
-#[async_trait]
-impl TestServer for MemoryServer {
-    async fn try_open(&self, request: OpenRequest) -> Result<Peer, u16> {
-        let (key, query) =
-            request.tail.split_once('?').map_or((&*request.tail, None), |(key, query)| (key, Some(query)));
-        let join = JoinRequest::from_url(key, query);
-        // The head omits the key: some tests use keys that no URI can contain.
-        let head = OpenRequest { tail: format!("?{}", query.unwrap_or_default()), headers: request.headers.clone() };
-        let head = head.to_http("ws://localhost/").into_parts().0;
-        let join = join.with_client_ip([127, 0, 0, 1].into()).with_parts(head);
-        let (there, here) = sigver::memory::pair(16);
-        let hub = self.0.clone();
-        tokio::spawn(async move { hub.serve(there, join).await });
-        Ok(TestClient::new(Box::pin(here)))
-    }
-
-    async fn open_stream(&self) -> Box<dyn ByteStream> {
-        unreachable!("the memory adapter has no byte stream")
-    }
-
-    fn mount_path(&self) -> &'static str {
-        ""
-    }
 }
 
 async fn tcp_stream(address: SocketAddr) -> Box<dyn ByteStream> {

@@ -8,9 +8,9 @@ use sigver::protocol::CloseCode;
 use sigver::{Cause, HubStats, SignalingHub};
 use tokio::time::Instant;
 
-use crate::server::{Adapter, OpenRequest, Peer, TestServer, build};
+use crate::server::{Adapter, OpenRequest, Peer, TestServer};
 
-crate::on_every_configurable_adapter! {
+crate::on_every_adapter_with_one_hub! {
     shutdown_closes_all_peers_with_1001
     drain_closes_all_peers_with_1001
     drained_peers_count_as_closes_only
@@ -49,7 +49,7 @@ async fn expect_close(peers: &mut [Peer], code: u16) {
 }
 
 async fn shutdown_closes_all_peers_with_1001(adapter: Adapter) {
-    let hub = SignalingHub::new();
+    let hub = adapter.build(SignalingHub::builder());
     let server = adapter.mount(hub.clone()).await;
     let mut peers = open_peers(&*server, &["K", "K", "K", "another"]).await;
     tokio::join!(hub.shutdown(), expect_close(&mut peers, 1001));
@@ -59,7 +59,7 @@ async fn shutdown_closes_all_peers_with_1001(adapter: Adapter) {
 }
 
 async fn drain_closes_all_peers_with_1001(adapter: Adapter) {
-    let hub = SignalingHub::new();
+    let hub = adapter.build(SignalingHub::builder());
     let server = adapter.mount(hub.clone()).await;
     let mut peers = open_peers(&*server, &["K", "K", "K", "another"]).await;
     assert!(!hub.is_draining());
@@ -69,7 +69,7 @@ async fn drain_closes_all_peers_with_1001(adapter: Adapter) {
 }
 
 async fn drained_peers_count_as_closes_only(adapter: Adapter) {
-    let hub = SignalingHub::new();
+    let hub = adapter.build(SignalingHub::builder());
     let server = adapter.mount(hub.clone()).await;
     let mut peers = open_peers(&*server, &["K", "K", "another"]).await;
     let (remaining, ()) = tokio::join!(hub.drain(Duration::from_millis(1500)), expect_close(&mut peers, 1001));
@@ -80,7 +80,7 @@ async fn drained_peers_count_as_closes_only(adapter: Adapter) {
 }
 
 async fn join_while_draining_counts_as_rejection_only(adapter: Adapter) {
-    let hub = build(SignalingHub::builder().close_timeout(Duration::from_millis(400)));
+    let hub = adapter.build(SignalingHub::builder().close_timeout(Duration::from_millis(400)));
     let server = adapter.mount(hub.clone()).await;
     let mut peers = open_peers(&*server, &["K"]).await;
     let join_late = async {
@@ -99,7 +99,7 @@ async fn join_while_draining_counts_as_rejection_only(adapter: Adapter) {
 
 async fn drain_spreads_closes_over_its_timeout(adapter: Adapter) {
     let timeout = Duration::from_millis(1400);
-    let hub = build(SignalingHub::builder().close_timeout(Duration::from_millis(400)));
+    let hub = adapter.build(SignalingHub::builder().close_timeout(Duration::from_millis(400)));
     let server = adapter.mount(hub.clone()).await;
     let mut peers = open_peers(&*server, &["A", "B", "C", "D", "E"]).await;
     let start = Instant::now();
@@ -114,12 +114,12 @@ async fn drain_spreads_closes_over_its_timeout(adapter: Adapter) {
         // One of five every 200 ms, the last one a `close_timeout` before the end. Over TCP any delay is possible.
         let due = Duration::from_millis(200) * nth;
         assert!(time + Duration::from_millis(11) >= due, "peer {nth} after {time:?}");
-        assert!(adapter != Adapter::Memory || time < due + Duration::from_millis(20), "peer {nth} after {time:?}");
+        assert!(!adapter.has_paused_clock() || time < due + Duration::from_millis(20), "peer {nth} after {time:?}");
     }
 }
 
 async fn drain_returns_remaining_peers_after_its_timeout(adapter: Adapter) {
-    let hub = build(SignalingHub::builder().close_timeout(Duration::from_secs(3000)));
+    let hub = adapter.build(SignalingHub::builder().close_timeout(Duration::from_secs(3000)));
     let server = adapter.mount(hub.clone()).await;
     // The peer never reads, so it never answers the close frame.
     let _peers = open_peers(&*server, &["K"]).await;
@@ -127,7 +127,7 @@ async fn drain_returns_remaining_peers_after_its_timeout(adapter: Adapter) {
 }
 
 async fn close_peer_closes_only_that_peer(adapter: Adapter) {
-    let hub = SignalingHub::new();
+    let hub = adapter.build(SignalingHub::builder());
     let server = adapter.mount(hub.clone()).await;
     let mut peers = open_peers(&*server, &["K", "K", "another"]).await;
     let member = hub.peers("K").into_iter().find(|peer| peer.member_id.is_some()).expect("the group has a member");
@@ -140,7 +140,7 @@ async fn close_peer_closes_only_that_peer(adapter: Adapter) {
 }
 
 async fn close_group_closes_only_that_group(adapter: Adapter) {
-    let hub = SignalingHub::new();
+    let hub = adapter.build(SignalingHub::builder());
     let server = adapter.mount(hub.clone()).await;
     let mut peers = open_peers(&*server, &["K", "K", "another"]).await;
     assert_eq!(hub.close_group("K", BANNED), 2);
@@ -151,7 +151,7 @@ async fn close_group_closes_only_that_group(adapter: Adapter) {
 }
 
 async fn close_groups_where_closes_only_matching_groups(adapter: Adapter) {
-    let hub = SignalingHub::new();
+    let hub = adapter.build(SignalingHub::builder());
     let server = adapter.mount(hub.clone()).await;
     let mut peers = open_peers(&*server, &["exam/1", "exam/2", "exam/2", "lesson/1"]).await;
     assert_eq!(hub.close_groups_where(|key| key.as_str().starts_with("exam/"), BANNED), 3);

@@ -1,6 +1,7 @@
 //! The standalone server parses a configuration file or reports the position of an error, and prints what it can parse.
 
-use sigver::SignalingHub;
+use sigver::cluster::MemoryBackplane;
+use sigver::{ClusterConfig, SignalingHub};
 
 #[path = "../../src/bin/sigver/settings/mod.rs"]
 #[expect(dead_code, reason = "only the server uses the command line")]
@@ -23,6 +24,7 @@ fn accepted(settings: Settings) {
     assert_eq!(printed, toml::to_string(&again).expect("parsed settings can be printed"));
 
     let mut builder = settings.apply_limits(SignalingHub::builder());
+    let cluster = settings.apply_cluster_limits(ClusterConfig::new(MemoryBackplane::new()));
     let Settings { allowed_origins, allow_missing_origin, trusted_proxies, client_ip_header, .. } = settings;
     if let Some(origins) = allowed_origins {
         builder = builder.allowed_origins(origins).allow_missing_origin(allow_missing_origin.unwrap_or(false));
@@ -30,7 +32,9 @@ fn accepted(settings: Settings) {
     if let Some(header) = client_ip_header {
         builder = builder.trusted_proxies(header.into(), trusted_proxies.unwrap_or_default());
     }
-    if let Err(error) = builder.build() {
-        assert!(Settings::NAMES.contains(&error.field()), "{error} does not name a setting");
+    if let Err(error) = builder.build_cluster(cluster) {
+        let [name, name_in_cluster] = [error.field().to_owned(), format!("cluster_{}", error.field())];
+        let is_known = Settings::NAMES.iter().any(|known| *known == name || *known == name_in_cluster);
+        assert!(is_known, "{error} does not name a setting");
     }
 }

@@ -12,6 +12,7 @@ mod protocol;
 mod proxies;
 mod servers;
 mod tls;
+mod two_urls;
 
 use process::run;
 

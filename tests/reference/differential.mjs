@@ -3,6 +3,8 @@
 //   npm install
 //   node differential.mjs [--scripts N=300] [--seed S=1] [--only K] [--save DIR] [--verbose] --server PATH_TO_OUR_BINARY
 //   node differential.mjs [...] ws://127.0.0.1:1234            our server already runs there; may have a mount path: ws://127.0.0.1:1234/signal
+//   node differential.mjs [...] --settle MS ws://127.0.0.1:1234   our server is a cluster of nodes: after each step, waits until its peers have
+//                                                              received nothing for MS milliseconds
 //   node differential.mjs [...] --self                         a second reference server replaces ours; any failure is a fault of this test
 //
 // Prints each difference, then the line `N passed, M failed`. The exit code is 1 if a script failed.
@@ -20,14 +22,14 @@
 //   A close [CODE] | A drop      a close handshake; the end of the stream without a close frame
 //
 // What is seen: `A connected true`, `A content from L1 6869` (senderId L1), `A content to L1 -` (recipientId L1, no data), `A closed 4744`.
-// The test does not sleep between steps: see quiet() in lib.mjs, and `settle` below.
+// The test does not sleep between steps, unless ours is a cluster: see quiet() and still() in lib.mjs, and `settle` below.
 //
 // The output of --save describes its format in its first lines, see `traceHead`.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { Peer, encode, quiet, startBinary, startReference } from './lib.mjs'
+import { Peer, encode, quiet, startBinary, startReference, still } from './lib.mjs'
 import { Model, render } from './model.mjs'
 
 const { values: options, positionals } = parseArgs({
@@ -38,6 +40,7 @@ const { values: options, positionals } = parseArgs({
     only: { type: 'string' },
     save: { type: 'string' },
     server: { type: 'string' },
+    settle: { type: 'string', default: '0' },
     self: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
   },
@@ -199,13 +202,16 @@ class Run {
   /**
    * Waits until the server has shown `expected`, and for a minimum number of quiet rounds. The rounds replace an answer that does not exist:
    * a leave without links is invisible. They include `watch`, a socket that stays open. A closed socket means that the server closed it, and
-   * a server removes the peer within one or two rounds after that.
+   * a server removes the peer within one or two rounds after that. A cluster also needs time, because the rounds show only what one node did.
    */
   async settle(expected, closes) {
     const sockets = [this.server.watch, ...this.peers.values()]
     const enough = (seen) => seen.join('\n') === expected.join('\n')
+    const { settle } = this.server
     await within(10_000, quiet(sockets, closes ? 8 : 3))
-    for (let round = 0; round < 60 && !enough(this.collect()); round++) {
+    if (settle) await within(10_000, still(sockets, settle))
+    const deadline = Date.now() + (settle ? 5_000 : 0)
+    for (let round = 0; (round < 60 || Date.now() < deadline) && !enough(this.collect()); round++) {
       // Reached before a failure, or on a machine under load: yields the processor to other processes.
       if (round > 20) await new Promise((resolve) => setTimeout(resolve, 2))
       await within(10_000, quiet(sockets, 1))
@@ -421,13 +427,13 @@ function traceOf(number, trace) {
 
 // ---- main
 
-async function serve(server, leaks) {
+async function serve(server, leaks, settle = 0) {
   const watch = new Peer(`${server.base}/watch-${randomBytes(9).toString('hex')}`)
   await watch.opened
   if (watch.code !== null) throw new Error(`cannot open a socket on ${server.base}: ${watch.error ?? watch.code}`)
   // It stays open during many scripts, so it must send heartbeats.
   setInterval(() => watch.send(encode({ heartbeat: true })), 4000).unref()
-  return { ...server, leaks, watch }
+  return { ...server, leaks, settle, watch }
 }
 
 process.on('uncaughtException', (error) => {
@@ -440,7 +446,7 @@ if (!ours) {
   console.error('our server is missing; must be a URL, --server PATH or --self')
   process.exit(2)
 }
-const servers = [await serve(await startReference(), true), await serve(ours, options.self)]
+const servers = [await serve(await startReference(), true), await serve(ours, options.self, Number(options.settle))]
 
 let passed = 0
 let failed = 0

@@ -68,12 +68,24 @@ export class Peer {
  * server may answer B's ping just before it flushes a message from A. Hence several rounds, until one brings nothing new.
  */
 export async function quiet(peers, rounds = 3) {
-  const received = () => peers.reduce((n, p) => n + p.inbox.length + (p.code === null ? 0 : 1), 0)
-  for (let before = -1, round = 0; round < rounds || received() !== before; round++) {
-    before = received()
+  for (let before = -1, round = 0; round < rounds || received(peers) !== before; round++) {
+    before = received(peers)
     await Promise.all(peers.map((p) => p.pong()))
   }
 }
+
+/**
+ * Waits until these peers have received nothing for a time. This is for a cluster: a node answers a ping before the other nodes know what its
+ * peer did.
+ */
+export async function still(peers, ms) {
+  for (let before = -1; received(peers) !== before; ) {
+    before = received(peers)
+    await new Promise((resolve) => setTimeout(resolve, ms))
+  }
+}
+
+const received = (peers) => peers.reduce((n, p) => n + p.inbox.length + (p.code === null ? 0 : 1), 0)
 
 async function freePort() {
   const server = createServer().listen(0, '127.0.0.1')

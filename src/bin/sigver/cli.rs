@@ -9,7 +9,8 @@ use crate::probe;
 use crate::settings::{self, Settings};
 
 /// WebRTC signaling server for clients of npm's sigver: ws://HOST:PORT/KEY.
-#[derive(Debug, Parser)]
+// Without `Debug`: the settings may have credentials.
+#[derive(Parser)]
 // `-h` is the host, as with npm's sigver.
 #[command(version, disable_help_flag = true)]
 // The server's options do not apply to a probe.

@@ -32,6 +32,7 @@ pub(crate) struct ClusterGroup {
     pub(super) in_flight_is_void: bool,
     /// Nodes that were declared dead. Their members are removed at the next step. All groups of a node share the set.
     pub(super) dead: Arc<BTreeSet<NodeId>>,
+    pub(super) repairs: Repairs,
 }
 
 /// What all groups of a node have in common.
@@ -43,6 +44,17 @@ pub(crate) struct Rules {
     pub(crate) max_members: usize,
     /// The memory for messages that wait for the answer to a peer's `connect`, in bytes.
     pub(crate) max_held_bytes: usize,
+}
+
+/// How often the list did not agree with the peers, for counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Repairs {
+    /// Steps that put local members back into a list that had lost them.
+    pub(crate) put_back: u64,
+    /// Entries to remove because they have no peer: those of dead nodes, and of local peers that are no members.
+    pub(crate) removed: u64,
+    /// Local members that were closed, because their list was founded anew without them.
+    pub(crate) other_lineage: u64,
 }
 
 /// What the group stores about a peer in addition to its links.
@@ -153,8 +165,11 @@ pub(super) enum InFlight {
     Resolve(Decision<Token>),
     /// Removes entries.
     Removals(Vec<Token>),
-    /// Puts local members back that the list has lost.
-    Returns,
+    /// Puts local members back that the list has lost, or puts the entries of all of them again.
+    Returns {
+        /// The nonce that the list has afterwards if the step has changed it.
+        nonce: u64,
+    },
 }
 
 /// A call to the backplane failed. It may have been applied.

@@ -53,7 +53,7 @@ impl ClusterGroup {
             return None;
         }
         let (nonce, mut lineage) = (random(), random());
-        let (in_flight, condition, changes) = self.plan(&mut lineage)?;
+        let (in_flight, condition, changes) = self.plan(nonce, &mut lineage)?;
         if let (InFlight::Change(_), Some(Job::Connect(connect))) = (&in_flight, self.jobs.front_mut()) {
             connect.attempted = true;
         }
@@ -96,8 +96,12 @@ impl ClusterGroup {
                 StepResult::Full => self.drop_first(CloseCause::GroupFull, out),
             },
             InFlight::Resolve(decision) => self.resolve(decision, out),
-            InFlight::Returns if list.result == StepResult::Full => self.close_members_without_room(out),
-            InFlight::Look | InFlight::Removals(_) | InFlight::Returns => {}
+            InFlight::Returns { nonce } => match list.result {
+                StepResult::Full => self.close_members_without_room(out),
+                // Entries that are put again as they are do not change the list.
+                _ => self.repairs.put_back += u64::from(list.version.is_some_and(|version| version.nonce == nonce)),
+            },
+            InFlight::Look | InFlight::Removals(_) => {}
         }
         self.reconcile(out);
         self.answer_asked(out);
@@ -137,11 +141,12 @@ impl ClusterGroup {
         let dead = self.copy.entries().map(|entry| entry.token).filter(|token| self.dead.contains(&token.node));
         let mut dead: Vec<_> = dead.filter(|token| !self.removals.contains(token)).collect();
         dead.sort_unstable();
+        self.repairs.removed += dead.len() as u64;
         self.removals.append(&mut dead);
     }
 
-    /// Returns what the next step does. Sets the lineage that it gives to a list that it founds.
-    fn plan(&mut self, lineage: &mut u64) -> Option<(InFlight, Condition, Vec<Change>)> {
+    /// Returns what the step with this nonce does. Sets the lineage that it gives to a list that it founds.
+    fn plan(&mut self, nonce: u64, lineage: &mut u64) -> Option<(InFlight, Condition, Vec<Change>)> {
         if let Some(Job::Connect(Connect { unresolved, .. })) = self.jobs.front_mut()
             && let Some(decision) = unresolved.take()
         {
@@ -149,7 +154,7 @@ impl ClusterGroup {
         }
         if let Some((returning, known)) = self.returning_members() {
             *lineage = known;
-            return Some((InFlight::Returns, Condition::LineageOrAbsent(known), returning));
+            return Some((InFlight::Returns { nonce }, Condition::LineageOrAbsent(known), returning));
         }
         if !self.removals.is_empty() {
             let removals = std::mem::take(&mut self.removals);
@@ -161,7 +166,7 @@ impl ClusterGroup {
                 return Some((InFlight::Look, Condition::Always, vec![]));
             };
             *lineage = known;
-            return Some((InFlight::Returns, Condition::LineageOrAbsent(known), entries));
+            return Some((InFlight::Returns { nonce }, Condition::LineageOrAbsent(known), entries));
         }
         match self.jobs.front()? {
             Job::Look { .. } => Some((InFlight::Look, Condition::Always, vec![])),
@@ -224,7 +229,7 @@ impl ClusterGroup {
                 tokens.append(&mut self.removals);
                 self.removals = tokens;
             }
-            InFlight::Look | InFlight::Returns => {}
+            InFlight::Look | InFlight::Returns { .. } => {}
         }
     }
 
@@ -241,6 +246,7 @@ impl ClusterGroup {
             if let (Some(membership), Some(lineage)) = (member, lineage) {
                 *membership = (entry, lineage);
             } else if !self.removals.contains(&entry.token) {
+                self.repairs.removed += 1;
                 self.removals.push(entry.token);
             }
         }
@@ -248,6 +254,7 @@ impl ClusterGroup {
             let Some((_, known)) = self.local(peer).and_then(|local| local.membership) else { continue };
             if self.returning(peer).is_some() {
                 if lineage.is_some_and(|lineage| lineage != known) {
+                    self.repairs.other_lineage += 1;
                     self.evict(peer, out);
                 } else {
                     self.has_lost_members = true;

@@ -11,7 +11,7 @@ use super::*;
 use crate::cluster::memory::engine::Engine;
 use crate::cluster::records::{Record, Side};
 use crate::cluster::{GroupTag, MemberList, Step};
-use crate::protocol::{Event, MemberId};
+use crate::protocol::{CloseCode, Event, LinkId, MemberId};
 
 const RULES: Rules = Rules { eviction_min_age: Duration::ZERO, max_members: 1000, max_held_bytes: 1 << 20 };
 

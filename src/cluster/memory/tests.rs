@@ -16,7 +16,7 @@ use crate::protocol::{MemberId, PeerId};
 conformance_tests!(
     #[tokio::test(start_paused = true)]
     async {
-        MemoryBackplane::new()
+        Some(MemoryBackplane::new())
     }
 );
 

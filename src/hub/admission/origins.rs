@@ -148,6 +148,7 @@ mod tests {
         assert!(allowed(&["https://app.example:443"], "https://app.example"));
         assert!(allowed(&["http://*.app.example:80"], "http://a.app.example"));
         assert!(allowed(&["http://[::1]:3000"], "http://[::1]:3000"));
+        assert!(allowed(&["http://[::1]"], "http://[::1]"));
         assert!(allowed(&["moz-extension://abc"], "moz-extension://abc"));
     }
 
@@ -175,6 +176,10 @@ mod tests {
             "https://app.example:port",
             "https://app.example:99999",
             "https://café.example",
+            "https://[::1",
+            "https://*.[::1]",
+            "moz_extension://abc",
+            "-extension://abc",
             "://app.example",
         ] {
             assert!(AllowedOrigins::default().allow(wrong).is_err(), "{wrong}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::node::Node;
+use super::node::{Node, isolate};
 
 impl Node {
     /// Audits all groups in each `audit_interval`, and sooner if that was requested. Never returns.
@@ -55,7 +55,7 @@ impl Node {
                         return self.take_request();
                     }
                 }
-                room.audit(self.now());
+                isolate(|| room.audit(self.now()));
                 nth += 1;
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::node::Node;
+use super::node::{Node, isolate};
 use crate::cluster::{NodeEvent, NodeId};
 
 /// The time between two log lines while the engine is unreachable.
@@ -30,7 +30,10 @@ impl Node {
     /// Beats until the hub has no handle, no peer and nothing to send any more.
     pub(super) async fn run_beats(&self) {
         let (mut failures, mut next) = (Failures::default(), Instant::now());
+        let (mut is_checked, mut is_connected) = (false, false);
         loop {
+            // Before the beat, because it may name the reason why the beat fails.
+            is_checked = is_checked || self.check().await;
             let call = self.state().nodes.start_beat(self.now());
             let beat = timeout(self.config.beat_interval, self.backplane.beat(call.me, &call.silent)).await;
             match beat {
@@ -40,9 +43,13 @@ impl Node {
                     let events = {
                         let nodes = &mut self.state().nodes;
                         let events = nodes.finish_beat(call, &reply);
-                        self.bus.set_ready(nodes.ready_until(), nodes.others().collect());
+                        self.bus.set_ready(nodes.last_beat(), nodes.ready_until(), nodes.others().collect());
                         events
                     };
+                    if !std::mem::replace(&mut is_connected, true) {
+                        let nodes = self.bus.stats(self.now()).nodes;
+                        tracing::info!(node = self.bus.me().0, nodes, "connected to the cluster");
+                    }
                     for event in events {
                         self.apply(event).await;
                     }
@@ -50,6 +57,7 @@ impl Node {
                 Ok(Err(error)) => failures.log(&error.to_string()),
                 Err(_) => failures.log(&format!("no reply within {:?}", self.config.beat_interval)),
             }
+            isolate(|| self.bus.counters().metrics().report(&self.bus.stats(self.now())));
             if self.is_unused() {
                 return;
             }
@@ -57,6 +65,16 @@ impl Node {
             next = (next + self.config.beat_interval).max(Instant::now());
             sleep_until(next).await;
         }
+    }
+
+    /// Logs what an operator should change in the configuration of the engine. Returns whether the engine answered.
+    async fn check(&self) -> bool {
+        // A beat that fails logs why the engine does not answer.
+        let Ok(Ok(findings)) = timeout(self.config.beat_interval, self.backplane.check()).await else { return false };
+        for finding in findings {
+            tracing::warn!(finding, "the engine of the cluster is not configured as it should be");
+        }
+        true
     }
 
     async fn apply(&self, event: NodeEvent) {
@@ -94,9 +112,9 @@ impl Node {
         self.for_each_room(|room| room.new_incarnation(me, &dead, self.now())).await;
     }
 
-    /// Returns whether only the driver has a handle of the hub, and no group has anything to send.
+    /// Returns whether only the driver has a handle of the hub, and nothing is left to send.
     fn is_unused(&self) -> bool {
-        Arc::strong_count(&self.shared) == 1 && self.registry().room_count() == 0
+        Arc::strong_count(&self.shared) == 1 && self.registry().room_count() == 0 && self.bus.is_idle()
     }
 }
 

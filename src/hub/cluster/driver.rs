@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use futures::future::{join5, select};
+use tokio::sync::mpsc;
 
 use super::config::ClusterConfig;
 use super::node::Node;
+use super::strays::MAX_STRAYS;
 use crate::cluster::{NodeId, Rules};
 use crate::hub::rooms::bus::Bus;
 use crate::hub::rooms::cluster_rooms::ClusterRooms;
@@ -30,12 +32,18 @@ pub struct ClusterDriver {
     run: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// Turns readiness off when the driver ends or is dropped.
-struct Running(Arc<Bus>);
+/// Turns readiness off when the driver ends or is dropped, and drops what waits for the driver.
+struct Running {
+    bus: Arc<Bus>,
+    shared: Weak<Shared>,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.disconnect();
+        self.bus.disconnect();
+        if let Some(shared) = self.shared.upgrade() {
+            shared.registry.rooms().iter().for_each(|room| shared.registry.remove_idle(room));
+        }
     }
 }
 
@@ -52,12 +60,13 @@ impl ClusterDriver {
         let bus = Arc::new(bus);
         shared.registry.set_cluster(ClusterRooms::new(bus.clone()));
         let shared = Arc::new(shared);
-        let running = Running(bus.clone());
-        let node = Node::new(shared.clone(), bus, config);
+        let running = Running { bus: bus.clone(), shared: Arc::downgrade(&shared) };
+        let (sender, strays) = mpsc::channel(MAX_STRAYS);
+        let node = Node::new(shared.clone(), bus, config, sender);
         let run = async move {
             let _running = running;
-            let (steps, strays) = (node.run_steps(), node.run_strays());
-            let loops = pin!(join5(steps, strays, node.run_sends(), node.run_receives(), node.run_audits()));
+            let (steps, strays, audits) = (node.run_steps(), node.run_strays(strays), node.run_audits());
+            let loops = pin!(join5(steps, strays, node.run_sends(), node.run_receives(), audits));
             select(pin!(node.run_beats()), loops).await;
         };
         (SignalingHub { shared }, Self { run: Box::pin(run) })

@@ -1,16 +1,16 @@
 //! What the loops of a driver share.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::coop::consume_budget;
 
 use super::backoff::Backoff;
 use super::config::ClusterConfig;
-use super::strays::Strays;
-use crate::cluster::{Backplane, GroupTag, Inbox, NodeId, Nodes};
+use crate::cluster::{Backplane, GroupTag, Inbox, NodeId, Nodes, Token};
 use crate::hub::rooms::bus::Bus;
 use crate::hub::rooms::registry::Registry;
 use crate::hub::rooms::room::Room;
@@ -28,7 +28,8 @@ pub(super) struct Node {
     /// How fast an audit that is due before its time must be. The shortest time wins.
     pub(super) requested_audit: Mutex<Option<Duration>>,
     pub(super) audit_requested: Notify,
-    pub(super) strays: Strays,
+    /// Entries of this node in groups without a room here.
+    pub(super) strays: mpsc::Sender<(GroupTag, Token)>,
     state: Mutex<State>,
 }
 
@@ -36,11 +37,17 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) nodes: Nodes,
+    /// In a fixed order, so that runs with the same seed are equal.
     pub(super) inboxes: BTreeMap<NodeId, Inbox>,
 }
 
 impl Node {
-    pub(super) fn new(shared: Arc<Shared>, bus: Arc<Bus>, config: ClusterConfig) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        bus: Arc<Bus>,
+        config: ClusterConfig,
+        strays: mpsc::Sender<(GroupTag, Token)>,
+    ) -> Self {
         let nodes = Nodes::new(bus.me(), config.beat_interval, config.node_timeout);
         Self {
             shared,
@@ -51,7 +58,7 @@ impl Node {
             restarted: Notify::new(),
             requested_audit: Mutex::default(),
             audit_requested: Notify::new(),
-            strays: Strays::default(),
+            strays,
             state: Mutex::new(State { nodes, inboxes: BTreeMap::new() }),
         }
     }
@@ -80,11 +87,11 @@ impl Node {
     pub(super) async fn for_each_room(&self, mut call: impl FnMut(&Room)) {
         for shard in 0..self.registry().shard_count() {
             for room in self.registry().rooms_of_shard(shard) {
-                call(&room);
+                isolate(|| call(&room));
                 consume_budget().await;
             }
         }
-        self.registry().report_gauges();
+        isolate(|| self.registry().report_gauges());
     }
 
     /// Ends all links with a node, because records were lost.
@@ -98,4 +105,11 @@ impl Node {
         *requested = Some(requested.map_or(spread, |earlier| earlier.min(spread)));
         self.audit_requested.notify_one();
     }
+}
+
+/// Calls a room, or code of the app. Returns `None` if that panics: a bug in one room, or in the app's recorder, must not
+/// disconnect all peers from the other nodes. The panic hook has reported the panic, and the room closes its peers when
+/// it is locked the next time.
+pub(super) fn isolate<R>(call: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(call)).ok()
 }

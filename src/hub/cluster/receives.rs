@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep_until;
 
-use super::node::Node;
-use crate::cluster::{BackplaneError, Batch, Matching, NodeId, Record, Side, sender};
+use super::node::{Node, isolate};
+use crate::cluster::{BackplaneError, Batch, Matching, NodeId, Record, Side, Token, sender};
 use crate::hub::close::Close;
 
 /// Why the loop of receives continues.
@@ -95,19 +95,24 @@ impl Node {
             }
         };
         if has_gap {
+            self.bus.counters().count_gap();
             self.end_links_with(from).await;
         }
         for record in received.into_iter().flatten() {
+            self.bus.counters().count_received_record();
             self.receive_record(from, record).await;
             consume_budget().await;
         }
-        self.registry().report_gauges();
+        isolate(|| self.registry().report_gauges());
     }
 
     async fn receive_record(&self, from: NodeId, record: Record) {
         let now = self.now();
         let group = match &record {
-            Record::Reset => return self.for_each_room(|room| room.reset_links_with(from, now)).await,
+            Record::Reset => {
+                self.bus.counters().count_reset();
+                return self.for_each_room(|room| room.reset_links_with(from, now)).await;
+            }
             Record::CloseMatching { matching: Matching::Group(group), .. } => *group,
             Record::CloseMatching { matching: Matching::Identity(identity), code, reason } => {
                 let close = Close::new(*code, reason.clone());
@@ -123,18 +128,19 @@ impl Node {
         };
         let Some(room) = self.find(group) else {
             if let Record::Bind { link, member, .. } = record {
-                // The member has left. If its entry is still in the list, no room of this node removes it.
-                self.strays.insert(group, member);
-                let end = Record::End { group, link, side: Side::Member };
-                self.bus.send(self.bus.me(), from, &end);
+                // The member has left, but the list has it.
+                let (me, end) = (self.bus.me(), Record::End { group, link, side: Side::Member });
+                // If too many wait, another node names this one again.
+                let _ = self.strays.try_send((group, Token { node: me, peer: member }));
+                self.bus.send(me, from, &end);
             }
             return;
         };
-        match record {
+        isolate(|| match record {
             Record::Close { peer, code, reason, .. } => _ = room.close(peer, Close::new(code, reason)),
             Record::CloseMatching { code, reason, .. } => _ = room.close_all(&Close::new(code, reason)),
             record => room.receive(from, record, now),
-        }
+        });
     }
 
     /// Sends the RESETs that are due.

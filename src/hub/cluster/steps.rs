@@ -10,10 +10,11 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::task::coop::consume_budget;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::node::Node;
+use super::node::{Node, isolate};
 use crate::cluster::{GroupTag, MemberList, OutcomeUnknown};
+use crate::hub::observability::cluster_stats::StepOutcome;
 use crate::hub::rooms::clustered::RoomStep;
 use crate::hub::rooms::room::Room;
 
@@ -29,6 +30,8 @@ struct Done {
     room: Arc<Room>,
     generation: u64,
     reply: Result<MemberList, OutcomeUnknown>,
+    /// The time until the reply, or until the outcome counted as unknown.
+    duration: Duration,
 }
 
 impl Node {
@@ -40,10 +43,15 @@ impl Node {
             while running.len() < MAX_STEPS
                 && let Some(tag) = waiting.pop_front()
             {
-                if let Some(room) = self.find(tag) {
-                    match room.next_step() {
-                        Some(step) => running.push(self.call_step(tag, room, step)),
-                        None => self.remove_idle(&room),
+                let Some(room) = self.find(tag) else {
+                    self.bus.counters().step_dequeued();
+                    continue;
+                };
+                match isolate(|| room.next_step()).flatten() {
+                    Some(step) => running.push(self.call_step(tag, room, step)),
+                    None => {
+                        self.bus.counters().step_dequeued();
+                        self.remove_idle(&room);
                     }
                 }
             }
@@ -67,6 +75,7 @@ impl Node {
     }
 
     async fn call_step(&self, tag: GroupTag, room: Arc<Room>, RoomStep { step, generation }: RoomStep) -> Done {
+        let start = Instant::now();
         // A step is not cancelled: dropping it would only hide its outcome.
         let reply = match timeout(STEP_TIMEOUT, self.backplane.step(tag, step)).await {
             Ok(Ok(list)) => {
@@ -82,23 +91,29 @@ impl Node {
                 Err(OutcomeUnknown)
             }
         };
+        let duration = start.elapsed();
         if reply.is_err() {
             // The group sends the next step when it learns of this one.
             self.backoff.wait().await;
         }
-        Done { tag, room, generation, reply }
+        Done { tag, room, generation, reply, duration }
     }
 
-    fn finish_step(&self, Done { tag, room, generation, reply }: Done) {
+    fn finish_step(&self, Done { tag, room, generation, reply, duration }: Done) {
+        self.bus.counters().step_dequeued();
+        isolate(|| self.bus.counters().count_step(StepOutcome::of(&reply), duration));
         if let Ok(MemberList { entries: Some(entries), .. }) = &reply {
             let nodes: BTreeSet<_> = entries.iter().map(|entry| entry.token.node).collect();
             let (now, state) = (self.now(), &mut *self.state());
             nodes.into_iter().for_each(|node| state.nodes.watch(node, now));
         }
-        for answer in room.reply(generation, reply, self.now()) {
-            self.shared.report_answer(answer.peer, room.key(), answer.member);
-        }
-        self.registry().report_gauges();
+        let answers = isolate(|| room.reply(generation, reply, self.now())).unwrap_or_default();
+        isolate(|| {
+            for answer in answers {
+                self.shared.report_answer(answer.peer, room.key(), answer.member);
+            }
+            self.registry().report_gauges();
+        });
         // Otherwise the room has enqueued the group again.
         self.remove_idle(&room);
         tracing::trace!(group = %tag, "step applied");

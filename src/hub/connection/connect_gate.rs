@@ -61,6 +61,8 @@ impl ConnectGate {
         let new =
             || Box::new(State { steps: TokenBucket::default(), closed: None, timer: Box::pin(sleep_until(deadline)) });
         let state = self.state.get_or_insert_with(new);
+        let is_taken = state.take_token(shared);
+        debug_assert!(is_taken, "the gate was open, so the bucket had a token");
         state.closed = Some(Closed::Deciding);
         state.timer.as_mut().reset(deadline);
     }
@@ -97,9 +99,16 @@ impl State {
     /// Opens the gate, unless the peer has sent `connect` too often.
     fn pause_or_open(&mut self, shared: &Shared) {
         self.closed = None;
-        if !self.steps.try_take(1, STEPS_PER_SECOND, shared.clock()) {
+        // The next `connect` takes the token.
+        let before = self.steps;
+        if !self.take_token(shared) {
             self.closed = Some(Closed::Pausing);
             self.timer.as_mut().reset(Instant::now() + TOKEN_INTERVAL);
         }
+        self.steps = before;
+    }
+
+    fn take_token(&mut self, shared: &Shared) -> bool {
+        self.steps.try_take(1, STEPS_PER_SECOND, shared.clock())
     }
 }

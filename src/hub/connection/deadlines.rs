@@ -155,4 +155,16 @@ mod tests {
         deadlines.set_connected();
         assert_eq!(next(&mut deadlines, start).await, (Due::Heartbeat, 5000));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_since_heartbeat_begins_when_the_heartbeat_is_due() {
+        let config = Config { first_connect_timeout: 3600 * SECOND, ..Config::default() };
+        let start = Instant::now();
+        let sleep = pin!(sleep(config.heartbeat_interval));
+        let mut deadlines = Deadlines::start(sleep, &config, start);
+        assert_eq!(next(&mut deadlines, start).await, (Due::Heartbeat, 5000));
+        assert_eq!(deadlines.since_heartbeat(), Duration::ZERO);
+        advance(2 * SECOND).await;
+        assert_eq!(deadlines.since_heartbeat(), 2 * SECOND);
+    }
 }

@@ -121,4 +121,35 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn peer_may_send_its_rates_at_once_and_not_one_more() {
+        let config =
+            Config { messages_per_second: 3, bytes_per_second: 100, connects_per_second: 4, ..Config::default() };
+        let limiter = PeerRateLimiter::default;
+        let cause = |counted: Result<(), Close>| counted.err().and_then(|close| close.cause());
+
+        let mut messages = limiter();
+        let mut count_message = |bytes| cause(messages.count_message(bytes, &config, Duration::ZERO));
+        assert_eq!([(); 3].map(|()| count_message(0)), [None; 3]);
+        assert_eq!(count_message(0), Some(Cause::MessagesPerSecond));
+
+        let mut bytes = limiter();
+        let mut count_message = |count| cause(bytes.count_message(count, &config, Duration::ZERO));
+        assert_eq!([count_message(60), count_message(40)], [None; 2]);
+        assert_eq!(count_message(1), Some(Cause::BytesPerSecond));
+
+        let mut connects = limiter();
+        let mut count_connect = |named_ids| cause(connects.count_connect(named_ids, &config, Duration::ZERO));
+        assert_eq!([count_connect(0), count_connect(64), count_connect(63)], [None; 3]);
+        assert_eq!(count_connect(0), Some(Cause::ConnectsPerSecond));
+    }
+
+    #[test]
+    fn frames_of_one_poll_count_at_the_time_of_the_first() {
+        let mut received = Received::default();
+        for second in [1, 2, 3] {
+            assert_eq!(received.add(0, || Duration::from_secs(second)), Duration::from_secs(1));
+        }
+    }
 }

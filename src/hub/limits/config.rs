@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The longest interval that published clients tolerate: Netflux disconnects after about 15 s without a heartbeat.
+/// The longest interval that published clients tolerate: Netflux disconnects 10 to 15 s after the last heartbeat.
 const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Longer than any useful timeout, and far below the values that overflow a clock.

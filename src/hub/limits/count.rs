@@ -67,6 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn zero_is_reached_when_the_last_guard_is_dropped() {
+        let count = Arc::default();
+        let [first, last] = [CountGuard::new(&count), CountGuard::new(&count)];
+        assert_eq!((first.total(), count.get()), (2, 2));
+        let mut zero = tokio_test::task::spawn(count.wait_for_zero());
+        assert!(zero.poll().is_pending());
+        drop(first);
+        assert!(!zero.is_woken());
+        drop(last);
+        assert!(zero.is_woken() && zero.poll().is_ready());
+    }
+
+    #[test]
     fn try_new_never_exceeds_its_maximum() {
         let count = Arc::default();
         let acquire_and_release = || {

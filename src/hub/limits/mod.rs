@@ -142,6 +142,7 @@ mod tests {
     fn all_contains_every_cause_once_in_order() {
         for (index, cause) in Cause::ALL.iter().enumerate() {
             assert_eq!(*cause as usize, index, "{cause}");
+            assert_eq!(cause.to_string(), cause.as_str());
         }
         let names: std::collections::BTreeSet<_> = Cause::ALL.iter().map(|cause| cause.as_str()).collect();
         assert_eq!(names.len(), Cause::ALL.len());

@@ -85,12 +85,12 @@ mod reporting {
             describe_counter!("sigver_rejections_total", "Rejected joins, by cause");
             describe_histogram!(
                 "sigver_outbox_messages",
-                "Messages queued for a peer, sampled at each of its heartbeats"
+                "Messages queued for a peer, sampled each time that the hub's heartbeat to it is due"
             );
             describe_gauge!(
                 "sigver_outbox_reserved_bytes",
                 Unit::Bytes,
-                "Bytes of max_total_outbox_bytes that all outboxes have reserved, updated at each heartbeat"
+                "Bytes of max_total_outbox_bytes that all outboxes have reserved, updated at each heartbeat of the hub"
             );
             describe_histogram!(
                 "sigver_heartbeat_delay_seconds",

@@ -1,6 +1,12 @@
-//! What an app can observe: counts ([`stats`]), groups and peers ([`snapshot`]), [`events`], [`metrics`], and the log
+//! What an app can observe: counts ([`stats`], `cluster_stats`), groups and peers ([`snapshot`]), [`events`], [`metrics`], and the log
 //! lines that an operator needs ([`limit_log`], [`setup_warnings`]). Logs show the [`key_hash`] of a group.
 
+#[cfg(feature = "cluster")]
+pub(super) mod cluster_counters;
+#[cfg(feature = "cluster")]
+pub(super) mod cluster_metrics;
+#[cfg(feature = "cluster")]
+pub(super) mod cluster_stats;
 pub(super) mod events;
 pub(super) mod key_hash;
 pub(super) mod limit_log;

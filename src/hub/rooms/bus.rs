@@ -10,6 +10,8 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::cluster::{ClusterGroup, GroupTag, NodeId, Outbound, Record, Rules};
+use crate::hub::observability::cluster_counters::ClusterCounters;
+use crate::hub::observability::cluster_stats::ClusterStats;
 use crate::protocol::PeerId;
 
 /// The connection between the rooms of one node and its driver.
@@ -25,11 +27,16 @@ pub(in crate::hub) struct Bus {
     state: Mutex<State>,
     groups_changed: Notify,
     records_changed: Notify,
+    /// Notifies all that wait for the end of batches.
+    batch_ended: Notify,
+    counters: ClusterCounters,
 }
 
 #[derive(Debug)]
 struct State {
     me: NodeId,
+    /// The driver has ended, so nothing is kept for it.
+    is_disconnected: bool,
     /// The nodes that were declared dead. All groups share the set.
     dead: Arc<BTreeSet<NodeId>>,
     /// In a fixed order, so that tests with equal random numbers have equal runs.
@@ -40,6 +47,8 @@ struct State {
     groups: Vec<GroupTag>,
     /// Until when this node is ready, on the hub's clock. `None` before the first beat, and without a driver.
     ready_until: Option<Duration>,
+    /// The start of the last successful beat, on the hub's clock.
+    last_beat: Option<Duration>,
     /// The other nodes that were alive at the last beat.
     others: Vec<NodeId>,
 }
@@ -56,11 +65,13 @@ impl Bus {
     ) -> Self {
         let state = State {
             me,
+            is_disconnected: false,
             dead: Arc::default(),
             outbounds: BTreeMap::new(),
             overflowed: BTreeSet::new(),
             groups: Vec::new(),
             ready_until: None,
+            last_beat: None,
             others: Vec::new(),
         };
         Self {
@@ -71,6 +82,8 @@ impl Bus {
             state: Mutex::new(state),
             groups_changed: Notify::new(),
             records_changed: Notify::new(),
+            batch_ended: Notify::new(),
+            counters: ClusterCounters::default(),
         }
     }
 
@@ -100,10 +113,35 @@ impl Bus {
         self.lock().ready_until.is_some_and(|until| now < until)
     }
 
+    /// Returns whether the driver has ended.
+    pub(super) fn is_disconnected(&self) -> bool {
+        self.lock().is_disconnected
+    }
+
+    /// Returns what this node has counted.
+    pub(in crate::hub) fn counters(&self) -> &ClusterCounters {
+        &self.counters
+    }
+
+    /// Returns the current counts.
+    pub(in crate::hub) fn stats(&self, now: Duration) -> ClusterStats {
+        let state = self.lock();
+        ClusterStats {
+            // Without a driver, this node is not connected to any other.
+            nodes: if state.ready_until.is_some() { state.others.len() + 1 } else { 0 },
+            beat_age: state.last_beat.map(|start| now.saturating_sub(start)),
+            ..self.counters.load()
+        }
+    }
+
     /// Tells the driver that a group has a step to send.
     pub(super) fn enqueue_group(&self, tag: GroupTag) {
-        self.lock().groups.push(tag);
-        self.groups_changed.notify_one();
+        let mut state = self.lock();
+        if !state.is_disconnected {
+            self.counters.step_enqueued();
+            state.groups.push(tag);
+            self.groups_changed.notify_one();
+        }
     }
 
     /// Sends a record to a node. `from` is the incarnation for which it was created: records of an earlier one, and
@@ -111,7 +149,7 @@ impl Bus {
     pub(in crate::hub) fn send(&self, from: NodeId, to: NodeId, record: &Record) {
         let max_bytes = self.max_outbox_bytes_per_node;
         let state = &mut *self.lock();
-        if from != state.me || state.dead.contains(&to) {
+        if from != state.me || state.dead.contains(&to) || state.is_disconnected {
             return;
         }
         let outbound = state.outbounds.entry(to).or_insert_with(|| Outbound::new(from, max_bytes));
@@ -128,6 +166,17 @@ impl Bus {
             (state.me, state.others.clone())
         };
         others.into_iter().for_each(|node| self.send(me, node, record));
+    }
+
+    /// Waits until the engine has confirmed all records.
+    pub(in crate::hub) async fn wait_for_no_record(&self) {
+        loop {
+            let ended = self.batch_ended.notified();
+            if self.is_idle() {
+                return;
+            }
+            ended.await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -176,7 +225,8 @@ impl Bus {
         if from == state.me
             && let Some(outbound) = state.outbounds.get_mut(&to)
         {
-            outbound.sent();
+            self.counters.count_sent_records(outbound.sent());
+            self.batch_ended.notify_waiters();
         }
     }
 
@@ -184,6 +234,11 @@ impl Bus {
     pub(in crate::hub) fn is_wanted(&self, from: NodeId, to: NodeId) -> bool {
         let state = self.lock();
         from == state.me && state.outbounds.contains_key(&to)
+    }
+
+    /// Returns whether the engine has confirmed all records.
+    pub(in crate::hub) fn is_idle(&self) -> bool {
+        self.lock().outbounds.values().all(Outbound::is_idle)
     }
 
     /// Returns the nodes for which records were discarded since the last call.
@@ -201,6 +256,7 @@ impl Bus {
     pub(in crate::hub) fn node_died(&self, node: NodeId) -> Arc<BTreeSet<NodeId>> {
         let state = &mut *self.lock();
         state.outbounds.remove(&node);
+        self.batch_ended.notify_waiters();
         state.overflowed.remove(&node);
         Arc::make_mut(&mut state.dead).insert(node);
         state.dead.clone()
@@ -211,19 +267,23 @@ impl Bus {
         let state = &mut *self.lock();
         let old = std::mem::replace(&mut state.me, me);
         state.outbounds.clear();
+        self.batch_ended.notify_waiters();
         state.overflowed.clear();
         Arc::make_mut(&mut state.dead).insert(old);
         state.dead.clone()
     }
 
-    /// Notes until when this node is ready after a beat, and the other nodes that are alive.
-    pub(in crate::hub) fn set_ready(&self, until: Option<Duration>, others: Vec<NodeId>) {
+    /// Notes the start of the last beat, until when this node is ready, and the other nodes that are alive.
+    pub(in crate::hub) fn set_ready(&self, last_beat: Option<Duration>, until: Option<Duration>, others: Vec<NodeId>) {
         let state = &mut *self.lock();
-        (state.ready_until, state.others) = (until, others);
+        (state.last_beat, state.ready_until, state.others) = (last_beat, until, others);
     }
 
     /// Notes that this node is disconnected from the others, because its driver has ended.
     pub(in crate::hub) fn disconnect(&self) {
-        self.lock().ready_until = None;
+        let state = &mut *self.lock();
+        (state.is_disconnected, state.ready_until) = (true, None);
+        (state.groups, state.outbounds) = Default::default();
+        self.batch_ended.notify_waiters();
     }
 }

@@ -78,6 +78,11 @@ impl Clustered {
         }
     }
 
+    /// Returns whether nothing is left that a driver could send.
+    pub(super) fn is_idle(&self) -> bool {
+        self.group.is_idle() || self.bus.is_disconnected()
+    }
+
     /// Returns the next step of the group, if it has one to send and none is in flight.
     pub(super) fn next_step(&mut self) -> Option<RoomStep> {
         self.is_queued = false;
@@ -90,6 +95,11 @@ impl Clustered {
         if self.generation == generation {
             self.group.reply(reply, out);
         }
+    }
+
+    /// Counts the repairs since the last call.
+    pub(super) fn count_repairs(&mut self) {
+        self.bus.counters().count_repairs(self.group.take_repairs());
     }
 
     /// Applies a record of another node.

@@ -227,4 +227,14 @@ mod tests {
         burst.shrink();
         assert!(burst.frames.capacity() <= 2 * KEPT_CAPACITY, "{}", burst.frames.capacity());
     }
+
+    #[test]
+    fn queue_reserves_memory_for_two_frames_and_then_for_at_least_eight_more() {
+        let mut frames = FrameQueue::default();
+        let mut capacity_after_push = || {
+            frames.push(frame(1, 0));
+            frames.frames.capacity()
+        };
+        assert_eq!([(); 4].map(|()| capacity_after_push()), [2, 2, 10, 10]);
+    }
 }

@@ -86,4 +86,26 @@ mod tests {
         allocated.into_iter().for_each(|id| pool.release(id));
         assert_eq!(pool.in_use(), 0);
     }
+
+    fn capacities(pool: &LinkIdPool) -> Vec<usize> {
+        pool.shards.iter().map(|shard| shard.lock().expect("nothing panicked").capacity()).collect()
+    }
+
+    #[test]
+    fn burst_of_links_leaks_no_memory() {
+        let pool = LinkIdPool::default();
+        let burst: Vec<_> = (0..8 * KEPT_CAPACITY * pool.shards.len()).map(|_| pool.allocate()).collect();
+        burst.into_iter().for_each(|id| pool.release(id));
+        let kept = capacities(&pool).into_iter().max().expect("there are shards");
+        assert!(kept <= 8 * KEPT_CAPACITY, "{kept}");
+    }
+
+    #[test]
+    fn few_links_keep_the_memory_of_their_shards() {
+        let pool = LinkIdPool::default();
+        let few: Vec<_> = (0..KEPT_CAPACITY * pool.shards.len()).map(|_| pool.allocate()).collect();
+        few.into_iter().for_each(|id| pool.release(id));
+        let capacities = capacities(&pool);
+        assert!(capacities.iter().all(|&capacity| capacity > 0), "the ids used every shard: {capacities:?}");
+    }
 }

@@ -179,9 +179,10 @@ mod tests {
     fn first_bytes_are_free_and_the_rest_is_reserved_in_quanta() {
         let budget = Arc::default();
         let (_peers, mut reservations) = peers::<1>(&budget);
-        for (held, quanta) in [(FREE_BYTES, 0), (FREE_BYTES + 1, 1), (FREE_BYTES + QUANTUM, 1), (60_000, 4)] {
+        const KIB: usize = 1024;
+        for (held, reserved) in [(4 * KIB, 0), (4 * KIB + 1, 16 * KIB), (20 * KIB, 16 * KIB), (60_000, 64 * KIB)] {
             assert!(reservations[0].try_grow(held, MAX));
-            assert_eq!(budget.reserved(), quanta * QUANTUM, "{held} bytes");
+            assert_eq!(budget.reserved(), reserved, "{held} bytes");
         }
         reservations[0].shrink(FREE_BYTES + 1);
         assert_eq!(budget.reserved(), QUANTUM);

@@ -200,6 +200,11 @@ impl Registry {
         self.room_count.get()
     }
 
+    /// Waits until there is no room.
+    pub(in crate::hub) async fn wait_for_no_room(&self) {
+        self.room_count.wait_for_zero().await;
+    }
+
     pub(in crate::hub) fn link_count(&self) -> usize {
         self.link_ids.in_use()
     }
@@ -289,6 +294,32 @@ mod tests {
         assert_eq!(registry.room_count(), 0);
         let kept = registry.shards.iter().map(|shard| shard.lock().capacity()).max().expect("there are shards");
         assert!(kept <= 8 * KEPT_CAPACITY, "{kept}");
+    }
+
+    #[test]
+    fn few_keys_of_a_shard_keep_its_memory() {
+        let config = Arc::<Config>::default();
+        let entries = (0..KEPT_CAPACITY as u64).map(|hash| {
+            let key = GroupKey::new(hash.to_string()).expect("a valid key");
+            let room = Arc::new(Room::new(key.clone(), 0, config.clone(), Arc::default()));
+            (key, Entry { room, hash, peers: 1, _count: CountGuard::new(&Arc::default()) })
+        });
+        let mut rooms = HashMap::from_iter(entries);
+        while let Some(key) = rooms.keys().next().cloned() {
+            rooms.remove(&key);
+            shrink(&mut rooms);
+        }
+        assert!(rooms.capacity() > 0);
+    }
+
+    #[test]
+    fn hashes_of_keys_differ_and_spread_the_rooms_over_the_shards() {
+        let registry = registry();
+        let rooms: Vec<_> = (0..1000).map(|key| acquire(&registry, key)).collect();
+        let hashes: std::collections::HashSet<_> = rooms.iter().map(|room| registry.hash(room.key())).collect();
+        assert_eq!(hashes.len(), rooms.len());
+        let largest = (0..registry.shard_count()).map(|shard| registry.rooms_of_shard(shard).len()).max();
+        assert!(largest < Some(rooms.len()), "{largest:?}");
     }
 
     #[test]

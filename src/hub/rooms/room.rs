@@ -249,6 +249,11 @@ impl Room {
 
     /// Locks the state. A panic under the lock is a bug in the reducer, and leaves a state that cannot be trusted. The
     /// next lock closes all peers of this room and starts with an empty group. Other rooms are not affected.
+    #[cfg(all(test, feature = "cluster"))]
+    pub(in crate::hub) fn lock_for_test(&self) -> impl Sized + '_ {
+        self.lock()
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| {
             let mut state = poisoned.into_inner();

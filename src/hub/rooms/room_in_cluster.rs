@@ -124,7 +124,7 @@ impl Room {
     pub(super) fn is_idle(&self) -> bool {
         match &self.lock().group {
             RoomGroup::Local(_) => true,
-            RoomGroup::Clustered(clustered) => clustered.group.is_idle(),
+            RoomGroup::Clustered(clustered) => clustered.is_idle(),
         }
     }
 
@@ -133,6 +133,7 @@ impl Room {
         let RoomGroup::Clustered(clustered) = group else { return Vec::new() };
         let mut outputs = Vec::new();
         change(clustered, &mut outputs);
+        clustered.count_repairs();
         let answers = self.apply_outputs(clustered, peers, outputs, now);
         clustered.enqueue();
         answers

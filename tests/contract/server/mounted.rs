@@ -43,7 +43,12 @@ pub(super) async fn start(adapter: Adapter, hub: SignalingHub) -> Box<dyn TestSe
         Adapter::HyperUpgradedByApp => {
             tokio::spawn(serve_hyper(listener, move |client| hyper_upgraded_by_app(hub.clone(), client)));
         }
-        Adapter::Memory | Adapter::Standalone | Adapter::StandaloneTls => unreachable!("{adapter:?} is not mounted"),
+        Adapter::Memory
+        | Adapter::MemoryNode
+        | Adapter::MemoryCluster
+        | Adapter::Standalone
+        | Adapter::StandaloneTls
+        | Adapter::StandaloneCluster => unreachable!("{adapter:?} is not mounted"),
     }
     Box::new(MountedServer { address })
 }

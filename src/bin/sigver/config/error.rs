@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sigver::cluster::RedisConfigError;
+
 use crate::settings::Time;
 use crate::tls::TlsError;
 
@@ -25,6 +27,10 @@ pub(crate) enum ConfigError {
     Zero(&'static str),
     #[error("drain_timeout is {0}; must be at most 1day")]
     DrainTimeout(Time),
+    #[error("cluster.{0}")]
+    Backplane(#[from] RedisConfigError),
+    #[error("cluster.{0}")]
+    Cluster(sigver::ConfigError),
     #[error(transparent)]
     Hub(#[from] sigver::ConfigError),
     #[error(transparent)]

@@ -1,5 +1,6 @@
 //! The configuration that the server runs with: checked settings, the hub built from them, and the files loaded.
 
+mod cluster;
 mod error;
 mod secrets;
 
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use sigver::{HubBuilder, SignalingHub};
+use sigver::{ClusterDriver, HubBuilder, SignalingHub};
 
 use crate::certificate::Certificate;
 use crate::descriptors::{Descriptors, LoweredLimits};
@@ -29,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) lowered_limits: Option<LoweredLimits>,
     pub(crate) handshakes: HandshakeLimits,
     pub(crate) hub: SignalingHub,
+    /// Connects the hub to the other servers of its cluster.
+    pub(crate) cluster: Option<ClusterDriver>,
     pub(crate) admin: Option<AdminConfig>,
 }
 
@@ -55,7 +58,7 @@ impl Config {
         let builder = settings.apply_limits(access_control(&settings, SignalingHub::builder())?);
         // The hub takes its counters from the recorder, so the recorder comes first.
         let admin = settings.admin.clone().map(|address| AdminConfig { address, metrics: record_metrics() });
-        let hub = builder.build()?;
+        let (hub, cluster) = cluster::build(&settings, builder)?;
         let handshakes = handshake_limits(&settings)?;
         let Time(drain_timeout) = settings.drain_timeout.expect("the setting has a default");
         if drain_timeout > MAX_DRAIN_TIMEOUT {
@@ -70,6 +73,7 @@ impl Config {
             lowered_limits,
             handshakes,
             hub,
+            cluster,
             admin,
         })
     }
@@ -91,13 +95,19 @@ pub(crate) fn read(path: &Path) -> Result<Settings, ConfigError> {
 
 /// Returns all settings in the format of the file, without secrets.
 pub(crate) fn print(settings: Settings) -> Result<String, ConfigError> {
-    let settings = settings.or(Settings::defaults());
-    let comment = if settings.signed_keys_secret_files.is_none() && secrets::in_environment() {
-        "# The secrets of signed keys are in the environment.\n"
-    } else {
-        ""
-    };
-    Ok(format!("{comment}{}", toml::to_string(&settings)?))
+    let mut settings = settings.or(Settings::defaults());
+    let mut comments = String::new();
+    if settings.signed_keys_secret_files.is_none() && secrets::in_environment() {
+        comments += "# The secrets of signed keys are in the environment.\n";
+    }
+    if let Some(url) = &mut settings.cluster_url {
+        let printed = cluster::without_login(url);
+        if *url != printed {
+            comments += "# The URL of the cluster has a user or a password, which is not printed.\n";
+        }
+        *url = printed;
+    }
+    Ok(comments + &toml::to_string(&settings)?)
 }
 
 fn access_control(settings: &Settings, mut builder: HubBuilder) -> Result<HubBuilder, ConfigError> {

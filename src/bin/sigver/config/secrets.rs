@@ -1,4 +1,5 @@
-//! The secrets of signed keys, from files or the environment. A flag would show them in the process list.
+//! The secrets of signed keys, from files or the environment, and other secrets in files. A flag would show them in the
+//! process list.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,13 @@ pub(super) fn signed_keys(files: Option<&[PathBuf]>) -> Result<Option<SignedKeys
     let secrets = match files {
         // An empty list must not admit every client.
         Some(files) if !(1..=2).contains(&files.len()) => return Err(ConfigError::SecretCount(files.len())),
-        Some(files) => files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?,
+        Some(files) => {
+            let read = |file: &PathBuf| {
+                let bytes = read("--signed-keys-secret-file", file)?;
+                Ok::<_, ConfigError>(Secret { origin: file.display().to_string(), bytes })
+            };
+            files.iter().map(read).collect::<Result<Vec<_>, _>>()?
+        }
         None => from_environment()?,
     };
     let mut secrets = secrets.into_iter();
@@ -52,14 +59,14 @@ fn from_environment() -> Result<Vec<Secret>, ConfigError> {
 }
 
 /// Reads a file without its trailing line break, which editors and `echo` add.
-fn read(path: &Path) -> Result<Secret, ConfigError> {
+pub(super) fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
     let mut bytes = std::fs::read(path).map_err(|error| ConfigError::Unreadable {
-        option: "--signed-keys-secret-file",
+        option,
         path: path.to_owned(),
         error: error.to_string(),
     })?;
     for end in [b'\n', b'\r'] {
         bytes.pop_if(|last| *last == end);
     }
-    Ok(Secret { origin: path.display().to_string(), bytes })
+    Ok(bytes)
 }

@@ -45,7 +45,7 @@ pub(super) enum Diagnosis {
     #[error("{} timed out after {}; --timeout SECONDS sets the timeout. {}", step.name(), Elapsed(*timeout), step.advice())]
     Timeout { step: Step, timeout: Duration },
     #[error(
-        "no heartbeat within {}. A hub sends one every 5 s, and clients disconnect after 15 s without one. Check whether \
+        "no heartbeat within {}. A hub sends one every 5 s, and clients disconnect 10 to 15 s after the last one. Check whether \
          a proxy buffers responses, and whether the server is overloaded",
         Elapsed(*timeout)
     )]
@@ -76,6 +76,14 @@ pub(super) enum Diagnosis {
          the URL, and check that every address of the name leads to it"
     )]
     SplitGroup,
+    #[error("one URL contains a key and the other does not, so their peers would be in different groups")]
+    KeyInOneUrl,
+    #[error(
+        "the peer of the second URL became a member of another group with the same key: the two servers do not belong \
+         to one hub. Check that both use the same Redis and the same cluster name (--cluster-url, --cluster-name), and \
+         that each URL takes the key from the same position"
+    )]
+    SeparateHubs,
     #[error("expected close {expected}, got no close within {}: the server is not a sigver hub", Elapsed(*timeout))]
     NotClosed { expected: u16, timeout: Duration },
     #[error("expected close {expected}: {}", closed(frame.as_ref()))]
@@ -109,8 +117,8 @@ impl Step {
                  server. If this is a TLS port, use wss://"
             }
             Self::Connect | Self::Relay | Self::Leave | Self::Close => {
-                "The connection is open, but no messages arrive. Check whether a proxy holds them back; otherwise the \
-                 server is not a sigver hub"
+                "The connection is open, but no messages arrive. Check whether a proxy holds them back, and whether a \
+                 server of a cluster reaches its Redis (/readyz); otherwise the server is not a sigver hub"
             }
         }
     }
@@ -241,6 +249,9 @@ fn closed(frame: Option<&CloseFrame>) -> String {
         1009 => "message too big: the limit of the hub is below 2 KB, which rejects offers",
         1011 => "an internal error of the server. Its log has the reason",
         1012 => "the server is restarting. Try again",
+        1013 if reason.contains("other servers are unreachable") => {
+            "the server cannot reach the Redis of its cluster. Its log has the reason"
+        }
         1013 => "the server is overloaded, the group is full, or a limit is very low. Check the limits and the load",
         4741 => {
             "ERR_KEY: the hub received an empty or too long key. End the URL with a slash in front of the key, or write \

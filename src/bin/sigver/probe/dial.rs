@@ -48,8 +48,8 @@ struct Tls {
 
 impl<'a> Dialer<'a> {
     /// Reads the trusted certificates if the URL is encrypted.
-    pub(super) fn new(options: &'a Options) -> Result<Self, TlsError> {
-        let Options { url: target, origin, ca, .. } = options;
+    pub(super) fn new(options: &'a Options, target: &'a Target) -> Result<Self, TlsError> {
+        let Options { origin, ca, .. } = options;
         let tls = target.is_encrypted().then(|| Tls::new(ca.as_deref())).transpose()?;
         Ok(Self { target, origin: origin.as_ref(), timeout: options.timeout(), tls })
     }

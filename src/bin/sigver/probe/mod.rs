@@ -29,18 +29,29 @@ pub(crate) use options::Options;
 
 /// Runs all checks and prints a line for each. Returns whether no check failed.
 pub(crate) async fn run(options: &Options) -> Result<bool, TlsError> {
-    let dialer = Dialer::new(options)?;
+    let dialer = Dialer::new(options, &options.url)?;
+    let second = options.second_url.as_ref().map(|target| Dialer::new(options, target)).transpose()?;
     let mut report = Report::default();
     // The report contains the check that failed.
-    let _: Option<()> = check_server(options, &dialer, &mut report).await;
+    let _: Option<()> = check_server(options, &dialer, second.as_ref(), &mut report).await;
     Ok(report.finish())
 }
 
 /// Connects to the server, then checks a group and the rejections of the hub.
-async fn check_server(options: &Options, dialer: &Dialer<'_>, report: &mut Report) -> Option<()> {
-    let target = &options.url;
-    let url = target.with_key(&random_key());
+async fn check_server(
+    options: &Options,
+    dialer: &Dialer<'_>,
+    second_dialer: Option<&Dialer<'_>>,
+    report: &mut Report,
+) -> Option<()> {
+    let (target, key) = (&options.url, random_key());
+    let url = target.with_key(&key);
     report.record("url", Ok(((), target.to_string())));
+    if let Some(second) = &options.second_url {
+        let is_comparable = second.has_own_key() == target.has_own_key();
+        let finding = if is_comparable { Ok(((), second.to_string())) } else { Err(Diagnosis::KeyInOneUrl) };
+        report.record("second url", finding)?;
+    }
     let addresses = report.check("dns", dialer.resolve()).await?;
     let socket = report.check("tcp", dialer.connect(&addresses)).await?;
     let socket = if target.is_encrypted() {
@@ -51,6 +62,12 @@ async fn check_server(options: &Options, dialer: &Dialer<'_>, report: &mut Repor
     };
     let member = report.check("websocket", dialer.upgrade(socket, &url)).await?;
     let second = async {
+        if let (Some(dialer), Some(target)) = (second_dialer, &options.second_url) {
+            let (addresses, _) = dialer.resolve().await?;
+            let (socket, connected) = dialer.open(&addresses).await?;
+            let (peer, upgraded) = dialer.upgrade(socket, &target.with_key(&key)).await?;
+            return Ok((peer, format!("{connected}; {upgraded}")));
+        }
         // The second peer uses another address, if there is one: all addresses must lead to the same groups.
         let addresses: Vec<_> = addresses.iter().rev().copied().collect();
         let (socket, connected) = dialer.open(&addresses).await?;
@@ -80,7 +97,15 @@ async fn check_group<T: Transport + Unpin>(
         }
     };
     let mut joiner = report.check("second peer", second).await?;
-    report.check("bind", bind(&mut joiner, timeout)).await?;
+    // The first peer answers its heartbeats while the second one waits for its answer.
+    let bound = async {
+        tokio::select! {
+            bound = bind(&mut joiner, options) => bound,
+            Err(diagnosis) = member.answer_heartbeats(u32::MAX) => Err(diagnosis),
+        }
+    };
+    let check = if options.second_url.is_some() { "one hub" } else { "bind" };
+    report.check(check, bound).await?;
     let mut pair = report.check("relay", Pair::exchange(member, joiner, timeout)).await?;
     report.check("rtt", pair.round_trips()).await?;
     report.check("heartbeat", pair.first_heartbeat()).await?;
@@ -136,11 +161,15 @@ async fn first_peer<T: Transport + Unpin>(peer: &mut Peer<T>, target: &Target, t
 }
 
 /// Checks that the second peer is bound to the first one.
-async fn bind<T: Transport + Unpin>(peer: &mut Peer<T>, timeout: Duration) -> Finding<()> {
+async fn bind<T: Transport + Unpin>(peer: &mut Peer<T>, options: &Options) -> Finding<()> {
     let start = Instant::now();
-    match peer.connect(timeout).await? {
-        false => Ok(((), format!("the second peer is bound to the first, {}", Elapsed(start.elapsed())))),
-        true => Err(Diagnosis::SplitGroup),
+    let is_member = peer.connect(options.timeout()).await?;
+    let elapsed = Elapsed(start.elapsed());
+    match (is_member, &options.second_url) {
+        (false, None) => Ok(((), format!("the second peer is bound to the first, {elapsed}"))),
+        (false, Some(_)) => Ok(((), format!("the peer of the second URL is bound to that of the first, {elapsed}"))),
+        (true, None) => Err(Diagnosis::SplitGroup),
+        (true, Some(_)) => Err(Diagnosis::SeparateHubs),
     }
 }
 

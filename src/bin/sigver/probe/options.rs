@@ -14,6 +14,9 @@ pub(crate) struct Options {
     /// {key} with one. Any other URL is used as it is, with the key that it contains
     #[arg(value_name = "URL")]
     pub(super) url: Target,
+    /// URL of a second server. The probe checks whether peers of both URLs meet, that is whether both belong to one hub
+    #[arg(value_name = "URL2")]
+    pub(super) second_url: Option<Target>,
     /// Timeout of each step
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,

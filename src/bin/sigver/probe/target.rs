@@ -40,6 +40,7 @@ impl Target {
         (!self.has_own_key()).then(|| self.with_key(""))
     }
 
+    /// Returns whether the URL contains a key, or the server takes the key from elsewhere.
     pub(super) fn has_own_key(&self) -> bool {
         self.position == KeyPosition::Fixed
     }

@@ -119,6 +119,9 @@ impl Admin {
             }
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.hub.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            "/readyz" if !self.hub.is_ready() => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "the engine of the cluster is unreachable\n")
+            }
             "/readyz" => text(StatusCode::OK, "ready\n"),
             "/metrics" => content("text/plain; version=0.0.4; charset=utf-8", self.render_metrics()),
             "/status" => json(&Status::of(&self.hub, &self.handshakes).await),

@@ -10,6 +10,7 @@ mod socket;
 mod status;
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io::{self, Write as _};
 use std::iter;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use sigver::SignalingHub;
 use sigver::hyper::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -45,7 +47,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Serves until a shutdown signal arrives, then closes all peers with 1001.
 pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), Error> {
-    let Config { host, port, certificate, drain_timeout, lowered_limits, handshakes, hub, admin } = config;
+    let Config { host, port, certificate, drain_timeout, lowered_limits, handshakes, hub, cluster, admin } = config;
     let mut shutdown_signals = ShutdownSignals::listen().map_err(Error::Signals)?;
     let reload_signal = ReloadSignal::listen().map_err(Error::Signals)?;
     let bound = async { Listener::bind((&*host, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
@@ -61,6 +63,8 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
     if let Some(lowered) = lowered_limits {
         lowered.warn();
     }
+    // After the listeners: a server that cannot listen is in no cluster.
+    let driver = cluster.map(tokio::spawn);
     let service = sigver::hyper::service(hub.clone());
     let tls = certificate.as_ref().map(Certificate::acceptor);
     let listeners: Vec<_> = iter::once(&listener).chain(admin.as_ref().map(|(listener, _)| listener)).collect();
@@ -70,6 +74,7 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
         never = serve_admin(admin.as_ref(), descriptors) => match never {},
         never = log_counts(&handshakes, &listeners) => match never {},
         never = reload(certificate, reload_signal) => match never {},
+        never = watch_driver(driver) => match never {},
         () = shut_down(&hub, drain_timeout, &mut shutdown_signals) => {}
     }
     handshakes.write_all();
@@ -94,6 +99,15 @@ async fn shut_down(hub: &SignalingHub, drain_timeout: Duration, signals: &mut Sh
     hub.shutdown().await;
 }
 
+/// Waits for the end of the driver of a cluster, which is a bug. The server keeps its peers, but is not ready.
+async fn watch_driver(driver: Option<JoinHandle<()>>) -> Infallible {
+    if let Some(driver) = driver {
+        let error = driver.await.err().map(|error| error.to_string());
+        tracing::error!(error, "disconnected from the cluster because of a bug; restart the server");
+    }
+    pending().await
+}
+
 async fn bind_admin(
     config: AdminConfig,
     hub: SignalingHub,
@@ -112,7 +126,7 @@ async fn bind_admin(
 async fn serve_admin(admin: Option<&(Listener, Admin)>, descriptors: Descriptors) -> Infallible {
     match admin {
         Some((listener, admin)) => admin.serve(listener, descriptors.max_admin_connections()).await,
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }
 

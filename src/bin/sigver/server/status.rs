@@ -1,7 +1,7 @@
 //! The JSON responses of the admin listener.
 
 use serde::Serialize;
-use sigver::{Cause, CauseCounts, GroupSnapshot, PeerSnapshot, SignalingHub};
+use sigver::{Cause, CauseCounts, ClusterStats, GroupSnapshot, PeerSnapshot, SignalingHub};
 
 use super::handshakes::Handshakes;
 
@@ -13,6 +13,7 @@ const MAX_LISTED_GROUPS: usize = 200;
 pub(super) struct Status {
     version: &'static str,
     draining: bool,
+    ready: bool,
     peers: usize,
     groups: usize,
     links: usize,
@@ -22,6 +23,23 @@ pub(super) struct Status {
     largest_groups: Vec<Group>,
     handshakes: usize,
     closed_handshakes: Vec<(&'static str, u64)>,
+    /// Absent if the server is in no cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<Cluster>,
+}
+
+/// The counts of this node, as [`ClusterStats`] describes them.
+#[derive(Serialize)]
+struct Cluster {
+    nodes: usize,
+    beat_age_seconds: Option<f64>,
+    steps: [(&'static str, u64); 4],
+    steps_waiting: usize,
+    records_sent: u64,
+    records_received: u64,
+    gaps: u64,
+    resets: u64,
+    repairs: [(&'static str, u64); 3],
 }
 
 #[derive(Serialize)]
@@ -54,6 +72,7 @@ impl Status {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             draining: hub.is_draining(),
+            ready: hub.is_ready(),
             peers: stats.peers,
             groups: stats.groups,
             links: stats.links,
@@ -63,6 +82,32 @@ impl Status {
             largest_groups: groups.iter().map(Group::of).collect(),
             handshakes: handshakes.pending(),
             closed_handshakes: closed.into_iter().filter(|(_, count)| *count > 0).collect(),
+            cluster: hub.cluster_stats().as_ref().map(Cluster::of),
+        }
+    }
+}
+
+impl Cluster {
+    fn of(stats: &ClusterStats) -> Self {
+        Self {
+            nodes: stats.nodes,
+            beat_age_seconds: stats.beat_age.map(|age| age.as_secs_f64()),
+            steps: [
+                ("applied", stats.steps_applied),
+                ("condition_failed", stats.steps_condition_failed),
+                ("full", stats.steps_full),
+                ("unknown", stats.steps_unknown),
+            ],
+            steps_waiting: stats.steps_waiting,
+            records_sent: stats.records_sent,
+            records_received: stats.records_received,
+            gaps: stats.gaps,
+            resets: stats.resets,
+            repairs: [
+                ("put_back", stats.repairs_put_back),
+                ("removed", stats.repairs_removed),
+                ("other_lineage", stats.repairs_other_lineage),
+            ],
         }
     }
 }

@@ -2,6 +2,7 @@
 
 // A test oracle includes this folder by its path, so it imports nothing from the rest of the server.
 
+mod cluster_table;
 mod file;
 mod table;
 mod units;
@@ -12,6 +13,7 @@ use clap::{Command, ValueEnum};
 use serde::{Deserialize, Serialize};
 use sigver::ClientIpHeader;
 
+use cluster_table::{TABLE, is_in_table, name_in_table};
 use table::settings;
 use units::Bytes;
 
@@ -20,6 +22,7 @@ pub(crate) use units::Time;
 
 const ACCESS_CONTROL: &str = "Access control";
 const LIMITS: &str = "Limits";
+const CLUSTER: &str = "Cluster";
 
 settings! {
     server {
@@ -137,6 +140,57 @@ settings! {
         /// Maximum events queued for a subscriber
         event_capacity: usize = 1024;
     }
+    cluster {
+        /// Connect to the other servers of a cluster through the Redis with this URL: redis://, rediss:// (TLS),
+        /// redis+sentinel:// or rediss+sentinel://, with one or several HOST:PORT
+        #[arg(long, value_name = "URL", hide_env_values = true, help_heading = CLUSTER)]
+        cluster_url: String;
+        /// Name of the cluster: 1 to 32 of the characters a-z, 0-9 and -. Servers with the same name share groups
+        #[arg(long, value_name = "NAME", help_heading = CLUSTER)]
+        cluster_name: String = "sigver".to_owned();
+        /// Redis user, in place of that of the URL
+        #[arg(long, value_name = "USER", help_heading = CLUSTER)]
+        cluster_user: String;
+        /// File that contains the password of the Redis user, in place of that of the URL
+        #[arg(long, value_name = "FILE", help_heading = CLUSTER)]
+        cluster_password_file: PathBuf;
+        /// User for the Sentinels, which have users of their own
+        #[arg(long, value_name = "USER", help_heading = CLUSTER)]
+        cluster_sentinel_user: String;
+        /// File that contains the password for the Sentinels
+        #[arg(long, value_name = "FILE", help_heading = CLUSTER)]
+        cluster_sentinel_password_file: PathBuf;
+        /// CA certificates (PEM) that may sign the certificate of Redis, in place of those of the system
+        #[arg(long, value_name = "FILE", help_heading = CLUSTER)]
+        cluster_ca_certificates: PathBuf;
+        /// Allow connections without TLS to a Redis on another machine. Its network can then read all signals
+        #[arg(
+            long,
+            value_name = "BOOL",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = "true",
+            help_heading = CLUSTER,
+        )]
+        cluster_allow_unencrypted: bool;
+        /// Maximum batches of messages in the inbox of a server that does not read it. The oldest are dropped
+        #[arg(long, value_name = "N", help_heading = CLUSTER)]
+        cluster_max_inbox_entries: usize = 10_000;
+    }
+    cluster_limits {
+        /// Time for a `connect` to be answered, also while Redis is unreachable
+        cluster_connect_answer_timeout => connect_answer_timeout: Time = Time::seconds(15);
+        /// Interval at which the server shows the others that it is alive
+        cluster_beat_interval => beat_interval: Time = Time::seconds(2);
+        /// Time after which a silent server is declared dead, at least four times `cluster-beat-interval`
+        cluster_node_timeout => node_timeout: Time = Time::seconds(10);
+        /// Interval at which the server compares Redis with its own peers
+        cluster_audit_interval => audit_interval: Time = Time::seconds(900);
+        /// Maximum number of members of one group on all servers
+        cluster_max_members_per_group => max_members_per_group: usize = 1000;
+        /// Maximum bytes queued for one other server
+        cluster_max_outbox_bytes_per_node => max_outbox_bytes_per_node: Bytes<usize> = Bytes::new(4 << 20);
+    }
 }
 
 /// [`ClientIpHeader`] as a value of a setting.
@@ -151,7 +205,12 @@ pub(crate) enum Header {
 pub(crate) fn complete(command: Command) -> Command {
     let defaults = toml::Table::try_from(Settings::defaults()).expect("every default can be written as TOML");
     Settings::NAMES.iter().fold(command, |command, name| {
-        let default = defaults.get(*name).map(|value| match value {
+        let table = defaults.get(TABLE).filter(|_| is_in_table(name)).and_then(toml::Value::as_table);
+        let default = match table {
+            Some(table) => table.get(name_in_table(name)),
+            None => defaults.get(*name),
+        };
+        let default = default.map(|value| match value {
             toml::Value::String(text) => text.clone(),
             value => value.to_string(),
         });
@@ -179,13 +238,16 @@ impl From<Header> for ClientIpHeader {
 
 #[cfg(test)]
 mod tests {
-    use sigver::HubBuilder;
+    use sigver::cluster::MemoryBackplane;
+    use sigver::{ClusterConfig, HubBuilder};
 
     use super::*;
 
     #[test]
-    fn defaults_of_limits_equal_those_of_the_hub() {
+    fn defaults_of_limits_equal_those_of_the_hub_and_of_a_cluster() {
         let hub = HubBuilder::default();
         assert_eq!(format!("{:?}", Settings::defaults().apply_limits(hub.clone())), format!("{hub:?}"));
+        let cluster = ClusterConfig::new(MemoryBackplane::new());
+        assert_eq!(format!("{:?}", Settings::defaults().apply_cluster_limits(cluster.clone())), format!("{cluster:?}"));
     }
 }

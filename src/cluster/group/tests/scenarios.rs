@@ -4,6 +4,7 @@
 mod late;
 mod links;
 mod races;
+mod upkeep;
 
 use super::*;
 use crate::cluster::{Change, Condition};

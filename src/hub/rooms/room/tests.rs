@@ -132,3 +132,19 @@ fn panic_in_a_group_closes_its_peers_and_leaves_the_room_usable() {
     assert_eq!(connect(&room, 3), Outcome::Answered { member: true });
     assert_eq!((after.close_code(), room.link_ids.in_use()), (None, 0));
 }
+
+#[test]
+fn eviction_min_age_protects_a_member_also_after_a_panic_in_the_group() {
+    let config = Config { eviction_min_age: Duration::from_secs(1), ..Config::default() };
+    let room = Room::new(GroupKey::new("key").expect("a valid key"), 0, Arc::new(config), Arc::default());
+    join(&room, 1);
+    let bug = || join(&room, 1);
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(bug)).expect_err("a peer must not join twice");
+
+    let [member, _joiner] = [join(&room, 3), join(&room, 4)];
+    assert_eq!(connect(&room, 3), Outcome::Answered { member: true });
+    for _ in 0..3 {
+        assert_eq!(connect(&room, 4), Outcome::Answered { member: false });
+    }
+    assert_eq!(member.close_code(), None);
+}

@@ -12,7 +12,7 @@ fn content_is_relayed_along_the_link_in_both_directions() {
 }
 
 #[test]
-fn content_for_the_bound_member_must_name_its_current_id() {
+fn content_with_a_former_id_of_the_bound_member_is_dropped() {
     let (mut scene, link) = pair();
     scene.join(3, false);
     scene.connect(3, &[1]);

@@ -1,0 +1,222 @@
+//! The driver of a hub, the settings of a cluster, and a cluster of one node.
+
+#[path = "../common/log.rs"]
+mod log;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use log::Log;
+use sigver::client::Event;
+use sigver::cluster::{
+    Backplane, BackplaneError, Beat, Faults, GroupTag, MemberList, MemoryBackplane, NodeId, Outage, Step,
+};
+use sigver::{ClusterConfig, SignalingHub, memory};
+use tokio::time::{sleep, timeout};
+
+use crate::cluster::{Cluster, SECOND, UNANSWERED, assert_linked, settle};
+
+#[tokio::test(start_paused = true)]
+async fn hub_whose_driver_was_dropped_is_not_ready_and_keeps_its_own_links() {
+    let cluster = Cluster::start(2).await;
+    let hub = &cluster.nodes[0].hub;
+    let member = cluster.member(0, 1, &[]).await;
+    let joiner = cluster.joiner(0, 2).await;
+    let remote = cluster.joiner(1, 3).await;
+    assert!(hub.is_ready());
+    let leaving = cluster.join_as(0, "another key");
+    assert!(leaving.connect(5, &[]).await);
+    cluster.tap(0).engine.cut(Outage::Hang);
+    drop(leaving);
+    settle().await;
+    assert_eq!(hub.stats().groups, 2, "the engine does not know that the peer has left");
+    cluster.nodes[0].driver.abort();
+    settle().await;
+    assert_eq!(hub.stats().groups, 1);
+    assert!(!hub.is_ready());
+    assert!(cluster.nodes[1].hub.is_ready());
+    assert_linked(&joiner, &member).await;
+    let waiting = cluster.join(0);
+    waiting.send_connect(4, &[]);
+    settle().await;
+    sleep(14 * SECOND).await;
+    assert!(waiting.take().is_empty());
+    assert_eq!(remote.take(), ["member: end"], "the other node takes this one for dead");
+    sleep(SECOND).await;
+    settle().await;
+    assert_eq!(waiting.take(), [UNANSWERED]);
+    assert_linked(&joiner, &member).await;
+    drop((member, joiner, remote, waiting));
+    sleep(SECOND).await;
+    let stats = hub.stats();
+    assert_eq!((stats.peers, stats.links, stats.groups), (0, 0, 0), "nothing waits for a driver that is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn driver_completes_after_the_last_handle_was_dropped_and_the_last_peer_was_served() {
+    let mut cluster = Cluster::start(1).await;
+    let member = cluster.member(0, 1, &[]).await;
+    let mut node = cluster.nodes.remove(0);
+    let clone = node.hub.clone();
+    drop(node.hub);
+    assert!(timeout(10 * SECOND, &mut node.driver).await.is_err(), "a clone is left");
+    drop(clone);
+    assert!(timeout(10 * SECOND, &mut node.driver).await.is_err(), "a peer is left");
+    drop(member);
+    timeout(3 * SECOND, node.driver).await.expect("the driver completes").expect("no panic");
+    assert_eq!(cluster.engine.list_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn driver_completes_only_after_the_other_nodes_know_that_the_peers_have_left() {
+    let mut cluster = Cluster::start(2).await;
+    let member = cluster.member(0, 1, &[]).await;
+    let joiner = cluster.joiner(1, 2).await;
+    assert_linked(&joiner, &member).await;
+    let mut node = cluster.nodes.remove(0);
+    drop(node.hub);
+    node.tap.state().fails_sends = true;
+    drop(member);
+    assert!(timeout(5 * SECOND, &mut node.driver).await.is_err(), "the end of the link was not sent");
+    node.tap.state().fails_sends = false;
+    timeout(5 * SECOND, node.driver).await.expect("the driver completes").expect("no panic");
+    assert_eq!(joiner.take(), ["member: end"]);
+    drop(joiner);
+    cluster.finish().await;
+}
+
+fn error_of(change: impl FnOnce(ClusterConfig) -> ClusterConfig) -> String {
+    let config = change(ClusterConfig::new(MemoryBackplane::new()));
+    SignalingHub::builder().build_cluster(config).expect_err("an invalid setting").to_string()
+}
+
+#[tokio::test]
+async fn each_invalid_setting_of_a_cluster_is_an_error_that_names_it() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let zero = Duration::ZERO;
+    let errors = [
+        (
+            error_of(|config| config.connect_answer_timeout(zero)),
+            "connect_answer_timeout is 0ns; must be greater than 0 and at most one hour",
+        ),
+        (
+            error_of(|config| config.connect_answer_timeout(HOUR + SECOND)),
+            "connect_answer_timeout is 3601s; must be greater than 0 and at most one hour",
+        ),
+        (
+            error_of(|config| config.beat_interval(zero)),
+            "beat_interval is 0ns; must be greater than 0 and at most one minute",
+        ),
+        (
+            error_of(|config| config.beat_interval(61 * SECOND)),
+            "beat_interval is 61s; must be greater than 0 and at most one minute",
+        ),
+        (
+            error_of(|config| config.node_timeout(7 * SECOND)),
+            "node_timeout is 7s; must be at least 4 * beat_interval and at most one hour",
+        ),
+        (
+            error_of(|config| config.node_timeout(HOUR + SECOND)),
+            "node_timeout is 3601s; must be at least 4 * beat_interval and at most one hour",
+        ),
+        (
+            error_of(|config| config.audit_interval(zero)),
+            "audit_interval is 0ns; must be greater than 0 and at most one hour",
+        ),
+        (
+            error_of(|config| config.audit_interval(HOUR + SECOND)),
+            "audit_interval is 3601s; must be greater than 0 and at most one hour",
+        ),
+        (error_of(|config| config.max_members_per_group(0)), "max_members_per_group is 0; must be at least 1"),
+        (
+            error_of(|config| config.max_outbox_bytes_per_node(66_559)),
+            "max_outbox_bytes_per_node is 66559; must be at least max_message_bytes + 1024 and at most 134217728",
+        ),
+        (
+            error_of(|config| config.max_outbox_bytes_per_node(134_217_729)),
+            "max_outbox_bytes_per_node is 134217729; must be at least max_message_bytes + 1024 and at most 134217728",
+        ),
+    ];
+    for (error, expected) in errors {
+        assert_eq!(error, expected);
+    }
+    let limits = ClusterConfig::new(MemoryBackplane::new())
+        .connect_answer_timeout(HOUR)
+        .beat_interval(SECOND)
+        .node_timeout(4 * SECOND)
+        .audit_interval(HOUR)
+        .max_members_per_group(1)
+        .max_outbox_bytes_per_node(66_560);
+    assert!(SignalingHub::builder().build_cluster(limits).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_waits_until_other_nodes_know_that_links_have_ended() {
+    let delay = Duration::from_millis(300);
+    let engine = MemoryBackplane::with_faults(Faults::default().request_delay(delay..=delay));
+    let start = || {
+        let config = ClusterConfig::new(engine.connect());
+        let (hub, driver) = SignalingHub::builder().build_cluster(config).expect("valid settings");
+        (hub, tokio::spawn(driver))
+    };
+    let [(a, _driver), (b, driver)] = [start(), start()];
+    let [mut member, mut joiner] = [memory::join(&a, "K"), memory::join(&b, "K")];
+    assert!(member.connect(1, &[]).await);
+    assert!(!joiner.connect(2, &[]).await);
+    // While its batch is in flight, the end of the link waits.
+    joiner.send_content(0, "offer").await;
+    sleep(Duration::from_millis(10)).await;
+    let closed = async move { assert_eq!(joiner.recv_close().await, 1001) };
+    tokio::join!(b.drain(5 * SECOND), closed);
+    // As the end of the process does.
+    driver.abort();
+    member.recv_content().await;
+    let ended = timeout(SECOND, member.recv()).await;
+    assert!(matches!(ended, Ok(Ok(Event::Ended { .. }))), "{ended:?}");
+}
+
+/// An engine whose configuration has a fault.
+struct Misconfigured(MemoryBackplane);
+
+#[async_trait]
+impl Backplane for Misconfigured {
+    async fn step(&self, group: GroupTag, step: Step) -> Result<MemberList, BackplaneError> {
+        self.0.step(group, step).await
+    }
+
+    async fn send(&self, to: NodeId, batch: Bytes) -> Result<(), BackplaneError> {
+        self.0.send(to, batch).await
+    }
+
+    async fn recv(&self, me: NodeId) -> Result<Vec<Bytes>, BackplaneError> {
+        self.0.recv(me).await
+    }
+
+    async fn beat(&self, me: NodeId, silent: &[(NodeId, u64)]) -> Result<Beat, BackplaneError> {
+        self.0.beat(me, silent).await
+    }
+
+    async fn check(&self) -> Result<Vec<String>, BackplaneError> {
+        // Fails as long as the engine is unreachable.
+        self.0.beat(NodeId(0), &[]).await.map(|_| vec!["maxmemory-policy is allkeys-lru".to_owned()])
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn configuration_of_the_engine_is_checked_once_it_is_reachable() {
+    let log = Log::capture();
+    let engine = MemoryBackplane::new();
+    engine.outage(Outage::Lose);
+    let config = ClusterConfig::new(Misconfigured(engine.connect()));
+    let (_hub, driver) = SignalingHub::builder().build_cluster(config).expect("valid settings");
+    tokio::spawn(driver);
+    sleep(25 * SECOND).await;
+    let unreachable = log.take();
+    assert_eq!(unreachable.len(), 3, "one line every 10 s: {unreachable:?}");
+    assert!(unreachable.iter().all(|line| line.contains("is unreachable")), "{unreachable:?}");
+    engine.restore();
+    sleep(60 * SECOND).await;
+    let expected = "WARN the engine of the cluster is not configured as it should be finding=\"maxmemory-policy is allkeys-lru\"";
+    assert_eq!(log.take(), [expected]);
+}

@@ -1,0 +1,15 @@
+//! Several hubs that act as one, over the backplane in memory: what peers observe, and what is left in the engine.
+//!
+//! Each test is a scenario with named faults. All times are those of the paused clock.
+
+mod cluster;
+mod decisions;
+mod driver;
+mod engine;
+mod losses;
+mod nodes;
+mod peer;
+mod records;
+mod rest;
+mod switch;
+mod tap;
