@@ -92,7 +92,7 @@ async fn setup_that_loses_data_is_logged_at_start() {
     start(&redis).await;
     let lines = log.take();
     let [line] = &*lines else { panic!("{lines:?}") };
-    assert!(line.contains("the engine of the cluster is not set up as it should be"), "{line}");
+    assert!(line.contains("the engine of the cluster is not configured as it should be"), "{line}");
     assert!(line.contains("maxmemory-policy is allkeys-lru; must be noeviction"), "{line}");
 }
 

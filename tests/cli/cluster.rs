@@ -77,7 +77,9 @@ async fn wait_for_line(log: &mut BufReader<ChildStderr>, words: &str) -> String 
 #[tokio::test]
 async fn peers_of_two_servers_on_one_redis_meet() {
     let redis = Redis::start(&[]).await;
-    let [a, b] = [start_ready(&redis.url(), &[]).await, start_ready(&redis.url(), &[]).await];
+    let [a, mut b] = [start_ready(&redis.url(), &[]).await, start_ready(&redis.url(), &[]).await];
+    let mut log = BufReader::new(b.process.stderr.take().expect("stderr is piped"));
+    assert!(wait_for_line(&mut log, "connected to the cluster").await.contains(" nodes=2"));
     let mut member = open(a.address.clone(), "/a-secret-key").await;
     assert!(member.connect(1, &[]).await);
     let mut joiner = open(b.address.clone(), "/a-secret-key").await;
@@ -174,6 +176,20 @@ async fn password_is_read_from_its_file_and_a_wrong_one_is_reported() {
     log.read_to_string(&mut rest).await.expect("UTF-8");
     assert!(!rest.contains("wr0ng"), "{rest}");
     assert_eq!(node.process.wait().await.expect("the server was started").code(), Some(0));
+}
+
+#[tokio::test]
+async fn unsuitable_configuration_of_redis_is_reported() {
+    // The user lacks a command that the scripts need.
+    let user = ["--user", "sigver", "on", ">s3cret", "~sv1:*", "+@all", "-xadd"];
+    let redis = Redis::start(&[&["--maxmemory-policy", "allkeys-lru"], &user[..]].concat()).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let password = write(folder.path(), "password", "s3cret");
+    let mut node = start(&redis.url(), &["--cluster-user", "sigver", "--cluster-password-file", utf8(&password)]).await;
+    let mut log = BufReader::new(node.process.stderr.take().expect("stderr is piped"));
+    let lines = wait_for_line(&mut log, "connected to the cluster").await;
+    assert!(lines.contains("noeviction") && lines.to_lowercase().contains("xadd"), "{lines}");
+    assert!(!lines.contains("s3cret"), "{lines}");
 }
 
 #[tokio::test]

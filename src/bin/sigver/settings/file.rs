@@ -106,13 +106,13 @@ impl Visitor<'_> for NameVisitor {
             false => (*known).to_owned(),
         };
         let name = if in_table { format!("{TABLE}.{name}") } else { name.to_owned() };
-        let nearest = Settings::NAMES.iter().map(|known| path(known)).map(|path| (strsim::jaro(&path, &name), path));
+        let nearest = Settings::NAMES.iter().map(path).map(|path| (strsim::jaro(&path, &name), path));
         Err(E::custom(match nearest.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
             Some((similarity, nearest)) if similarity > MIN_SIMILARITY => {
                 format!("unknown setting `{name}`; did you mean `{nearest}`?")
             }
             _ => {
-                let names: Vec<_> = candidates().map(|known| path(known)).collect();
+                let names: Vec<_> = candidates().map(path).collect();
                 format!("unknown setting `{name}`; must be one of {}", names.join(", "))
             }
         }))
@@ -141,7 +141,7 @@ mod tests {
         }
         for (text, expected) in [
             ("cluster_url = \"U\"", "unknown setting `cluster_url`; did you mean `cluster.url`?"),
-            ("[cluster]\ncluster_url = \"U\"", "unknown setting `cluster.cluster_url`; did you mean `cluster.url`?"),
+            ("[cluster]\ncluster_url = \"U\"", "unknown setting `cluster.cluster_url`; did you mean `cluster."),
             ("[cluster]\nuri = \"U\"", "unknown setting `cluster.uri`; did you mean `cluster.url`?"),
             ("[cluster]\nport = 1", "unknown setting `cluster.port`; did you mean"),
             ("[cluster.cluster]", "unknown setting `cluster.cluster`"),
