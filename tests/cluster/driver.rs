@@ -217,6 +217,7 @@ async fn configuration_of_the_engine_is_checked_once_it_is_reachable() {
     assert!(unreachable.iter().all(|line| line.contains("is unreachable")), "{unreachable:?}");
     engine.restore();
     sleep(60 * SECOND).await;
-    let expected = "WARN the engine of the cluster is not configured as it should be finding=\"maxmemory-policy is allkeys-lru\"";
+    let expected =
+        "WARN the engine of the cluster is not configured as it should be finding=\"maxmemory-policy is allkeys-lru\"";
     assert_eq!(log.take(), [expected]);
 }
