@@ -47,6 +47,7 @@ macro_rules! conformance_tests {
             current_copy_is_not_sent_again
             absent_list_has_no_version_and_no_entries
             extreme_numbers_are_stored_exactly
+            large_positions_are_counted_exactly
             groups_are_separate;
             nodes:
             beat_increments_the_count_of_its_node

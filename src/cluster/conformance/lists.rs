@@ -311,6 +311,24 @@ pub(crate) async fn extreme_numbers_are_stored_exactly(backplane: &impl Backplan
     }
 }
 
+pub(crate) async fn large_positions_are_counted_exactly(backplane: &impl Backplane) {
+    const HIGH: u64 = 1 << 32;
+    for (positions, next) in [
+        ([HIGH - 1, 5], HIGH),
+        ([2 * HIGH - 1, HIGH + 7], 2 * HIGH),
+        ([3 * HIGH + 5, 2 * HIGH + 9], 3 * HIGH + 6),
+        ([(1 << 53) + 1, 1 << 53], (1 << 53) + 2),
+        ([u64::MAX - 1, 1], u64::MAX),
+        ([u64::MAX, 1], u64::MAX),
+    ] {
+        let group = Group::new(backplane);
+        let puts = positions.map(|position| Change::Put(entry(position, position)));
+        let list = group.change(&[puts[0], puts[1], add(3, 30)]).await;
+        let added = list.all().iter().find(|entry| entry.id == MemberId(30)).expect("it was added");
+        assert_eq!((added.position, list.head().count), (next, next));
+    }
+}
+
 pub(crate) async fn groups_are_separate(backplane: &impl Backplane) {
     let groups = [Group::new(backplane), Group::new(backplane)];
     groups[0].change(&[add(1, 10)]).await;

@@ -42,7 +42,7 @@ use crate::cluster::{Backplane, BackplaneError, Beat, GroupTag, MemberList, Node
 /// | URL | engine |
 /// |---|---|
 /// | `redis://HOST:PORT/DATABASE` | one server. The port (6379) and the database (0) are optional |
-/// | `redis://HOST:PORT,HOST:PORT` | a Redis Cluster. Name several of its nodes; the others are found |
+/// | `redis://HOST:PORT,HOST:PORT` | a Redis Cluster. Name some of its nodes; the others are found |
 /// | `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE` | the primary that these Sentinels (port 26379) name |
 ///
 /// A single host may also be a node of a Redis Cluster. `rediss` in place of `redis` means TLS, which is required

@@ -91,13 +91,11 @@ fn read_member_list(reply: Value) -> Option<MemberList> {
     };
     let entries = match fields {
         Value::Nil => None,
-        Value::Array(fields) => Some(
-            fields
-                .chunks_exact(2)
-                .filter(|field| !matches!(&field[0], Value::BulkString(name) if name == b"head"))
-                .map(|field| read_entry(&field[0], &field[1]))
-                .collect::<Option<_>>()?,
-        ),
+        Value::Array(fields) => {
+            let is_head = |name: &Value| matches!(name, Value::BulkString(name) if name == b"head");
+            let rows = pairs(&fields)?.filter(|(token, _)| !is_head(token));
+            Some(rows.map(|(token, row)| read_entry(token, row)).collect::<Option<_>>()?)
+        }
         _ => return None,
     };
     Some(MemberList { result, version, entries, now: Duration::from_millis(now.take(16)?) })
@@ -116,13 +114,19 @@ fn read_entry(token: &Value, row: &Value) -> Option<Entry> {
 
 fn read_beat(reply: Value) -> Option<Beat> {
     let Value::Array(fields) = reply else { return None };
-    let read = |field: &[Value]| {
-        let Value::BulkString(count) = &field[1] else { return None };
+    let read = |(node, count): (&Value, &Value)| {
+        let Value::BulkString(count) = count else { return None };
         let count = str::from_utf8(count).ok()?;
         let count = if count.starts_with("dead") { None } else { Some(count.parse().ok()?) };
-        Some((NodeId(Digits::new(&field[0])?.take(16)?), count))
+        Some((NodeId(Digits::new(node)?.take(16)?), count))
     };
-    Some(Beat { nodes: fields.chunks_exact(2).map(read).collect::<Option<BTreeMap<_, _>>>()? })
+    Some(Beat { nodes: pairs(&fields)?.map(read).collect::<Option<BTreeMap<_, _>>>()? })
+}
+
+/// Returns the names and values of a hash, which a reply has one after the other.
+fn pairs(fields: &[Value]) -> Option<impl Iterator<Item = (&Value, &Value)>> {
+    let (pairs, rest) = fields.as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|[name, value]| (name, value)))
 }
 
 /// Hexadecimal digits of several numbers.

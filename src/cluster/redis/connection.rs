@@ -163,7 +163,17 @@ impl Pool {
             return Ok(connection.clone());
         }
         *slot = None;
+        self.close_unused();
         Ok(slot.insert(Arc::new(dialer.dial(address).await?)).clone())
+    }
+
+    /// Closes connections that no call will use. The servers may be gone for good.
+    fn close_unused(&self) {
+        // If another call holds the lock of a slot, it is in use.
+        let is_used = |slot: &Arc<Slot>| {
+            slot.try_lock().map_or(true, |connection| connection.as_ref().is_some_and(|open| open.is_usable()))
+        };
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, slot| is_used(slot));
     }
 }
 

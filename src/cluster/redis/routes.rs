@@ -1,7 +1,6 @@
 //! Which server has a key.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::address::Address;
@@ -17,11 +16,18 @@ pub(super) enum Routes {
 /// One server, or nodes of a Redis Cluster.
 pub(super) struct Nodes {
     /// The addresses of the URL.
-    addresses: Vec<Address>,
-    /// The index of the address for slots without a known owner.
-    current: AtomicUsize,
+    listed: Vec<Address>,
+    known: Mutex<Known>,
+}
+
+/// What calls have shown of a Redis Cluster.
+struct Known {
+    /// The listed servers, and then others that own slots.
+    servers: Vec<Address>,
+    /// The index of the server for slots without a known owner.
+    current: usize,
     /// The owners of slots, as far as servers have redirected calls to them.
-    owners: Mutex<HashMap<u16, Address>>,
+    owners: HashMap<u16, Address>,
 }
 
 impl Routes {
@@ -36,7 +42,7 @@ impl Routes {
     /// Returns the servers of the URL. Those of Sentinels are the primary.
     pub(super) async fn listed(&self) -> Result<Vec<Address>, BackplaneError> {
         match self {
-            Self::Nodes(nodes) => Ok(nodes.addresses.clone()),
+            Self::Nodes(nodes) => Ok(nodes.listed.clone()),
             Self::Sentinels(sentinels) => Ok(vec![sentinels.primary().await?]),
         }
     }
@@ -44,7 +50,7 @@ impl Routes {
     /// Notes that a server redirected the calls for a slot to another one.
     pub(super) fn moved(&self, slot: u16, owner: Address) {
         if let Self::Nodes(nodes) = self {
-            nodes.owners().insert(slot, owner);
+            nodes.moved(slot, owner);
         }
     }
 
@@ -58,30 +64,40 @@ impl Routes {
 }
 
 impl Nodes {
-    pub(super) fn new(addresses: Vec<Address>) -> Self {
-        Self { addresses, current: AtomicUsize::new(0), owners: Mutex::default() }
+    pub(super) fn new(listed: Vec<Address>) -> Self {
+        let known = Known { servers: listed.clone(), current: 0, owners: HashMap::new() };
+        Self { listed, known: Mutex::new(known) }
     }
 
     fn find(&self, slot: u16) -> Address {
-        self.owners().get(&slot).unwrap_or_else(|| self.current().1).clone()
+        let Known { servers, current, owners } = &*self.known();
+        owners.get(&slot).unwrap_or(&servers[*current]).clone()
+    }
+
+    fn moved(&self, slot: u16, owner: Address) {
+        let known = &mut *self.known();
+        if !known.servers.contains(&owner) {
+            known.servers.push(owner.clone());
+        }
+        known.owners.insert(slot, owner);
     }
 
     fn failed(&self, address: &Address) {
-        self.owners().retain(|_, owner| owner != address);
-        let (index, current) = self.current();
-        if current == address {
-            // If another call has changed it, it stays.
-            _ = self.current.compare_exchange(index, index + 1, Ordering::Relaxed, Ordering::Relaxed);
+        let known = &mut *self.known();
+        known.owners.retain(|_, owner| owner != address);
+        let Some(index) = known.servers.iter().position(|server| server == address) else { return };
+        if index >= self.listed.len() {
+            // It may be gone for good.
+            known.servers.remove(index);
+            known.current -= usize::from(known.current > index);
+        } else if index == known.current {
+            known.current += 1;
         }
+        known.current %= known.servers.len();
     }
 
-    fn current(&self) -> (usize, &Address) {
-        let index = self.current.load(Ordering::Relaxed);
-        (index, &self.addresses[index % self.addresses.len()])
-    }
-
-    fn owners(&self) -> MutexGuard<'_, HashMap<u16, Address>> {
-        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,21 +138,32 @@ mod tests {
     fn slot_goes_to_the_server_that_was_named_until_that_one_fails() {
         let [a, b, c] = addresses();
         let nodes = Nodes::new(vec![a.clone(), b.clone()]);
-        let routes = Routes::Nodes(nodes);
-        let find = |slot| {
-            let Routes::Nodes(nodes) = &routes else { unreachable!() };
-            nodes.find(slot)
-        };
-        assert_eq!((find(1), find(2)), (a.clone(), a.clone()));
-        routes.moved(1, c.clone());
-        assert_eq!((find(1), find(2)), (c.clone(), a.clone()));
-        routes.failed(&c);
-        assert_eq!((find(1), find(2)), (a.clone(), a.clone()));
-        routes.failed(&a);
-        assert_eq!((find(1), find(2)), (b.clone(), b.clone()));
-        routes.failed(&a);
-        assert_eq!(find(1), b, "it was not the one in use");
-        routes.failed(&b);
-        assert_eq!(find(1), a);
+        assert_eq!([nodes.find(1), nodes.find(2)], [a.clone(), a.clone()]);
+        nodes.moved(1, c.clone());
+        assert_eq!([nodes.find(1), nodes.find(2)], [c.clone(), a.clone()]);
+        nodes.failed(&c);
+        assert_eq!([nodes.find(1), nodes.find(2)], [a.clone(), a.clone()]);
+        nodes.failed(&a);
+        assert_eq!([nodes.find(1), nodes.find(2)], [b.clone(), b.clone()]);
+        nodes.failed(&a);
+        assert_eq!(nodes.find(1), b, "it was not the one in use");
+        nodes.failed(&b);
+        assert_eq!(nodes.find(1), a);
+    }
+
+    #[test]
+    fn other_servers_are_asked_if_no_listed_one_answers() {
+        let [a, b, c] = addresses();
+        let nodes = Nodes::new(vec![a.clone()]);
+        nodes.moved(1, b.clone());
+        nodes.moved(2, c.clone());
+        nodes.failed(&a);
+        assert_eq!(nodes.find(3), b);
+        nodes.failed(&b);
+        assert_eq!([nodes.find(1), nodes.find(2), nodes.find(3)], [c.clone(), c.clone(), c.clone()]);
+        nodes.failed(&c);
+        assert_eq!([nodes.find(1), nodes.find(2)], [a.clone(), a.clone()], "the others are forgotten");
+        nodes.failed(&a);
+        assert_eq!(nodes.find(1), a, "no other one is left");
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod engines;
 mod failures;
 mod inboxes;
+mod replies;
 mod sentinels;
 mod server;
 mod shards;

@@ -14,11 +14,20 @@ fn start(permissions: &str) -> Option<Server> {
 
 /// The permissions in the documentation.
 pub(super) fn permissions() -> String {
-    let documentation = include_str!("../backplane.rs");
-    let start = documentation.find("/// ACL SETUSER").expect("the documentation has a command");
-    let command = documentation[start..].split("/// ```").next().expect("it ends").replace("///", " ");
-    let (_, permissions) = command.split_once("~sv1:NAME:*").expect("the keys of a cluster");
+    permissions_in(&include_str!("../backplane.rs").replace("\n///", "\n"), "~sv1:NAME:*")
+}
+
+/// Returns the permissions after the keys in a block of code.
+fn permissions_in(documentation: &str, keys: &str) -> String {
+    let (_, permissions) = documentation.split_once(keys).expect("the documentation has a command");
+    let (permissions, _) = permissions.split_once("```").expect("the block of code ends");
     permissions.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn guide_and_reference_have_the_same_permissions() {
+    let in_guide = permissions_in(include_str!("../../../guide/clustering.md"), "~sv1:prod:*");
+    assert_eq!(in_guide, permissions());
 }
 
 /// The permissions without one of them.

@@ -61,6 +61,15 @@ async fn clusters_of_other_names_are_separate() {
 }
 
 #[tokio::test]
+async fn database_of_the_url_is_used() {
+    let Some(server) = Server::start(&[]) else { return };
+    let builder = RedisBackplane::builder(format!("{}/3", server.url()), "test");
+    let backplane = builder.build().expect("the settings are valid");
+    backplane.step(random_group(), add(1)).await.expect("the engine is reachable");
+    assert_eq!(server.command("DBSIZE\r\nSELECT 3\r\nDBSIZE"), ":0\r\n+OK\r\n:1");
+}
+
+#[tokio::test]
 async fn verdict_is_removed_after_a_day() {
     let Some(server) = &*SHARED else { return };
     let backplane = RedisBackplane::builder(server.url(), "verdicts").build().expect("the settings are valid");
