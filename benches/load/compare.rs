@@ -130,14 +130,14 @@ async fn measure(args: &Args, server: &Server, subject: Subject, metric: Metric,
     match metric {
         Metric::Relayed(bytes, outstanding) => {
             let load = Load { bytes, outstanding, ..load };
-            let figures = relay::run(&server.target, &load, Some(server)).await;
+            let figures = relay::run([&server.target; 2], &load, &[server.process()]).await;
             record(metric, figures.relayed);
-            record(Metric::Cpu(bytes, outstanding), figures.cpu_time.map_or(f64::NAN, micros));
+            record(Metric::Cpu(bytes, outstanding), micros(figures.cpu_times[0]));
         }
         Metric::RoundTrip => {
             // About half of the throughput of a bare relay with one message in flight, on two cores.
             let load = Load { rate: Some(30_000.0), ..load };
-            let figures = relay::run(&server.target, &load, None).await;
+            let figures = relay::run([&server.target; 2], &load, &[]).await;
             record(metric, figures.round_trips.value_at_quantile(0.99) as f64 / 1000.0);
         }
         Metric::Join if server.target.protocol != Protocol::Sigver => {}

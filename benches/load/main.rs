@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --all-features --bench load -- compare --reference tests/reference/node_modules/sigver/dist/server.js
 //! cargo bench --all-features --bench load -- relay ws://127.0.0.1:8000/signal --outstanding 16
+//! cargo bench --all-features --bench load -- cluster
 //! cargo bench --all-features --bench load -- idle
 //! cargo bench --all-features --bench load -- hostile
 //! cargo bench --all-features --bench load -- hostile --attack all
@@ -17,6 +18,7 @@
 mod attacks;
 mod baseline;
 mod client;
+mod cluster;
 mod compare;
 mod hostile;
 mod idle;
@@ -61,6 +63,8 @@ enum Command {
     },
     /// Compares sigver with bare relays and the reference server, and prints ratios
     Compare(compare::Args),
+    /// Measures what a cluster over Redis costs compared with one hub; fails if a crash of a node closes other peers
+    Cluster(cluster::Args),
     /// Measures the resident memory per idle peer; fails above 8 KiB
     Idle {
         /// Number of peers
@@ -119,10 +123,11 @@ async fn main() -> ExitCode {
     match Args::parse().command {
         Command::Relay { url, load } => {
             let target = Target::parse(&url);
-            let figures = relay::run(&target, &load, None).await;
+            let figures = relay::run([&target; 2], &load, &[]).await;
             println!("{figures}");
         }
         Command::Compare(args) => compare::run(&args).await,
+        Command::Cluster(args) => return cluster::run(&args).await,
         Command::Idle { peers, read_buffer } => return idle::run(peers, read_buffer).await,
         Command::Heartbeats { peers } => idle::heartbeats(peers).await,
         Command::Scaling { groups } => scaling::run(groups),

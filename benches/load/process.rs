@@ -78,27 +78,60 @@ impl Server {
         pairs.map(|(name, count)| (name.to_owned(), count.parse().expect("the count is a number"))).collect()
     }
 
-    fn proc(&self, file: &str) -> String {
-        let pid = self.process.id().expect("the server runs");
-        std::fs::read_to_string(format!("/proc/{pid}/{file}")).expect("the system is Linux")
+    /// Returns the process of the server.
+    pub(crate) fn process(&self) -> &Child {
+        &self.process
+    }
+
+    /// Kills the server without a warning.
+    pub(crate) async fn kill(mut self) {
+        self.process.kill().await.expect("the server runs");
     }
 
     /// Returns the CPU time that the server has used, to 10 ms.
     pub(crate) fn cpu_time(&self) -> Duration {
-        let stat = self.proc("stat");
-        // The second field is the name, in parentheses. User and system time are fields 14 and 15.
-        let (_, fields) = stat.rsplit_once(')').expect("the second field is in parentheses");
-        let times = fields.split_whitespace().skip(11).take(2);
-        let ticks: f64 = times.map(|ticks| ticks.parse::<f64>().expect("the field is a number")).sum();
-        Duration::from_secs_f64(ticks / TICKS)
+        cpu_time(&self.process)
     }
 
     /// Returns the resident memory, in KiB.
     pub(crate) fn resident(&self) -> f64 {
-        let status = self.proc("status");
+        let status = proc(&self.process, "status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the process has memory");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("the field is a number")
     }
+}
+
+/// Measures the CPU times of processes from its creation on.
+pub(crate) struct CpuMeter<'a> {
+    processes: &'a [&'a Child],
+    before: Vec<Duration>,
+}
+
+impl<'a> CpuMeter<'a> {
+    pub(crate) fn start(processes: &'a [&'a Child]) -> Self {
+        Self { processes, before: processes.iter().map(|process| cpu_time(process)).collect() }
+    }
+
+    /// Returns the CPU time that each process has used for each of `count` operations.
+    pub(crate) fn per(&self, count: u64) -> Vec<Duration> {
+        let spans = self.processes.iter().zip(&self.before);
+        spans.map(|(process, before)| (cpu_time(process) - *before).div_f64(count.max(1) as f64)).collect()
+    }
+}
+
+/// Returns the CPU time that a process has used, to 10 ms.
+fn cpu_time(process: &Child) -> Duration {
+    let stat = proc(process, "stat");
+    // The second field is the name, in parentheses. User and system time are fields 14 and 15.
+    let (_, fields) = stat.rsplit_once(')').expect("the second field is in parentheses");
+    let times = fields.split_whitespace().skip(11).take(2);
+    let ticks: f64 = times.map(|ticks| ticks.parse::<f64>().expect("the field is a number")).sum();
+    Duration::from_secs_f64(ticks / TICKS)
+}
+
+fn proc(process: &Child, file: &str) -> String {
+    let pid = process.id().expect("the process runs");
+    std::fs::read_to_string(format!("/proc/{pid}/{file}")).expect("the system is Linux")
 }
 
 /// Returns the next address that a server prints.

@@ -9,15 +9,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use sigver::protocol::Message;
+use tokio::process::Child;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::client::{Protocol, Socket, Target, frame};
 use crate::micros;
-use crate::process::Server;
+use crate::process::CpuMeter;
 
 /// How long the load runs before the measurement starts.
-const WARM_UP: Duration = Duration::from_millis(300);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
 
 /// The load to generate.
 #[derive(Clone, Debug, clap::Args)]
@@ -44,8 +45,8 @@ pub(crate) struct Load {
 pub(crate) struct Figures {
     /// Messages per second, both directions together.
     pub(crate) relayed: f64,
-    /// Server CPU time per message, if it was measured.
-    pub(crate) cpu_time: Option<Duration>,
+    /// CPU time per message of each process that was measured.
+    pub(crate) cpu_times: Vec<Duration>,
     /// Round-trip times in nanoseconds, of messages sent at a fixed rate.
     pub(crate) round_trips: Histogram<u64>,
 }
@@ -53,9 +54,6 @@ pub(crate) struct Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.0} messages/s", self.relayed)?;
-        if let Some(cpu_time) = self.cpu_time {
-            write!(f, ", {:.2} us of server CPU per message", micros(cpu_time))?;
-        }
         if !self.round_trips.is_empty() {
             for quantile in [0.5, 0.99, 0.999] {
                 let time = Duration::from_nanos(self.round_trips.value_at_quantile(quantile));
@@ -66,12 +64,14 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Runs a load. Measures the CPU time of `server` if it is given.
-pub(crate) async fn run(target: &Target, load: &Load, server: Option<&Server>) -> Figures {
+/// Runs a load between the members at one target and the joiners at another, which may be the same. Measures the CPU
+/// times of `processes`.
+pub(crate) async fn run([members, joiners]: [&Target; 2], load: &Load, processes: &[&Child]) -> Figures {
     let mut opening = JoinSet::new();
     for pair in 0..load.pairs {
-        let (target, bytes) = (target.clone(), usize::from(load.bytes));
-        opening.spawn(async move { Pair::open(&target, &format!("load-{pair}-{}", fastrand::u64(..)), bytes).await });
+        let (members, joiners, bytes) = (members.clone(), joiners.clone(), usize::from(load.bytes));
+        let key = format!("load-{pair}-{}", fastrand::u64(..));
+        opening.spawn(async move { Pair::open([&members, &joiners], &key, bytes).await });
     }
     let pairs = opening.join_all().await;
 
@@ -94,12 +94,12 @@ pub(crate) async fn run(target: &Target, load: &Load, server: Option<&Server>) -
     }
 
     sleep_until(start + WARM_UP).await;
-    let (since, before, cpu_before) = (Instant::now(), counter.load(Ordering::Relaxed), server.map(Server::cpu_time));
+    let (since, before) = (Instant::now(), counter.load(Ordering::Relaxed));
+    let cpu = CpuMeter::start(processes);
     print_progress_until(end, &counter).await;
     let messages = counter.load(Ordering::Relaxed) - before;
     let elapsed = since.elapsed();
-    let cpu_time =
-        server.zip(cpu_before).map(|(server, before)| (server.cpu_time() - before).div_f64(messages.max(1) as f64));
+    let cpu_times = cpu.per(messages);
 
     // Messages in flight at the end count with their full round-trip time, so wait for them.
     if load.rate.is_some() {
@@ -108,7 +108,7 @@ pub(crate) async fn run(target: &Target, load: &Load, server: Option<&Server>) -
     // A peer that outlives its server would report a lost connection.
     peers.shutdown().await;
     let round_trips = round_trips.lock().expect("nothing panics under this lock").clone();
-    Figures { relayed: messages as f64 / elapsed.as_secs_f64(), cpu_time, round_trips }
+    Figures { relayed: messages as f64 / elapsed.as_secs_f64(), cpu_times, round_trips }
 }
 
 /// Prints the message rate every second.
@@ -136,14 +136,14 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Opens both peers and relays one message in each direction.
-    pub(crate) async fn open(target: &Target, key: &str, bytes: usize) -> Self {
-        let mut member = Socket::open(target, key).await;
-        if target.protocol == Protocol::Sigver {
+    /// Opens a member at the first target and a joiner at the second, and relays one message in each direction.
+    pub(crate) async fn open([members, joiners]: [&Target; 2], key: &str, bytes: usize) -> Self {
+        let mut member = Socket::open(members, key).await;
+        if members.protocol == Protocol::Sigver {
             assert!(member.expect_connect(1, &[]).await, "the first peer becomes a member");
         }
-        let mut joiner = Socket::open(target, key).await;
-        if target.protocol == Protocol::Sigver {
+        let mut joiner = Socket::open(joiners, key).await;
+        if joiners.protocol == Protocol::Sigver {
             assert!(!joiner.expect_connect(2, &[]).await, "the second peer is bound");
         }
         let payload = Bytes::from(vec![b'x'; bytes]);

@@ -41,14 +41,15 @@ impl Row {
 }
 
 pub(crate) fn text(rows: &[Row]) -> String {
+    let width = rows.iter().map(|row| row.metric.len() + ", ".len() + row.unit.len()).max().unwrap_or(0);
     let mut text =
-        format!("{:<48} {:>12} {:>12} {:<10} {:>8} {:>9}\n", "metric", "ours", "theirs", "", "ratio", "target");
+        format!("{:<width$} {:>12} {:>12} {:<10} {:>8} {:>9}\n", "metric", "ours", "theirs", "", "ratio", "target");
     for row in rows {
         let mark = if row.is_met() { "" } else { "  missed" };
         let metric = format!("{}, {}", row.metric, row.unit);
         writeln!(
             text,
-            "{metric:<48} {:>12.2} {:>12.2} {:<10} {:>8.3} {:>9}{mark}",
+            "{metric:<width$} {:>12.2} {:>12.2} {:<10} {:>8.3} {:>9}{mark}",
             row.ours,
             row.theirs,
             row.against,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use sigver::{Cause, SignalingHub};
+use sigver::cluster::RedisBackplane;
+use sigver::{Cause, ClusterConfig, SignalingHub};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::interval;
 use warp::Filter as _;
@@ -59,6 +60,9 @@ pub(crate) struct Settings {
     /// Payload bytes that a peer may send per second
     #[arg(long)]
     pub(crate) bytes_per_second: Option<u32>,
+    /// URL of the engine of a cluster, which makes the hub one of its nodes [default: no cluster]
+    #[arg(long)]
+    pub(crate) cluster_url: Option<String>,
     /// Print the hub's counts every second
     #[arg(long)]
     pub(crate) stats: bool,
@@ -73,10 +77,12 @@ impl Settings {
         args.extend(self.outbox_timeout.map(|seconds| format!("--outbox-timeout={seconds}")));
         args.extend(self.messages_per_second.map(|rate| format!("--messages-per-second={rate}")));
         args.extend(self.bytes_per_second.map(|rate| format!("--bytes-per-second={rate}")));
+        args.extend(self.cluster_url.as_ref().map(|url| format!("--cluster-url={url}")));
         args.extend(self.stats.then(|| "--stats".to_owned()));
         args
     }
 
+    /// Creates the hub. Spawns its driver if it is a node of a cluster.
     fn hub(&self) -> SignalingHub {
         let mut builder = SignalingHub::builder();
         if let Some(bytes) = self.read_buffer {
@@ -94,7 +100,11 @@ impl Settings {
         if let Some(seconds) = self.outbox_timeout {
             builder = builder.outbox_timeout(Duration::from_secs(seconds));
         }
-        builder.build().expect("the settings are valid")
+        let Some(url) = &self.cluster_url else { return builder.build().expect("the settings are valid") };
+        let backplane = RedisBackplane::builder(url, "load").build().expect("the URL is valid");
+        let (hub, driver) = builder.build_cluster(ClusterConfig::new(backplane)).expect("the settings are valid");
+        tokio::spawn(driver);
+        hub
     }
 }
 

@@ -59,7 +59,7 @@ impl Pairs {
             for _ in pairs.len()..count.min(pairs.len() + CONCURRENCY) {
                 let target = target.clone();
                 let key = format!("well-behaved-{}", fastrand::u64(..));
-                opening.spawn(async move { Pair::open(&target, &key, PAYLOAD).await });
+                opening.spawn(async move { Pair::open([&target; 2], &key, PAYLOAD).await });
             }
             pairs.extend(opening.join_all().await);
         }

@@ -1,9 +1,17 @@
 //! The driver of a hub, the settings of a cluster, and a cluster of one node.
 
+#[path = "../common/log.rs"]
+mod log;
+
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use log::Log;
 use sigver::client::Event;
-use sigver::cluster::{Faults, MemoryBackplane, Outage};
+use sigver::cluster::{
+    Backplane, BackplaneError, Beat, Faults, GroupTag, MemberList, MemoryBackplane, NodeId, Outage, Step,
+};
 use sigver::{ClusterConfig, SignalingHub, memory};
 use tokio::time::{sleep, timeout};
 
@@ -166,4 +174,49 @@ async fn drain_waits_until_other_nodes_know_that_links_have_ended() {
     member.recv_content().await;
     let ended = timeout(SECOND, member.recv()).await;
     assert!(matches!(ended, Ok(Ok(Event::Ended { .. }))), "{ended:?}");
+}
+
+/// An engine whose configuration has a fault.
+struct Misconfigured(MemoryBackplane);
+
+#[async_trait]
+impl Backplane for Misconfigured {
+    async fn step(&self, group: GroupTag, step: Step) -> Result<MemberList, BackplaneError> {
+        self.0.step(group, step).await
+    }
+
+    async fn send(&self, to: NodeId, batch: Bytes) -> Result<(), BackplaneError> {
+        self.0.send(to, batch).await
+    }
+
+    async fn recv(&self, me: NodeId) -> Result<Vec<Bytes>, BackplaneError> {
+        self.0.recv(me).await
+    }
+
+    async fn beat(&self, me: NodeId, silent: &[(NodeId, u64)]) -> Result<Beat, BackplaneError> {
+        self.0.beat(me, silent).await
+    }
+
+    async fn check(&self) -> Result<Vec<String>, BackplaneError> {
+        // Fails as long as the engine is unreachable.
+        self.0.beat(NodeId(0), &[]).await.map(|_| vec!["maxmemory-policy is allkeys-lru".to_owned()])
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn configuration_of_the_engine_is_checked_once_it_is_reachable() {
+    let log = Log::capture();
+    let engine = MemoryBackplane::new();
+    engine.outage(Outage::Lose);
+    let config = ClusterConfig::new(Misconfigured(engine.connect()));
+    let (_hub, driver) = SignalingHub::builder().build_cluster(config).expect("valid settings");
+    tokio::spawn(driver);
+    sleep(25 * SECOND).await;
+    let unreachable = log.take();
+    assert_eq!(unreachable.len(), 3, "one line every 10 s: {unreachable:?}");
+    assert!(unreachable.iter().all(|line| line.contains("is unreachable")), "{unreachable:?}");
+    engine.restore();
+    sleep(60 * SECOND).await;
+    let expected = "WARN the engine of the cluster is not configured as it should be finding=\"maxmemory-policy is allkeys-lru\"";
+    assert_eq!(log.take(), [expected]);
 }

@@ -4,7 +4,7 @@ use sigver::cluster::Outage;
 use sigver::{Cause, CloseCode, DisconnectReason};
 use tokio::time::sleep;
 
-use crate::cluster::{Cluster, EVICTED, SECOND, UNANSWERED, assert_linked, settle};
+use crate::cluster::{Cluster, EVICTED, SECOND, UNANSWERED, assert_linked, millis, settle};
 
 const OUTAGES: [Outage; 2] = [Outage::Lose, Outage::Hang];
 
@@ -76,6 +76,24 @@ async fn outage_of_25_seconds_closes_the_peers_whose_connect_is_too_old_and_noth
             assert_linked(joiner, &member).await;
         }
         drop((member, local, remote, late));
+        cluster.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn outage_makes_no_node_look_silent() {
+    // Whichever node beats last before the outage, and first after it.
+    for (start, length) in [(250, 24_000), (1250, 24_000), (250, 25_000), (1250, 25_000)] {
+        let mut cluster = Cluster::start(1).await;
+        sleep(SECOND).await;
+        cluster.add(|hub, cluster| (hub, cluster));
+        sleep(5 * SECOND + millis(start)).await;
+        let before = [0, 1].map(|node| cluster.tap(node).node());
+        cluster.engine.outage(Outage::Lose);
+        sleep(millis(length)).await;
+        cluster.engine.restore();
+        sleep(10 * SECOND).await;
+        assert_eq!([0, 1].map(|node| cluster.tap(node).node()), before, "after {start} ms, for {length} ms");
         cluster.finish().await;
     }
 }
@@ -158,6 +176,21 @@ async fn member_that_a_rollback_has_lost_returns_at_its_position() {
         assert_linked(&joiner, member).await;
     }
     drop((first, second, third, joiner));
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn member_that_an_unnoticed_rollback_has_lost_returns_when_its_node_reads_the_list() {
+    let cluster = Cluster::start(2).await;
+    let first = cluster.member(0, 1, &[]).await;
+    let snapshot = cluster.engine.snapshot();
+    let second = cluster.member(1, 2, &[1]).await;
+    // No beat was lost.
+    cluster.engine.rollback(&snapshot);
+    let joiner = cluster.joiner(1, 3).await;
+    assert!(first.take().is_empty() && second.take().is_empty());
+    assert!(cluster.join(0).connect(4, &[2]).await, "the second member is in the list");
+    drop((first, second, joiner));
     cluster.finish().await;
 }
 

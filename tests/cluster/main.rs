@@ -9,7 +9,7 @@ mod engine;
 mod losses;
 mod nodes;
 mod peer;
+mod records;
 mod rest;
-mod scripts;
 mod switch;
 mod tap;

@@ -65,8 +65,8 @@ impl Class {
 
     fn seconds(self) -> u64 {
         match self {
-            Self::LongOutage | Self::Pause | Self::Cut | Self::Mix => 45,
-            _ => 20,
+            Self::LongOutage | Self::Pause | Self::Cut | Self::Mix => 36,
+            _ => 15,
         }
     }
 }
@@ -99,7 +99,7 @@ impl Schedule {
                 self.connections(nodes, random, |faults, _| faults.late_duplicates(0.4, millis(0)..=millis(4000)));
             }
             Class::ShortOutages => self.outages(random.usize(1..4), 500..8000, random),
-            Class::LongOutage => self.outages(1, 16_000..30_000, random),
+            Class::LongOutage => self.outages(1, 16_000..28_000, random),
             Class::Rollbacks => {
                 self.connections(nodes, random, |faults, _| faults);
                 for _ in 0..random.usize(1..4) {
@@ -135,13 +135,13 @@ impl Schedule {
             }
             Class::Pause => {
                 self.connections(nodes, random, |faults, _| faults);
-                let (start, length) = (self.time(random) / 4, random.u64(3000..33_000));
+                let (start, length) = (self.time(random) / 4, random.u64(3000..27_000));
                 let connections = random.bool();
                 self.between(start, length, Fault::Pause(node, connections), Fault::Resume(node));
             }
             Class::Cut => {
                 self.connections(nodes, random, |faults, _| faults);
-                let (start, length) = (self.time(random) / 4, random.u64(3000..33_000));
+                let (start, length) = (self.time(random) / 4, random.u64(3000..27_000));
                 self.between(start, length, Fault::Cut(node, outage(random)), Fault::Heal(node));
             }
             Class::Mix => {

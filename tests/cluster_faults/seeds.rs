@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::runtime::Builder;
 
 /// The number of failed seeds after which a test ends.
-const MAX_FAILED: usize = 10;
+const MAX_FAILED: usize = 3;
 
 /// Runs a function for a number of seeds, each in its own runtime with a paused clock.
 ///

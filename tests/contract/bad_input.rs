@@ -20,7 +20,8 @@ crate::on_every_adapter! {
 crate::on! {
     [
         memory: Memory, memory_node: MemoryNode, memory_cluster: MemoryCluster, hyper: Hyper, axum: Axum, warp: Warp,
-        standalone: Standalone, standalone_tls: StandaloneTls, hyper_upgraded_by_app: HyperUpgradedByApp
+        standalone: Standalone, standalone_tls: StandaloneTls, standalone_cluster: StandaloneCluster,
+        hyper_upgraded_by_app: HyperUpgradedByApp
     ]
     message_far_over_max_message_bytes_closes_with_1009
 }

@@ -17,7 +17,7 @@ crate::on_every_configurable_adapter! {
 crate::on! {
     [
         memory: Memory, memory_node: MemoryNode, memory_cluster: MemoryCluster,
-        standalone: Standalone, standalone_tls: StandaloneTls
+        standalone: Standalone, standalone_tls: StandaloneTls, standalone_cluster: StandaloneCluster
     ]
     default_heartbeat_interval_is_five_seconds
 }

@@ -36,7 +36,7 @@ macro_rules! on_every_adapter {
             [
                 memory: Memory, memory_node: MemoryNode, memory_cluster: MemoryCluster,
                 hyper: Hyper, axum: Axum, warp: Warp,
-                standalone: Standalone, standalone_tls: StandaloneTls,
+                standalone: Standalone, standalone_tls: StandaloneTls, standalone_cluster: StandaloneCluster,
                 hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
                 warp_upgraded_by_app: WarpUpgradedByApp
             ]

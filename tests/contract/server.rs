@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use memory::{MemoryServer, cluster};
-use standalone::{Certificate, StandaloneServer};
+use standalone::{Certificate, StandaloneCluster, StandaloneServer};
 
 /// How a test reaches a hub.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +34,8 @@ pub(crate) enum Adapter {
     Warp,
     Standalone,
     StandaloneTls,
+    /// Three servers on one Redis. Successive peers join successive servers.
+    StandaloneCluster,
     /// The app upgrades the connection, then calls `SignalingHub::serve`.
     HyperUpgradedByApp,
     /// The app calls `SignalingHub::admit`, then upgrades the connection in any case and serves or rejects it.
@@ -46,8 +48,9 @@ impl Adapter {
     /// Starts a server with the default settings.
     pub(crate) async fn start(self) -> Box<dyn TestServer> {
         match self {
-            Self::Standalone => Box::new(StandaloneServer::start(None).await),
-            Self::StandaloneTls => Box::new(StandaloneServer::start(Some(Certificate::new())).await),
+            Self::Standalone => Box::new(StandaloneServer::start(None, &[]).await),
+            Self::StandaloneTls => Box::new(StandaloneServer::start(Some(Certificate::new()), &[]).await),
+            Self::StandaloneCluster => Box::new(StandaloneCluster::start().await),
             _ => self.start_with(SignalingHub::builder()).await,
         }
     }
@@ -86,7 +89,8 @@ impl Adapter {
     /// the handshake, otherwise by the close code.
     pub(crate) fn rejection(self, status: u16, code: u16) -> Rejected {
         match self {
-            Self::Hyper | Self::Axum | Self::Warp | Self::Standalone | Self::StandaloneTls => Rejected::Http(status),
+            Self::Hyper | Self::Axum | Self::Warp => Rejected::Http(status),
+            Self::Standalone | Self::StandaloneTls | Self::StandaloneCluster => Rejected::Http(status),
             Self::HyperUpgradedByApp | Self::AxumUpgradedByApp | Self::WarpUpgradedByApp => Rejected::Closed(code),
             Self::Memory | Self::MemoryNode | Self::MemoryCluster => Rejected::Closed(code),
         }

@@ -33,12 +33,7 @@ impl Node {
         let (mut is_checked, mut is_connected) = (false, false);
         loop {
             // Before the beat, because it may name the reason why the beat fails.
-            if !is_checked && let Ok(Ok(findings)) = timeout(self.config.beat_interval, self.backplane.check()).await {
-                is_checked = true;
-                for finding in findings {
-                    tracing::warn!(finding, "the engine of the cluster is not set up as it should be");
-                }
-            }
+            is_checked = is_checked || self.check().await;
             let call = self.state().nodes.start_beat(self.now());
             let beat = timeout(self.config.beat_interval, self.backplane.beat(call.me, &call.silent)).await;
             match beat {
@@ -70,6 +65,16 @@ impl Node {
             next = (next + self.config.beat_interval).max(Instant::now());
             sleep_until(next).await;
         }
+    }
+
+    /// Logs what an operator should change in the configuration of the engine. Returns whether the engine answered.
+    async fn check(&self) -> bool {
+        // A beat that fails logs why the engine does not answer.
+        let Ok(Ok(findings)) = timeout(self.config.beat_interval, self.backplane.check()).await else { return false };
+        for finding in findings {
+            tracing::warn!(finding, "the engine of the cluster is not configured as it should be");
+        }
+        true
     }
 
     async fn apply(&self, event: NodeEvent) {

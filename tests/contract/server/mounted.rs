@@ -47,7 +47,8 @@ pub(super) async fn start(adapter: Adapter, hub: SignalingHub) -> Box<dyn TestSe
         | Adapter::MemoryNode
         | Adapter::MemoryCluster
         | Adapter::Standalone
-        | Adapter::StandaloneTls => unreachable!("{adapter:?} is not mounted"),
+        | Adapter::StandaloneTls
+        | Adapter::StandaloneCluster => unreachable!("{adapter:?} is not mounted"),
     }
     Box::new(MountedServer { address })
 }

@@ -1,8 +1,13 @@
-//! The standalone server as a process, with or without TLS.
+//! The standalone server as a process, with or without TLS, and three of them on one Redis.
+
+#[expect(dead_code, reason = "the contract sends Redis no command")]
+#[path = "../../common/redis.rs"]
+mod redis;
 
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -12,6 +17,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::{ByteStream, OpenRequest, Peer, TestServer, open_websocket, tcp_stream};
+use redis::Redis;
 
 pub(super) struct StandaloneServer {
     address: SocketAddr,
@@ -23,9 +29,9 @@ pub(super) struct StandaloneServer {
 }
 
 impl StandaloneServer {
-    pub(super) async fn start(certificate: Option<Certificate>) -> Self {
+    pub(super) async fn start(certificate: Option<Certificate>, args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sigver"));
-        command.args(["--host", "127.0.0.1", "--port", "0"]).stdout(Stdio::piped()).kill_on_drop(true);
+        command.args(["--host", "127.0.0.1", "--port", "0"]).args(args).stdout(Stdio::piped()).kill_on_drop(true);
         if let Some(certificate) = &certificate {
             let [key, cert] = ["key.pem", "cert.pem"].map(|file| certificate.folder.path().join(file));
             command.arg("--key").arg(key).arg("--cert").arg(cert);
@@ -59,6 +65,41 @@ impl TestServer for StandaloneServer {
                 Box::new(tls.connect(name, stream).await.expect("the TLS handshake succeeds"))
             }
         }
+    }
+
+    fn mount_path(&self) -> &'static str {
+        ""
+    }
+}
+
+/// Three servers on one Redis. Successive connections reach successive servers, as behind a balancer.
+pub(super) struct StandaloneCluster {
+    servers: Vec<StandaloneServer>,
+    connections: AtomicUsize,
+    /// Killed on drop.
+    _redis: Redis,
+}
+
+impl StandaloneCluster {
+    pub(super) async fn start() -> Self {
+        let redis = Redis::start(&[]).await;
+        let url = redis.url();
+        let args = ["--cluster-url", &url];
+        let start = || StandaloneServer::start(None, &args);
+        let servers = Vec::from(<[_; 3]>::from(tokio::join!(start(), start(), start())));
+        Self { servers, connections: AtomicUsize::new(0), _redis: redis }
+    }
+}
+
+#[async_trait]
+impl TestServer for StandaloneCluster {
+    async fn try_open(&self, request: OpenRequest) -> Result<Peer, u16> {
+        open_websocket(self, &request).await
+    }
+
+    async fn open_stream(&self) -> Box<dyn ByteStream> {
+        let nth = self.connections.fetch_add(1, Ordering::Relaxed);
+        self.servers[nth % self.servers.len()].open_stream().await
     }
 
     fn mount_path(&self) -> &'static str {

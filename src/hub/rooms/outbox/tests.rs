@@ -237,14 +237,37 @@ fn reservation_covers_a_frame_from_the_push_until_it_is_written() {
 }
 
 #[test]
+fn taken_frames_and_frames_in_flight_are_reserved_together_with_those_queued_later() {
+    let budget = Arc::<OutboxBudget>::default();
+    let (outbox, mut batch) = (Outbox::new(budget.clone()), FrameQueue::default());
+    let push = || {
+        let large = QueuedFrame::new(vec![0; 10_000].into(), PeerId(SENDER), Duration::ZERO);
+        outbox.push(large, &Config::default()).expect("the outbox is not full");
+    };
+    for (in_flight, reserved) in [(0, 32 * 1024), (20_000, 48 * 1024)] {
+        push();
+        assert!(task::spawn(()).enter(|cx, _| outbox.poll_take(&mut batch, in_flight, cx)).is_ready());
+        push();
+        push();
+        assert_eq!(budget.reserved(), reserved, "30 kB and {in_flight} bytes in flight");
+        batch = FrameQueue::default();
+        assert!(take(&outbox, &mut batch).is_ready());
+        batch = FrameQueue::default();
+        assert!(take(&outbox, &mut batch).is_pending());
+        assert_eq!(budget.reserved(), 0);
+    }
+}
+
+#[test]
 fn frames_of_a_relay_reserve_nothing() {
     let budget = Arc::<OutboxBudget>::default();
     let (outbox, mut batch) = (Outbox::new(budget.clone()), FrameQueue::default());
     for _ in 0..1000 {
         outbox.push(frame(SENDER, "offer"), &Config::default()).expect("the outbox is not full");
+        assert_eq!(budget.reserved(), 0);
         assert!(take(&outbox, &mut batch).is_ready());
         batch.pop().expect("a frame");
-        // As many frames as are not counted.
+        // The task flushes the most that is not counted.
         assert!(task::spawn(()).enter(|cx, _| outbox.poll_take(&mut batch, FREE_BYTES, cx)).is_pending());
         assert_eq!(budget.reserved(), 0);
     }
@@ -260,6 +283,7 @@ fn frame_over_max_total_outbox_bytes_names_a_larger_outbox_of_a_stalled_peer() {
         outbox.push(large(bytes), &config).expect("the total is not reached");
         stall(outbox, &mut FrameQueue::default(), 0).expect("the peer is not closed");
     }
+    other.push(large(1000), &config).expect("the first bytes are free");
     let overflow = other.push(large(60_000), &config).expect_err("the total is reached");
     assert_eq!((overflow.cause, overflow.main_sender), (Cause::MaxTotalOutboxBytes, Some(PeerId(SENDER))));
     overflow.larger.expect("an outbox is larger").close_full(CloseCode::TryAgainLater.into());
