@@ -92,6 +92,28 @@ try {
     await shows(figure("peers"), /^0$/);
     await shows(page.locator("#peers"), "the group no longer exists");
   });
+  await report.run("server of a cluster shows nodes, steps and repairs, and whether it is ready", async () => {
+    assert.equal(await page.locator("#cluster").isVisible(), false, "this server is in no cluster");
+    const counts = { steps_waiting: 4, records_sent: 5, records_received: 6, gaps: 7, resets: 8 };
+    const lists = { steps: [["applied", 1], ["unknown", 2]], repairs: [["put_back", 9]] };
+    const cluster = { nodes: 3, beat_age_seconds: 61.5, ...counts, ...lists };
+    await page.route("**/status", async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, json: { ...(await response.json()), ready: false, cluster } });
+    });
+    await shows(page.locator("#state"), /^not ready$/);
+    const clusterFigure = (name) => page.locator("#cluster_figures div", { hasText: name }).locator("b");
+    await shows(clusterFigure("nodes alive"), /^3$/);
+    await shows(clusterFigure("since the last beat"), /^61.5 s$/);
+    await shows(clusterFigure("steps waiting"), /^4$/);
+    for (const text of ["steps: unknown2", "records sent5", "gaps7", "resets8", "repairs: put_back9"]) {
+      await shows(page.locator("#cluster_counts tr"), text);
+    }
+    await shot("cluster");
+    await page.unroute("**/status");
+    await page.locator("#cluster").waitFor({ state: "hidden", ...TIMEOUT });
+    await shows(page.locator("#state"), /^ready$/);
+  });
   await report.run("draining server shows its state", async () => {
     peers = [await peer("the-secret", 7), await peer("the-secret", 8)];
     server.kill("SIGTERM");

@@ -37,7 +37,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Check as a client whether a server is usable through every proxy in between, and report what is wrong
+    /// Check as a client whether a server is usable through every proxy in between, or whether two servers belong to one
+    /// hub, and report what is wrong
     Probe(probe::Options),
 }
 
