@@ -145,8 +145,10 @@ async fn message_of_max_message_bytes_fits_the_smallest_outbox() {
     let [mut member, mut joiner] = [memory::join(&hub, "K"), memory::join(&hub, "K")];
     assert!(member.connect(1, &[]).await);
     assert!(!joiner.connect(2, &[]).await);
-    joiner.send_content(0, vec![0; 990]).await;
-    assert_eq!(member.recv_content().await.1.len(), 990);
+    let data = vec![0; 994];
+    assert_eq!(Message::content(0, data.clone()).encode().len(), 1000);
+    joiner.send_content(0, data).await;
+    assert_eq!(member.recv_content().await.1.len(), 994);
 }
 
 #[tokio::test(start_paused = true)]

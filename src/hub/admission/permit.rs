@@ -112,3 +112,22 @@ impl PeerSlot {
         Self::new(key, &request, Duration::ZERO, CountGuard::new(&Arc::default()), None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_of_the_hook_replaces_what_it_sets_and_keeps_the_rest_of_the_request() {
+        let shown = |slot: &PeerSlot| (slot.key.as_str().to_owned(), slot.favored, slot.identity().map(str::to_owned));
+        let mut slot = PeerSlot::of("K");
+        slot.set_info(PeerInfo::new());
+        assert_eq!(shown(&slot), ("K".to_owned(), false, None));
+        slot.set_info(PeerInfo::new().favored(true));
+        assert_eq!(shown(&slot), ("K".to_owned(), true, None));
+        slot.set_info(PeerInfo::new().key(GroupKey::new("L").expect("a valid key")).identity("alice"));
+        assert_eq!(shown(&slot), ("L".to_owned(), true, Some("alice".to_owned())));
+        slot.set_info(PeerInfo::new().favored(false));
+        assert_eq!(shown(&slot), ("L".to_owned(), false, None));
+    }
+}
