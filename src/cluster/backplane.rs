@@ -42,20 +42,20 @@ pub trait Backplane: Send + Sync + 'static {
 
     /// Increments the beat count of this node, declares the proposed nodes dead, and returns the state after that.
     ///
-    /// The first beat of a node makes its count 1. A node that was declared dead stays dead: its beats change nothing.
+    /// `silent` has proposals: a node, and the highest count at which it is declared dead. The first beat of a node
+    /// makes its count 1. A node that was declared dead stays dead: its beats change nothing.
     ///
-    /// A proposal names a node and the highest count at which it is declared dead. It takes effect if the node's count
-    /// is not above that, or if the node is absent. So 0 declares a node dead only if it is absent, and `u64::MAX` does
-    /// so in any case.
+    /// A proposal takes effect if the node's count is not above the proposed one, or if the node is absent. So 0
+    /// declares a node dead only if it is absent, and `u64::MAX` does so in any case.
     ///
-    /// The engine may remove a verdict that is at least one day old. Nothing names the node any more then.
+    /// The engine may forget a declaration that is at least one day old. Nothing names the node any more then.
     ///
     /// # Errors
     /// The outcome is unknown. A beat that was applied twice, or late, does no harm.
     async fn beat(&self, me: NodeId, silent: &[(NodeId, u64)]) -> Result<Beat, BackplaneError>;
 
-    /// Compares the configuration of the engine with what the backplane needs. Returns what an operator should change or
-    /// know, one text each, for the log. Default: nothing.
+    /// Compares the configuration of the engine with what the backplane needs. Returns what an operator should change
+    /// or know, one text each, for the log. Default: nothing.
     ///
     /// # Errors
     /// The engine did not answer.
@@ -76,7 +76,7 @@ pub struct Step {
     pub changes: Vec<Change>,
     /// The nonce of the version that the changes create: random.
     pub nonce: u64,
-    /// The lineage of the list that the changes found, if the list is absent: random.
+    /// The lineage that a list gets if these changes create it: random, or that of the members that are put back.
     pub lineage: u64,
     /// The number of members above which the list may not grow.
     pub max_members: usize,
@@ -130,7 +130,8 @@ pub enum Change {
 pub struct Entry {
     /// The member.
     pub token: Token,
-    /// The number of members that were ever added to the list, at the time when this one was. Never changes.
+    /// The number of members that were ever added to the list, at the time when this one was. Changes only if a
+    /// [`Change::Put`] finds it taken.
     pub position: u64,
     /// Its id.
     pub id: MemberId,

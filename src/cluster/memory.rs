@@ -208,7 +208,7 @@ impl Backplane for MemoryBackplane {
         self.call(Call::Send(to, batch)).await.map(|_| ())
     }
 
-    /// At most one call for each node can wait at a time. Two calls return each batch to one of them.
+    /// Of two calls for one node that wait at the same time, one gets each batch.
     async fn recv(&self, me: NodeId) -> Result<Vec<Bytes>, BackplaneError> {
         let plan = self.network().plan_receive(self.connection);
         if plan.fails() {

@@ -1,12 +1,13 @@
 //! Groups that span nodes: several servers behind one load balancer act as one hub.
 //!
 //! [`HubBuilder::build_cluster`](crate::HubBuilder::build_cluster) makes a hub a *node* of a cluster. All nodes share a
-//! [`Backplane`]. For tests of an app with several nodes, that is a [`MemoryBackplane`], which can delay, lose and forget
-//! like a real engine.
+//! [`Backplane`]: in production, `RedisBackplane` (feature `redis`). For tests of an app with several nodes, that is a
+//! [`MemoryBackplane`], which can delay, lose and forget like a real engine.
 //!
-//! The member list of a group is the only state that nodes share. The backplane stores it, and passes records from node
-//! to node. It contains no rule of the protocol: each node decides with [`protocol`](crate::protocol)'s pure function on
-//! its copy of the list, and the backplane applies the change if the list is still the one that the node has seen.
+//! The member list of a group is the only state of the group that nodes share. The backplane stores it, and passes
+//! records from node to node. It contains no rule of the protocol: each node decides with
+//! [`protocol`](crate::protocol)'s pure function on its copy of the list, and the backplane applies the change if the
+//! condition holds under which the decision is right.
 
 mod backplane;
 #[cfg(test)]

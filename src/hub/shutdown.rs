@@ -27,7 +27,8 @@ impl SignalingHub {
 
     /// Closes all peers of a group, and returns their number. They may join again, as a new group.
     ///
-    /// In a cluster, it also closes the peers of all other nodes that are alive. The number has only those of this one.
+    /// In a cluster, it also closes the peers of all other nodes that were alive at the last beat. The number has only
+    /// those of this one.
     pub fn close_group(&self, key: impl AsRef<str>, code: CloseCode) -> usize {
         // An invalid key has no group.
         let Ok(key) = GroupKey::new(key.as_ref()) else { return 0 };
@@ -59,17 +60,17 @@ impl SignalingHub {
     ///
     /// From now on the hub rejects joins: with HTTP status 503, or with close code 1001 if the app accepted the
     /// WebSocket handshake itself. It closes existing peers with 1001, spread evenly over `timeout` minus
-    /// [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout), and then waits for the last connection to end. It
-    /// returns after `timeout` at the latest, unless it has not started to close every peer by then: in that case it
+    /// [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout), and then waits for the last connection to end.
+    /// It returns after `timeout` at the latest, unless it has not started to close every peer by then: in that case it
     /// returns as soon as it has. It yields to other tasks between the closes.
     ///
     /// In a cluster, it also waits until the other nodes know that the peers have left. Keep the driver running until
     /// then.
     ///
     /// The spread prevents a reconnect storm: Netflux, for example, reconnects exactly 3 s after a close. The graceful
-    /// shutdown of an HTTP server does not wait for upgraded connections. Call this method first, while the server still
-    /// accepts connections, and stop the server afterwards. Both together must take less time than the service manager
-    /// allows.
+    /// shutdown of an HTTP server does not wait for upgraded connections. Call this method first, while the server
+    /// still accepts connections, and stop the server afterwards. Both together must take less time than the service
+    /// manager allows.
     ///
     /// # Cancel safety
     /// If the future is dropped, the hub keeps rejecting joins, and the peers that are not closed yet stay connected.
@@ -104,10 +105,10 @@ impl SignalingHub {
         self.shared.is_draining()
     }
 
-    /// Returns whether a load balancer should send new peers to this hub: it is not draining, and in a cluster it has
-    /// reached the other nodes within the last 2.5 beats (5 s by default).
+    /// Returns whether a load balancer should send new peers to this hub: it is not draining, and in a cluster its
+    /// engine has answered a beat within the last 2.5 beats (5 s by default).
     ///
-    /// A hub that is not ready keeps its peers. In a cluster, their `connect` messages wait.
+    /// A hub that is not ready keeps its peers. While its engine does not answer, their `connect` messages wait.
     pub fn is_ready(&self) -> bool {
         #[cfg(feature = "cluster")]
         if let Some(rooms) = self.shared.registry.cluster()
@@ -120,10 +121,10 @@ impl SignalingHub {
 
     /// Rejects joins from now on, closes all peers with 1001 immediately, and waits until all connections have ended.
     ///
-    /// It yields to other tasks between the closes. The hub drops a connection that does not complete the close handshake
-    /// within [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout). This method returns at the latest twice
-    /// that time after the last close, even if clients keep connecting. [`SignalingHub::drain`] spreads the reconnects
-    /// over time.
+    /// It yields to other tasks between the closes. The hub drops a connection that does not complete the close
+    /// handshake within [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout). This method returns at the
+    /// latest twice that time after the last close, even if clients keep connecting. [`SignalingHub::drain`] spreads
+    /// the reconnects over time.
     ///
     /// # Cancel safety
     /// If the future is dropped, the hub keeps rejecting joins, and the peers that are not closed yet stay connected.

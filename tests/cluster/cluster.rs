@@ -18,7 +18,7 @@ pub(crate) const EVICTED: &str = "close 4744: the only member did not accept a j
 
 /// What a peer observes whose `connect` has no answer in time.
 pub(crate) const UNANSWERED: &str =
-    "close 1013: connect has no answer within 15s, because other servers are unreachable";
+    "close 1013: connect has no answer within 15s; the engine of the cluster did not answer in time";
 
 pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)

@@ -46,13 +46,15 @@ use crate::cluster::{Backplane, BackplaneError, Beat, GroupTag, MemberList, Node
 /// | `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE` | the primary that these Sentinels (port 26379) name |
 ///
 /// A single host may also be a node of a Redis Cluster. `rediss` in place of `redis` means TLS, which is required
-/// unless all addresses are loopback addresses. The certificate of a server must have its host name, or its IP address
-/// if a Redis Cluster or a Sentinel names it by that. A user and a password before the hosts, as `USER:PASSWORD@`, must
-/// be percent-encoded.
+/// unless all addresses are loopback addresses, or
+/// [`allow_unencrypted`](super::RedisBackplaneBuilder::allow_unencrypted) is set. The certificate of a server must have
+/// its host name, or its IP address if a Redis Cluster or a Sentinel names it by that. A user and a password before the
+/// hosts, as `USER:PASSWORD@`, must be percent-encoded.
 ///
 /// # What the engine holds
 ///
-/// All keys start with `sv1:NAME:`, where NAME is the name of the cluster, so several clusters can share an engine.
+/// All keys start with `sv1:NAME:`, where NAME is the name of the cluster, so several clusters can share an engine. The
+/// braces are part of the key; GROUP has 32 hexadecimal digits, and NODE has 16.
 ///
 /// | key | content | expires after |
 /// |---|---|---|
@@ -67,16 +69,18 @@ use crate::cluster::{Backplane, BackplaneError, Beat, GroupTag, MemberList, Node
 ///     +evalsha +eval +time +hget +hgetall +hset +hdel +hincrby +del +pexpire +xadd +xread +xrevrange +asking +info
 /// ```
 ///
-/// `asking` is for Redis Cluster only. Without `info`, the version and `maxmemory-policy` are not checked.
+/// `asking` is for Redis Cluster only. A database other than 0 needs `+select`. Without `info`, the version and
+/// `maxmemory-policy` are not checked. Write the rule in one line.
 ///
 /// # Failures
 ///
-/// A call fails if it has no reply within 2 s. It is sent again only if a server has rejected it unseen: if it did not
-/// have the script, or redirected the call. The next call opens a new connection if there is none. No text of an error
-/// has a credential or a key.
+/// A call fails if it has no reply within 2 s (`recv` within 3 s, because it waits for batches). It is sent again only
+/// if a server has rejected it unseen: if it did not have the script, or redirected the call. The next call opens a new
+/// connection if there is none. No text of an error has a credential or a key.
 ///
-/// Failures of the engine lose no member: see the guide. A primary that is cut off from its Sentinels or its cluster
-/// accepts changes which are lost later; `min-replicas-to-write` in its configuration bounds that.
+/// After a failure of the engine, the nodes put their members back; the guide describes the exceptions. A primary that
+/// is cut off from its Sentinels or its cluster accepts changes which are lost later; `min-replicas-to-write` in its
+/// configuration bounds that.
 ///
 /// # Cancel safety
 ///

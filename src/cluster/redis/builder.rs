@@ -96,7 +96,8 @@ impl RedisBackplaneBuilder {
     /// Sets the number of batches above which the inbox of a node drops the oldest ones. Default: 10 000. It must be at
     /// least 1.
     ///
-    /// It is reached if a node does not read its inbox for some time. The links of the node to other nodes then end.
+    /// An inbox keeps batches that were read, too. If a node falls behind by more than this, the links of the node to
+    /// other nodes end.
     pub fn max_inbox_entries(mut self, count: usize) -> Self {
         self.max_inbox_entries = count;
         self

@@ -16,7 +16,8 @@ impl Node {
         let mut spread = None;
         loop {
             spread = match spread {
-                None => self.wait_for_audit(Instant::now() + self.config.audit_interval).await,
+                // The audit itself takes the other half of the interval.
+                None => self.wait_for_audit(Instant::now() + self.config.audit_interval / 2).await,
                 Some(spread) => self.audit_all(spread).await,
             };
         }

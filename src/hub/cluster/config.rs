@@ -23,7 +23,7 @@ pub struct ClusterConfig {
     pub(super) max_outbox_bytes_per_node: usize,
 }
 
-/// The time for which an engine keeps the list of a group, and thus the upper bound of `audit_interval`.
+/// Far below the 6 h for which an engine keeps a list after its last change or audit.
 const MAX_AUDIT_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The number of beats that a node may miss before the others declare it dead.
@@ -43,18 +43,18 @@ impl ClusterConfig {
         }
     }
 
-    /// Sets how long a `connect` may wait for its answer. Default: 15 s. Exceeding it closes the peer with 1013. It must
-    /// be greater than 0 and at most one hour.
+    /// Sets how long a `connect` may wait for its answer. Default: 15 s. Exceeding it closes the peer with 1013. It
+    /// must be greater than 0 and at most one hour.
     ///
-    /// A `connect` waits while the backplane is unreachable. Meanwhile, the hub reads nothing from the peer, and does not
-    /// count missed heartbeats. It keeps sending heartbeats.
+    /// A `connect` waits while the backplane is unreachable. Meanwhile, the hub reads nothing from the peer, and does
+    /// not count missed heartbeats. It keeps sending heartbeats.
     pub fn connect_answer_timeout(mut self, timeout: Duration) -> Self {
         self.connect_answer_timeout = timeout;
         self
     }
 
-    /// Sets the interval at which a node shows the other nodes that it is alive. Default: 2 s. It must be greater than 0
-    /// and at most one minute.
+    /// Sets the interval at which a node shows the other nodes that it is alive. Default: 2 s. It must be greater than
+    /// 0 and at most one minute.
     pub fn beat_interval(mut self, interval: Duration) -> Self {
         self.beat_interval = interval;
         self
@@ -63,8 +63,8 @@ impl ClusterConfig {
     /// Sets the time after which a node that does not beat is declared dead. Default: 10 s. It must be at least 4 times
     /// `beat_interval`, and at most one hour.
     ///
-    /// The other nodes then end the links to its peers and remove its members. If the node was only paused, it keeps its
-    /// peers and returns as a new node.
+    /// The other nodes then end the links to its peers and remove its members. If the node was only paused, it keeps
+    /// its peers and returns as a new node. It closes a member with 4744 if the group was founded anew meanwhile.
     pub fn node_timeout(mut self, timeout: Duration) -> Self {
         self.node_timeout = timeout;
         self
@@ -83,8 +83,8 @@ impl ClusterConfig {
     /// Sets the maximum number of members of a group on all nodes. Default: 1000. A peer that would become a further
     /// member is closed with 1013.
     ///
-    /// Nodes send each other whole lists, so the cost of a `connect` grows with the number of members. There is no
-    /// maximum for peers that are bound to a member.
+    /// The engine sends a node the whole list when that has changed, so the cost of a `connect` grows with the number
+    /// of members. Peers that are bound to a member count only in `max_peers_per_group` of their node.
     pub fn max_members_per_group(mut self, count: usize) -> Self {
         self.max_members_per_group = count;
         self

@@ -249,7 +249,7 @@ fn closed(frame: Option<&CloseFrame>) -> String {
         1009 => "message too big: the limit of the hub is below 2 KB, which rejects offers",
         1011 => "an internal error of the server. Its log has the reason",
         1012 => "the server is restarting. Try again",
-        1013 if reason.contains("other servers are unreachable") => {
+        1013 if reason.contains("engine of the cluster") => {
             "the server cannot reach the Redis of its cluster. Its log has the reason"
         }
         1013 => "the server is overloaded, the group is full, or a limit is very low. Check the limits and the load",
