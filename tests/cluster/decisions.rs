@@ -130,7 +130,7 @@ async fn member_whose_eviction_notice_was_lost_is_closed_at_the_next_audit() {
     let joiner = cluster.joiner(1, 2).await;
     cluster.tap(1).lose_sends(true);
     assert!(joiner.connect(2, &[]).await);
-    sleep(40 * SECOND).await;
+    sleep(20 * SECOND).await;
     assert!(member.take().is_empty(), "it does not know yet");
     sleep(60 * SECOND).await;
     assert_eq!(member.take(), [EVICTED]);
