@@ -121,6 +121,26 @@ async fn peer_that_reads_slower_than_it_receives_is_closed_when_a_message_is_too
 }
 
 #[tokio::test(start_paused = true)]
+async fn message_waits_in_the_outbox_until_the_transport_has_flushed_earlier_ones() {
+    let hub = SignalingHub::new();
+    let (there, mut slow) = memory::pair(0);
+    // It accepts 8 frames, and its flush ends when the peer has read them.
+    let _served = tokio::spawn(hub.serve(there.buffer(8), "K"));
+    let queued = async || {
+        tokio::task::yield_now().await;
+        hub.peers("K")[0].queued_messages
+    };
+    let mut queued_after_connect = Vec::new();
+    for _ in 0..3 {
+        send(&mut slow, Message::connect(1, &[])).await;
+        queued_after_connect.push(queued().await);
+    }
+    assert_eq!(queued_after_connect, [0, 1, 2], "the first answer is not flushed");
+    assert_eq!(recv(&mut slow).await, Message::Connected(true));
+    assert_eq!(queued().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn frames_over_the_read_budget_are_read_without_another_event() {
     let hub = SignalingHub::new();
     let (there, here) = memory::pair(500);

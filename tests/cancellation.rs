@@ -161,7 +161,7 @@ async fn aborted_task_notifies_the_linked_peer() {
 #[tokio::test(start_paused = true)]
 async fn peer_is_removed_when_its_transport_panics() {
     let hub = SignalingHub::new();
-    let transport = Scripted { read: || panic!("a bug in the transport"), flushes: true };
+    let transport = Scripted { read: || panic!("a bug in the transport"), room: usize::MAX, flushes: true };
     let task = tokio::spawn({
         let hub = hub.clone();
         async move { hub.serve(transport, "K").await }

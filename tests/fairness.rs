@@ -34,7 +34,7 @@ async fn one_poll_handles_64_units_of_work_or_32_kib() {
     ] {
         let hub = SignalingHub::builder().max_members_per_connect(4096).build().expect("valid settings");
         let (read, handled) = copies(Frame::Binary(message.encode()), 1000);
-        let mut serve = task::spawn(hub.serve(Scripted { read, flushes: true }, "K"));
+        let mut serve = task::spawn(hub.serve(Scripted { read, room: usize::MAX, flushes: true }, "K"));
         assert!(serve.poll().is_pending());
         assert_eq!(handled.load(Ordering::Relaxed), frames, "{work}");
         assert!(serve.is_woken(), "the task does not continue by itself");
@@ -48,7 +48,7 @@ async fn connect_takes_one_token_and_one_more_for_every_64_ids_that_it_names() {
             let hub = SignalingHub::builder().connects_per_second(90).build().expect("valid settings");
             let message = Message::connect(1, &(0..named).collect::<Vec<_>>());
             let (read, _) = copies(Frame::Binary(message.encode()), connects);
-            let mut serve = task::spawn(hub.serve(Scripted { read, flushes: true }, "K"));
+            let mut serve = task::spawn(hub.serve(Scripted { read, room: usize::MAX, flushes: true }, "K"));
             // The clock is paused, so the bucket does not refill.
             assert!(serve.poll().is_pending());
             while serve.is_woken() {
@@ -68,7 +68,7 @@ async fn close_handshake_reads_64_units_of_work_per_poll_and_1088_in_total() {
         // The first text message closes the peer. The transport never answers the close frame.
         let (flood, frames) = copies(Frame::Text("x".repeat(length)), 100_000);
         let read = || frames.load(Ordering::Relaxed);
-        let mut serve = task::spawn(hub.serve(Scripted { read: flood, flushes: true }, "K"));
+        let mut serve = task::spawn(hub.serve(Scripted { read: flood, room: usize::MAX, flushes: true }, "K"));
         loop {
             let before = read();
             assert!(serve.poll().is_pending());

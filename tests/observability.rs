@@ -52,6 +52,7 @@ async fn snapshots_show_groups_and_peers() {
     groups.sort_by(|a, b| a.key.cmp(&b.key));
     let counts: Vec<_> = groups.iter().map(|g| (g.key.as_str(), g.peers, g.members, g.links)).collect();
     assert_eq!(counts, [("other", 1, 0, 0), ("room/alice", 2, 1, 1)]);
+    assert_eq!(hub.stats().links, 1);
 
     let mut peers = hub.peers("room/alice");
     peers.sort_by_key(|peer| peer.id);

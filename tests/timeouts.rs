@@ -8,9 +8,10 @@ mod scripted;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use sigver::memory::{self, TestClient};
 use sigver::protocol::{CloseCode, Message};
-use sigver::{Cause, DisconnectReason, Frame, HubStats, PeerInfo, SignalingHub};
+use sigver::{Cause, DisconnectReason, Frame, HubStats, PeerInfo, SignalingHub, TransportError};
 use tokio::time::{Instant, timeout};
 use tokio_test::task;
 
@@ -30,7 +31,7 @@ fn close_code(reason: &DisconnectReason) -> Option<CloseCode> {
 async fn peer_that_sends_endlessly_yields_to_other_tasks() {
     let hub = SignalingHub::new();
     let (read, reads) = copies(Frame::Binary(Message::HEARTBEAT), 100_000);
-    let mut serve = task::spawn(hub.serve(Scripted { read, flushes: false }, "K"));
+    let mut serve = task::spawn(hub.serve(Scripted { read, room: usize::MAX, flushes: false }, "K"));
     assert!(serve.poll().is_pending());
     assert!(reads.load(Ordering::Relaxed) <= 100, "{reads:?} frames were read in one poll");
     assert!(serve.is_woken(), "the task does not continue by itself");
@@ -40,7 +41,7 @@ async fn peer_that_sends_endlessly_yields_to_other_tasks() {
 async fn transport_that_never_flushes_is_closed_with_1013_after_outbox_timeout() {
     let builder = SignalingHub::builder().max_missed_heartbeats(100).outbox_timeout(Duration::from_secs(30));
     let hub = builder.build().expect("valid settings");
-    let transport = Scripted { read: || None, flushes: false };
+    let transport = Scripted { read: || None, room: usize::MAX, flushes: false };
     let start = Instant::now();
     let reason = timeout(MINUTE, hub.serve(transport, "K")).await.expect("the hub closes the peer");
     assert_eq!(close_code(&reason), Some(CloseCode::TryAgainLater), "{reason}");
@@ -60,7 +61,7 @@ async fn pongs_that_a_peer_does_not_read_count_as_queued() {
         let hub = builder.build().expect("valid settings");
         let start = Instant::now();
         let (read, _) = copies(ping.clone(), pings);
-        let serve = hub.serve(Scripted { read, flushes: false }, "K");
+        let serve = hub.serve(Scripted { read, room: usize::MAX, flushes: false }, "K");
         let reason = timeout(MINUTE, serve).await.expect("the hub closes the peer");
         assert_eq!(reason.cause(), Some(cause), "{reason}");
         // Then follows `close_timeout`.
@@ -78,6 +79,37 @@ async fn peer_that_does_not_answer_a_close_is_dropped_after_close_timeout() {
     let reason = timeout(MINUTE, hub.serve(there, "K")).await.expect("the hub drops the connection");
     assert_eq!(close_code(&reason), Some(CloseCode::Message));
     assert_eq!(start.elapsed().as_secs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_handshake_reads_past_one_invalid_frame_but_not_past_the_second() {
+    let hub = SignalingHub::new();
+    let (read, reads) = copies(Frame::Text("invalid".into()), 1000);
+    let invalid = |_| Err::<Frame, _>(TransportError::Malformed("invalid".into()));
+    let transport = Scripted { read, room: usize::MAX, flushes: true }.map(invalid);
+    let start = Instant::now();
+    let reason = timeout(MINUTE, hub.serve(transport, "K")).await.expect("the hub drops the connection");
+    assert_eq!(close_code(&reason), Some(CloseCode::ProtocolError));
+    // The first one closes the peer.
+    assert_eq!((reads.load(Ordering::Relaxed), start.elapsed().as_secs()), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn outbox_timeout_of_a_message_begins_when_it_is_queued_and_not_with_an_earlier_message() {
+    let hub = SignalingHub::builder().max_missed_heartbeats(100).build().expect("valid settings");
+    let (start, mut connects) = (Instant::now(), 0);
+    // The second `connect` is read at the first heartbeat.
+    let read = move || {
+        let due = connects == start.elapsed().as_secs() / 5 && connects < 2;
+        connects += u64::from(due);
+        due.then(|| Frame::Binary(Message::connect(1, &[]).encode()))
+    };
+    // It accepts and flushes the first answer.
+    let transport = Scripted { read, room: 1, flushes: true };
+    let reason = timeout(MINUTE, hub.serve(transport, "K")).await.expect("the hub closes the peer");
+    assert_eq!(reason.cause(), Some(Cause::OutboxTimeout), "{reason}");
+    // Then follows `close_timeout`.
+    assert_eq!(start.elapsed().as_secs(), 5 + 10 + 1);
 }
 
 #[tokio::test(start_paused = true)]

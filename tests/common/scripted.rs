@@ -1,4 +1,4 @@
-//! A transport that reads what a closure returns, and accepts every frame.
+//! A transport that reads what a closure returns, and accepts a number of frames.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,6 +8,8 @@ use sigver::{Frame, TransportError};
 
 pub(crate) struct Scripted<F> {
     pub(crate) read: F,
+    /// The number of frames that it still accepts.
+    pub(crate) room: usize,
     /// Whether it ever flushes or closes.
     pub(crate) flushes: bool,
 }
@@ -21,14 +23,15 @@ impl<F: FnMut() -> Option<Frame> + Unpin> Stream for Scripted<F> {
     }
 }
 
-impl<F> Sink<Frame> for Scripted<F> {
+impl<F: Unpin> Sink<Frame> for Scripted<F> {
     type Error = TransportError;
 
     fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
+        if self.room > 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    fn start_send(self: Pin<&mut Self>, _: Frame) -> Result<(), Self::Error> {
+    fn start_send(mut self: Pin<&mut Self>, _: Frame) -> Result<(), Self::Error> {
+        self.room -= 1;
         Ok(())
     }
 
