@@ -112,6 +112,13 @@ impl Cluster {
         Vec::new()
     }
 
+    /// Returns whether the list of a group has entries of running nodes. Those of crashed nodes disappear when a peer
+    /// connects.
+    pub(crate) async fn has_members(&self, key: &str) -> bool {
+        let is_running = |entry: Entry| self.nodes.iter().any(|node| node.backplane.node() == Some(entry.token.node));
+        self.entries(key).await.into_iter().any(is_running)
+    }
+
     /// Checks that the nodes have nothing left after all peers have left.
     pub(crate) fn check_empty(&self) -> Result<(), String> {
         for (nth, node) in self.nodes.iter().enumerate() {

@@ -175,7 +175,7 @@ impl Run {
     /// bound to the entry of a peer that has left connects again, and the entry disappears.
     async fn check_new_peers(&mut self, group: usize) {
         let checked = self.cluster.check_group(KEYS[group]).await;
-        let (mut strays, mut had_members) = (self.expect(checked), !self.cluster.entries(KEYS[group]).await.is_empty());
+        let (mut strays, mut had_members) = (self.expect(checked), self.cluster.has_members(KEYS[group]).await);
         for node in 0..NODES {
             let me = self.participants.len();
             self.trace(|| format!("new peer {me} joins group {group} on node {node}"));

@@ -87,7 +87,9 @@ impl ConnectGate {
             }
             if closed == Closed::Deciding {
                 let timeout = shared.connect_answer_timeout().unwrap_or_default();
-                let reason = format!("connect has no answer within {timeout:?}; the engine of the cluster did not answer in time");
+                let reason = format!(
+                    "connect has no answer within {timeout:?}; the engine of the cluster did not answer in time"
+                );
                 return Err(Close::by(Cause::ConnectAnswerTimeout, CloseCode::TryAgainLater, reason));
             }
             state.pause_or_open(shared);
