@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_is_later_after_closes_that_may_pass_by_themselves() {
+    fn retry_is_later_after_closes_whose_cause_may_pass_by_itself() {
         let later: Vec<_> = (1000..5000).filter(|&code| closed(code).retry() == Retry::Later).collect();
         assert_eq!(later, [1000, 1001, 1011, 1012, 1013, 1014, 4742]);
     }

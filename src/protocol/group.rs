@@ -37,7 +37,7 @@ pub struct PeerRoles {
 /// What the group stores about a peer in addition to its links.
 #[derive(Clone, Debug)]
 struct Membership {
-    /// Once it is a member, joiners are bound to it before members that are not favored (rule 5 of [`super`]).
+    /// Once it is a member, a joiner's search selects it before any member that is not favored (rule 5 of [`super`]).
     favored: bool,
     /// Its position among the members, if it is a member.
     position: Option<Position>,
