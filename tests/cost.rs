@@ -4,11 +4,15 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use allocation_counter::measure;
 use futures::{Sink, SinkExt as _, Stream};
 use sigver::protocol::Message;
+#[cfg(feature = "cluster")]
+use sigver::{ClusterConfig, cluster::MemoryBackplane};
 use sigver::{Frame, SignalingHub, TransportError, memory};
+use tokio::time::sleep;
 use tokio_test::task;
 
 /// The hub's end of a transport that allocates nothing itself.
@@ -84,18 +88,36 @@ impl Sink<Frame> for Socket {
 
 #[tokio::test(start_paused = true)]
 async fn relay_costs_one_allocation_and_one_copy_and_a_batch_costs_one_flush() {
+    assert_cost_of_relay(&SignalingHub::new()).await;
+}
+
+#[cfg(feature = "cluster")]
+#[tokio::test(start_paused = true)]
+async fn relay_between_two_peers_on_one_node_of_a_cluster_costs_the_same() {
+    let cluster = ClusterConfig::new(MemoryBackplane::new());
+    let (hub, driver) = SignalingHub::builder().build_cluster(cluster).expect("valid settings");
+    tokio::spawn(driver);
+    assert_cost_of_relay(&hub).await;
+}
+
+async fn assert_cost_of_relay(hub: &SignalingHub) {
     const BATCH: usize = 50;
     const PAYLOAD: usize = 200;
     /// As long as the offers and candidates of a call.
     const LONG_BATCH: [usize; 2] = [16, 1000];
-    let hub = SignalingHub::new();
     let [joiner, member] = [Socket::default(), Socket::default()];
     let mut member_task = task::spawn(hub.serve(member.clone(), "K"));
     let mut joiner_task = task::spawn(hub.serve(joiner.clone(), "K"));
     member.send(Message::connect(1, &[]), 1);
-    assert!(member_task.poll().is_pending());
+    while member.written() == (0, 0) {
+        assert!(member_task.poll().is_pending());
+        sleep(Duration::from_millis(1)).await; // the driver of a node runs
+    }
     joiner.send(Message::connect(2, &[]), 1);
-    assert!(joiner_task.poll().is_pending());
+    while joiner.written() == (0, 0) {
+        assert!(joiner_task.poll().is_pending());
+        sleep(Duration::from_millis(1)).await;
+    }
     let mut relay = |[count, bytes]: [usize; 2]| {
         joiner.send(Message::content(0, vec![7; bytes]), count);
         let (frames, flushes) = member.written();

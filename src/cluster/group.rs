@@ -16,13 +16,10 @@ mod steps;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::members::MemberCopy;
 use super::records::{Record, Side};
 use super::{GroupTag, NodeId, Token};
-use crate::protocol::{LinkId, Links, Message, Outcome, Peer, PeerId, PeerRoles, Search};
-use halves::Relayed;
+use crate::protocol::{LinkId, Links, Message, Peer, PeerId, PeerRoles, Search};
 pub(crate) use state::{CloseCause, ClusterGroup, OutcomeUnknown, Output, Repairs, Rules};
 use state::{Job, Local, Role, StandIn};
 
@@ -44,6 +41,7 @@ impl ClusterGroup {
             in_flight_is_void: false,
             dead,
             repairs: Repairs::default(),
+            actions: Vec::new(),
         }
     }
 
@@ -76,21 +74,6 @@ impl ClusterGroup {
     pub(crate) fn join(&mut self, peer: PeerId, favored: bool) {
         let local = Local { favored, search: Search::default(), membership: None, closing: false, held: None };
         self.links.join(peer, Role::Local(local));
-    }
-
-    /// Sends content of a local peer along one of its links.
-    pub(crate) fn content(
-        &mut self,
-        peer: PeerId,
-        recipient: u32,
-        last: bool,
-        data: Bytes,
-        out: &mut Vec<Output>,
-    ) -> Outcome {
-        let mut actions = Vec::new();
-        let outcome = self.links.content(peer, recipient, last, data, &mut actions);
-        self.relay(actions, Some(Relayed { sender: peer, last }), out);
-        outcome
     }
 
     /// Removes a local peer.
@@ -206,8 +189,7 @@ impl ClusterGroup {
     }
 
     fn local_mut(&mut self, peer: PeerId) -> Option<&mut Local> {
-        self.links.get(peer)?;
-        match &mut self.links.joined_mut(peer).role {
+        match &mut self.links.get_mut(peer)?.role {
             Role::Local(local) => Some(local),
             Role::StandIn => None,
         }

@@ -70,6 +70,12 @@ impl<R> Links<R> {
         self.peers.get(&peer)
     }
 
+    /// Returns a peer. `None` if it has not joined or has left.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn get_mut(&mut self, peer: PeerId) -> Option<&mut Peer<R>> {
+        self.peers.get_mut(&peer)
+    }
+
     /// Returns a peer that has joined and not left.
     pub(crate) fn joined(&self, peer: PeerId) -> &Peer<R> {
         self.peers.get(&peer).unwrap_or_else(|| panic!("{peer:?} has not joined"))

@@ -5,13 +5,13 @@ use bytes::Bytes;
 use super::state::{ClusterGroup, Job, Output, Role, StandIn};
 use crate::cluster::records::{Record, Side};
 use crate::cluster::{NodeId, Token};
-use crate::protocol::{Action, CloseCode, LinkId, MemberId, Message, PeerId};
+use crate::protocol::{Action, CloseCode, LinkId, MemberId, Message, Outcome, PeerId};
 
 /// The content that an event relays.
 #[derive(Clone, Copy)]
-pub(super) struct Relayed {
-    pub(super) sender: PeerId,
-    pub(super) last: bool,
+struct Relayed {
+    sender: PeerId,
+    last: bool,
 }
 
 impl ClusterGroup {
@@ -29,9 +29,7 @@ impl ClusterGroup {
                     Side::Joiner => 0,
                     Side::Member => link.value(),
                 };
-                let mut actions = Vec::new();
-                self.links.content(end, recipient, last, bytes, &mut actions);
-                self.relay(actions, Some(Relayed { sender: end, last }), out);
+                self.content(end, recipient, last, bytes, out);
             }
             Record::End { link, side, .. } => {
                 if let Some(end) = self.remote_end(link, from, side) {
@@ -42,7 +40,7 @@ impl ClusterGroup {
                 if self.remote_end(link, from, Side::Joiner).is_some() {
                     let mut actions = Vec::new();
                     self.links.unlink(link, &mut actions);
-                    self.relay(actions, None, out);
+                    self.relay(&mut actions, None, out);
                 }
             }
             Record::Id { link, member_id, .. } => {
@@ -164,7 +162,7 @@ impl ClusterGroup {
             self.links.unlink(replaced, &mut actions);
         }
         self.end_replaced_links(&actions, out);
-        self.relay(actions, None, out);
+        self.relay(&mut actions, None, out);
         if !is_bound {
             self.send(joiner, joiner, Message::from_member(link, Bytes::new()), out);
             out.push(Output::ReleaseLink(link));
@@ -202,12 +200,28 @@ impl ClusterGroup {
             }
         }
         actions.retain(|action| !matches!(action, Action::Send { to, .. } if self.is_stand_in(*to)));
-        self.relay(actions, None, out);
+        self.relay(&mut actions, None, out);
+    }
+
+    /// Sends content of a peer, local or a stand-in, along one of its links.
+    pub(crate) fn content(
+        &mut self,
+        sender: PeerId,
+        recipient: u32,
+        last: bool,
+        data: Bytes,
+        out: &mut Vec<Output>,
+    ) -> Outcome {
+        let mut actions = std::mem::take(&mut self.actions);
+        let outcome = self.links.content(sender, recipient, last, data, &mut actions);
+        self.relay(&mut actions, Some(Relayed { sender, last }), out);
+        self.actions = actions;
+        outcome
     }
 
     /// Applies the actions of links, and of the content that caused them.
-    pub(super) fn relay(&mut self, actions: Vec<Action>, content: Option<Relayed>, out: &mut Vec<Output>) {
-        for action in actions {
+    fn relay(&mut self, actions: &mut Vec<Action>, content: Option<Relayed>, out: &mut Vec<Output>) {
+        for action in actions.drain(..) {
             match action {
                 Action::Send { to, message } if self.is_stand_in(to) => {
                     let last = content.expect("a remote end receives only content").last;

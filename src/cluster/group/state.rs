@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cluster::members::MemberCopy;
 use crate::cluster::records::{Record, Side};
 use crate::cluster::{Entry, GroupTag, NodeId, Token};
-use crate::protocol::{Decision, LinkId, Links, MemberId, Message, PeerId, Search};
+use crate::protocol::{Action, Decision, LinkId, Links, MemberId, Message, PeerId, Search};
 
 /// One group on one node.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct ClusterGroup {
     /// Nodes that were declared dead. Their members are removed at the next step. All groups of a node share the set.
     pub(super) dead: Arc<BTreeSet<NodeId>>,
     pub(super) repairs: Repairs,
+    /// Empty between contents; kept for its capacity.
+    pub(super) actions: Vec<Action>,
 }
 
 /// What all groups of a node have in common.

@@ -18,6 +18,8 @@ pub(super) struct Clustered {
     is_queued: bool,
     /// The number of times that a panic has replaced the group. The reply to a step of an earlier group has no effect.
     generation: u64,
+    /// Empty between events; kept for its capacity.
+    pub(super) outputs: Vec<Output>,
 }
 
 /// The answer to a `connect`, which the caller reports once it holds no lock.
@@ -37,7 +39,7 @@ pub(in crate::hub) struct RoomStep {
 
 impl Clustered {
     pub(super) fn new(tag: GroupTag, bus: Arc<Bus>) -> Self {
-        Self { group: bus.new_group(tag), tag, bus, is_queued: false, generation: 0 }
+        Self { group: bus.new_group(tag), tag, bus, is_queued: false, generation: 0, outputs: Vec::new() }
     }
 
     /// Replaces the group after a panic. Tells the other nodes that its links have ended, and releases their ids.

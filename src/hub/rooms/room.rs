@@ -61,7 +61,7 @@ pub(super) struct RoomPeer {
 
 /// The number of actions up to which a room does not release memory. Only the leave of a member with many joiners
 /// needs more.
-const KEPT_CAPACITY: usize = 8;
+pub(super) const KEPT_CAPACITY: usize = 8;
 
 impl Room {
     pub(super) fn new(key: GroupKey, shard: usize, config: Arc<Config>, link_ids: Arc<LinkIdPool>) -> Self {

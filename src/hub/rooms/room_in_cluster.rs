@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::clustered::{Answer, Clustered, RoomStep};
 use super::frame_queue::QueuedFrame;
-use super::room::{Peers, Room, RoomGroup, State};
+use super::room::{KEPT_CAPACITY, Peers, Room, RoomGroup, State};
 use crate::cluster::{MemberList, NodeId, OutcomeUnknown, Output, Record};
 use crate::protocol::{Event, Outcome, PeerId};
 
@@ -20,7 +20,7 @@ impl Room {
         event: Event,
         now: Duration,
     ) -> Outcome {
-        let mut outputs = Vec::new();
+        let mut outputs = std::mem::take(&mut clustered.outputs);
         let outcome = clustered.apply(event, &mut outputs);
         let answers = self.apply_outputs(clustered, peers, outputs, now);
         debug_assert!(answers.is_empty(), "only a reply of the engine answers a connect");
@@ -43,15 +43,15 @@ impl Room {
         mut outputs: Vec<Output>,
         now: Duration,
     ) -> Vec<Answer> {
-        let mut answers = Vec::new();
+        let (mut answers, mut further) = (Vec::new(), Vec::new());
         while !outputs.is_empty() {
-            for output in std::mem::take(&mut outputs) {
+            for output in outputs.drain(..) {
                 match output {
                     Output::Send { to, sender, message } => {
                         let frame = QueuedFrame::new(message.encode(), sender, now);
                         if let Some(flooder) = self.push(peers, to, frame) {
                             let (peer, close) = *flooder;
-                            clustered.group.close_remote(peer, close.code(), close.reason(), &mut outputs);
+                            clustered.group.close_remote(peer, close.code(), close.reason(), &mut further);
                         }
                     }
                     Output::Close { peer, cause } => peers[&peer].outbox.close(clustered.close(cause)),
@@ -60,7 +60,10 @@ impl Room {
                     Output::Answered { peer, member } => answers.push(Answer { peer, member }),
                 }
             }
+            outputs.append(&mut further);
         }
+        outputs.shrink_to(KEPT_CAPACITY);
+        clustered.outputs = outputs;
         answers
     }
 }
@@ -131,7 +134,7 @@ impl Room {
     fn with_group(&self, now: Duration, change: impl FnOnce(&mut Clustered, &mut Vec<Output>)) -> Vec<Answer> {
         let State { group, peers, .. } = &mut *self.lock();
         let RoomGroup::Clustered(clustered) = group else { return Vec::new() };
-        let mut outputs = Vec::new();
+        let mut outputs = std::mem::take(&mut clustered.outputs);
         change(clustered, &mut outputs);
         clustered.count_repairs();
         let answers = self.apply_outputs(clustered, peers, outputs, now);
