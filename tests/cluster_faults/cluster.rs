@@ -17,12 +17,14 @@ pub(crate) struct Cluster {
     pub(crate) engine: MemoryBackplane,
     pub(crate) nodes: Vec<Node>,
     snapshot: Option<Snapshot>,
+    audit_interval: Duration,
 }
 
 impl Cluster {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(audit_interval: Duration) -> Self {
         let engine = MemoryBackplane::new();
-        Self { nodes: (0..NODES).map(|_| Node::start(&engine)).collect(), engine, snapshot: None }
+        let nodes = (0..NODES).map(|_| Node::start(&engine, audit_interval)).collect();
+        Self { nodes, engine, snapshot: None, audit_interval }
     }
 
     /// Returns the node whose peers are lost, if the fault is a crash. Another node starts in its place.
@@ -48,7 +50,7 @@ impl Cluster {
             }
             Fault::Crash(node) => {
                 self.nodes[node].crash();
-                self.nodes[node] = Node::start(&self.engine);
+                self.nodes[node] = Node::start(&self.engine, self.audit_interval);
                 return Some(node);
             }
             Fault::Pause(node, connections) => self.nodes[node].pause(connections),

@@ -63,6 +63,39 @@ impl Class {
         }
     }
 
+    /// Returns whether links between two nodes last until a peer disconnects: no record is lost for good, and no node
+    /// looks dead.
+    pub(crate) fn keeps_links(self) -> bool {
+        match self {
+            Self::Delays | Self::LostRequests | Self::LostReplies | Self::LateDuplicates => true,
+            Self::ShortOutages | Self::LongOutage => true,
+            Self::Rollbacks | Self::Wipes | Self::LostBatches | Self::Crashes => false,
+            Self::Pause | Self::Cut | Self::Mix => false,
+        }
+    }
+
+    /// Returns whether a node's connections can pause, so that it closes a peer late.
+    pub(crate) fn pauses_connections(self) -> bool {
+        matches!(self, Self::Pause | Self::Mix)
+    }
+
+    /// Returns the time between two audits. After a wipe, no node needs to wait for its next one.
+    pub(crate) fn audit_interval(self) -> Duration {
+        Duration::from_secs(if self == Self::Wipes { 15 * 60 } else { 20 })
+    }
+
+    /// Returns whether the list can show an entry again that its node has removed: the engine went back in time, or a
+    /// step was late.
+    pub(crate) fn returns_entries(self) -> bool {
+        match self {
+            Self::Delays | Self::Rollbacks | Self::Mix => true,
+            // Steps that an outage holds back are late.
+            Self::ShortOutages | Self::LongOutage | Self::Cut => true,
+            Self::LostRequests | Self::LostReplies | Self::LateDuplicates | Self::LostBatches => false,
+            Self::Wipes | Self::Crashes | Self::Pause => false,
+        }
+    }
+
     fn seconds(self) -> u64 {
         match self {
             Self::LongOutage | Self::Pause | Self::Cut | Self::Mix => 36,

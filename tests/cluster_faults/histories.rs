@@ -15,7 +15,7 @@ const KEY: &str = "K";
 fn run(history: impl AsyncFnOnce(Cluster)) {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
-        let cluster = Cluster::start();
+        let cluster = Cluster::start(Duration::from_secs(15 * 60));
         sleep(Duration::from_secs(3)).await;
         history(cluster).await;
     });

@@ -145,6 +145,24 @@ impl Links {
         self.links.get(&(joiner, bound_by)).is_some_and(|link| !link.by_joiner.is_empty())
     }
 
+    /// Checks that each link has ended only because an end has disconnected.
+    ///
+    /// # Errors
+    /// The link that has ended although both ends are connected.
+    pub(crate) fn check_ends(&self, participants: &[Participant]) -> Result<(), String> {
+        let is_connected = |peer: usize| participants[peer].peer.is_connected();
+        for (&(joiner, bound_by), link) in &self.links {
+            let is_current = participants[joiner].bound_now() == Some(bound_by);
+            let both_connected = is_current && is_connected(joiner) && link.member.is_some_and(is_connected);
+            if both_connected && (link.joiner_told || link.member_told) {
+                return Err(format!(
+                    "link {bound_by} of joiner {joiner}, {link:?}: ended, and both ends are connected"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks each link. Returns the number of links on which content was received in both directions at the end.
     ///
     /// # Errors

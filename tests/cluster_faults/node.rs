@@ -13,9 +13,6 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::backplane::ObservedBackplane;
 use crate::peer::Peer;
 
-/// The time between two audits, so that a run needs few minutes.
-pub(crate) const AUDIT_INTERVAL: Duration = Duration::from_secs(20);
-
 /// The number of frames that a connection holds while its hub does not read.
 const CAPACITY: usize = 1024;
 
@@ -29,9 +26,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn start(engine: &MemoryBackplane) -> Self {
+    pub(crate) fn start(engine: &MemoryBackplane, audit_interval: Duration) -> Self {
         let backplane = ObservedBackplane::new(engine.connect());
-        let config = ClusterConfig::new(backplane.clone()).audit_interval(AUDIT_INTERVAL);
+        let config = ClusterConfig::new(backplane.clone()).audit_interval(audit_interval);
         // A peer of a run may send its first `connect` late.
         let builder = SignalingHub::builder().first_connect_timeout(Duration::from_secs(3600));
         let (hub, driver) = builder.build_cluster(config).expect("valid settings");

@@ -117,6 +117,21 @@ impl Participant {
         }
     }
 
+    /// Checks that no answer came after the time in which the hub closes a peer without one.
+    pub(crate) fn check_answer_times(&self) -> Result<(), String> {
+        let mut read_at = None;
+        let answers = self.peer.seen.iter().filter(|(_, seen)| matches!(seen, Seen::Answer(_)));
+        for ((answered_at, _), &sent_at) in answers.zip(&self.connects) {
+            // The hub reads a `connect` after the answer to the one before it.
+            let waited = *answered_at - read_at.map_or(sent_at, |read_at| sent_at.max(read_at));
+            if waited > Duration::from_secs(17) {
+                return Err(format!("a connect has waited for {waited:?}"));
+            }
+            read_at = Some(*answered_at);
+        }
+        Ok(())
+    }
+
     /// Returns the time at which the peer was evicted.
     pub(crate) fn evicted_at(&self) -> Option<Instant> {
         self.peer.seen.last().and_then(|(at, seen)| matches!(seen, Seen::Closed(4744, _)).then_some(*at))

@@ -9,7 +9,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::cluster::{Cluster, NODES};
 use crate::fault::{Class, Fault, Schedule};
 use crate::links::Links;
-use crate::node::AUDIT_INTERVAL;
 use crate::participant::Participant;
 use crate::script::{Action, Script, To};
 
@@ -18,6 +17,9 @@ const MAX_CONNECTED: usize = 7;
 
 /// The time after the faults in which nearly everything is repaired. An audit after an outage takes 30 s.
 const REPAIR_TIME: Duration = Duration::from_secs(20);
+
+/// The time in which little else may go on than audits.
+const QUIET_TIME: Duration = Duration::from_secs(20);
 
 /// The keys of the groups. Most runs have one group.
 const KEYS: [&str; 2] = ["first", "second"];
@@ -38,7 +40,7 @@ pub(crate) async fn run(class: Class, seed: u64) -> usize {
     let schedule = Schedule::new(class, NODES, &mut random);
     let mut run = Run {
         class,
-        cluster: Cluster::start(),
+        cluster: Cluster::start(class.audit_interval()),
         participants: Vec::new(),
         groups: if seed.is_multiple_of(5) { 2 } else { 1 },
         started: Instant::now(),
@@ -56,7 +58,7 @@ pub(crate) async fn run(class: Class, seed: u64) -> usize {
         participant.peer.leave(script.random.bool());
     }
     run.trace(|| "all peers leave".into());
-    run.wait(AUDIT_INTERVAL + Duration::from_secs(5)).await;
+    run.wait(QUIET_TIME + Duration::from_secs(5)).await;
     run.expect(run.cluster.check_empty());
     run.cluster.check_shutdown().await.unwrap_or_else(|error| panic!("{error}"));
     live
@@ -132,7 +134,7 @@ impl Run {
     /// Waits for the last repairs, and checks that little else goes on in the cluster than audits.
     async fn check_quiet(&mut self) {
         self.cluster.nodes.iter().for_each(|node| _ = node.backplane.take_steps());
-        self.wait(AUDIT_INTERVAL).await;
+        self.wait(QUIET_TIME).await;
         for (nth, node) in self.cluster.nodes.iter().enumerate() {
             let steps = node.backplane.take_steps();
             self.expect(if steps <= 5 * self.groups { Ok(()) } else { Err(format!("node {nth} makes {steps} steps")) });
@@ -159,6 +161,9 @@ impl Run {
         }
         self.wait(Duration::from_secs(1)).await;
         for (me, participant) in self.participants.iter().enumerate() {
+            if !self.class.pauses_connections() {
+                self.expect(participant.check_answer_times().map_err(|error| format!("peer {me}: {error}")));
+            }
             self.expect(participant.check_answers_and_close().map_err(|error| format!("peer {me}: {error}")));
             if let Some(at) = participant.evicted_at().filter(|_| !self.class.loses_members()) {
                 let mut others = self.participants.iter().enumerate().filter(|(other, _)| *other != me);
@@ -167,8 +172,11 @@ impl Run {
                 self.expect(if is_evicted { Ok(()) } else { Err(format!("peer {me}: no peer can have evicted it")) });
             }
         }
-        let live = Links::new(&self.participants).and_then(|links| links.check(&self.participants));
-        self.expect(live)
+        let links = self.expect(Links::new(&self.participants));
+        if self.class.keeps_links() {
+            self.expect(links.check_ends(&self.participants));
+        }
+        self.expect(links.check(&self.participants))
     }
 
     /// Checks that a new peer on each node becomes the first member, or meets a member that answers. A peer that is
@@ -176,6 +184,9 @@ impl Run {
     async fn check_new_peers(&mut self, group: usize) {
         let checked = self.cluster.check_group(KEYS[group]).await;
         let (mut strays, mut had_members) = (self.expect(checked), self.cluster.has_members(KEYS[group]).await);
+        if !self.class.returns_entries() {
+            self.expect(if strays == 0 { Ok(()) } else { Err(format!("{strays} entries of peers that have left")) });
+        }
         for node in 0..NODES {
             let me = self.participants.len();
             self.trace(|| format!("new peer {me} joins group {group} on node {node}"));

@@ -1,7 +1,8 @@
 //! One test for each rule about decisions across nodes; those about links are in `links`, and the others
-//! about rare orders of events in `races` and `late`.
+//! about rare orders of events in `races`, `late` and `leaves`.
 
 mod late;
+mod leaves;
 mod links;
 mod races;
 mod upkeep;
