@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Value, cmd, pipe};
+use redis::{AsyncConnectionConfig, Client, cmd, pipe};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::engine::Engine;
 use crate::process::CpuMeter;
 use crate::relay::{Figures, Load, STAMP, WARM_UP};
+
+/// An entry of a stream: its id, and a field with its value.
+type Entry = (Vec<u8>, [Vec<u8>; 2]);
 
 /// The names of the two streams.
 const INBOXES: [&str; 2] = ["a", "b"];
@@ -143,7 +146,7 @@ impl Inbox {
     async fn receive(&mut self) -> Vec<Vec<u8>> {
         let mut read = cmd("XREAD");
         read.arg("COUNT").arg(1000).arg("BLOCK").arg(0).arg("STREAMS").arg(self.stream).arg(&self.cursor);
-        let streams: Vec<(String, Vec<(Vec<u8>, [Vec<u8>; 2])>)> =
+        let streams: Vec<(String, Vec<Entry>)> =
             read.query_async(&mut self.connection).await.expect("the engine waits for a message");
         let entries = streams.into_iter().flat_map(|(_, entries)| entries);
         let mut messages = Vec::new();
