@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut alice = open(first).await?;
     let mut bob = open(second).await?;
     assert!(alice.connect(1, &[]).await, "the first peer is a member");
-    assert!(!bob.connect(2, &[]).await, "the second peer is bound to her, who is on the other server");
+    assert!(!bob.connect(2, &[]).await, "the second peer is bound to her, although she is on the other server");
     bob.send_content(0, "offer").await;
     let (link, offer) = alice.recv_content().await;
     assert_eq!(offer, "offer");

@@ -208,7 +208,7 @@ async fn rollback_to_an_older_founding_closes_the_members_of_the_newer_one() {
     cluster.engine.rollback(&snapshot);
     sleep(5 * SECOND).await;
     assert_eq!(new.take(), [EVICTED]);
-    // The members that have left are in the list again. Who is bound to one learns that it has left.
+    // The members that have left are in the list again. A joiner that is bound to one learns that it has left.
     let joiner = cluster.join(1);
     for _ in 0..2 {
         joiner.send_connect(4, &[]);

@@ -100,7 +100,7 @@ impl Pause {
         Poll::Pending
     }
 
-    /// Returns a future that is polled only while there is no pause.
+    /// Returns a future that is not polled during a pause.
     async fn apply_to<F: Future>(self: Arc<Self>, future: F) -> F::Output {
         let mut future = pin!(future);
         poll_fn(|cx| match self.poll_ready(cx) {

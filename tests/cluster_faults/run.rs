@@ -12,7 +12,7 @@ use crate::links::Links;
 use crate::participant::Participant;
 use crate::script::{Action, Script, To};
 
-/// The number of peers of a group that are connected at one time, apart from those that join after the faults.
+/// The number of peers of a group that are connected at one time, before the peers that join after the faults.
 const MAX_CONNECTED: usize = 7;
 
 /// The time after the faults in which nearly everything is repaired. An audit after an outage takes 30 s.

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 /// A server on a free port of the loopback interface. It stores nothing on disk, and ends when this is dropped.
 pub(crate) struct Redis {
     port: u16,
-    _process: Child,
+    process: Child,
     _folder: TempDir,
 }
 
@@ -42,10 +42,15 @@ impl Redis {
             if line.contains("Ready to accept connections") {
                 // The server blocks if nothing reads its log.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                return Some(Self { port, _process: process, _folder: folder });
+                return Some(Self { port, process, _folder: folder });
             }
         }
         None
+    }
+
+    #[allow(dead_code, reason = "only the load of clusters measures the process")]
+    pub(crate) fn process(&self) -> &Child {
+        &self.process
     }
 
     pub(crate) fn url(&self) -> String {

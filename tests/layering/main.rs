@@ -23,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
 /// The files of the hub. Each may import the files after it.
 const HUB_ORDER: &[&str] = &[
     "mod.rs",
+    "builder/node.rs",
     "builder/rates.rs",
     "builder.rs",
     "cluster/mod.rs",

@@ -34,7 +34,7 @@ impl Deployment {
 
     /// Starts an engine and the nodes of a cluster on it.
     pub(super) async fn cluster(nodes: usize) -> Self {
-        let engine = Engine::start().await;
+        let engine = Engine::start(&[]).await;
         let mut servers = Vec::new();
         for _ in 0..nodes {
             servers.push(server(Some(&engine)).await);
@@ -67,7 +67,7 @@ impl Deployment {
 
 /// Starts a server, and waits until it answers a `connect`: a node is then connected to the engine.
 async fn server(engine: Option<&Engine>) -> Server {
-    let cluster_url = engine.map(|engine| engine.url.clone());
+    let cluster_url = engine.map(|engine| engine.url());
     let settings = Settings { bytes_per_second: Some(BYTES_PER_SECOND), cluster_url, ..Settings::default() };
     let server = Server::start(Kind::Axum, &settings).await;
     let mut peer = Socket::open(&server.target, &format!("start-{}", fastrand::u64(..))).await;

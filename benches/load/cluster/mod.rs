@@ -128,7 +128,7 @@ async fn measure_relays(args: &Args, subject: Subject, figures: &mut Figures) {
 
 async fn measure_streams(args: &Args, figures: &mut Figures) {
     for load in loads(args) {
-        let measured = streams::run(&Engine::start().await, &load).await;
+        let measured = streams::run(&Engine::start(&[]).await, &load).await;
         let engine = measured.cpu_times.first().copied();
         if load.rate.is_some() {
             figures.record_times(Subject::Streams, Metric::RoundTrip, &measured.round_trips);

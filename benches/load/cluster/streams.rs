@@ -160,7 +160,7 @@ impl Inbox {
 
 /// Opens a connection without a timeout, for reads that wait.
 async fn connect(engine: &Engine) -> MultiplexedConnection {
-    let client = Client::open(engine.url.as_str()).expect("the URL is valid");
+    let client = Client::open(engine.url()).expect("the URL is valid");
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
     client.get_multiplexed_async_connection_with_config(&config).await.expect("the engine accepts")
 }

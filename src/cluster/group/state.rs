@@ -22,7 +22,7 @@ pub(crate) struct ClusterGroup {
     /// The first job is the one that the step in flight is for.
     pub(super) jobs: VecDeque<Job>,
     pub(super) in_flight: Option<InFlight>,
-    /// Entries to remove: peers that left or are no members, and members of dead nodes.
+    /// Entries to remove: peers that left or lost their membership, and members of dead nodes.
     pub(super) removals: Vec<Token>,
     /// The last reply did not have all local members.
     pub(super) has_lost_members: bool,
@@ -53,7 +53,7 @@ pub(crate) struct Rules {
 pub(crate) struct Repairs {
     /// Steps that put local members back into a list that had lost them.
     pub(crate) put_back: u64,
-    /// Entries to remove because they have no peer: those of dead nodes, and of local peers that are no members.
+    /// Entries to remove because they have no member: entries of dead nodes, and of local peers without membership.
     pub(crate) removed: u64,
     /// Local members that were closed, because their list was founded anew without them.
     pub(crate) other_lineage: u64,

@@ -86,8 +86,7 @@ impl RedisBackplaneBuilder {
 
     /// Allows connections without TLS to servers that are not on this machine. Default: false.
     ///
-    /// Whoever can read such a connection sees the password and the signals of all peers, and whoever can change it
-    /// can impersonate them.
+    /// An attacker in the network can read the password and the signals of all peers, and can impersonate peers.
     pub fn allow_unencrypted(mut self, allow: bool) -> Self {
         self.allows_unencrypted = allow;
         self

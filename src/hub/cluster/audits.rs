@@ -1,12 +1,9 @@
 //! Compares the lists in the backplane with the members of this node.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::PoisonError;
-use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 use super::node::{Node, isolate};
 
@@ -25,15 +22,10 @@ impl Node {
 
     /// Waits for a time or for a request, and returns how fast the audit must be.
     async fn wait_for_audit(&self, at: Instant) -> Option<Duration> {
-        let mut requested = pin!(self.audit_requested.notified());
-        let mut due = pin!(sleep_until(at));
-        poll_fn(|cx| {
-            if requested.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(self.take_request());
-            }
-            due.as_mut().poll(cx).map(|()| Some(self.config.audit_interval / 2))
-        })
-        .await
+        match timeout_at(at, self.audit_requested.notified()).await {
+            Ok(()) => self.take_request(),
+            Err(_) => Some(self.config.audit_interval / 2),
+        }
     }
 
     /// Audits all groups, spread evenly over a time. Returns how fast the next audit must be, if one was requested
@@ -45,16 +37,10 @@ impl Node {
         for shard in 0..self.registry().shard_count() {
             for room in self.registry().rooms_of_shard(shard) {
                 let due = start + spread.mul_f64((f64::from(nth) / count).min(1.0));
-                if due > Instant::now() + Duration::from_millis(10) {
-                    let mut requested = pin!(self.audit_requested.notified());
-                    let mut due = pin!(sleep_until(due));
-                    let is_requested = poll_fn(|cx| match requested.as_mut().poll(cx) {
-                        Poll::Ready(()) => Poll::Ready(true),
-                        Poll::Pending => due.as_mut().poll(cx).map(|()| false),
-                    });
-                    if is_requested.await {
-                        return self.take_request();
-                    }
+                if due > Instant::now() + Duration::from_millis(10)
+                    && timeout_at(due, self.audit_requested.notified()).await.is_ok()
+                {
+                    return self.take_request();
                 }
                 isolate(|| room.audit(self.now()));
                 nth += 1;

@@ -1,6 +1,5 @@
 //! Shows the other nodes that this one is alive, and finds out which of them are.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,7 +106,7 @@ impl Node {
             state.nodes.new_incarnation(me, self.now());
             state.inboxes.clear();
         }
-        let dead: Arc<BTreeSet<NodeId>> = self.bus.new_incarnation(me);
+        let dead = self.bus.new_incarnation(me);
         self.restarted.notify_one();
         self.for_each_room(|room| room.new_incarnation(me, &dead, self.now())).await;
     }

@@ -23,8 +23,10 @@ pub struct ClusterConfig {
     pub(super) max_outbox_bytes_per_node: usize,
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Far below the 6 h for which an engine keeps a list after its last change or audit.
-const MAX_AUDIT_INTERVAL: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// The number of beats that a node may miss before the others declare it dead.
 const MIN_BEATS: u32 = 4;
@@ -102,22 +104,23 @@ impl ClusterConfig {
     /// Returns an error for the first invalid setting.
     pub(in crate::hub) fn check(&self, hub: &Config) -> Result<(), ConfigError> {
         let wrong = |field, value: String, rule| Err(ConfigError::new(field, value, rule));
-        const HOUR: Duration = Duration::from_secs(3600);
-        if self.connect_answer_timeout.is_zero() || self.connect_answer_timeout > HOUR {
-            let value = format!("{:?}", self.connect_answer_timeout);
-            return wrong("connect_answer_timeout", value, "must be greater than 0 and at most one hour");
-        }
-        if self.beat_interval.is_zero() || self.beat_interval > Duration::from_secs(60) {
-            let value = format!("{:?}", self.beat_interval);
-            return wrong("beat_interval", value, "must be greater than 0 and at most one minute");
+        for (field, time, max, rule) in [
+            (
+                "connect_answer_timeout",
+                self.connect_answer_timeout,
+                HOUR,
+                "must be greater than 0 and at most one hour",
+            ),
+            ("beat_interval", self.beat_interval, MINUTE, "must be greater than 0 and at most one minute"),
+            ("audit_interval", self.audit_interval, HOUR, "must be greater than 0 and at most one hour"),
+        ] {
+            if time.is_zero() || time > max {
+                return wrong(field, format!("{time:?}"), rule);
+            }
         }
         if self.node_timeout < self.beat_interval * MIN_BEATS || self.node_timeout > HOUR {
             let value = format!("{:?}", self.node_timeout);
             return wrong("node_timeout", value, "must be at least 4 * beat_interval and at most one hour");
-        }
-        if self.audit_interval.is_zero() || self.audit_interval > MAX_AUDIT_INTERVAL {
-            let value = format!("{:?}", self.audit_interval);
-            return wrong("audit_interval", value, "must be greater than 0 and at most one hour");
         }
         if self.max_members_per_group == 0 {
             return wrong("max_members_per_group", "0".to_owned(), "must be at least 1");

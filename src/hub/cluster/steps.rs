@@ -63,7 +63,7 @@ impl Node {
                 }
                 match running.poll_next_unpin(cx) {
                     Poll::Ready(Some(done)) => Poll::Ready(Some(done)),
-                    // There is no step in flight.
+                    // `None`: no step is in flight.
                     Poll::Ready(None) | Poll::Pending => Poll::Pending,
                 }
             });

@@ -15,7 +15,8 @@ use crate::hub::limits::count::Count;
 pub struct HubStats {
     /// The number of joined peers, members or not.
     pub peers: usize,
-    /// The number of groups that have at least one peer.
+    /// The number of groups that have at least one peer. In a cluster, also those whose last leave the engine has not
+    /// confirmed.
     pub groups: usize,
     /// The number of links between a joiner and a member.
     pub links: usize,

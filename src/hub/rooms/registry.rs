@@ -200,7 +200,7 @@ impl Registry {
         self.room_count.get()
     }
 
-    /// Waits until there is no room.
+    /// Waits until the last room is removed.
     pub(in crate::hub) async fn wait_for_no_room(&self) {
         self.room_count.wait_for_zero().await;
     }

@@ -173,7 +173,7 @@ settings! {
             help_heading = CLUSTER,
         )]
         cluster_allow_unencrypted: bool;
-        /// Maximum batches of messages in the inbox of a server that does not read it. The oldest are dropped
+        /// Maximum batches of messages that the inbox of a server keeps, read or not. The oldest are dropped
         #[arg(long, value_name = "N", help_heading = CLUSTER)]
         cluster_max_inbox_entries: usize = 10_000;
     }
