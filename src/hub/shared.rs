@@ -201,7 +201,7 @@ impl Shared {
     /// Reports the answer to a peer's `connect` to metrics, logs and events. The caller must hold no lock.
     pub(super) fn report_answer(&self, peer: PeerId, key: &GroupKey, member: bool) {
         self.metrics.connect_answered(member);
-        tracing::debug!(peer = peer.0, member, "connect answered");
+        tracing::debug!(member, peer = peer.0, "connect answered");
         self.events.emit(|| HubEvent::ConnectAnswered { peer, key: key.clone(), member });
     }
 
