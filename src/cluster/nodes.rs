@@ -194,6 +194,11 @@ impl Nodes {
         self.dead.contains_key(&node)
     }
 
+    /// Returns the nodes that are known to be dead.
+    pub(crate) fn dead(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.dead.keys().copied()
+    }
+
     /// Returns the other nodes that are not known to be dead.
     pub(crate) fn others(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.watched.keys().copied()

@@ -328,7 +328,7 @@ impl HubBuilder {
 /// Observability.
 impl HubBuilder {
     /// Sets how many events the hub keeps for a slow reader of [`SignalingHub::events`]. Default: 1024. It must be 1 to
-    /// 65 536.
+    /// 65 536, and is rounded up to a power of two.
     ///
     /// An event takes about 128 bytes. The memory is allocated when the first reader subscribes.
     pub fn event_capacity(mut self, count: usize) -> Self {

@@ -27,6 +27,13 @@ impl Close {
         Self { cause: Some(cause), ..Self::new(code, reason) }
     }
 
+    /// Creates a close that another node has decided on. That node may have limits that this one does not know.
+    #[cfg(feature = "cluster")]
+    pub(super) fn by_other_node(code: CloseCode, reason: String, cause: &str) -> Self {
+        let cause = Cause::ALL.iter().copied().find(|known| known.as_str() == cause);
+        Self { cause, ..Self::new(code, reason) }
+    }
+
     pub(super) fn draining() -> Self {
         Self::by(Cause::Draining, CloseCode::GoingAway, CloseCode::GoingAway.reason())
     }

@@ -87,7 +87,7 @@ impl SignalingHub {
 
     /// Returns a stream of the events from now on. Each call creates an independent reader.
     ///
-    /// Each reader buffers up to [`HubBuilder::event_capacity`] events. A reader that lags further receives
+    /// A reader can be up to [`HubBuilder::event_capacity`] events behind. One that is further behind receives
     /// [`HubEvent::Lagged`] with the number of lost events; it never slows the hub. The stream ends when the last clone
     /// of the hub is dropped and its last peer has been served.
     ///

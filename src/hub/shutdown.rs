@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::close::Close;
 use super::rooms::room::Room;
@@ -60,8 +60,8 @@ impl SignalingHub {
     ///
     /// From now on the hub rejects joins: with HTTP status 503, or with close code 1001 if the app accepted the
     /// WebSocket handshake itself. It closes existing peers with 1001, spread evenly over `timeout` minus
-    /// [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout), and then waits for the last connection to end.
-    /// It returns after `timeout` at the latest, unless it has not started to close every peer by then: in that case it
+    /// [`HubBuilder::close_timeout`](crate::HubBuilder::close_timeout). It returns when the last connection has ended,
+    /// and after `timeout` at the latest, unless it has not started to close every peer by then: in that case it
     /// returns as soon as it has. It yields to other tasks between the closes.
     ///
     /// In a cluster, it also waits until the other nodes know that the peers have left. Keep the driver running until
@@ -86,8 +86,11 @@ impl SignalingHub {
         let count = peers.len() as f64;
         for (nth, (room, peer)) in peers.into_iter().enumerate() {
             let due = start + spread.mul_f64(nth as f64 / count);
-            if due > Instant::now() + SPREAD_RESOLUTION {
-                sleep_until(due).await;
+            if due > Instant::now() + SPREAD_RESOLUTION
+                && timeout_at(due, self.shared.counters.admitted.wait_for_zero()).await.is_ok()
+            {
+                // The remaining peers have left.
+                break;
             }
             room.close(peer, Close::draining());
             consume_budget().await;

@@ -57,7 +57,8 @@ impl Group {
     /// `eviction_min_age`.
     ///
     /// A joiner that would evict such a member is bound to it again. The minimum age prevents a peer from taking over a
-    /// group by sending `connect` twice before the member has had time to answer. npm's `sigver` has none.
+    /// new group by sending `connect` twice before its first member has had time to answer. A member that is older can
+    /// still be evicted in this way. npm's `sigver` has no minimum age.
     pub fn with_eviction_min_age(eviction_min_age: Duration) -> Self {
         Self { eviction_min_age, ..Self::default() }
     }

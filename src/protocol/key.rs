@@ -8,7 +8,7 @@ use super::CloseCode;
 
 /// The maximum length of a group key in bytes, after percent-decoding.
 ///
-/// npm's `sigver` allows 512 characters before percent-decoding, so every key that works there works here.
+/// npm's `sigver` allows 512 characters before percent-decoding, so no key that works there is too long here.
 pub const MAX_KEY_BYTES: usize = 512;
 
 /// The name of a group: 1 to [`MAX_KEY_BYTES`] bytes of UTF-8. Cheap to clone.

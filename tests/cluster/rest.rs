@@ -157,6 +157,8 @@ async fn joiner_that_fills_the_outbox_of_a_member_on_another_node_is_closed_and_
     settle().await;
     let reason = "close 1008: outbox of a receiver is over 262144 bytes, mostly from this peer; must send more slowly";
     assert_eq!(flooder.take(), [reason]);
+    let left = flooder.disconnect().await.expect("no panic");
+    assert_eq!(left.cause(), Some(Cause::MaxOutboxBytes));
     other.send_content(0, "offer");
     settle().await;
     let mut ended = false;
@@ -168,7 +170,7 @@ async fn joiner_that_fills_the_outbox_of_a_member_on_another_node_is_closed_and_
     }
     assert!(ended, "the member learns that the link has ended");
     assert!(!served.is_finished());
-    drop((member, flooder, other));
+    drop((member, other));
     cluster.finish().await;
 }
 

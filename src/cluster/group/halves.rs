@@ -83,9 +83,16 @@ impl ClusterGroup {
 
     /// Closes the remote peer that a stand-in represents, and ends their link: the peer filled the outbox of a local
     /// peer. Has no effect if the link has ended.
-    pub(crate) fn close_remote(&mut self, stand_in: PeerId, code: CloseCode, reason: &str, out: &mut Vec<Output>) {
+    pub(crate) fn close_remote(
+        &mut self,
+        stand_in: PeerId,
+        code: CloseCode,
+        reason: String,
+        cause: String,
+        out: &mut Vec<Output>,
+    ) {
         let Some(end) = self.stand_ins.values().find(|end| end.peer == stand_in).copied() else { return };
-        let record = Record::Close { group: self.tag, peer: end.token.peer, code, reason: reason.to_owned() };
+        let record = Record::Close { group: self.tag, peer: end.token.peer, code, reason, cause };
         out.push(Output::Record { to: end.token.node, record });
         self.close_ends(stand_in, out);
     }

@@ -186,10 +186,11 @@ impl Record {
                 put_group(bytes, LOOK, *group);
                 bytes.put_u64(member.0);
             }
-            Self::Close { group, peer, code, reason } => {
+            Self::Close { group, peer, code, reason, cause } => {
                 put_group(bytes, CLOSE, *group);
                 bytes.put_u64(peer.0);
                 put_close(bytes, *code, reason);
+                put_bytes(bytes, cause.as_bytes());
             }
             Self::CloseMatching { matching, code, reason } => {
                 match matching {
@@ -234,6 +235,7 @@ impl Record {
                 peer: PeerId(reader.u64("peer")?),
                 code: reader.close_code()?,
                 reason: reader.text("close reason")?,
+                cause: reader.text("close cause")?,
             },
             CLOSE_GROUP => Self::CloseMatching {
                 matching: Matching::Group(reader.group()?),

@@ -75,8 +75,8 @@ pub(crate) enum Record {
     Id { group: GroupTag, link: LinkId, member_id: MemberId },
     /// A peer of the receiving node may have lost its membership. The receiver reads the member list to find out.
     Look { group: GroupTag, member: PeerId },
-    /// Closes a peer of the receiving node.
-    Close { group: GroupTag, peer: PeerId, code: CloseCode, reason: String },
+    /// Closes a peer of the receiving node. `cause` names the limit that it exceeded.
+    Close { group: GroupTag, peer: PeerId, code: CloseCode, reason: String, cause: String },
     /// Closes several peers of the receiving node.
     CloseMatching { matching: Matching, code: CloseCode, reason: String },
     /// The sender missed records of the receiver, and has ended all links between the two nodes.

@@ -35,7 +35,7 @@ fn data(content: &'static [u8]) -> Record {
 }
 
 fn closing(code: CloseCode) -> Record {
-    Record::Close { group: group(), peer: PeerId(3), code, reason: "é".to_owned() }
+    Record::Close { group: group(), peer: PeerId(3), code, reason: "é".to_owned(), cause: "max_peers".to_owned() }
 }
 
 /// One record of each kind.
@@ -80,11 +80,8 @@ fn record() -> impl Strategy<Value = Record> {
         link.clone().prop_map(|(group, link)| Record::Over { group, link }),
         (link.clone(), id).prop_map(|((group, link), member_id)| Record::Id { group, link, member_id }),
         (link.clone(), peer.clone()).prop_map(|((group, _), member)| Record::Look { group, member }),
-        (link.clone(), peer, close.clone()).prop_map(|((group, _), peer, (code, reason))| Record::Close {
-            group,
-            peer,
-            code,
-            reason
+        (link.clone(), peer, close.clone(), "\\PC{0,50}").prop_map(|((group, _), peer, (code, reason), cause)| {
+            Record::Close { group, peer, code, reason, cause }
         }),
         (link, "\\PC{0,50}", any::<bool>(), close).prop_map(|((group, _), identity, by_group, (code, reason))| {
             let matching = if by_group { Matching::Group(group) } else { Matching::Identity(identity) };

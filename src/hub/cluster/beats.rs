@@ -39,18 +39,14 @@ impl Node {
                 Ok(Ok(reply)) => {
                     failures.end();
                     self.backoff.reset();
-                    let events = {
-                        let nodes = &mut self.state().nodes;
-                        let events = nodes.finish_beat(call, &reply);
-                        self.bus.set_ready(nodes.last_beat(), nodes.ready_until(), nodes.others().collect());
-                        events
-                    };
+                    let events = self.state().nodes.finish_beat(call, &reply);
+                    for event in events {
+                        self.apply(event).await;
+                    }
+                    self.set_ready();
                     if !std::mem::replace(&mut is_connected, true) {
                         let nodes = self.bus.stats(self.now()).nodes;
                         tracing::info!(node = self.bus.me().0, nodes, "connected to the cluster");
-                    }
-                    for event in events {
-                        self.apply(event).await;
                     }
                 }
                 Ok(Err(error)) => failures.log(&error.to_string()),
@@ -64,6 +60,13 @@ impl Node {
             next = (next + self.config.beat_interval).max(Instant::now());
             sleep_until(next).await;
         }
+    }
+
+    /// Makes the last beat known. Steps are sent only after that, so all groups know already what the beat has told.
+    fn set_ready(&self) {
+        let nodes = &self.state().nodes;
+        self.bus.set_ready(nodes.last_beat(), nodes.ready_until(), nodes.others().collect());
+        self.has_beaten.notify_one();
     }
 
     /// Logs what an operator should change in the configuration of the engine. Returns whether the engine answered.
@@ -90,8 +93,12 @@ impl Node {
             }
             NodeEvent::Dead(node) => {
                 tracing::info!(node = node.0, "node is dead; its links end");
-                self.state().inboxes.remove(&node);
-                let dead = self.bus.node_died(node);
+                let all = {
+                    let state = &mut *self.state();
+                    state.inboxes.remove(&node);
+                    state.nodes.dead().collect()
+                };
+                let dead = self.bus.node_died(node, all);
                 self.for_each_room(|room| room.node_died(node, &dead, self.now())).await;
             }
         }
@@ -101,12 +108,13 @@ impl Node {
     async fn restart(&self) {
         let me = NodeId(fastrand::u64(..));
         tracing::warn!(node = self.bus.me().0, new = me.0, "this node was declared dead, and continues as a new one");
-        {
+        let all = {
             let state = &mut *self.state();
             state.nodes.new_incarnation(me, self.now());
             state.inboxes.clear();
-        }
-        let dead = self.bus.new_incarnation(me);
+            state.nodes.dead().collect()
+        };
+        let dead = self.bus.new_incarnation(me, all);
         self.restarted.notify_one();
         self.for_each_room(|room| room.new_incarnation(me, &dead, self.now())).await;
     }

@@ -66,7 +66,8 @@ impl ClusterConfig {
     /// `beat_interval`, and at most one hour.
     ///
     /// The other nodes then end the links to its peers and remove its members. If the node was only paused, it keeps
-    /// its peers and returns as a new node. It closes a member with 4744 if the group was founded anew meanwhile.
+    /// its peers and returns as a new node. It closes a member with 4744 if the group was founded anew meanwhile. A node
+    /// whose own beats fail for this time answers no `connect` until one succeeds.
     pub fn node_timeout(mut self, timeout: Duration) -> Self {
         self.node_timeout = timeout;
         self

@@ -23,6 +23,8 @@ pub(super) struct Node {
     pub(super) backplane: Arc<dyn Backplane>,
     pub(super) config: ClusterConfig,
     pub(super) backoff: Backoff,
+    /// Notified when a beat has succeeded and its reply is applied, so that steps may be sent.
+    pub(super) has_beaten: Notify,
     /// Notified when this node has a new incarnation, so that it reads another inbox.
     pub(super) restarted: Notify,
     /// How fast an audit that is due before its time must be. The shortest time wins.
@@ -55,6 +57,7 @@ impl Node {
             backplane: config.backplane.clone(),
             config,
             backoff: Backoff::default(),
+            has_beaten: Notify::new(),
             restarted: Notify::new(),
             requested_audit: Mutex::default(),
             audit_requested: Notify::new(),

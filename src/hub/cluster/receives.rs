@@ -137,7 +137,9 @@ impl Node {
             return;
         };
         isolate(|| match record {
-            Record::Close { peer, code, reason, .. } => _ = room.close(peer, Close::new(code, reason)),
+            Record::Close { peer, code, reason, cause, .. } => {
+                _ = room.close(peer, Close::by_other_node(code, reason, &cause))
+            }
             Record::CloseMatching { code, reason, .. } => _ = room.close_all(&Close::new(code, reason)),
             record => room.receive(from, record, now),
         });

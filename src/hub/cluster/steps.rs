@@ -41,6 +41,7 @@ impl Node {
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < MAX_STEPS
+                && self.has_recent_beat()
                 && let Some(tag) = waiting.pop_front()
             {
                 let Some(room) = self.find(tag) else {
@@ -56,7 +57,11 @@ impl Node {
                 }
             }
             let mut groups = pin!(self.bus.take_groups());
+            let mut beat = pin!(self.has_beaten.notified());
             let done = poll_fn(|cx| {
+                if beat.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
                 if let Poll::Ready(groups) = groups.as_mut().poll(cx) {
                     waiting.extend(groups);
                     return Poll::Ready(None);
@@ -72,6 +77,12 @@ impl Node {
                 consume_budget().await;
             }
         }
+    }
+
+    /// Returns whether the other nodes cannot have declared this one dead. A node that has not beaten for longer may have
+    /// been paused: the others drop its records, so they would not learn which of their members it removes.
+    fn has_recent_beat(&self) -> bool {
+        self.bus.beat_age(self.now()).is_some_and(|age| age < self.config.node_timeout)
     }
 
     async fn call_step(&self, tag: GroupTag, room: Arc<Room>, RoomStep { step, generation }: RoomStep) -> Done {

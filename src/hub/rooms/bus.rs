@@ -53,6 +53,12 @@ struct State {
     others: Vec<NodeId>,
 }
 
+impl State {
+    fn beat_age(&self, now: Duration) -> Option<Duration> {
+        Some(now.saturating_sub(self.last_beat?))
+    }
+}
+
 /// The first stand-in. The ids of peers count from 0, so no peer ever has the id of a stand-in.
 const FIRST_STAND_IN: u64 = 1 << 63;
 
@@ -118,6 +124,11 @@ impl Bus {
         self.lock().is_disconnected
     }
 
+    /// Returns the time since the last successful beat started. `None` before the first one.
+    pub(in crate::hub) fn beat_age(&self, now: Duration) -> Option<Duration> {
+        self.lock().beat_age(now)
+    }
+
     /// Returns what this node has counted.
     pub(in crate::hub) fn counters(&self) -> &ClusterCounters {
         &self.counters
@@ -129,7 +140,7 @@ impl Bus {
         ClusterStats {
             // Without a driver, this node is not connected to any other.
             nodes: if state.ready_until.is_some() { state.others.len() + 1 } else { 0 },
-            beat_age: state.last_beat.map(|start| now.saturating_sub(start)),
+            beat_age: state.beat_age(now),
             ..self.counters.load()
         }
     }
@@ -252,24 +263,24 @@ impl Bus {
         self.records_changed.notify_one();
     }
 
-    /// Adds a dead node, and returns all of them.
-    pub(in crate::hub) fn node_died(&self, node: NodeId) -> Arc<BTreeSet<NodeId>> {
+    /// Notes that a node has died. `dead` has all dead nodes. Returns what the groups keep of them.
+    pub(in crate::hub) fn node_died(&self, node: NodeId, dead: BTreeSet<NodeId>) -> Arc<BTreeSet<NodeId>> {
         let state = &mut *self.lock();
         state.outbounds.remove(&node);
         self.batch_ended.notify_waiters();
         state.overflowed.remove(&node);
-        Arc::make_mut(&mut state.dead).insert(node);
+        state.dead = Arc::new(dead);
         state.dead.clone()
     }
 
-    /// Replaces the incarnation of this node, and returns all dead nodes, which include the old one.
-    pub(in crate::hub) fn new_incarnation(&self, me: NodeId) -> Arc<BTreeSet<NodeId>> {
+    /// Replaces the incarnation of this node. `dead` has all dead nodes, and the old incarnation.
+    pub(in crate::hub) fn new_incarnation(&self, me: NodeId, dead: BTreeSet<NodeId>) -> Arc<BTreeSet<NodeId>> {
         let state = &mut *self.lock();
-        let old = std::mem::replace(&mut state.me, me);
+        state.me = me;
         state.outbounds.clear();
         self.batch_ended.notify_waiters();
         state.overflowed.clear();
-        Arc::make_mut(&mut state.dead).insert(old);
+        state.dead = Arc::new(dead);
         state.dead.clone()
     }
 

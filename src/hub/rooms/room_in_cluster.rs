@@ -8,6 +8,7 @@ use super::clustered::{Answer, Clustered, RoomStep};
 use super::frame_queue::QueuedFrame;
 use super::room::{KEPT_CAPACITY, Peers, Room, RoomGroup, State};
 use crate::cluster::{MemberList, NodeId, OutcomeUnknown, Output, Record};
+use crate::hub::limits::Cause;
 use crate::protocol::{Event, Outcome, PeerId};
 
 /// For the peers of this node.
@@ -51,7 +52,9 @@ impl Room {
                         let frame = QueuedFrame::new(message.encode(), sender, now);
                         if let Some(flooder) = self.push(peers, to, frame) {
                             let (peer, close) = *flooder;
-                            clustered.group.close_remote(peer, close.code(), close.reason(), &mut further);
+                            let (reason, cause) =
+                                (close.reason().to_owned(), close.cause().map_or("", Cause::as_str).to_owned());
+                            clustered.group.close_remote(peer, close.code(), reason, cause, &mut further);
                         }
                     }
                     Output::Close { peer, cause } => peers[&peer].outbox.close(clustered.close(cause)),

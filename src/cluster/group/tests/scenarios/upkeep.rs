@@ -140,16 +140,17 @@ fn remote_peer_that_fills_an_outbox_is_closed_and_its_link_ends() {
     cluster.seen.clear();
     let stand_in = cluster.nodes[0].stand_ins[&link(1)].peer;
     let mut out = Vec::new();
-    cluster.nodes[0].close_remote(stand_in, CloseCode::Policy, "too fast", &mut out);
+    cluster.nodes[0].close_remote(stand_in, CloseCode::Policy, "too fast".into(), "rate".into(), &mut out);
     let end = Record::End { group: tag(), link: link(1), side: Side::Member };
-    let close = Record::Close { group: tag(), peer: PeerId(1), code: CloseCode::Policy, reason: "too fast".into() };
+    let (code, reason, cause) = (CloseCode::Policy, "too fast".into(), "rate".into());
+    let close = Record::Close { group: tag(), peer: PeerId(1), code, reason, cause };
     let to = NodeId(1);
     assert!(out.contains(&Output::Record { to, record: close }), "{out:?}");
     assert!(!out.contains(&Output::Record { to, record: end }), "the peer's own leave ends its half: {out:?}");
     cluster.apply(0, out);
     assert_eq!(cluster.seen(0), [from_joiner(1, "")]);
     let mut again = Vec::new();
-    cluster.nodes[0].close_remote(stand_in, CloseCode::Policy, "too fast", &mut again);
+    cluster.nodes[0].close_remote(stand_in, CloseCode::Policy, "too fast".into(), "rate".into(), &mut again);
     assert_eq!(again, []);
 }
 
