@@ -13,7 +13,8 @@ use super::{Action, CloseCode, Event, LinkId, MemberId, Message, Outcome, PeerId
 /// [`Group::handle`] is the whole protocol of one group. It returns no error and never waits. In a group of n peers, a
 /// `connect` costs O(log n + number of named ids). A `content`, the message that carries a signal along a link, costs
 /// O(log n). A leave costs O(log n), and again O(log n) for each link of the peer. No peer can cause higher costs by
-/// its choice of ids or messages. A lookup in a hash table counts as O(1), and the growth of the tables is amortized.
+/// its choice of ids or messages. A lookup in a hash table counts as O(1), and the growth and the clean-up of the tables
+/// are amortized.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     links: Links<Membership>,
