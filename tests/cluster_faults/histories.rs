@@ -34,7 +34,7 @@ async fn is_ended(client: &mut TestClient<ChannelTransport>) -> bool {
 }
 
 #[test]
-fn entry_that_returns_when_its_node_has_no_peers_is_removed_when_a_peer_is_bound_to_it() {
+fn restored_entry_of_a_peer_that_has_left_is_removed_once_a_joiner_is_bound_to_it() {
     run(async |cluster| {
         let (mut gone, mut member) = (join(&cluster, 0), join(&cluster, 1));
         assert!(gone.connect(1, &[]).await);
