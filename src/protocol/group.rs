@@ -38,7 +38,8 @@ pub struct PeerRoles {
 /// What the group stores about a peer in addition to its links.
 #[derive(Clone, Debug)]
 struct Membership {
-    /// Once it is a member, a joiner's search selects it before any member that is not favored (rule 5 of [`super`]).
+    /// Once this peer is a member, the search of a joiner selects it before any member that is not favored (rule 5 of
+    /// [`super`]).
     favored: bool,
     /// Its position among the members, if it is a member.
     position: Option<Position>,
