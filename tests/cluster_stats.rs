@@ -132,7 +132,7 @@ async fn steps_wait_while_the_engine_is_unreachable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_that_the_engine_lost_count_as_put_back() {
+async fn step_that_puts_a_lost_member_back_counts_as_a_repair() {
     let engine = MemoryBackplane::new();
     let (hub, _driver) = start(engine.clone()).await;
     let mut alice = memory::join(&hub, "K");

@@ -75,8 +75,11 @@ impl Search {
         }
         members.advance(&mut progress.cursor, selection.position);
         progress.tried.insert(selection.member.id);
-        if progress.tried.len() > 2 * members.id_count() + SPARE_TRIED {
+        let max = 2 * members.id_count() + SPARE_TRIED;
+        if progress.tried.len() > max {
             progress.tried.retain(|&id| members.contains_id(id));
+            // A pass visits the whole capacity.
+            progress.tried.shrink_to(max);
         }
     }
 
@@ -239,5 +242,18 @@ mod tests {
             assert_eq!(selections(&members, &mut search, 1), [old + 1]);
             assert_eq!(search.tried_ids().len(), tried);
         }
+    }
+
+    #[test]
+    fn table_of_tried_ids_shrinks_when_members_have_left() {
+        let (mut members, positions) = members(1000);
+        let mut search = Search::default();
+        selections(&members, &mut search, 1000);
+        (2..).zip(&positions[1..]).for_each(|(id, &position)| members.remove(position, MemberId(id)));
+        members.rename(positions[0], MemberId(1), MemberId(2000));
+        assert_eq!(selections(&members, &mut search, 1), [2000]);
+        assert_eq!(search.tried_ids(), [MemberId(2000)]);
+        let capacity = search.0.expect("the search has begun").tried.capacity();
+        assert!(capacity <= 2 * (2 + SPARE_TRIED), "{capacity}");
     }
 }

@@ -36,7 +36,7 @@ async fn joiners_of_a_crashed_node_receive_the_end_and_its_members_are_removed()
 }
 
 #[tokio::test(start_paused = true)]
-async fn group_of_a_crashed_node_is_removed_at_the_next_look() {
+async fn member_of_a_crashed_node_is_removed_when_the_next_peer_connects() {
     let mut cluster = Cluster::start(2).await;
     let member = cluster.member(0, 1, &[]).await;
     cluster.crash(0, [member]).await;
