@@ -8,10 +8,10 @@ mod scripted;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use sigver::memory::{self, TestClient};
 use sigver::protocol::{CloseCode, Message};
-use sigver::{Cause, DisconnectReason, Frame, HubStats, PeerInfo, SignalingHub, TransportError};
+use sigver::{Cause, DisconnectReason, Frame, HubEvent, HubStats, PeerInfo, SignalingHub, TransportError};
 use tokio::time::{Instant, timeout};
 use tokio_test::task;
 
@@ -128,6 +128,7 @@ async fn shutdown_returns_although_a_peer_is_never_polled_again() {
 #[tokio::test(start_paused = true)]
 async fn admitted_peer_that_joins_during_a_drain_is_closed_before_its_messages_count() {
     let hub = SignalingHub::new();
+    let mut events = hub.events();
     let permit = hub.admit("K").await.expect("no drain yet");
     let (server, client) = memory::pair(1);
     let mut peer = TestClient::new(client);
@@ -140,10 +141,13 @@ async fn admitted_peer_that_joins_during_a_drain_is_closed_before_its_messages_c
         tokio::task::yield_now().await;
     }
     let serve = tokio::spawn(permit.serve(server));
-    assert_eq!(peer.recv_close().await, 1001, "and no answer to connect");
+    assert_eq!(peer.recv_close().await, 1001);
     peer.close().await;
     serve.await.expect("the hub does not panic");
     assert_eq!(drain.await.expect("the drain does not panic"), 0);
+    let seen: Vec<_> = std::iter::from_fn(|| events.next().now_or_never().flatten()).collect();
+    assert!(seen.iter().any(|event| matches!(event, HubEvent::PeerLeft { .. })), "{seen:?}");
+    assert!(!seen.iter().any(|event| matches!(event, HubEvent::ConnectAnswered { .. })), "{seen:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -62,6 +62,20 @@ fn first_connect_of_a_peer_whose_messages_overflow_leaves_no_entry() {
 }
 
 #[test]
+fn messages_that_wait_may_have_max_held_bytes_and_no_byte_more() {
+    for (data, is_closed) in [("1234", false), ("12345", true)] {
+        let mut cluster = two_nodes([0, 2]);
+        cluster.handle(connect(0, &[]));
+        cluster.handle(connect(2, &[]));
+        cluster.seen.clear();
+        cluster.nodes[0].rules.max_held_bytes = size_of::<Message>() + 4;
+        cluster.start(connect(0, &[]));
+        cluster.start(content(2, 0, data));
+        assert_eq!(cluster.seen(0).contains(&OVERLOADED), is_closed, "{data}");
+    }
+}
+
+#[test]
 fn empty_messages_that_wait_are_bounded() {
     let mut cluster = two_nodes([0, 2]);
     cluster.nodes[0].rules.max_held_bytes = 10_000;
