@@ -108,7 +108,8 @@ impl SignalingHub {
     }
 
     /// Returns a snapshot of every group, in no particular order. It locks one group at a time, so the snapshots are
-    /// not taken at the same instant.
+    /// not taken at the same instant. In a cluster, it contains only the groups with peers on this node, and counts only
+    /// these peers.
     ///
     /// With 100 000 groups it blocks its thread for tens of milliseconds. [`SignalingHub::largest_groups`] and
     /// [`SignalingHub::find_group`] do not.
@@ -179,7 +180,8 @@ impl SignalingHub {
         Some(room.group_snapshot(key_hash)).filter(|group| group.peers > 0)
     }
 
-    /// Returns a snapshot of every peer with this key, in no particular order. Empty if there is no such group.
+    /// Returns a snapshot of every peer with this key, in no particular order. Empty if there is none. In a cluster, it
+    /// contains only the peers of this node.
     ///
     /// ```
     /// let hub = sigver::SignalingHub::new();
