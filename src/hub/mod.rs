@@ -89,7 +89,7 @@ impl SignalingHub {
     ///
     /// A reader can be up to [`HubBuilder::event_capacity`] events behind. One that is further behind receives
     /// [`HubEvent::Lagged`] with the number of lost events; it never slows the hub. The stream ends when the last clone
-    /// of the hub is dropped and its last peer has been served.
+    /// of the hub is dropped and its last peer has been served. In a cluster, its driver must also have ended.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {

@@ -109,7 +109,7 @@ async fn peers_of_two_servers_on_one_redis_meet() {
 }
 
 #[tokio::test]
-async fn server_in_no_cluster_has_no_status_of_one() {
+async fn server_without_a_cluster_has_no_cluster_status() {
     let (_process, _, admin) = spawn(sigver(&FREE_PORT).args(["--admin", "127.0.0.1:0"])).await;
     let status = get_json(&admin, "/status").await;
     assert_eq!((&status["ready"], &status["cluster"]), (&Value::Bool(true), &Value::Null), "{status}");
