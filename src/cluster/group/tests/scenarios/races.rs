@@ -62,6 +62,21 @@ fn first_connect_of_a_peer_whose_messages_overflow_leaves_no_entry() {
 }
 
 #[test]
+fn reply_answers_no_connect_that_began_after_its_step() {
+    let mut cluster = two_nodes([0, 1, 2]);
+    cluster.handle(connect(1, &[]));
+    cluster.start(connect(0, &[]));
+    let (_, list) = cluster.step(0);
+    cluster.handle(Event::Leave { peer: PeerId(1) });
+    cluster.start(connect(2, &[]));
+    cluster.reply(0, Ok(list));
+    assert_eq!(cluster.seen(0), [answer(false)]);
+    assert_eq!(cluster.seen(2), [], "the list of the reply has a member that has left");
+    cluster.settle();
+    assert_eq!(cluster.seen(2), [answer(true)]);
+}
+
+#[test]
 fn messages_that_wait_may_have_max_held_bytes_and_no_byte_more() {
     for (data, is_closed) in [("1234", false), ("12345", true)] {
         let mut cluster = two_nodes([0, 2]);
