@@ -9,6 +9,7 @@ mod common;
 mod connections;
 #[cfg(target_os = "linux")]
 mod handshakes;
+mod health;
 mod options;
 #[path = "../common/process.rs"]
 mod process;

@@ -4,8 +4,11 @@ mod admin;
 mod connection_table;
 mod counted_log;
 mod handshakes;
+mod health;
 mod ip_block;
 mod listener;
+mod public;
+mod response;
 mod socket;
 mod status;
 
@@ -20,7 +23,6 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sigver::SignalingHub;
-use sigver::hyper::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -34,6 +36,7 @@ use crate::signals::{ReloadSignal, ShutdownSignal, ShutdownSignals};
 use admin::Admin;
 use handshakes::Handshakes;
 use listener::Listener;
+use public::PublicService;
 use socket::Socket;
 
 /// The time for a TLS handshake, and again for the head of the HTTP request.
@@ -65,7 +68,7 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
     }
     // After the listeners: a server that cannot listen is in no cluster.
     let driver = cluster.map(tokio::spawn);
-    let service = sigver::hyper::service(hub.clone());
+    let service = PublicService::new(hub.clone());
     let tls = certificate.as_ref().map(Certificate::acceptor);
     let listeners: Vec<_> = iter::once(&listener).chain(admin.as_ref().map(|(listener, _)| listener)).collect();
     // All parts run until the shutdown has finished, so that clients that join meanwhile get a rejection.
@@ -133,7 +136,7 @@ async fn serve_admin(admin: Option<&(Listener, Admin)>, descriptors: Descriptors
 async fn serve_all(
     listener: &Listener,
     handshakes: &Handshakes,
-    service: &Service,
+    service: &PublicService,
     tls: Option<watch::Receiver<TlsAcceptor>>,
 ) -> Infallible {
     loop {
@@ -173,7 +176,7 @@ async fn reload(certificate: Option<Certificate>, mut signal: ReloadSignal) -> I
 }
 
 /// Serves a connection until the hub owns its upgraded socket, or until it ends.
-async fn serve_connection(socket: Socket, client: SocketAddr, tls: Option<TlsAcceptor>, service: Service) {
+async fn serve_connection(socket: Socket, client: SocketAddr, tls: Option<TlsAcceptor>, service: PublicService) {
     if let Err(error) = socket.set_nodelay() {
         tracing::debug!(%client, %error, "cannot set TCP_NODELAY");
     }
@@ -188,7 +191,7 @@ async fn serve_connection(socket: Socket, client: SocketAddr, tls: Option<TlsAcc
 async fn serve_http(
     socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     client: SocketAddr,
-    service: Service,
+    service: PublicService,
 ) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -228,7 +231,7 @@ mod tests {
     async fn connection_without_upgrade_is_closed_after_http_timeout() {
         let (mut client, server) = duplex(1024);
         let start = Instant::now();
-        let service = sigver::hyper::service(SignalingHub::new());
+        let service = PublicService::new(SignalingHub::new());
         let served = tokio::spawn(serve_http(server, SocketAddr::from(([192, 0, 2, 1], 1)), service));
         // The client sends requests as fast as the server reads them, and reads no response.
         let requests =
