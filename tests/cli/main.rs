@@ -10,6 +10,7 @@ mod connections;
 #[cfg(target_os = "linux")]
 mod handshakes;
 mod health;
+mod log_format;
 mod options;
 #[path = "../common/process.rs"]
 mod process;

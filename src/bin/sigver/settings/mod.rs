@@ -48,6 +48,9 @@ settings! {
         /// private
         #[arg(long, value_name = "HOST:PORT")]
         admin: String;
+        /// Format of the log on stderr: text, or one JSON object per line
+        #[arg(long, value_name = "FORMAT")]
+        log_format: LogFormat = LogFormat::Text;
 
         /// Allow only this origin: https://HOST, or https://*.HOST for all of its subdomains. Can be repeated
         #[arg(long = "allowed-origin", value_name = "ORIGIN", value_delimiter = ',', help_heading = ACCESS_CONTROL)]
@@ -199,6 +202,14 @@ settings! {
 pub(crate) enum Header {
     XForwardedFor,
     Forwarded,
+}
+
+/// The format of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
 }
 
 /// Gives each flag its environment variable, and shows the default in its help.
