@@ -35,7 +35,10 @@ async fn each_line_of_a_json_log_is_an_object_with_the_fields_of_its_event() {
         assert!(!line.to_string().contains("secret"), "the log contains no keys: {line}");
     }
     let shutdown = find("shutting down");
-    assert_eq!((&shutdown["level"], &shutdown["signal"], &shutdown["peers"]), (&"INFO".into(), &"SIGINT".into(), &1.into()));
+    assert_eq!(
+        (&shutdown["level"], &shutdown["signal"], &shutdown["peers"]),
+        (&"INFO".into(), &"SIGINT".into(), &1.into())
+    );
     assert_eq!(find("rejected")["cause"], "max_peers");
     assert_eq!(find("peer joined")["span"]["name"], "peer", "an event of a peer has its span");
 }

@@ -19,6 +19,7 @@ mod redis;
 mod reload;
 mod shutdown;
 mod tls;
+mod unix_socket;
 
 use std::path::PathBuf;
 use std::process::Output;

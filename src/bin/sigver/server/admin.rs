@@ -15,7 +15,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sigver::{GroupSnapshot, SignalingHub};
-use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::connection_table::ConnectionTable;
@@ -24,6 +23,7 @@ use super::health;
 use super::listener::Listener;
 use super::response::{content, json, text};
 use super::status::{Peer, Status};
+use super::stream::Stream;
 
 const PAGE: &str = include_str!("admin.html");
 /// The page contains its script and style, and requests only its own server.
@@ -79,7 +79,7 @@ impl Admin {
         }
     }
 
-    async fn serve_connection(self, socket: TcpStream, client: SocketAddr) {
+    async fn serve_connection(self, socket: Stream, client: SocketAddr) {
         let admin = &self;
         let service = service_fn(|request| async move { Ok::<_, Infallible>(admin.respond(&request).await) });
         let mut http = http1::Builder::new();

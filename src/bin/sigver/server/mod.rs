@@ -11,6 +11,9 @@ mod public;
 mod response;
 mod socket;
 mod status;
+mod stream;
+#[cfg(unix)]
+mod unix_socket;
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -30,7 +33,7 @@ use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::certificate::Certificate;
-use crate::config::{AdminConfig, Config};
+use crate::config::{AdminConfig, Config, ListenAddress};
 use crate::descriptors::Descriptors;
 use crate::signals::{ReloadSignal, ShutdownSignal, ShutdownSignals};
 use admin::Admin;
@@ -50,11 +53,11 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Serves until a shutdown signal arrives, then closes all peers with 1001.
 pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), Error> {
-    let Config { host, port, certificate, drain_timeout, lowered_limits, handshakes, hub, cluster, admin } = config;
+    let Config { address, has_client_ips, certificate, drain_timeout, .. } = config;
+    let Config { lowered_limits, handshakes, hub, cluster, admin, .. } = config;
     let mut shutdown_signals = ShutdownSignals::listen().map_err(Error::Signals)?;
     let reload_signal = ReloadSignal::listen().map_err(Error::Signals)?;
-    let bound = async { Listener::bind((&*host, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
-    let (address, listener) = bound.await.map_err(|error| Error::Bind { host, port, error })?;
+    let (address, listener) = Listener::bind(&address).await.map_err(|error| Error::Bind { address, error })?;
     // The parent process may have closed the output and still want the server to run.
     let _ = writeln!(io::stdout(), "Signaling server is listening on {address}");
 
@@ -66,9 +69,15 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
     if let Some(lowered) = lowered_limits {
         lowered.warn();
     }
+    if !has_client_ips {
+        tracing::warn!(
+            "client IPs are unknown because the host is a Unix socket, so limits per IP do not apply; set \
+             client_ip_header to the header in which the proxy reports them"
+        );
+    }
     // After the listeners: a server that cannot listen is in no cluster.
     let driver = cluster.map(tokio::spawn);
-    let service = PublicService::new(hub.clone());
+    let service = PublicService::new(hub.clone(), has_client_ips);
     let tls = certificate.as_ref().map(Certificate::acceptor);
     let listeners: Vec<_> = iter::once(&listener).chain(admin.as_ref().map(|(listener, _)| listener)).collect();
     // All parts run until the shutdown has finished, so that clients that join meanwhile get a rejection.
@@ -117,8 +126,7 @@ async fn bind_admin(
     handshakes: Arc<Handshakes>,
 ) -> Result<(Listener, Admin), Error> {
     let AdminConfig { address, metrics } = config;
-    let bound = async { Listener::bind(&address).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
-    let (local_address, listener) = match bound.await {
+    let (local_address, listener) = match Listener::bind_tcp(&address).await {
         Ok(bound) => bound,
         Err(error) => return Err(Error::BindAdmin { address, error }),
     };
@@ -210,8 +218,8 @@ async fn serve_http(
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("cannot listen on {host}:{port}: {error}")]
-    Bind { host: String, port: u16, error: io::Error },
+    #[error("cannot listen on {address}: {error}")]
+    Bind { address: ListenAddress, error: io::Error },
     #[error("cannot listen on the admin address {address}: {error}")]
     BindAdmin { address: String, error: io::Error },
     #[error("cannot start the runtime: {0}")]
@@ -231,7 +239,7 @@ mod tests {
     async fn connection_without_upgrade_is_closed_after_http_timeout() {
         let (mut client, server) = duplex(1024);
         let start = Instant::now();
-        let service = PublicService::new(SignalingHub::new());
+        let service = PublicService::new(SignalingHub::new(), true);
         let served = tokio::spawn(serve_http(server, SocketAddr::from(([192, 0, 2, 1], 1)), service));
         // The client sends requests as fast as the server reads them, and reads no response.
         let requests =

@@ -17,16 +17,21 @@ use super::health;
 pub(super) struct PublicService {
     hub: SignalingHub,
     signaling: Service,
+    has_client_ips: bool,
 }
 
 impl PublicService {
-    pub(super) fn new(hub: SignalingHub) -> Self {
-        Self { signaling: sigver::hyper::service(hub.clone()), hub }
+    /// Creates the service. Without client IPs, it ignores the addresses of connections.
+    pub(super) fn new(hub: SignalingHub, has_client_ips: bool) -> Self {
+        Self { signaling: sigver::hyper::service(hub.clone()), hub, has_client_ips }
     }
 
     /// Returns the service for a connection from this client.
     pub(super) fn with_client_addr(&self, client: SocketAddr) -> Self {
-        Self { hub: self.hub.clone(), signaling: self.signaling.with_client_addr(client) }
+        if !self.has_client_ips {
+            return self.clone();
+        }
+        Self { signaling: self.signaling.with_client_addr(client), ..self.clone() }
     }
 }
 
