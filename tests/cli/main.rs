@@ -17,6 +17,7 @@ mod process;
 #[path = "../common/redis.rs"]
 mod redis;
 mod reload;
+mod service_manager;
 mod shutdown;
 mod tls;
 mod unix_socket;

@@ -7,6 +7,7 @@ mod descriptors;
 mod log;
 mod probe;
 mod server;
+mod service_manager;
 mod settings;
 mod signals;
 mod tls;

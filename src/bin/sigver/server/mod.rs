@@ -35,6 +35,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::certificate::Certificate;
 use crate::config::{AdminConfig, Config, ListenAddress};
 use crate::descriptors::Descriptors;
+use crate::service_manager::ServiceManager;
 use crate::signals::{ReloadSignal, ShutdownSignal, ShutdownSignals};
 use admin::Admin;
 use handshakes::Handshakes;
@@ -77,6 +78,8 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
     }
     // After the listeners: a server that cannot listen is in no cluster.
     let driver = cluster.map(tokio::spawn);
+    let manager = ServiceManager::from_environment();
+    manager.ready(&address);
     let service = PublicService::new(hub.clone(), has_client_ips);
     let tls = certificate.as_ref().map(Certificate::acceptor);
     let listeners: Vec<_> = iter::once(&listener).chain(admin.as_ref().map(|(listener, _)| listener)).collect();
@@ -87,7 +90,8 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
         never = log_counts(&handshakes, &listeners) => match never {},
         never = reload(certificate, reload_signal) => match never {},
         never = watch_driver(driver) => match never {},
-        () = shut_down(&hub, drain_timeout, &mut shutdown_signals) => {}
+        never = manager.notify_watchdog() => match never {},
+        () = shut_down(&hub, drain_timeout, &mut shutdown_signals, &manager) => {}
     }
     handshakes.write_all();
     listeners.iter().for_each(|listener| listener.write_all());
@@ -96,8 +100,14 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
 
 /// Waits for a signal and closes all peers. After SIGTERM the closes are spread over `drain_timeout`, unless a second
 /// signal arrives.
-async fn shut_down(hub: &SignalingHub, drain_timeout: Duration, signals: &mut ShutdownSignals) {
+async fn shut_down(
+    hub: &SignalingHub,
+    drain_timeout: Duration,
+    signals: &mut ShutdownSignals,
+    manager: &ServiceManager,
+) {
     let signal = signals.recv().await;
+    manager.stopping(hub.stats().peers, drain_timeout);
     tracing::info!(%signal, peers = hub.stats().peers, "shutting down");
     if signal == ShutdownSignal::Terminate {
         tokio::select! {
