@@ -9,14 +9,18 @@ mod common;
 mod connections;
 #[cfg(target_os = "linux")]
 mod handshakes;
+mod health;
+mod log_format;
 mod options;
 #[path = "../common/process.rs"]
 mod process;
 #[path = "../common/redis.rs"]
 mod redis;
 mod reload;
+mod service_manager;
 mod shutdown;
 mod tls;
+mod unix_socket;
 
 use std::path::PathBuf;
 use std::process::Output;

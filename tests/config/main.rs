@@ -6,6 +6,7 @@ mod access_control;
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
+mod example;
 mod file;
 #[path = "../common/process.rs"]
 mod process;

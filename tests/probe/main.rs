@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod connection;
+mod health_check;
 mod options;
 #[path = "../common/process.rs"]
 mod process;

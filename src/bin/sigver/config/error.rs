@@ -27,6 +27,10 @@ pub(crate) enum ConfigError {
     Zero(&'static str),
     #[error("drain_timeout is {0}; must be at most 1day")]
     DrainTimeout(Time),
+    #[error("host is {0}; must be unix:/PATH with an absolute path")]
+    RelativeSocket(String),
+    #[error("host is {0}; must be an IP address or a host name, because this system has no Unix sockets")]
+    NoUnixSockets(String),
     #[error("cluster.{0}")]
     Backplane(#[from] RedisConfigError),
     #[error("cluster.{0}")]

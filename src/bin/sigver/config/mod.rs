@@ -2,6 +2,7 @@
 
 mod cluster;
 mod error;
+mod listen_address;
 mod secrets;
 
 use std::net::IpAddr;
@@ -18,13 +19,15 @@ use crate::settings::{self, Settings, Time};
 use crate::tls::TlsFiles;
 
 pub(crate) use error::ConfigError;
+pub(crate) use listen_address::{ListenAddress, UNIX_CLIENT};
 
 /// A longer drain is a configuration mistake.
 const MAX_DRAIN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) struct Config {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) address: ListenAddress,
+    /// Whether the address of a connection, or the header of a proxy, tells the client IP.
+    pub(crate) has_client_ips: bool,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) drain_timeout: Duration,
     pub(crate) lowered_limits: Option<LoweredLimits>,
@@ -55,19 +58,22 @@ impl Config {
     pub(crate) fn check(settings: Settings, descriptors: Descriptors) -> Result<Self, ConfigError> {
         let mut settings = settings.or(Settings::defaults());
         let lowered_limits = descriptors.lower_limits(&mut settings);
-        let builder = settings.apply_limits(access_control(&settings, SignalingHub::builder())?);
+        let host = settings.host.clone().expect("the setting has a default");
+        let address = ListenAddress::parse(host, settings.port.expect("the setting has a default"))?;
+        let has_client_ips = !address.is_unix() || settings.client_ip_header.is_some();
+        let builder = settings.apply_limits(access_control(&settings, &address, SignalingHub::builder())?);
         // The hub takes its counters from the recorder, so the recorder comes first.
         let admin = settings.admin.clone().map(|address| AdminConfig { address, metrics: record_metrics() });
         let (hub, cluster) = cluster::build(&settings, builder)?;
-        let handshakes = handshake_limits(&settings)?;
+        let handshakes = handshake_limits(&settings, &address)?;
         let Time(drain_timeout) = settings.drain_timeout.expect("the setting has a default");
         if drain_timeout > MAX_DRAIN_TIMEOUT {
             return Err(ConfigError::DrainTimeout(Time(drain_timeout)));
         }
         let files = TlsFiles::from_settings(settings.key, settings.cert, settings.ca)?;
         Ok(Self {
-            host: settings.host.expect("the setting has a default"),
-            port: settings.port.expect("the setting has a default"),
+            address,
+            has_client_ips,
             certificate: files.map(Certificate::load).transpose()?,
             drain_timeout,
             lowered_limits,
@@ -110,7 +116,11 @@ pub(crate) fn print(settings: Settings) -> Result<String, ConfigError> {
     Ok(comments + &toml::to_string(&settings)?)
 }
 
-fn access_control(settings: &Settings, mut builder: HubBuilder) -> Result<HubBuilder, ConfigError> {
+fn access_control(
+    settings: &Settings,
+    address: &ListenAddress,
+    mut builder: HubBuilder,
+) -> Result<HubBuilder, ConfigError> {
     if let Some(origins) = &settings.allowed_origins {
         builder = builder.allowed_origins(origins);
     }
@@ -121,9 +131,14 @@ fn access_control(settings: &Settings, mut builder: HubBuilder) -> Result<HubBui
     let requires = |given, missing| Err(ConfigError::Requires { given, missing });
     match (settings.trusted_proxies.as_deref().unwrap_or_default(), settings.client_ip_header) {
         ([], None) => {}
-        ([], Some(_)) => return requires("client_ip_header", "trusted_proxies"),
+        ([], Some(_)) if !address.is_unix() => return requires("client_ip_header", "trusted_proxies"),
         (_, None) => return requires("trusted_proxies", "client_ip_header: x-forwarded-for or forwarded"),
-        (proxies, Some(header)) => builder = builder.trusted_proxies(header.into(), proxies),
+        (proxies, Some(header)) => {
+            // The permissions of a Unix socket decide who may connect, so the process at its other end is trusted.
+            let unix = address.is_unix().then(|| UNIX_CLIENT.to_string());
+            let proxies: Vec<_> = proxies.iter().cloned().chain(unix).collect();
+            builder = builder.trusted_proxies(header.into(), &proxies);
+        }
     }
     Ok(match secrets::signed_keys(settings.signed_keys_secret_files.as_deref())? {
         Some(keys) => builder.admission(keys),
@@ -132,7 +147,7 @@ fn access_control(settings: &Settings, mut builder: HubBuilder) -> Result<HubBui
 }
 
 /// Returns the limits of handshakes. The hub must have accepted the trusted proxies.
-fn handshake_limits(settings: &Settings) -> Result<HandshakeLimits, ConfigError> {
+fn handshake_limits(settings: &Settings, address: &ListenAddress) -> Result<HandshakeLimits, ConfigError> {
     let max_handshakes = settings.max_handshakes;
     let max_handshakes_per_ip = settings.max_handshakes_per_ip.expect("the setting has a default");
     if max_handshakes == Some(0) {
@@ -142,8 +157,11 @@ fn handshake_limits(settings: &Settings) -> Result<HandshakeLimits, ConfigError>
         return Err(ConfigError::Zero("max_handshakes_per_ip"));
     }
     let network = |text: &String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let trusted_proxies = settings.trusted_proxies.iter().flatten().map(network).collect::<Result<_, _>>();
-    let trusted_proxies = trusted_proxies.expect("the hub accepts only addresses and networks");
+    let trusted_proxies = settings.trusted_proxies.iter().flatten().map(network).collect::<Result<Vec<_>, _>>();
+    let mut trusted_proxies = trusted_proxies.expect("the hub accepts only addresses and networks");
+    if address.is_unix() {
+        trusted_proxies.push(UNIX_CLIENT.into());
+    }
     Ok(HandshakeLimits { max_handshakes, max_handshakes_per_ip, trusted_proxies })
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::Uri;
-use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION, ORIGIN};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, LOCATION, ORIGIN};
 use sigver::Transport;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::{self, handshake};
 
 use super::diagnosis::{Diagnosis, Step};
 use super::elapsed::Elapsed;
+use super::header::Header;
 use super::options::Options;
 use super::peer::Peer;
 use super::report::Finding;
@@ -36,6 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 pub(super) struct Dialer<'a> {
     target: &'a Target,
     origin: Option<&'a HeaderValue>,
+    headers: &'a [Header],
     timeout: Duration,
     tls: Option<Tls>,
 }
@@ -49,9 +51,9 @@ struct Tls {
 impl<'a> Dialer<'a> {
     /// Reads the trusted certificates if the URL is encrypted.
     pub(super) fn new(options: &'a Options, target: &'a Target) -> Result<Self, TlsError> {
-        let Options { origin, ca, .. } = options;
+        let Options { origin, headers, ca, .. } = options;
         let tls = target.is_encrypted().then(|| Tls::new(ca.as_deref())).transpose()?;
-        Ok(Self { target, origin: origin.as_ref(), timeout: options.timeout(), tls })
+        Ok(Self { target, origin: origin.as_ref(), headers, timeout: options.timeout(), tls })
     }
 
     /// Returns the addresses of the server.
@@ -128,6 +130,14 @@ impl<'a> Dialer<'a> {
         let mut request = url.into_client_request().expect("the target contains a WebSocket URL");
         if let Some(origin) = self.origin {
             request.headers_mut().insert(ORIGIN, origin.clone());
+        }
+        for Header { name, value } in self.headers {
+            // A request has one host. Other headers may be repeated, as `X-Forwarded-For`.
+            if *name == HOST {
+                request.headers_mut().insert(name, value.clone());
+            } else {
+                request.headers_mut().append(name, value.clone());
+            }
         }
         let start = Instant::now();
         match self.with_timeout(Step::Upgrade, tokio_tungstenite::client_async(request, socket)).await? {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::ArgAction;
 use hyper::header::HeaderValue;
 
+use super::header::Header;
 use super::target::Target;
 
 #[derive(Debug, clap::Args)]
@@ -26,6 +27,16 @@ pub(crate) struct Options {
     /// Origin header to send, as a browser does on a page of that origin: https://HOST
     #[arg(long, value_name = "ORIGIN")]
     pub(super) origin: Option<HeaderValue>,
+    /// Header to send with each handshake, for example a token, or an X-Forwarded-For to test. Can be repeated
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    pub(super) headers: Vec<Header>,
+    /// Skip the checks that take longer than some round trips or that make the hub close a peer: heartbeats, idle
+    /// connections and rejections. For health checks
+    #[arg(long, conflicts_with = "idle")]
+    pub(super) quick: bool,
+    /// Print one JSON object in place of a line for each check
+    #[arg(long)]
+    pub(super) json: bool,
     /// Trust the CA certificates in this file too (PEM)
     #[arg(long, value_name = "FILE")]
     pub(super) ca: Option<PathBuf>,

@@ -8,7 +8,7 @@ use sigver::client::{Event, Remote};
 use super::diagnosis::{Diagnosis, Step};
 use super::elapsed::Elapsed;
 use super::peer::Peer;
-use super::report::Finding;
+use super::report::{Finding, RoundTrips};
 
 /// About the size of an offer.
 const OFFER_BYTES: usize = 2000;
@@ -37,7 +37,7 @@ impl<T: Transport + Unpin> Pair<T> {
     }
 
     /// Measures the time of a message to the other peer and another one back.
-    pub(super) async fn round_trips(&mut self) -> Finding<()> {
+    pub(super) async fn round_trips(&mut self) -> Finding<RoundTrips> {
         let mut times = Vec::with_capacity(ROUND_TRIPS);
         for _ in 0..ROUND_TRIPS {
             let start = Instant::now();
@@ -45,8 +45,13 @@ impl<T: Transport + Unpin> Pair<T> {
             times.push(start.elapsed());
         }
         times.sort_unstable();
-        let [median, max] = [ROUND_TRIPS / 2, ROUND_TRIPS - 1].map(|index| Elapsed(times[index]));
-        Ok(((), format!("median {median}, max {max}: {ROUND_TRIPS} round trips with {CANDIDATE_BYTES} bytes")))
+        let [median, max] = [ROUND_TRIPS / 2, ROUND_TRIPS - 1].map(|index| times[index]);
+        let figures = format!(
+            "median {}, max {}: {ROUND_TRIPS} round trips with {CANDIDATE_BYTES} bytes",
+            Elapsed(median),
+            Elapsed(max),
+        );
+        Ok((RoundTrips { median, max }, figures))
     }
 
     pub(super) async fn first_heartbeat(&mut self) -> Finding<()> {

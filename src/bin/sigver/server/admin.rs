@@ -7,24 +7,23 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS,
-};
+use hyper::header::{ALLOW, CONTENT_SECURITY_POLICY, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde::Serialize;
 use sigver::{GroupSnapshot, SignalingHub};
-use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::connection_table::ConnectionTable;
 use super::handshakes::Handshakes;
+use super::health;
 use super::listener::Listener;
+use super::response::{content, json, text};
 use super::status::{Peer, Status};
+use super::stream::Stream;
 
 const PAGE: &str = include_str!("admin.html");
 /// The page contains its script and style, and requests only its own server.
@@ -80,7 +79,7 @@ impl Admin {
         }
     }
 
-    async fn serve_connection(self, socket: TcpStream, client: SocketAddr) {
+    async fn serve_connection(self, socket: Stream, client: SocketAddr) {
         let admin = &self;
         let service = service_fn(|request| async move { Ok::<_, Infallible>(admin.respond(&request).await) });
         let mut http = http1::Builder::new();
@@ -99,17 +98,18 @@ impl Admin {
             return response;
         }
         let path = request.uri().path();
-        // Health checks of load balancers may send any `Host`.
-        if !matches!(path, "/healthz" | "/readyz") {
-            // DNS rebinding: another site could point its own name at this address and read the responses in the
-            // operator's browser.
-            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-            if !self.is_own_host(host) {
-                return text(
-                    StatusCode::MISDIRECTED_REQUEST,
-                    "The host must be an IP address, localhost, or the host of --admin.\n",
-                );
-            }
+        // Before the check of the host: health checks of load balancers may send any `Host`.
+        if let Some(response) = health::respond(path, &self.hub) {
+            return response;
+        }
+        // DNS rebinding: another site could point its own name at this address and read the responses in the operator's
+        // browser.
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        if !self.is_own_host(host) {
+            return text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "The host must be an IP address, localhost, or the host of --admin.\n",
+            );
         }
         match path {
             "/" => {
@@ -117,12 +117,6 @@ impl Admin {
                 response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
                 response
             }
-            "/healthz" => text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.hub.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-            "/readyz" if !self.hub.is_ready() => {
-                text(StatusCode::SERVICE_UNAVAILABLE, "the engine of the cluster is unreachable\n")
-            }
-            "/readyz" => text(StatusCode::OK, "ready\n"),
             "/metrics" => content("text/plain; version=0.0.4; charset=utf-8", self.render_metrics()),
             "/status" => json(&Status::of(&self.hub, &self.handshakes).await),
             path => match path.strip_prefix("/groups/").and_then(|hash| self.find_group(hash)) {
@@ -158,22 +152,4 @@ impl Admin {
     fn find_group(&self, hash: &str) -> Option<GroupSnapshot> {
         self.hub.find_group(u64::from_str_radix(hash, 16).ok()?)
     }
-}
-
-fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
-    content("application/json", serde_json::to_string(value).expect("numbers and strings can be written as JSON"))
-}
-
-fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = content("text/plain; charset=utf-8", text);
-    *response.status_mut() = status;
-    response
-}
-
-fn content(content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }

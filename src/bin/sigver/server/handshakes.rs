@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -13,6 +12,7 @@ use super::connection_table::{Connection, ConnectionTable, Limit};
 use super::counted_log::CountedLog;
 use super::ip_block::{IpBlock, canonical};
 use super::socket::Socket;
+use super::stream::Stream;
 use crate::config::HandshakeLimits;
 use crate::descriptors::Descriptors;
 
@@ -57,7 +57,7 @@ impl Handshakes {
     }
 
     /// Counts a connection that was just accepted. If all descriptors are in use, it waits for one.
-    pub(super) async fn begin(&self, stream: TcpStream, client: SocketAddr) -> (Connection, Socket) {
+    pub(super) async fn begin(&self, stream: Stream, client: SocketAddr) -> (Connection, Socket) {
         let (connection, is_closing) = self.insert(client.ip());
         let descriptor = self.descriptor(&connection, is_closing).await;
         (connection, Socket::new(stream, descriptor))
@@ -155,7 +155,7 @@ mod tests {
     use std::future::pending;
     use std::pin::pin;
 
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -197,7 +197,9 @@ mod tests {
         let mut begin = async || {
             clients.push(TcpStream::connect(address).await.expect("the kernel accepts"));
             let (stream, client) = listener.accept().await.expect("a connection");
-            timeout(Duration::from_secs(60), handshakes.begin(stream, client)).await.expect("a descriptor in time")
+            timeout(Duration::from_secs(60), handshakes.begin(Stream::Tcp(stream), client))
+                .await
+                .expect("a descriptor in time")
         };
         // A peer: its handshake is complete, and its socket is open.
         let (_, peer) = begin().await;

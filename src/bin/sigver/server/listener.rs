@@ -4,32 +4,57 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::time::sleep;
 
 use super::counted_log::CountedLog;
+use super::stream::Stream;
+#[cfg(unix)]
+use super::unix_socket::UnixSocket;
+use crate::config::ListenAddress;
+#[cfg(unix)]
+use crate::config::UNIX_CLIENT;
 
 /// The time before a retry when the system has no resources for a connection. Without it, the loop would spin.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// A socket that listens, and the log of its failures.
 pub(super) struct Listener {
-    socket: TcpListener,
+    socket: ListeningSocket,
     failures: CountedLog<io::Error>,
 }
 
+enum ListeningSocket {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixSocket),
+}
+
 impl Listener {
-    /// Listens on the first of these addresses that can be bound.
-    pub(super) async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await?, failures: failure_log() })
+    /// Listens on the first of these addresses that can be bound. Returns that address as well.
+    pub(super) async fn bind_tcp(address: impl ToSocketAddrs) -> io::Result<(ListenAddress, Self)> {
+        let socket = TcpListener::bind(address).await?;
+        let address = socket.local_addr()?.into();
+        Ok((address, Self { socket: ListeningSocket::Tcp(socket), failures: failure_log() }))
     }
 
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    /// Listens on a TCP port or a Unix socket. Returns its address as well, with the port in place of 0.
+    pub(super) async fn bind(address: &ListenAddress) -> io::Result<(ListenAddress, Self)> {
+        match address {
+            ListenAddress::Tcp { host, port } => Self::bind_tcp((&**host, *port)).await,
+            #[cfg(unix)]
+            ListenAddress::Unix(path) => {
+                let socket = ListeningSocket::Unix(UnixSocket::bind(path).await?);
+                Ok((ListenAddress::Unix(path.clone()), Self { socket, failures: failure_log() }))
+            }
+            #[cfg(not(unix))]
+            ListenAddress::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
-    /// Returns the next connection. Retries after every failure, indefinitely.
-    pub(super) async fn accept(&self) -> (TcpStream, SocketAddr) {
+    /// Returns the next connection and its address, for a Unix socket [`UNIX_CLIENT`] and port 0. Retries after every
+    /// failure, indefinitely.
+    pub(super) async fn accept(&self) -> (Stream, SocketAddr) {
         accept_from(async || self.socket.accept().await, &self.failures).await
     }
 
@@ -41,6 +66,16 @@ impl Listener {
     /// Logs all failures, before the server ends.
     pub(super) fn write_all(&self) {
         self.failures.write_all();
+    }
+}
+
+impl ListeningSocket {
+    async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+        match self {
+            Self::Tcp(socket) => socket.accept().await.map(|(stream, client)| (Stream::Tcp(stream), client)),
+            #[cfg(unix)]
+            Self::Unix(socket) => Ok((Stream::Unix(socket.accept().await?), (UNIX_CLIENT, 0).into())),
+        }
     }
 }
 

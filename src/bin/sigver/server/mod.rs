@@ -4,10 +4,16 @@ mod admin;
 mod connection_table;
 mod counted_log;
 mod handshakes;
+mod health;
 mod ip_block;
 mod listener;
+mod public;
+mod response;
 mod socket;
 mod status;
+mod stream;
+#[cfg(unix)]
+mod unix_socket;
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -20,7 +26,6 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sigver::SignalingHub;
-use sigver::hyper::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -28,12 +33,14 @@ use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::certificate::Certificate;
-use crate::config::{AdminConfig, Config};
+use crate::config::{AdminConfig, Config, ListenAddress};
 use crate::descriptors::Descriptors;
+use crate::service_manager::ServiceManager;
 use crate::signals::{ReloadSignal, ShutdownSignal, ShutdownSignals};
 use admin::Admin;
 use handshakes::Handshakes;
 use listener::Listener;
+use public::PublicService;
 use socket::Socket;
 
 /// The time for a TLS handshake, and again for the head of the HTTP request.
@@ -47,11 +54,11 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Serves until a shutdown signal arrives, then closes all peers with 1001.
 pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), Error> {
-    let Config { host, port, certificate, drain_timeout, lowered_limits, handshakes, hub, cluster, admin } = config;
+    let Config { address, has_client_ips, certificate, drain_timeout, .. } = config;
+    let Config { lowered_limits, handshakes, hub, cluster, admin, .. } = config;
     let mut shutdown_signals = ShutdownSignals::listen().map_err(Error::Signals)?;
     let reload_signal = ReloadSignal::listen().map_err(Error::Signals)?;
-    let bound = async { Listener::bind((&*host, port)).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
-    let (address, listener) = bound.await.map_err(|error| Error::Bind { host, port, error })?;
+    let (address, listener) = Listener::bind(&address).await.map_err(|error| Error::Bind { address, error })?;
     // The parent process may have closed the output and still want the server to run.
     let _ = writeln!(io::stdout(), "Signaling server is listening on {address}");
 
@@ -63,9 +70,17 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
     if let Some(lowered) = lowered_limits {
         lowered.warn();
     }
+    if !has_client_ips {
+        tracing::warn!(
+            "client IPs are unknown because the host is a Unix socket, so limits per IP do not apply; set \
+             client_ip_header to the header in which the proxy reports them"
+        );
+    }
     // After the listeners: a server that cannot listen is in no cluster.
     let driver = cluster.map(tokio::spawn);
-    let service = sigver::hyper::service(hub.clone());
+    let manager = ServiceManager::from_environment();
+    manager.ready(&address);
+    let service = PublicService::new(hub.clone(), has_client_ips);
     let tls = certificate.as_ref().map(Certificate::acceptor);
     let listeners: Vec<_> = iter::once(&listener).chain(admin.as_ref().map(|(listener, _)| listener)).collect();
     // All parts run until the shutdown has finished, so that clients that join meanwhile get a rejection.
@@ -75,7 +90,8 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
         never = log_counts(&handshakes, &listeners) => match never {},
         never = reload(certificate, reload_signal) => match never {},
         never = watch_driver(driver) => match never {},
-        () = shut_down(&hub, drain_timeout, &mut shutdown_signals) => {}
+        never = manager.notify_watchdog() => match never {},
+        () = shut_down(&hub, drain_timeout, &mut shutdown_signals, &manager) => {}
     }
     handshakes.write_all();
     listeners.iter().for_each(|listener| listener.write_all());
@@ -84,8 +100,14 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
 
 /// Waits for a signal and closes all peers. After SIGTERM the closes are spread over `drain_timeout`, unless a second
 /// signal arrives.
-async fn shut_down(hub: &SignalingHub, drain_timeout: Duration, signals: &mut ShutdownSignals) {
+async fn shut_down(
+    hub: &SignalingHub,
+    drain_timeout: Duration,
+    signals: &mut ShutdownSignals,
+    manager: &ServiceManager,
+) {
     let signal = signals.recv().await;
+    manager.stopping(hub.stats().peers, drain_timeout);
     tracing::info!(%signal, peers = hub.stats().peers, "shutting down");
     if signal == ShutdownSignal::Terminate {
         tokio::select! {
@@ -114,8 +136,7 @@ async fn bind_admin(
     handshakes: Arc<Handshakes>,
 ) -> Result<(Listener, Admin), Error> {
     let AdminConfig { address, metrics } = config;
-    let bound = async { Listener::bind(&address).await.and_then(|socket| Ok((socket.local_addr()?, socket))) };
-    let (local_address, listener) = match bound.await {
+    let (local_address, listener) = match Listener::bind_tcp(&address).await {
         Ok(bound) => bound,
         Err(error) => return Err(Error::BindAdmin { address, error }),
     };
@@ -133,7 +154,7 @@ async fn serve_admin(admin: Option<&(Listener, Admin)>, descriptors: Descriptors
 async fn serve_all(
     listener: &Listener,
     handshakes: &Handshakes,
-    service: &Service,
+    service: &PublicService,
     tls: Option<watch::Receiver<TlsAcceptor>>,
 ) -> Infallible {
     loop {
@@ -173,7 +194,7 @@ async fn reload(certificate: Option<Certificate>, mut signal: ReloadSignal) -> I
 }
 
 /// Serves a connection until the hub owns its upgraded socket, or until it ends.
-async fn serve_connection(socket: Socket, client: SocketAddr, tls: Option<TlsAcceptor>, service: Service) {
+async fn serve_connection(socket: Socket, client: SocketAddr, tls: Option<TlsAcceptor>, service: PublicService) {
     if let Err(error) = socket.set_nodelay() {
         tracing::debug!(%client, %error, "cannot set TCP_NODELAY");
     }
@@ -188,7 +209,7 @@ async fn serve_connection(socket: Socket, client: SocketAddr, tls: Option<TlsAcc
 async fn serve_http(
     socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     client: SocketAddr,
-    service: Service,
+    service: PublicService,
 ) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -207,8 +228,8 @@ async fn serve_http(
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("cannot listen on {host}:{port}: {error}")]
-    Bind { host: String, port: u16, error: io::Error },
+    #[error("cannot listen on {address}: {error}")]
+    Bind { address: ListenAddress, error: io::Error },
     #[error("cannot listen on the admin address {address}: {error}")]
     BindAdmin { address: String, error: io::Error },
     #[error("cannot start the runtime: {0}")]
@@ -228,7 +249,7 @@ mod tests {
     async fn connection_without_upgrade_is_closed_after_http_timeout() {
         let (mut client, server) = duplex(1024);
         let start = Instant::now();
-        let service = sigver::hyper::service(SignalingHub::new());
+        let service = PublicService::new(SignalingHub::new(), true);
         let served = tokio::spawn(serve_http(server, SocketAddr::from(([192, 0, 2, 1], 1)), service));
         // The client sends requests as fast as the server reads them, and reads no response.
         let requests =

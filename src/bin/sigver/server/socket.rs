@@ -1,26 +1,27 @@
-//! A TCP connection that counts against the file descriptors of the public listener until it is closed.
+//! A connection that counts against the file descriptors of the public listener until it is closed.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::stream::Stream;
+
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     /// Released after the stream is closed: the fields are dropped in this order.
     _descriptor: OwnedSemaphorePermit,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, descriptor: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(stream: Stream, descriptor: OwnedSemaphorePermit) -> Self {
         Self { stream, _descriptor: descriptor }
     }
 
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
-        self.stream.set_nodelay(true)
+        self.stream.set_nodelay()
     }
 }
 

@@ -123,6 +123,31 @@ impl Visitor<'_> for NameVisitor {
 mod tests {
     use super::*;
 
+    /// The settings of the documentation, each behind a `#`.
+    const EXAMPLE: &str = include_str!("../../../../examples/deploy/sigver.toml");
+
+    #[test]
+    fn example_sets_nothing_and_has_every_setting_with_its_default() {
+        let table = |settings| toml::Table::try_from(settings).expect("every setting can be written as TOML");
+        let find = |table: &toml::Table, name: &'static str| match is_in_table(name) {
+            true => table.get(TABLE)?.get(name_in_table(name)).cloned(),
+            false => table.get(name).cloned(),
+        };
+        let as_it_is = table(parse(EXAMPLE).expect("the example is valid"));
+        // A space follows the `#` of a comment.
+        let is_setting = |text: &str| text.starts_with(|first: char| first.is_ascii_lowercase());
+        let uncomment = |line: &'static str| line.strip_prefix('#').filter(|text| is_setting(text)).unwrap_or(line);
+        let text: Vec<_> = EXAMPLE.lines().map(uncomment).collect();
+        let example = table(parse(&text.join("\n")).expect("the settings of the example are valid"));
+        let defaults = table(Settings::defaults());
+        for name in Settings::NAMES {
+            assert_eq!(find(&as_it_is, name), None, "{name} is not a comment");
+            let value = find(&example, name).unwrap_or_else(|| panic!("{name} is missing"));
+            let default = find(&defaults, name).unwrap_or_else(|| value.clone());
+            assert_eq!(value, default, "{name} has another default");
+        }
+    }
+
     #[test]
     fn every_setting_is_read_from_the_file() {
         assert!(Settings::NAMES.len() > 45, "{:?}", Settings::NAMES);

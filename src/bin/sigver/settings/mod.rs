@@ -26,10 +26,10 @@ const CLUSTER: &str = "Cluster";
 
 settings! {
     server {
-        /// IP address or host name to listen on
+        /// IP address or host name to listen on, or a Unix socket: unix:/PATH
         #[arg(short = 'h', long, value_name = "IP")]
         host: String = "0.0.0.0".to_owned();
-        /// Port to listen on, 0 for any free port
+        /// Port to listen on, 0 for any free port. A Unix socket has none
         #[arg(short, long, value_name = "NUMBER")]
         port: u16 = 8000;
         /// Private key of the certificate (PEM)
@@ -48,6 +48,9 @@ settings! {
         /// private
         #[arg(long, value_name = "HOST:PORT")]
         admin: String;
+        /// Format of the log on stderr: text, or one JSON object per line
+        #[arg(long, value_name = "FORMAT")]
+        log_format: LogFormat = LogFormat::Text;
 
         /// Allow only this origin: https://HOST, or https://*.HOST for all of its subdomains. Can be repeated
         #[arg(long = "allowed-origin", value_name = "ORIGIN", value_delimiter = ',', help_heading = ACCESS_CONTROL)]
@@ -65,7 +68,7 @@ settings! {
         /// Trust the client IP header from this proxy address or CIDR network. Can be repeated
         #[arg(long = "trusted-proxy", value_name = "NET", value_delimiter = ',', help_heading = ACCESS_CONTROL)]
         trusted_proxies: Vec<String>;
-        /// Header in which the trusted proxies report the client IP. Requires --trusted-proxy
+        /// Header in which the trusted proxies report the client IP. Requires --trusted-proxy or a Unix socket
         #[arg(long, value_name = "HEADER", help_heading = ACCESS_CONTROL)]
         client_ip_header: Header;
         /// Admit only keys signed with the secret in this file, or in SIGVER_SIGNED_KEYS_SECRET. Can be given twice
@@ -199,6 +202,14 @@ settings! {
 pub(crate) enum Header {
     XForwardedFor,
     Forwarded,
+}
+
+/// The format of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
 }
 
 /// Gives each flag its environment variable, and shows the default in its help.
