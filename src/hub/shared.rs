@@ -25,6 +25,7 @@ use super::observability::metrics::Metrics;
 use super::observability::setup_warnings::SetupWarnings;
 use super::observability::stats::{Counters, HubStats};
 use super::rooms::outbox_budget::OutboxBudget;
+use super::rooms::peer_index::PeerIndex;
 use super::rooms::registry::Registry;
 use crate::protocol::{GroupKey, PeerId};
 
@@ -63,6 +64,7 @@ pub(super) struct Shared {
     pub(super) ip_limiter: Arc<IpLimiter>,
     pub(super) events: Arc<EventBus>,
     pub(super) registry: Registry,
+    pub(super) peer_index: PeerIndex,
     pub(super) outbox_budget: Arc<OutboxBudget>,
     pub(super) counters: Counters,
     pub(super) metrics: Metrics,
@@ -119,6 +121,7 @@ impl Shared {
         Self {
             outbox_budget: Arc::default(),
             registry: Registry::new(config.clone(), events.clone()),
+            peer_index: PeerIndex::default(),
             config,
             access_rules,
             ip_limiter: Arc::new(IpLimiter::new(epoch)),

@@ -17,12 +17,14 @@ const SPREAD_RESOLUTION: Duration = Duration::from_millis(10);
 const MAX_DRAIN_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl SignalingHub {
-    /// Closes a peer, and returns whether there is a peer with this id. It searches every group for the peer.
+    /// Closes a peer, and returns whether there is a peer with this id. Its cost does not depend on the number of peers
+    /// or groups, and it blocks no group.
     ///
     /// The peer receives its queued messages, and then a close frame with `code`. It may join again.
     pub fn close_peer(&self, peer: PeerId, code: CloseCode) -> bool {
-        let rooms = self.shared.registry.rooms();
-        rooms.iter().any(|room| room.close(peer, code.into()))
+        let Some(outbox) = self.shared.peer_index.find(peer) else { return false };
+        outbox.close(code.into());
+        true
     }
 
     /// Closes all peers of a group, and returns their number. They may join again, as a new group.
@@ -188,9 +190,25 @@ mod tests {
     use super::*;
     use crate::hub::admission::request::JoinRequest;
     use crate::hub::limits::Cause;
+    use crate::hub::sync::lock_count;
     use crate::transport::{ChannelTransport, pair};
 
     const PEERS: usize = 2000;
+
+    #[tokio::test]
+    async fn close_peer_locks_no_room_and_no_shard_of_the_registry() {
+        let (hub, _clients) = hub_with_peers().await;
+        let peer = hub.peers("7")[0].id;
+        let before = lock_count();
+        assert!(hub.close_peer(peer, CloseCode::app(4001)));
+        assert!(!hub.close_peer(PeerId(u64::MAX), CloseCode::app(4001)));
+        assert_eq!(lock_count(), before);
+        while hub.stats().peers == PEERS {
+            yield_now().await;
+        }
+        assert!(lock_count() > before, "the count works");
+        assert!(hub.peers("7").is_empty() && !hub.close_peer(peer, CloseCode::app(4001)));
+    }
 
     /// Returns a hub with one peer in each of many groups, and the clients of the peers.
     async fn hub_with_peers() -> (SignalingHub, Vec<ChannelTransport>) {

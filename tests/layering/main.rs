@@ -52,6 +52,7 @@ const HUB_ORDER: &[&str] = &[
     "rooms/registry.rs",
     "rooms/cluster_rooms.rs",
     "rooms/largest.rs",
+    "rooms/peer_index.rs",
     "rooms/room_in_cluster.rs",
     "rooms/room.rs",
     "rooms/room/tests.rs",

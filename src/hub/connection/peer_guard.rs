@@ -55,6 +55,8 @@ impl PeerGuard {
             reason: None,
             count: Some(CountGuard::new(&shared.counters.peers)),
         });
+        // Before the join, so that whoever sees the peer can close it.
+        shared.peer_index.insert(guard.peer, &guard.outbox);
         guard.room.join(guard.peer, &guard.slot, &guard.outbox);
         // After the join, see `Draining`.
         if shared.is_draining() {
@@ -136,11 +138,12 @@ impl Drop for PeerGuard {
     /// Removes the peer, and then reports the disconnect. A panic in the app's recorder, subscriber or waker skips
     /// nothing else, and does not abort the process if the guard is dropped because of another panic.
     fn drop(&mut self) {
-        let Shared { counters, events, metrics, registry, .. } = &*self.shared;
+        let Shared { counters, events, metrics, peer_index, registry, .. } = &*self.shared;
         let reason = self.reason.as_deref().unwrap_or(&DisconnectReason::Cancelled);
         let timer = metrics.start_timer();
         self.room.leave(self.peer, self.shared.clock());
         let duration = timer.elapsed();
+        peer_index.remove(self.peer);
         if let Some(cause) = reason.cause() {
             counters.count_close(cause);
         }

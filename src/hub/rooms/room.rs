@@ -255,6 +255,8 @@ impl Room {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        #[cfg(test)]
+        crate::hub::sync::count_lock();
         self.state.lock().unwrap_or_else(|poisoned| {
             let mut state = poisoned.into_inner();
             state.close_all(&CloseCode::Internal.into());
