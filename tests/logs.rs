@@ -66,6 +66,21 @@ async fn reason_that_the_app_composed_is_not_logged_at_any_level() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn reason_of_close_identity_is_not_logged_at_any_level() {
+    let log = Log::capture_at(Level::TRACE);
+    let admission = |_| async { Ok(PeerInfo::new().identity("alice")) };
+    let hub = SignalingHub::builder().admission(admission).build().expect("valid settings");
+    let mut peer = memory::join(&hub, "K");
+    assert!(peer.connect(1, &[]).await);
+    hub.close_identity("alice", CloseCode::app(4001), format!("{} has ended", "secret-key"));
+    assert_eq!(peer.recv_close().await, 4001);
+    hub.shutdown().await; // waits for the end of the close handshake
+    let lines = log.take();
+    assert!(lines.iter().any(|line| line.contains("peer left reason=closed by hub with 4001")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("secret-key")), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_limit_has_a_line_of_its_own() {
     let log = Log::capture();
     let hub = SignalingHub::builder().max_peers(1).joins_per_second_per_ip(1).build().expect("valid settings");

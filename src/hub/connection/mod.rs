@@ -4,6 +4,7 @@ pub(super) mod close_handshake;
 #[cfg(feature = "cluster")]
 mod connect_gate;
 mod deadlines;
+pub(super) mod grant;
 pub(super) mod peer_guard;
 mod rate_limits;
 mod writer;

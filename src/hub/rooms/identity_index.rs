@@ -1,0 +1,234 @@
+//! Finds the peers of an identity.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::{HashMap, RandomState};
+use std::hash::BuildHasher as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::outbox::Outbox;
+use super::shards::shards;
+use crate::hub::close::Close;
+use crate::hub::sync::{Mutex, MutexGuard};
+use crate::protocol::PeerId;
+
+/// The admitted peers to which the app gave an identity, whether they have joined yet or not, in shards.
+///
+/// A close must reach every peer whose admission began before it:
+///
+/// - An admitted peer has an entry, and an outbox that can be closed before the peer joins.
+/// - A peer whose admission hook is running has no identity yet. Therefore a close is kept for the longest time that a
+///   hook can take, and a new entry compares its number with the number of closes at the start of the hook.
+#[derive(Debug)]
+pub(in crate::hub) struct IdentityIndex {
+    shards: Box<[Shard]>,
+    hasher: RandomState,
+    /// The number of closes so far.
+    closes: AtomicU64,
+    /// How long a close is kept.
+    kept: Duration,
+}
+
+/// Aligned to cache lines of its own, so that a join in one shard does not slow another core.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    /// The peers of each identity, the oldest first: ids count up.
+    peers: HashMap<Arc<str>, BTreeMap<PeerId, Arc<Outbox>>>,
+    closed: HashMap<Arc<str>, RecentClose>,
+    /// The number of closes at which a new one first removes those that are no longer needed.
+    cleanup_at: usize,
+}
+
+#[derive(Debug)]
+struct RecentClose {
+    number: u64,
+    /// On the hub's clock.
+    at: Duration,
+    close: Close,
+}
+
+/// The entry of one peer. Dropping it removes the peer from the index.
+#[derive(Debug)]
+pub(in crate::hub) struct IdentityEntry {
+    index: Arc<IdentityIndex>,
+    identity: Arc<str>,
+    peer: PeerId,
+    outbox: Arc<Outbox>,
+}
+
+/// The number of identities or closes up to which a shard does not release memory.
+const KEPT_CAPACITY: usize = 64;
+
+impl IdentityIndex {
+    pub(in crate::hub) fn new(admission_timeout: Duration) -> Self {
+        // Twice, because a busy runtime can poll a hook that is ready late.
+        Self { shards: shards(), hasher: RandomState::new(), closes: AtomicU64::new(0), kept: 2 * admission_timeout }
+    }
+
+    /// Returns the number of closes so far, which an admission needs at its start.
+    pub(in crate::hub) fn close_count(&self) -> u64 {
+        self.closes.load(Ordering::SeqCst)
+    }
+
+    /// Adds an admitted peer. Closes its outbox if the identity was closed since the admission began with this
+    /// [`IdentityIndex::close_count`].
+    pub(in crate::hub) fn insert(
+        self: &Arc<Self>,
+        identity: &Arc<str>,
+        peer: PeerId,
+        outbox: Arc<Outbox>,
+        close_count: u64,
+    ) -> IdentityEntry {
+        let closed = {
+            let mut table = self.lock(identity);
+            table.peers.entry(identity.clone()).or_default().insert(peer, outbox.clone());
+            let closed = table.closed.get(identity).filter(|closed| closed.number > close_count);
+            closed.map(|closed| closed.close.clone())
+        };
+        if let Some(close) = closed {
+            outbox.close(close);
+        }
+        IdentityEntry { index: self.clone(), identity: identity.clone(), peer, outbox }
+    }
+
+    /// Closes the peers of an identity, and returns their number. It locks no room.
+    pub(in crate::hub) fn close(&self, identity: &str, close: &Close, now: Duration) -> usize {
+        // Before the lock: an admission that sees the new number begins after the close, and sees what the app did
+        // before it.
+        let number = self.closes.fetch_add(1, Ordering::SeqCst) + 1;
+        let outboxes: Vec<_> = {
+            let mut table = self.lock(identity);
+            table.keep_close(identity, RecentClose { number, at: now, close: close.clone() }, self.kept);
+            table.peers.get(identity).into_iter().flat_map(|peers| peers.values().cloned()).collect()
+        };
+        outboxes.iter().for_each(|outbox| outbox.close(close.clone()));
+        outboxes.len()
+    }
+
+    fn lock(&self, identity: &str) -> MutexGuard<'_, Table> {
+        let shard = self.hasher.hash_one(identity) as usize & (self.shards.len() - 1);
+        // Each change leaves a valid table.
+        self.shards[shard].0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Keeps a close for the admission hooks that are running. The number of closes must double until the old ones are
+    /// removed, so a scan visits at most two for each one that was added.
+    fn keep_close(&mut self, identity: &str, recent: RecentClose, kept: Duration) {
+        if self.closed.len() >= self.cleanup_at {
+            self.closed.retain(|_, closed| closed.at.saturating_add(kept) > recent.at);
+            self.cleanup_at = (2 * self.closed.len()).max(KEPT_CAPACITY);
+            self.closed.shrink_to(self.cleanup_at);
+        }
+        // Another thread may have kept a later close meanwhile.
+        if self.closed.get(identity).is_none_or(|closed| closed.number < recent.number) {
+            self.closed.insert(identity.into(), recent);
+        }
+    }
+
+    fn remove(&mut self, identity: &str, peer: PeerId) {
+        let Some(peers) = self.peers.get_mut(identity) else { return };
+        peers.remove(&peer);
+        if peers.is_empty() {
+            self.peers.remove(identity);
+            if self.peers.capacity() > 4 * self.peers.len().max(KEPT_CAPACITY) {
+                self.peers.shrink_to(2 * self.peers.len());
+            }
+        }
+    }
+}
+
+impl IdentityEntry {
+    pub(in crate::hub) fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Returns the outbox of the peer. It may be closed before the peer joins.
+    pub(in crate::hub) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+}
+
+impl Drop for IdentityEntry {
+    fn drop(&mut self) {
+        self.index.lock(&self.identity).remove(&self.identity, self.peer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::CloseCode;
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+    const CODE: CloseCode = CloseCode::app(4001);
+
+    fn index() -> Arc<IdentityIndex> {
+        Arc::new(IdentityIndex::new(TIMEOUT))
+    }
+
+    fn insert(index: &Arc<IdentityIndex>, identity: &str, peer: u64, close_count: u64) -> IdentityEntry {
+        index.insert(&identity.into(), PeerId(peer), Outbox::new(Arc::default()), close_count)
+    }
+
+    fn close(index: &IdentityIndex, identity: &str, at: Duration) -> usize {
+        index.close(identity, &CODE.into(), at)
+    }
+
+    fn is_closed(entry: &IdentityEntry) -> bool {
+        entry.outbox().close_code().is_some()
+    }
+
+    #[test]
+    fn close_reaches_the_peers_of_the_identity_until_they_leave() {
+        let index = index();
+        let [first, second, other] =
+            [("alice", 0), ("alice", 1), ("bob", 2)].map(|(identity, peer)| insert(&index, identity, peer, 0));
+        assert_eq!(close(&index, "alice", TIMEOUT), 2);
+        assert!(is_closed(&first) && is_closed(&second) && !is_closed(&other));
+        drop(first);
+        assert_eq!(close(&index, "alice", TIMEOUT), 1);
+        drop(second);
+        assert_eq!((close(&index, "alice", TIMEOUT), close(&index, "nobody", TIMEOUT)), (0, 0));
+    }
+
+    #[test]
+    fn peer_whose_admission_began_before_the_close_is_closed_and_a_later_one_is_not() {
+        let index = index();
+        let before = index.close_count();
+        assert_eq!(close(&index, "alice", TIMEOUT), 0);
+        assert!(is_closed(&insert(&index, "alice", 0, before)));
+        assert!(!is_closed(&insert(&index, "bob", 1, before)));
+        let after = index.close_count();
+        assert!(!is_closed(&insert(&index, "alice", 2, after)));
+        // Other closes do not hide this one.
+        for other in 0..1000 {
+            close(&index, &other.to_string(), 2 * TIMEOUT);
+        }
+        assert!(is_closed(&insert(&index, "alice", 3, before)));
+        assert!(!is_closed(&insert(&index, "alice", 4, after)));
+    }
+
+    #[test]
+    fn identities_and_closes_that_are_over_leak_no_memory() {
+        let index = index();
+        let entries: Vec<_> = (0..100_000).map(|peer| insert(&index, &peer.to_string(), peer, 0)).collect();
+        for second in 0..100 {
+            for identity in 0..1000 {
+                close(&index, &format!("{second}-{identity}"), Duration::from_secs(second));
+            }
+        }
+        drop(entries);
+        let tables: Vec<_> = index.shards.iter().map(|shard| shard.0.lock().expect("no panic")).collect();
+        assert!(tables.iter().all(|table| table.peers.capacity() <= 8 * KEPT_CAPACITY));
+        // 10 s of closes, and as many again until the next clean-up.
+        let closes = tables.iter().map(|table| table.closed.len()).sum::<usize>();
+        assert!(closes <= 2 * 11_000 + KEPT_CAPACITY * tables.len(), "{closes}");
+    }
+}

@@ -1,0 +1,137 @@
+//! Sessions that the app ends: `close_identity` and `close_peers_where`.
+
+use std::time::Duration;
+
+use sigver::client::ClientError;
+use sigver::{
+    CloseCode, DisconnectReason, GroupKey, HubBuilder, HubEvent, JoinRequest, PeerInfo, SignalingHub, memory,
+};
+
+use futures::StreamExt as _;
+
+use crate::server::{Adapter, Peer};
+
+crate::on_every_adapter_with_one_hub! {
+    close_identity_closes_the_peers_of_the_identity_in_all_groups
+    close_identity_closes_a_peer_whose_admission_is_running
+    close_peers_where_closes_only_matching_peers
+}
+
+const BANNED: CloseCode = CloseCode::app(4001);
+
+/// A hub whose clients open `IDENTITY/KEY`, or `KEY` for a peer without an identity.
+pub(crate) fn identities() -> HubBuilder {
+    SignalingHub::builder().admission(|request: JoinRequest| async move {
+        match request.key().as_str().split_once('/') {
+            Some((identity, key)) => Ok(PeerInfo::new().identity(identity).key(GroupKey::new(key)?)),
+            None => Ok(PeerInfo::new()),
+        }
+    })
+}
+
+/// Returns the code and the reason of the close frame. The end of a link may precede it.
+pub(crate) async fn recv_close_frame(peer: &mut Peer) -> (u16, String) {
+    loop {
+        match peer.recv().await {
+            Ok(_) => {}
+            Err(ClientError::Closed(Some(frame))) => return (frame.code, frame.reason),
+            other => panic!("expected a close, but received {other:?}"),
+        }
+    }
+}
+
+async fn close_identity_closes_the_peers_of_the_identity_in_all_groups(adapter: Adapter) {
+    let hub = adapter.build(identities());
+    let server = adapter.mount(hub.clone()).await;
+    let mut peers = Vec::new();
+    for (id, tail) in (1..).zip(["alice/K", "alice/another", "bob/K", "alicia/K", "K"]) {
+        let mut peer = server.open(tail).await;
+        let _ = peer.connect(id, &[]).await;
+        peers.push(peer);
+    }
+    assert_eq!(hub.close_identity("nobody", BANNED, "banned"), 0);
+    assert_eq!(hub.close_identity("alice", BANNED, "x".repeat(200)), 2);
+    for peer in &mut peers[..2] {
+        assert_eq!(recv_close_frame(peer).await, (4001, "x".repeat(123)));
+    }
+    for (id, peer) in (3..).zip(&mut peers[2..]) {
+        peer.send_connect(id, &[]).await;
+        while !matches!(peer.recv().await.expect("the peer stays"), sigver::client::Event::Connected { .. }) {}
+    }
+    assert!(server.open("alice/new").await.connect(1, &[]).await, "the identity may join again");
+}
+
+async fn close_identity_closes_a_peer_whose_admission_is_running(adapter: Adapter) {
+    let (called, mut calls) = tokio::sync::mpsc::channel(1);
+    let (answer, answers) = tokio::sync::watch::channel(false);
+    let hub = adapter.build(SignalingHub::builder().admission(move |_| {
+        let (called, mut answers) = (called.clone(), answers.clone());
+        async move {
+            called.send(()).await.expect("the test receives calls");
+            answers.wait_for(|answer| *answer).await.expect("the test answers");
+            Ok(PeerInfo::new().identity("alice"))
+        }
+    }));
+    let server = adapter.mount(hub.clone()).await;
+    let mut events = hub.events();
+    let close = async {
+        calls.recv().await.expect("the hook is called");
+        assert_eq!(hub.close_identity("alice", BANNED, "banned"), 0, "the hub does not know the identity yet");
+        answer.send(true).expect("a hook waits");
+    };
+    let (mut peer, ()) = tokio::join!(server.open("K"), close);
+    assert_eq!(recv_close_frame(&mut peer).await, (4001, "banned".to_owned()));
+    loop {
+        if let HubEvent::PeerLeft { reason, .. } = events.next().await.expect("the hub exists") {
+            assert!(matches!(reason, DisconnectReason::ClosedByHub { code: BANNED, cause: None, .. }), "{reason}");
+            break;
+        }
+    }
+    let (mut next, ()) = tokio::join!(server.open("K"), async { _ = calls.recv().await });
+    assert!(next.connect(1, &[]).await, "an admission that began after the close");
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_identity_closes_a_peer_that_is_admitted_and_has_not_joined() {
+    let hub = identities().build().expect("the settings are valid");
+    let permits = [hub.admit("alice/K").await, hub.admit("bob/K").await];
+    // Longer than any hook may run.
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    assert_eq!(hub.close_identity("alice", BANNED, "banned"), 1);
+    let [mut alice, mut bob] = permits.map(|permit| {
+        let (there, here) = memory::pair(16);
+        tokio::spawn(permit.expect("the peer is admitted").serve(there));
+        memory::TestClient::new(here)
+    });
+    assert_eq!(alice.recv_close().await, 4001);
+    assert!(bob.connect(1, &[]).await);
+    drop(hub.admit("alice/K").await.expect("the peer is admitted"));
+    assert_eq!(hub.close_identity("alice", BANNED, "banned"), 0, "a dropped permit has left");
+}
+
+async fn close_peers_where_closes_only_matching_peers(adapter: Adapter) {
+    let hub = adapter.build(identities());
+    let server = adapter.mount(hub.clone()).await;
+    let mut peers = Vec::new();
+    for (id, tail) in (1..).zip(["guest/K", "alice/K", "guest/another", "K"]) {
+        let mut peer = server.open(tail).await;
+        let _ = peer.connect(id, &[]).await;
+        peers.push(peer);
+    }
+    let closed = hub.close_peers_where(
+        |peer| {
+            // No lock is held: the predicate may call the hub.
+            assert!(hub.peers(&peer.key).iter().any(|other| other.id == peer.id));
+            peer.identity.as_deref() == Some("guest") && peer.key.as_str() == "K"
+        },
+        BANNED,
+    );
+    assert_eq!(closed, 1);
+    assert_eq!(recv_close_frame(&mut peers[0]).await, (4001, "closed by the app".to_owned()));
+    assert!(peers[2].connect(3, &[]).await);
+    assert_eq!(hub.close_peers_where(|_| false, BANNED), 0);
+    while hub.stats().peers > 3 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(hub.close_peers_where(|_| true, BANNED), 3);
+}
