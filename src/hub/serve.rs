@@ -307,9 +307,9 @@ impl Shared {
         let info = hook::call(&**admission, request, self.config.admission_timeout).await;
         // A drain may have started while the hook ran.
         let info = info.and_then(|info| if self.is_draining() { Err(Rejection::draining()) } else { Ok(info) });
+        let granted = info.and_then(|info| Ok((Grant::new(self, &info, close_count)?, info)));
         let recorded = |rejection| self.record_rejection(rejection, slot.client_ip(), Some(&slot.key));
-        let info = info.map_err(recorded)?;
-        let grant = Grant::new(self, &info, close_count);
+        let (grant, info) = granted.map_err(recorded)?;
         slot.set_info(info);
         Ok(AdmittedPeer { slot, grant })
     }

@@ -1,13 +1,15 @@
-//! Sessions that the app ends: `close_identity` and `close_peers_where`.
+//! Sessions that the app ends: `close_identity`, `close_peers_where` and `expires_at`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sigver::client::ClientError;
 use sigver::{
-    CloseCode, DisconnectReason, GroupKey, HubBuilder, HubEvent, JoinRequest, PeerInfo, SignalingHub, memory,
+    Cause, CloseCode, DisconnectReason, GroupKey, HubBuilder, HubEvent, JoinRequest, PeerInfo, SignalingHub,
+    SignedKeys, memory,
 };
 
 use futures::StreamExt as _;
+use tokio::time::Instant;
 
 use crate::server::{Adapter, Peer};
 
@@ -15,6 +17,12 @@ crate::on_every_adapter_with_one_hub! {
     close_identity_closes_the_peers_of_the_identity_in_all_groups
     close_identity_closes_a_peer_whose_admission_is_running
     close_peers_where_closes_only_matching_peers
+    peer_is_closed_with_4740_when_its_access_expires
+}
+
+crate::on_every_configurable_adapter! {
+    peer_whose_access_has_expired_is_rejected_with_4740
+    peer_is_closed_with_4740_when_its_signed_key_expires
 }
 
 const BANNED: CloseCode = CloseCode::app(4001);
@@ -107,6 +115,58 @@ async fn close_identity_closes_a_peer_that_is_admitted_and_has_not_joined() {
     assert!(bob.connect(1, &[]).await);
     drop(hub.admit("alice/K").await.expect("the peer is admitted"));
     assert_eq!(hub.close_identity("alice", BANNED, "banned"), 0, "a dropped permit has left");
+}
+
+async fn peer_is_closed_with_4740_when_its_access_expires(adapter: Adapter) {
+    let lifetime = Duration::from_millis(1500);
+    let hub = adapter.build(SignalingHub::builder().admission(move |request: JoinRequest| async move {
+        let now = SystemTime::now();
+        Ok(match request.key().as_str() {
+            "short" => PeerInfo::new().expires_at(now + lifetime),
+            "long" => PeerInfo::new().expires_at(now + Duration::from_secs(1 << 40)),
+            _ => PeerInfo::new(),
+        })
+    }));
+    let server = adapter.mount(hub.clone()).await;
+    let mut peers = Vec::new();
+    for (id, key) in (1..).zip(["short", "long", "K"]) {
+        let mut peer = server.open(key).await;
+        assert!(peer.connect(id, &[]).await);
+        peers.push(peer);
+    }
+    let start = Instant::now();
+    let expected = (4740, "access has expired; a fresh key is required".to_owned());
+    assert_eq!(recv_close_frame(&mut peers[0]).await, expected);
+    // The time to open the peers is part of the lifetime.
+    assert!(!adapter.has_paused_clock() || start.elapsed() > lifetime - Duration::from_millis(100));
+    assert_eq!(hub.stats().closes.get(Cause::ExpiresAt), 1);
+    for (id, peer) in (2..).zip(&mut peers[1..]) {
+        assert!(peer.connect(id, &[]).await);
+    }
+    assert!(server.open("short").await.connect(1, &[]).await, "the peer may join again");
+}
+
+async fn peer_whose_access_has_expired_is_rejected_with_4740(adapter: Adapter) {
+    let builder = SignalingHub::builder().admission(|request: JoinRequest| async move {
+        let past = SystemTime::now() - Duration::from_secs(1);
+        Ok(if request.key().as_str() == "K" { PeerInfo::new() } else { PeerInfo::new().expires_at(past) })
+    });
+    let server = adapter.start_with(builder).await;
+    let mut peer = server.open("past").await;
+    let expected = (4740, "access had expired before the peer was admitted".to_owned());
+    assert_eq!(recv_close_frame(&mut peer).await, expected);
+    assert!(server.open("K").await.connect(1, &[]).await);
+}
+
+async fn peer_is_closed_with_4740_when_its_signed_key_expires(adapter: Adapter) {
+    let keys = SignedKeys::new([7; 32]).expect("the secret has 32 bytes");
+    let room = GroupKey::new("room").expect("the key is valid");
+    // The expiry is rounded down to seconds.
+    let key = keys.sign(&room, SystemTime::now() + Duration::from_secs(3)).expect("the signed key is short enough");
+    let server = adapter.start_with(SignalingHub::builder().admission(keys)).await;
+    let mut peer = server.open(&key).await;
+    assert!(peer.connect(1, &[]).await);
+    assert_eq!(recv_close_frame(&mut peer).await.0, 4740);
 }
 
 async fn close_peers_where_closes_only_matching_peers(adapter: Adapter) {

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::Span;
 
 use super::grant::{AdmittedPeer, Grant};
@@ -74,6 +75,11 @@ impl PeerGuard {
     /// Returns the span of all log lines of this peer.
     pub(super) fn span(&self) -> &Span {
         &self.span
+    }
+
+    /// Returns when the peer is closed because its session expires. `None`: never.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.grant.as_ref()?.expires()
     }
 
     pub(in crate::hub) fn outbox(&self) -> &Arc<Outbox> {

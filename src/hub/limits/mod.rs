@@ -64,6 +64,8 @@ pub enum Cause {
     MaxMembersPerGroup,
     /// Time until a `connect` has an answer in a cluster.
     ConnectAnswerTimeout,
+    /// Time until which the app admitted the peer ([`PeerInfo::expires_at`](crate::PeerInfo::expires_at)).
+    ExpiresAt,
 }
 
 impl Cause {
@@ -94,6 +96,7 @@ impl Cause {
         Self::MaxMissedHeartbeats,
         Self::MaxMembersPerGroup,
         Self::ConnectAnswerTimeout,
+        Self::ExpiresAt,
     ];
 
     /// Returns the name of the setting, which is also the label `cause` of metrics and the field `cause` of logs.
@@ -124,6 +127,7 @@ impl Cause {
             Self::MaxMissedHeartbeats => "max_missed_heartbeats",
             Self::MaxMembersPerGroup => "max_members_per_group",
             Self::ConnectAnswerTimeout => "connect_answer_timeout",
+            Self::ExpiresAt => "expires_at",
         }
     }
 }
