@@ -53,7 +53,7 @@ pub use close::DisconnectReason;
 #[cfg(feature = "cluster")]
 pub use cluster::{config::ClusterConfig, driver::ClusterDriver};
 pub use limits::Cause;
-pub use limits::config::ConfigError;
+pub use limits::config::{AtLimit, ConfigError};
 #[cfg(feature = "hyper")]
 pub(crate) use limits::{config::Config, token_bucket::TokenBucket};
 #[cfg(feature = "cluster")]

@@ -82,8 +82,8 @@ impl SignalingHub {
     /// handshake, so that a rejection can become an HTTP status.
     ///
     /// The checks run in this order: connections of the hub and of the client IP, drain, origin, join rate and number of
-    /// peers of the client IP, number of all peers, key, and the app's [`Admission`](crate::Admission). `max_groups` and
-    /// `max_peers_per_group` are checked when the peer is served.
+    /// peers of the client IP, number of all peers, key, the app's [`Admission`](crate::Admission), and
+    /// `max_peers_per_identity`. `max_groups` and `max_peers_per_group` are checked when the peer is served.
     ///
     /// A rejected connection stays open until its close handshake ends. If there are more than twice as many connections
     /// as there may be peers, the rejection therefore has an HTTP status: 503 for `max_peers`, 429 for

@@ -124,7 +124,7 @@ impl Shared {
             outbox_budget: Arc::default(),
             registry: Registry::new(config.clone(), events.clone()),
             peer_index: PeerIndex::default(),
-            identities: Arc::new(IdentityIndex::new(config.admission_timeout)),
+            identities: Arc::new(IdentityIndex::new(&config)),
             config,
             access_rules,
             ip_limiter: Arc::new(IpLimiter::new(epoch)),

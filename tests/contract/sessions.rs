@@ -1,23 +1,25 @@
-//! Sessions that the app ends: `close_identity`, `close_peers_where` and `expires_at`.
+//! Sessions that the app ends: `close_identity`, `close_peers_where`, `expires_at` and `max_peers_per_identity`.
 
 use std::time::{Duration, SystemTime};
 
+use futures::StreamExt as _;
 use sigver::client::ClientError;
 use sigver::{
-    Cause, CloseCode, DisconnectReason, GroupKey, HubBuilder, HubEvent, JoinRequest, PeerInfo, SignalingHub,
+    AtLimit, Cause, CloseCode, DisconnectReason, GroupKey, HubBuilder, HubEvent, JoinRequest, PeerInfo, SignalingHub,
     SignedKeys, memory,
 };
-
-use futures::StreamExt as _;
 use tokio::time::Instant;
 
-use crate::server::{Adapter, Peer};
+use crate::admission::joins;
+use crate::server::{Adapter, OpenRequest, Peer};
 
 crate::on_every_adapter_with_one_hub! {
     close_identity_closes_the_peers_of_the_identity_in_all_groups
     close_identity_closes_a_peer_whose_admission_is_running
     close_peers_where_closes_only_matching_peers
     peer_is_closed_with_4740_when_its_access_expires
+    join_over_max_peers_per_identity_closes_with_1013
+    join_over_max_peers_per_identity_closes_the_oldest_peer_with_1008
 }
 
 crate::on_every_configurable_adapter! {
@@ -167,6 +169,65 @@ async fn peer_is_closed_with_4740_when_its_signed_key_expires(adapter: Adapter) 
     let mut peer = server.open(&key).await;
     assert!(peer.connect(1, &[]).await);
     assert_eq!(recv_close_frame(&mut peer).await.0, 4740);
+}
+
+async fn join_over_max_peers_per_identity_closes_with_1013(adapter: Adapter) {
+    let hub = adapter.build(identities().max_peers_per_identity(2, AtLimit::RejectNew));
+    let server = adapter.mount(hub.clone()).await;
+    let [mut first, mut second] = [server.open("alice/K").await, server.open("alice/another").await];
+    assert!(first.connect(1, &[]).await && second.connect(1, &[]).await);
+    let mut third = server.open("alice/third").await;
+    let expected = (1013, "peer limit of the identity reached (2)".to_owned());
+    assert_eq!(recv_close_frame(&mut third).await, expected);
+    assert_eq!(hub.stats().rejections.get(Cause::MaxPeersPerIdentity), 1);
+    for tail in ["bob/B", "A", "A", "A"] {
+        assert!(joins(&*server, OpenRequest::new(tail)).await, "{tail}");
+    }
+    first.close().await;
+    // The hub releases the place when it notices the disconnect.
+    while !joins(&*server, OpenRequest::new("alice/third")).await {}
+    assert!(second.connect(1, &[]).await);
+}
+
+async fn join_over_max_peers_per_identity_closes_the_oldest_peer_with_1008(adapter: Adapter) {
+    // A replaced peer that does not answer the close frame no longer counts.
+    let builder = identities().max_peers_per_identity(2, AtLimit::ReplaceOldest);
+    let hub = adapter.build(builder.close_timeout(Duration::from_secs(3600)));
+    let server = adapter.mount(hub.clone()).await;
+    let mut bob = server.open("bob/Z").await;
+    assert!(bob.connect(1, &[]).await);
+    let mut alices = Vec::new();
+    for key in ["A", "B", "C", "D", "E"] {
+        let mut alice = server.open(&format!("alice/{key}")).await;
+        let _ = alice.connect(2, &[]).await;
+        alices.push(alice);
+    }
+    let expected = (1008, "replaced by a newer peer of the identity, which may have 2".to_owned());
+    for alice in &mut alices[..3] {
+        assert_eq!(recv_close_frame(alice).await, expected);
+    }
+    for alice in &mut alices[3..] {
+        assert!(alice.connect(2, &[]).await);
+    }
+    assert!(bob.connect(1, &[]).await);
+    let stats = hub.stats();
+    assert_eq!((stats.closes.get(Cause::MaxPeersPerIdentity), stats.closes.total()), (3, 3));
+    assert_eq!((stats.rejections.total(), stats.peers), (0, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pending_peer_replaces_another_only_when_it_joins() {
+    let builder = identities().max_peers_per_identity(1, AtLimit::ReplaceOldest).max_peers_per_group(1);
+    let hub = builder.build().expect("the settings are valid");
+    let mut first = memory::join(&hub, "alice/K");
+    assert!(first.connect(1, &[]).await);
+    drop(hub.admit("alice/K").await.expect("a new peer is admitted"));
+    assert!(first.connect(1, &[]).await, "the permit was dropped");
+    assert_eq!(memory::join(&hub, "alice/K").recv_close().await, 1013, "the group is full");
+    assert!(first.connect(1, &[]).await, "a peer that cannot join replaces nobody");
+    let mut second = memory::join(&hub, "alice/another");
+    assert!(second.connect(1, &[]).await);
+    assert_eq!(first.recv_close().await, 1008);
 }
 
 async fn close_peers_where_closes_only_matching_peers(adapter: Adapter) {

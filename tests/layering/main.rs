@@ -24,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
 const HUB_ORDER: &[&str] = &[
     "mod.rs",
     "builder/node.rs",
+    "builder/identities.rs",
     "builder/rates.rs",
     "builder.rs",
     "cluster/mod.rs",

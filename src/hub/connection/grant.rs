@@ -37,7 +37,7 @@ impl Grant {
     /// began. Returns `None` if the answer has neither an identity nor an expiry.
     ///
     /// # Errors
-    /// The rejection, if the expiry has passed.
+    /// The rejection, if the expiry has passed, or by the limit of the identity.
     pub(in crate::hub) fn new(
         shared: &Shared,
         info: &PeerInfo,
@@ -45,11 +45,19 @@ impl Grant {
     ) -> Result<Option<Box<Self>>, Rejection> {
         let expires = info.expires_at.map(|time| remaining(time, SystemTime::now())).transpose()?;
         let expires = expires.filter(|&remaining| remaining < NEVER).map(|remaining| Instant::now() + remaining);
-        let identity = info.identity.as_ref().map(|identity| {
+        let insert = |identity| {
             let outbox = Outbox::new(shared.outbox_budget.clone());
             shared.identities.insert(identity, shared.next_peer(), outbox, close_count)
-        });
+        };
+        let identity = info.identity.as_ref().map(insert).transpose()?;
         Ok((identity.is_some() || expires.is_some()).then(|| Box::new(Self { identity, expires })))
+    }
+
+    /// Closes other peers of the identity if the peer, which has joined, replaces them.
+    pub(super) fn replace_oldest(&self) {
+        if let Some(identity) = &self.identity {
+            identity.replace_oldest();
+        }
     }
 
     /// Returns when the peer is closed. `None`: never.

@@ -68,6 +68,9 @@ impl PeerGuard {
         if shared.is_draining() {
             guard.outbox.close(Close::draining());
         }
+        if let Some(grant) = &guard.grant {
+            grant.replace_oldest();
+        }
         guard.report_join();
         Ok(guard)
     }

@@ -28,6 +28,8 @@ pub enum Cause {
     MaxPeersPerGroup,
     /// Number of peers from one client IP.
     MaxPeersPerIp,
+    /// Number of peers with the same identity.
+    MaxPeersPerIdentity,
     /// Number of groups.
     MaxGroups,
     /// Joins per second from one client IP.
@@ -78,6 +80,7 @@ impl Cause {
         Self::MaxPeers,
         Self::MaxPeersPerGroup,
         Self::MaxPeersPerIp,
+        Self::MaxPeersPerIdentity,
         Self::MaxGroups,
         Self::JoinsPerSecondPerIp,
         Self::MessagesPerSecond,
@@ -109,6 +112,7 @@ impl Cause {
             Self::MaxPeers => "max_peers",
             Self::MaxPeersPerGroup => "max_peers_per_group",
             Self::MaxPeersPerIp => "max_peers_per_ip",
+            Self::MaxPeersPerIdentity => "max_peers_per_identity",
             Self::MaxGroups => "max_groups",
             Self::JoinsPerSecondPerIp => "joins_per_second_per_ip",
             Self::MessagesPerSecond => "messages_per_second",

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::{HashMap, RandomState};
 use std::hash::BuildHasher as _;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::outbox::Outbox;
 use super::shards::shards;
+use crate::hub::admission::rejection::Rejection;
 use crate::hub::close::Close;
+use crate::hub::limits::Cause;
+use crate::hub::limits::config::{AtLimit, Config};
 use crate::hub::sync::{Mutex, MutexGuard};
-use crate::protocol::PeerId;
+use crate::protocol::{CloseCode, PeerId};
 
 /// The admitted peers to which the app gave an identity, whether they have joined yet or not, in shards.
 ///
@@ -24,6 +28,7 @@ use crate::protocol::PeerId;
 pub(in crate::hub) struct IdentityIndex {
     shards: Box<[Shard]>,
     hasher: RandomState,
+    limit: Option<(usize, AtLimit)>,
     /// The number of closes so far.
     closes: AtomicU64,
     /// How long a close is kept.
@@ -65,9 +70,15 @@ pub(in crate::hub) struct IdentityEntry {
 const KEPT_CAPACITY: usize = 64;
 
 impl IdentityIndex {
-    pub(in crate::hub) fn new(admission_timeout: Duration) -> Self {
-        // Twice, because a busy runtime can poll a hook that is ready late.
-        Self { shards: shards(), hasher: RandomState::new(), closes: AtomicU64::new(0), kept: 2 * admission_timeout }
+    pub(in crate::hub) fn new(config: &Config) -> Self {
+        Self {
+            shards: shards(),
+            hasher: RandomState::new(),
+            limit: config.max_peers_per_identity,
+            closes: AtomicU64::new(0),
+            // Twice, because a busy runtime can poll a hook that is ready late.
+            kept: 2 * config.admission_timeout,
+        }
     }
 
     /// Returns the number of closes so far, which an admission needs at its start.
@@ -77,15 +88,25 @@ impl IdentityIndex {
 
     /// Adds an admitted peer. Closes its outbox if the identity was closed since the admission began with this
     /// [`IdentityIndex::close_count`].
+    ///
+    /// # Errors
+    /// The rejection, if the identity has as many peers as it may have, and the limit rejects new ones.
     pub(in crate::hub) fn insert(
         self: &Arc<Self>,
         identity: &Arc<str>,
         peer: PeerId,
         outbox: Arc<Outbox>,
         close_count: u64,
-    ) -> IdentityEntry {
+    ) -> Result<IdentityEntry, Rejection> {
         let closed = {
             let mut table = self.lock(identity);
+            if let Some((max, AtLimit::RejectNew)) = self.limit
+                && table.peers.get(identity).is_some_and(|peers| peers.len() >= max)
+            {
+                // Without the identity, because the log shows the reason.
+                let reason = format!("peer limit of the identity reached ({max})");
+                return Err(Rejection::by(Cause::MaxPeersPerIdentity, CloseCode::TryAgainLater, reason));
+            }
             table.peers.entry(identity.clone()).or_default().insert(peer, outbox.clone());
             let closed = table.closed.get(identity).filter(|closed| closed.number > close_count);
             closed.map(|closed| closed.close.clone())
@@ -93,7 +114,7 @@ impl IdentityIndex {
         if let Some(close) = closed {
             outbox.close(close);
         }
-        IdentityEntry { index: self.clone(), identity: identity.clone(), peer, outbox }
+        Ok(IdentityEntry { index: self.clone(), identity: identity.clone(), peer, outbox })
     }
 
     /// Closes the peers of an identity, and returns their number. It locks no room.
@@ -132,6 +153,23 @@ impl Table {
         }
     }
 
+    /// Removes the oldest peers of an identity, so that `max` peers are left of those up to `peer`. A later peer replaces
+    /// others itself once it joins. Returns the outboxes of the removed peers.
+    fn take_oldest(&mut self, identity: &str, peer: PeerId, max: usize) -> Vec<Arc<Outbox>> {
+        let peers = self.peers.get_mut(identity).filter(|peers| peers.contains_key(&peer));
+        // Without an entry, a later peer has replaced this one.
+        let Some(peers) = peers else { return Vec::new() };
+        let later = peers.range((Bound::Excluded(peer), Bound::Unbounded)).count();
+        if peers.len() - later <= max {
+            return Vec::new();
+        }
+        // Peers that are closed for another reason leave soon, and must not cost another peer its place.
+        peers.retain(|&other, outbox| other >= peer || !outbox.is_closed());
+        let later = peers.range((Bound::Excluded(peer), Bound::Unbounded)).count();
+        let excess = (peers.len() - later).saturating_sub(max);
+        (0..excess).filter_map(|_| peers.pop_first()).map(|(_, outbox)| outbox).collect()
+    }
+
     fn remove(&mut self, identity: &str, peer: PeerId) {
         let Some(peers) = self.peers.get_mut(identity) else { return };
         peers.remove(&peer);
@@ -149,6 +187,20 @@ impl IdentityEntry {
         self.peer
     }
 
+    /// Closes the oldest peers of the identity if it has too many and the limit replaces them. The peer has joined.
+    pub(in crate::hub) fn replace_oldest(&self) {
+        let Some((max, AtLimit::ReplaceOldest)) = self.index.limit else { return };
+        // A closed peer replaces nobody.
+        if self.outbox.is_closed() {
+            return;
+        }
+        let replaced = self.index.lock(&self.identity).take_oldest(&self.identity, self.peer, max);
+        for outbox in replaced {
+            let reason = format!("replaced by a newer peer of the identity, which may have {max}");
+            outbox.close(Close::by(Cause::MaxPeersPerIdentity, CloseCode::Policy, reason));
+        }
+    }
+
     /// Returns the outbox of the peer. It may be closed before the peer joins.
     pub(in crate::hub) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
@@ -164,17 +216,16 @@ impl Drop for IdentityEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::CloseCode;
-
     const TIMEOUT: Duration = Duration::from_secs(5);
     const CODE: CloseCode = CloseCode::app(4001);
 
     fn index() -> Arc<IdentityIndex> {
-        Arc::new(IdentityIndex::new(TIMEOUT))
+        Arc::new(IdentityIndex::new(&Config { admission_timeout: TIMEOUT, ..Config::default() }))
     }
 
     fn insert(index: &Arc<IdentityIndex>, identity: &str, peer: u64, close_count: u64) -> IdentityEntry {
-        index.insert(&identity.into(), PeerId(peer), Outbox::new(Arc::default()), close_count)
+        let outbox = Outbox::new(Arc::default());
+        index.insert(&identity.into(), PeerId(peer), outbox, close_count).expect("no limit is reached")
     }
 
     fn close(index: &IdentityIndex, identity: &str, at: Duration) -> usize {
@@ -213,6 +264,60 @@ mod tests {
         }
         assert!(is_closed(&insert(&index, "alice", 3, before)));
         assert!(!is_closed(&insert(&index, "alice", 4, after)));
+    }
+
+    fn limited(max: usize, at_limit: AtLimit) -> Arc<IdentityIndex> {
+        let config = Config { max_peers_per_identity: Some((max, at_limit)), ..Config::default() };
+        Arc::new(IdentityIndex::new(&config))
+    }
+
+    #[test]
+    fn peer_over_the_limit_is_rejected_until_another_one_leaves() {
+        let index = limited(2, AtLimit::RejectNew);
+        let [first, _second] = [0, 1].map(|peer| insert(&index, "alice", peer, 0));
+        let third = |peer| index.insert(&"alice".into(), PeerId(peer), Outbox::new(Arc::default()), 0);
+        let rejection = third(2).expect_err("the limit is reached");
+        assert_eq!(rejection.close_code(), CloseCode::TryAgainLater);
+        assert_eq!(rejection.reason(), "peer limit of the identity reached (2)");
+        insert(&index, "bob", 3, 0);
+        first.replace_oldest();
+        assert!(!is_closed(&first));
+        drop(first);
+        assert!(third(4).is_ok());
+    }
+
+    #[test]
+    fn newer_peer_replaces_the_oldest_once_it_has_joined() {
+        let index = limited(2, AtLimit::ReplaceOldest);
+        let peers = [0, 1, 2, 3].map(|peer| insert(&index, "alice", peer, 0));
+        let closed = || peers.each_ref().map(is_closed);
+        peers[1].replace_oldest();
+        assert_eq!(closed(), [false; 4], "two of four have not joined yet");
+        peers[3].replace_oldest();
+        assert_eq!(closed(), [true, true, false, false]);
+        assert_eq!(peers[0].outbox().close_code(), Some(CloseCode::Policy));
+        peers[1].replace_oldest();
+        peers[2].replace_oldest();
+        assert_eq!(closed(), [true, true, false, false], "a replaced peer replaces nobody");
+        // The replaced peers have not left yet, and no longer count.
+        let next = insert(&index, "alice", 4, 0);
+        next.replace_oldest();
+        assert_eq!((closed(), is_closed(&next)), ([true, true, true, false], false));
+        drop(peers);
+        assert_eq!(close(&index, "alice", TIMEOUT), 1);
+    }
+
+    #[test]
+    fn peer_that_is_closed_and_has_not_left_costs_no_other_peer_its_place() {
+        let index = limited(2, AtLimit::ReplaceOldest);
+        let [first, second, third] = [0, 1, 2].map(|peer| insert(&index, "alice", peer, 0));
+        second.outbox().close(CODE.into());
+        third.replace_oldest();
+        assert!(!is_closed(&first) && !is_closed(&third));
+        let fourth = insert(&index, "alice", 3, 0);
+        fourth.outbox().close(CODE.into());
+        fourth.replace_oldest();
+        assert!(!is_closed(&first), "a closed peer replaces nobody");
     }
 
     #[test]
