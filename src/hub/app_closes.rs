@@ -161,7 +161,7 @@ mod tests {
         assert!(!hub.close_peer(peer, CloseCode::Policy));
     }
 
-    /// `cargo test --release --lib -- --ignored --nocapture close_among`
+    /// `cargo test --release --lib -- --ignored close_among`
     #[tokio::test]
     #[ignore = "measures times"]
     async fn close_among_40_000_groups_takes_less_than_50_us() {
@@ -175,7 +175,7 @@ mod tests {
         let by_identity =
             per_close(&|n| assert_eq!(hub.close_identity((n * 40).to_string(), CloseCode::Policy, ""), 1));
         let by_id = per_close(&|n| assert!(hub.close_peer(ids[n], CloseCode::Policy)));
-        println!("close_identity: {by_identity:?}, close_peer: {by_id:?}");
-        assert!(by_identity.max(by_id) < Duration::from_micros(50));
+        let slowest = by_identity.max(by_id);
+        assert!(slowest < Duration::from_micros(50), "close_identity: {by_identity:?}, close_peer: {by_id:?}");
     }
 }

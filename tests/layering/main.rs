@@ -56,6 +56,7 @@ const HUB_ORDER: &[&str] = &[
     "rooms/cluster_rooms.rs",
     "rooms/largest.rs",
     "rooms/identity_index.rs",
+    "rooms/identity_index/tests.rs",
     "rooms/peer_index.rs",
     "rooms/room_in_cluster.rs",
     "rooms/room.rs",

@@ -47,7 +47,7 @@ impl Grant {
         let expires = expires.filter(|&remaining| remaining < NEVER).map(|remaining| Instant::now() + remaining);
         let insert = |identity| {
             let outbox = Outbox::new(shared.outbox_budget.clone());
-            shared.identities.insert(identity, shared.next_peer(), outbox, close_count)
+            shared.identities.insert(identity, || shared.next_peer(), outbox, close_count)
         };
         let identity = info.identity.as_ref().map(insert).transpose()?;
         Ok((identity.is_some() || expires.is_some()).then(|| Box::new(Self { identity, expires })))
