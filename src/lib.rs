@@ -134,10 +134,10 @@ pub use hub::ClientIpHeader;
 #[cfg(feature = "signed-keys")]
 pub use hub::SignedKeys;
 pub use hub::{Admission, JoinRequest, PeerInfo, Permit, Rejection};
+pub use hub::{AtLimit, ConfigError, HubBuilder, SignalingHub};
 pub use hub::{Cause, CauseCounts, HubStats};
 #[cfg(feature = "cluster")]
 pub use hub::{ClusterConfig, ClusterDriver, ClusterStats};
-pub use hub::{ConfigError, HubBuilder, SignalingHub};
 pub use hub::{DisconnectReason, GroupSnapshot, HubEvent, PeerSnapshot};
 pub use protocol::{CloseCode, GroupKey};
 pub use transport::{CloseFrame, Frame, Transport, TransportError};

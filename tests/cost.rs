@@ -167,7 +167,7 @@ async fn join_costs_the_same_in_groups_of_any_size() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_peer_keeps_at_most_1350_bytes_and_its_transport_once() {
+async fn idle_peer_keeps_at_most_1400_bytes_and_its_transport_once() {
     let hub = SignalingHub::new();
     let socket = Socket::default();
     let future = size_of_val(&hub.serve(socket.clone(), "K"));
@@ -189,6 +189,7 @@ async fn idle_peer_keeps_at_most_1350_bytes_and_its_transport_once() {
         }
     });
     assert_eq!(hub.stats().peers, peers.len() + 1);
-    // The future, the guard, the outbox, and the peer's share of the tables.
-    assert!(cost.bytes_current / i64::from(PEERS) <= 1350, "{cost:?}");
+    // The future, the guard, the outbox, and the peer's share of the tables. 20 to 39 bytes of it are the index by id,
+    // whose tables double: 1000 peers are near the worst case.
+    assert!(cost.bytes_current / i64::from(PEERS) <= 1400, "{cost:?}");
 }

@@ -10,6 +10,9 @@ const LIMITS: &str = include_str!("../src/guide/limits.md");
 
 /// Returns the value of a limit in the form that the table uses.
 fn table_cell(name: &str, value: &str) -> String {
+    if value == "None" {
+        return "none".to_owned();
+    }
     let Ok(number) = value.parse::<u64>() else {
         // `Duration::ZERO` is printed in nanoseconds.
         return value.strip_suffix("ns").or(value.strip_suffix('s')).expect("a time in seconds").to_owned() + " s";

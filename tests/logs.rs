@@ -3,7 +3,7 @@
 #[path = "common/log.rs"]
 mod log;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use log::Log;
 use sigver::memory;
@@ -63,6 +63,39 @@ async fn reason_that_the_app_composed_is_not_logged_at_any_level() {
     assert!(lines.iter().any(|line| line.contains("DEBUG rejected cause=admission")), "{lines:?}");
     assert!(lines.iter().any(|line| line.contains("connection of a rejected peer closed")), "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains("secret-key")), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reason_of_close_identity_is_not_logged_at_any_level() {
+    let log = Log::capture_at(Level::TRACE);
+    let admission = |_| async { Ok(PeerInfo::new().identity("alice")) };
+    let hub = SignalingHub::builder().admission(admission).build().expect("valid settings");
+    let mut peer = memory::join(&hub, "K");
+    assert!(peer.connect(1, &[]).await);
+    hub.close_identity("alice", CloseCode::app(4001), format!("{} has ended", "secret-key"));
+    assert_eq!(peer.recv_close().await, 4001);
+    hub.shutdown().await; // waits for the end of the close handshake
+    let lines = log.take();
+    assert!(lines.iter().any(|line| line.contains("peer left reason=closed by hub with 4001")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("secret-key")), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn expiry_of_a_peer_is_not_logged_as_a_limit_but_a_rejection_is() {
+    let log = Log::capture();
+    let admission = |request: JoinRequest| async move {
+        let second = Duration::from_secs(1);
+        let is_early = request.key().as_str() == "K";
+        let now = SystemTime::now();
+        Ok(PeerInfo::new().expires_at(if is_early { now + second } else { now - second }))
+    };
+    let hub = SignalingHub::builder().admission(admission).build().expect("valid settings");
+    assert_eq!(memory::join(&hub, "K").recv_close().await, 4740);
+    assert_eq!(log.take(), [""; 0]);
+    join_rejected(&hub).await;
+    let lines = log.take();
+    let end = " code=4740 reason=\"access had expired before the peer was admitted\"";
+    assert!(matches!(&*lines, [line] if line.contains("cause=expires_at") && line.ends_with(end)), "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]

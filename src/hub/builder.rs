@@ -1,5 +1,6 @@
 //! The builder of a hub: one method per setting.
 
+mod identities;
 #[cfg(feature = "cluster")]
 mod node;
 mod rates;

@@ -15,12 +15,20 @@ pub(super) struct Close {
     code: CloseCode,
     reason: Cow<'static, str>,
     cause: Option<Cause>,
+    /// The app composed the reason, so it may contain a key or a token.
+    is_apps_text: bool,
 }
 
 impl Close {
     /// Creates a close without a cause: no limit, deadline or check led to it.
     pub(super) fn new(code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, reason: reason.into(), cause: None }
+        Self { code, reason: reason.into(), cause: None, is_apps_text: false }
+    }
+
+    /// Creates a close whose code and reason are those of the app.
+    pub(super) fn by_app(code: CloseCode, reason: impl Into<String>) -> Self {
+        let reason = CloseFrame::new(code.as_u16(), reason).reason;
+        Self { is_apps_text: true, ..Self::new(code, reason) }
     }
 
     pub(super) fn by(cause: Cause, code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
@@ -76,6 +84,11 @@ impl Close {
             Cow::Borrowed(reason) => Some(reason),
             Cow::Owned(_) => None,
         }
+    }
+
+    /// Returns whether logs must omit the reason.
+    pub(super) fn is_apps_text(&self) -> bool {
+        self.is_apps_text
     }
 
     pub(super) fn cause(&self) -> Option<Cause> {
@@ -148,7 +161,7 @@ impl DisconnectReason {
 
 impl From<Close> for DisconnectReason {
     fn from(close: Close) -> Self {
-        let Close { code, reason, cause } = close;
+        let Close { code, reason, cause, is_apps_text: _ } = close;
         Self::ClosedByHub { code, reason: CloseFrame::new(code.as_u16(), reason).reason.into(), cause }
     }
 }
@@ -159,6 +172,27 @@ impl DisconnectReason {
         match self {
             Self::ClosedByHub { cause, .. } => *cause,
             _ => None,
+        }
+    }
+
+    /// Returns the text for logs. `is_apps_text`: it omits the reason of a close, because the app composed it.
+    pub(super) fn loggable(&self, is_apps_text: bool) -> impl fmt::Display {
+        LoggableReason { reason: self, is_apps_text }
+    }
+}
+
+struct LoggableReason<'a> {
+    reason: &'a DisconnectReason,
+    is_apps_text: bool,
+}
+
+impl fmt::Display for LoggableReason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason {
+            DisconnectReason::ClosedByHub { code, .. } if self.is_apps_text => {
+                write!(f, "closed by hub with {}", code.as_u16())
+            }
+            reason => reason.fmt(f),
         }
     }
 }

@@ -206,7 +206,8 @@ fn drain_or_joining_peer_sees_the_other() {
 
 pub(super) fn join(hub: &SignalingHub) -> Result<Box<PeerGuard>, Close> {
     let connection = hub.shared.count_connection(None);
-    let joined = hub.shared.check("key".into(), &connection).and_then(|(slot, _)| PeerGuard::new(&hub.shared, slot));
+    let joined =
+        hub.shared.check("key".into(), &connection).and_then(|(slot, _)| PeerGuard::new(&hub.shared, slot.into()));
     joined.map_err(|rejection| rejection.close)
 }
 

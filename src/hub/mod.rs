@@ -6,7 +6,8 @@
 //!   checks.
 //! - [`rooms`] contains one room per key. A *room* is a group behind one lock, with the bounded outboxes of its peers.
 //! - [`connection`] contains the future of one peer. It reads and writes frames, and runs the peer's timers.
-//! - [`close`] describes why a connection ends. [`shutdown`] closes peers on behalf of the app.
+//! - [`close`] describes why a connection ends. [`app_closes`] closes peers on behalf of the app, and
+//!   [`shutdown`] all peers.
 //!
 //! The other parts serve all peers:
 //!
@@ -16,6 +17,7 @@
 //! - [`observability`] contains the counters, snapshots, events and metrics.
 
 mod admission;
+mod app_closes;
 mod builder;
 mod close;
 #[cfg(feature = "cluster")]
@@ -51,7 +53,7 @@ pub use close::DisconnectReason;
 #[cfg(feature = "cluster")]
 pub use cluster::{config::ClusterConfig, driver::ClusterDriver};
 pub use limits::Cause;
-pub use limits::config::ConfigError;
+pub use limits::config::{AtLimit, ConfigError};
 #[cfg(feature = "hyper")]
 pub(crate) use limits::{config::Config, token_bucket::TokenBucket};
 #[cfg(feature = "cluster")]

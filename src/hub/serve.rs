@@ -12,6 +12,7 @@ use super::admission::request::JoinRequest;
 use super::close::DisconnectReason;
 use super::connection::Connection;
 use super::connection::close_handshake::close_handshake;
+use super::connection::grant::{AdmittedPeer, Grant};
 use super::connection::peer_guard::PeerGuard;
 use super::limits::Cause;
 #[cfg(feature = "hyper")]
@@ -43,7 +44,7 @@ use crate::transport::Transport;
 /// ```
 #[must_use]
 pub struct Permit {
-    slot: PeerSlot,
+    peer: AdmittedPeer,
     count: ConnectionCount,
     shared: Arc<Shared>,
 }
@@ -81,8 +82,8 @@ impl SignalingHub {
     /// handshake, so that a rejection can become an HTTP status.
     ///
     /// The checks run in this order: connections of the hub and of the client IP, drain, origin, join rate and number of
-    /// peers of the client IP, number of all peers, key, and the app's [`Admission`](crate::Admission). `max_groups` and
-    /// `max_peers_per_group` are checked when the peer is served.
+    /// peers of the client IP, number of all peers, key, the app's [`Admission`](crate::Admission), and
+    /// `max_peers_per_identity`. `max_groups` and `max_peers_per_group` are checked when the peer is served.
     ///
     /// A rejected connection stays open until its close handshake ends. If there are more than twice as many connections
     /// as there may be peers, the rejection therefore has an HTTP status: 503 for `max_peers`, 429 for
@@ -96,8 +97,8 @@ impl SignalingHub {
     /// Cancel safe: dropping the future or the returned permit releases the peer's slot.
     pub async fn admit(&self, request: impl Into<JoinRequest>) -> Result<Permit, Rejection> {
         let (request, count) = self.shared.open(request.into());
-        let slot = self.shared.admit(request, &count).await?;
-        Ok(Permit { slot, count, shared: self.shared.clone() })
+        let peer = self.shared.admit(request, &count).await?;
+        Ok(Permit { peer, count, shared: self.shared.clone() })
     }
 
     /// Closes the connection of a rejected peer with the rejection's close code and reason.
@@ -123,7 +124,7 @@ impl SignalingHub {
     pub(crate) async fn expect_connection(&self, request: JoinRequest) -> PendingConnection {
         let (request, count) = self.shared.open(request);
         let join = Box::new(match self.shared.admit(request, &count).await {
-            Ok(slot) => PendingJoin::Admitted(slot),
+            Ok(peer) => PendingJoin::Admitted(peer),
             Err(rejection) => PendingJoin::Rejected(rejection),
         });
         PendingConnection { join, count, shared: self.shared.clone() }
@@ -159,7 +160,7 @@ impl PendingConnection {
 
     /// Counts a peer that did not complete the handshake in time, unless it is rejected anyway.
     pub(crate) fn time_out(self) {
-        if let PendingJoin::Admitted(slot) = &*self.join {
+        if let PendingJoin::Admitted(AdmittedPeer { slot, .. }) = &*self.join {
             let reason = format!("no WebSocket upgrade within {:?}", self.shared.config.upgrade_timeout);
             let rejection = Rejection::by(Cause::UpgradeTimeout, CloseCode::Policy, reason);
             self.shared.record_rejection(rejection, slot.client_ip(), Some(&slot.key));
@@ -173,35 +174,35 @@ impl Permit {
     /// # Cancel safety
     /// As for [`SignalingHub::serve`].
     pub fn serve<T: Transport>(self, transport: T) -> impl Future<Output = DisconnectReason> {
-        serve(self.shared, self.count, transport, Box::new(PendingJoin::Admitted(self.slot)))
+        serve(self.shared, self.count, transport, Box::new(PendingJoin::Admitted(self.peer)))
     }
 
     /// Returns the key of the group that the peer joins.
     pub fn key(&self) -> &GroupKey {
-        &self.slot.key
+        &self.peer.slot.key
     }
 
     /// Returns the identity that the app's [`Admission`](crate::Admission) gave the peer.
     pub fn identity(&self) -> Option<&str> {
-        self.slot.identity()
+        self.peer.slot.identity()
     }
 
     /// Returns the client IP, if it is known.
     pub fn client_ip(&self) -> Option<IpAddr> {
-        self.slot.client_ip()
+        self.peer.slot.client_ip()
     }
 }
 
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit").field("slot", &self.slot).finish_non_exhaustive()
+        f.debug_struct("Permit").field("slot", &self.peer.slot).finish_non_exhaustive()
     }
 }
 
 /// The state of a peer's admission when its connection starts.
 enum PendingJoin {
     Requested(JoinRequest),
-    Admitted(PeerSlot),
+    Admitted(AdmittedPeer),
     Rejected(Rejection),
 }
 
@@ -231,7 +232,7 @@ fn serve<T: Transport>(
     let mut connection = CountedTransport { transport: Box::pin(transport), count };
     async move {
         let guard = match join.resolve(&shared, &connection.count).await {
-            Ok(slot) => PeerGuard::new(&shared, slot),
+            Ok(peer) => PeerGuard::new(&shared, peer),
             Err(rejection) => Err(rejection),
         };
         let transport = connection.transport();
@@ -240,7 +241,8 @@ fn serve<T: Transport>(
             Ok(guard) => Connection::run(guard, transport, &shared).await,
             Err(rejection) => return Box::pin(close(rejection, transport, &shared)).await,
         };
-        tracing::debug!(%reason, "connection closed");
+        // Without the reason, which was logged when the peer left its group.
+        tracing::debug!("connection closed");
         reason
     }
 }
@@ -260,15 +262,15 @@ async fn close<T: Transport>(rejection: Box<Rejection>, transport: Pin<&mut T>, 
 
 impl PendingJoin {
     /// Decides the admission, unless it was decided before.
-    async fn resolve(self: Box<Self>, shared: &Shared, count: &ConnectionCount) -> Result<PeerSlot, Rejection> {
+    async fn resolve(self: Box<Self>, shared: &Shared, count: &ConnectionCount) -> Result<AdmittedPeer, Rejection> {
         match *self {
-            Self::Admitted(slot) => Ok(slot),
+            Self::Admitted(peer) => Ok(peer),
             Self::Rejected(rejection) => Err(rejection),
             // Boxed: otherwise it would enlarge every peer's future.
             Self::Requested(request) if shared.access_rules.admission.is_some() => {
                 Box::pin(shared.admit(request, count)).await
             }
-            Self::Requested(request) => shared.check(request, count).map(|(slot, _)| slot),
+            Self::Requested(request) => shared.check(request, count).map(|(slot, _)| slot.into()),
         }
     }
 }
@@ -293,17 +295,23 @@ impl Shared {
     }
 
     /// Runs every check, and then the app's hook. Records a rejection.
-    async fn admit(&self, request: JoinRequest, connection: &ConnectionCount) -> Result<PeerSlot, Rejection> {
+    pub(super) async fn admit(
+        &self,
+        request: JoinRequest,
+        connection: &ConnectionCount,
+    ) -> Result<AdmittedPeer, Rejection> {
         let (mut slot, request) = self.check(request, connection)?;
-        if let Some(admission) = &self.access_rules.admission {
-            let info = hook::call(&**admission, request, self.config.admission_timeout).await;
-            // A drain may have started while the hook ran.
-            let info = info.and_then(|info| if self.is_draining() { Err(Rejection::draining()) } else { Ok(info) });
-            let recorded = |rejection| self.record_rejection(rejection, slot.client_ip(), Some(&slot.key));
-            let info = info.map_err(recorded)?;
-            slot.set_info(info);
-        }
-        Ok(slot)
+        let Some(admission) = &self.access_rules.admission else { return Ok(slot.into()) };
+        // The app may close the identity while the hook runs.
+        let close_count = self.identities.close_count();
+        let info = hook::call(&**admission, request, self.config.admission_timeout).await;
+        // A drain may have started while the hook ran.
+        let info = info.and_then(|info| if self.is_draining() { Err(Rejection::draining()) } else { Ok(info) });
+        let granted = info.and_then(|info| Ok((Grant::new(self, &info, close_count)?, info)));
+        let recorded = |rejection| self.record_rejection(rejection, slot.client_ip(), Some(&slot.key));
+        let (grant, info) = granted.map_err(recorded)?;
+        slot.set_info(info);
+        Ok(AdmittedPeer { slot, grant })
     }
 
     /// Runs every check except the app's hook. Records a rejection.

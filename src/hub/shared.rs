@@ -12,7 +12,7 @@ use super::admission::AccessRules;
 use super::admission::ip_limiter::IpLimiter;
 use super::admission::permit::PeerSlot;
 use super::admission::rejection::Rejection;
-use super::close::DisconnectReason;
+use super::close::{Close, DisconnectReason};
 use super::limits::config::Config;
 use super::limits::draining::Draining;
 #[cfg(feature = "cluster")]
@@ -24,7 +24,9 @@ use super::observability::metrics::Metrics;
 #[cfg(feature = "hyper")]
 use super::observability::setup_warnings::SetupWarnings;
 use super::observability::stats::{Counters, HubStats};
+use super::rooms::identity_index::IdentityIndex;
 use super::rooms::outbox_budget::OutboxBudget;
+use super::rooms::peer_index::PeerIndex;
 use super::rooms::registry::Registry;
 use crate::protocol::{GroupKey, PeerId};
 
@@ -63,6 +65,8 @@ pub(super) struct Shared {
     pub(super) ip_limiter: Arc<IpLimiter>,
     pub(super) events: Arc<EventBus>,
     pub(super) registry: Registry,
+    pub(super) peer_index: PeerIndex,
+    pub(super) identities: Arc<IdentityIndex>,
     pub(super) outbox_budget: Arc<OutboxBudget>,
     pub(super) counters: Counters,
     pub(super) metrics: Metrics,
@@ -119,6 +123,8 @@ impl Shared {
         Self {
             outbox_budget: Arc::default(),
             registry: Registry::new(config.clone(), events.clone()),
+            peer_index: PeerIndex::default(),
+            identities: Arc::new(IdentityIndex::new(&config)),
             config,
             access_rules,
             ip_limiter: Arc::new(IpLimiter::new(epoch)),
@@ -203,6 +209,11 @@ impl Shared {
         self.metrics.connect_answered(member);
         tracing::debug!(member, peer = peer.0, "connect answered");
         self.events.emit(|| HubEvent::ConnectAnswered { peer, key: key.clone(), member });
+    }
+
+    /// Closes the peers of this hub to which the app gave an identity, and returns their number.
+    pub(super) fn close_identity(&self, identity: &str, close: &Close) -> usize {
+        self.identities.close(identity, close, self.clock())
     }
 
     pub(super) fn next_peer(&self) -> PeerId {

@@ -1,4 +1,4 @@
-//! Closes peers on behalf of the app: one peer, groups, or all of them in a drain or a shutdown.
+//! Closes all peers of a hub that stops: in a drain or in a shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::close::Close;
 use super::rooms::room::Room;
 use super::shared::SignalingHub;
-use crate::protocol::{CloseCode, GroupKey, PeerId};
+use crate::protocol::PeerId;
 
 /// Closes of a drain that are due within this time need no timer between them.
 const SPREAD_RESOLUTION: Duration = Duration::from_millis(10);
@@ -17,45 +17,6 @@ const SPREAD_RESOLUTION: Duration = Duration::from_millis(10);
 const MAX_DRAIN_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl SignalingHub {
-    /// Closes a peer, and returns whether there is a peer with this id. It searches every group for the peer.
-    ///
-    /// The peer receives its queued messages, and then a close frame with `code`. It may join again.
-    pub fn close_peer(&self, peer: PeerId, code: CloseCode) -> bool {
-        let rooms = self.shared.registry.rooms();
-        rooms.iter().any(|room| room.close(peer, code.into()))
-    }
-
-    /// Closes all peers of a group, and returns their number. They may join again, as a new group.
-    ///
-    /// In a cluster, it also closes the peers of all other nodes that were alive at the last beat. The number has only
-    /// those of this one.
-    pub fn close_group(&self, key: impl AsRef<str>, code: CloseCode) -> usize {
-        // An invalid key has no group.
-        let Ok(key) = GroupKey::new(key.as_ref()) else { return 0 };
-        #[cfg(feature = "cluster")]
-        if let Some(rooms) = self.shared.registry.cluster() {
-            rooms.close_on_other_nodes(&key, code);
-        }
-        let room = self.shared.registry.find(&key);
-        room.map_or(0, |room| room.close_all(&code.into()))
-    }
-
-    /// Closes all peers of the groups whose key matches the predicate, and returns their number.
-    ///
-    /// ```
-    /// # let hub = sigver::SignalingHub::new();
-    /// use sigver::protocol::CloseCode;
-    ///
-    /// const EXAM_ENDED: CloseCode = CloseCode::app(4002);
-    /// let closed = hub.close_groups_where(|key| key.as_str().starts_with("exam/"), EXAM_ENDED);
-    /// ```
-    pub fn close_groups_where(&self, mut predicate: impl FnMut(&GroupKey) -> bool, code: CloseCode) -> usize {
-        let close = Close::from(code);
-        let rooms = self.shared.registry.rooms();
-        let rooms = rooms.iter().filter(|room| predicate(room.key()));
-        rooms.map(|room| room.close_all(&close)).sum()
-    }
-
     /// Drains the hub before its server stops, and returns the number of remaining connections.
     ///
     /// From now on the hub rejects joins: with HTTP status 503, or with close code 1001 if the app accepted the

@@ -8,6 +8,23 @@ pub(super) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 #[cfg(not(all(test, shuttle)))]
 pub(super) use std::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 
+#[cfg(test)]
+thread_local! {
+    static LOCK_COUNT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Counts a lock of a room, or of a shard of the registry. Tests bound how many an operation takes.
+#[cfg(test)]
+pub(super) fn count_lock() {
+    LOCK_COUNT.with(|count| count.set(count.get() + 1));
+}
+
+/// Returns how many of these locks this thread has taken.
+#[cfg(test)]
+pub(super) fn lock_count() -> usize {
+    LOCK_COUNT.with(std::cell::Cell::get)
+}
+
 /// Lets shuttle switch threads before an effect that other threads observe, but that takes none of these locks.
 pub(super) fn switch_point() {
     #[cfg(all(test, shuttle))]

@@ -5,6 +5,7 @@ use std::fmt;
 /// The WebSocket close code that a peer receives.
 ///
 /// The codes from 4741 to 4745 are those of npm's `sigver` 20.1.0, and the codes below 4000 are those of RFC 6455.
+/// [`CloseCode::Expired`] is this crate's own.
 /// [`CloseCode::App`] belongs to the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -22,6 +23,8 @@ pub enum CloseCode {
     /// 1013: a rate or another limit of the server is exceeded, or the peer is a slow consumer. The client can try again
     /// later.
     TryAgainLater,
+    /// 4740: the time until which the app admitted the peer has passed. The client can join again with a fresh key.
+    Expired,
     /// 4741 `ERR_KEY`: the group key is empty or too long.
     Key,
     /// 4742 `ERR_HEARTBEAT`: the peer missed too many heartbeats.
@@ -42,13 +45,14 @@ pub struct AppCode(u16);
 
 impl CloseCode {
     /// All codes but those of the app.
-    const FIXED: [Self; 11] = [
+    const FIXED: [Self; 12] = [
         Self::GoingAway,
         Self::ProtocolError,
         Self::Policy,
         Self::TooBig,
         Self::Internal,
         Self::TryAgainLater,
+        Self::Expired,
         Self::Key,
         Self::Heartbeat,
         Self::Message,
@@ -65,6 +69,7 @@ impl CloseCode {
             Self::TooBig => 1009,
             Self::Internal => 1011,
             Self::TryAgainLater => 1013,
+            Self::Expired => 4740,
             Self::Key => 4741,
             Self::Heartbeat => 4742,
             Self::Message => 4743,
@@ -97,9 +102,9 @@ impl CloseCode {
     /// ```
     ///
     /// # Panics
-    /// If `code` is not in 4000 to 4999, or is one of the protocol's codes, 4741 to 4745.
+    /// If `code` is not in 4000 to 4999, or is one of the hub's codes, 4740 to 4745.
     pub const fn app(code: u16) -> Self {
-        assert!(matches!(code, 4000..=4740 | 4746..=4999), "an app's close code must be 4000 to 4740 or 4746 to 4999");
+        assert!(matches!(code, 4000..=4739 | 4746..=4999), "an app's close code must be 4000 to 4739 or 4746 to 4999");
         Self::App(AppCode(code))
     }
 
@@ -114,6 +119,7 @@ impl CloseCode {
             Self::TooBig => "message too big",
             Self::Internal => "internal error",
             Self::TryAgainLater => "server overloaded or peer too slow; try again later",
+            Self::Expired => "access has expired; a fresh key is required",
             Self::Key => "group key must be 1 to 512 bytes",
             Self::Heartbeat => "missed too many heartbeats",
             Self::Message => "not a binary protobuf Message of a known type",
@@ -143,6 +149,7 @@ mod tests {
             (CloseCode::TooBig, "1009 (message too big)"),
             (CloseCode::Internal, "1011 (internal error)"),
             (CloseCode::TryAgainLater, "1013 (server overloaded or peer too slow; try again later)"),
+            (CloseCode::Expired, "4740 (access has expired; a fresh key is required)"),
             (CloseCode::Key, "4741 (group key must be 1 to 512 bytes)"),
             (CloseCode::Heartbeat, "4742 (missed too many heartbeats)"),
             (CloseCode::Message, "4743 (not a binary protobuf Message of a known type)"),
@@ -162,10 +169,10 @@ mod tests {
 
     #[test]
     fn app_code_is_4000_to_4999_without_the_protocols_codes() {
-        for code in [4000, 4740, 4746, 4999] {
+        for code in [4000, 4739, 4746, 4999] {
             assert_eq!(CloseCode::app(code).as_u16(), code);
         }
-        for code in [3999, 4741, 4745, 5000] {
+        for code in [3999, 4740, 4741, 4745, 5000] {
             assert!(std::panic::catch_unwind(|| CloseCode::app(code)).is_err(), "{code}");
         }
     }

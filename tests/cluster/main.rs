@@ -11,5 +11,6 @@ mod nodes;
 mod peer;
 mod records;
 mod rest;
+mod sessions;
 mod switch;
 mod tap;

@@ -114,6 +114,7 @@ mod logs;
 mod outboxes;
 mod rates;
 mod server;
+mod sessions;
 mod shutdown;
 
 use {

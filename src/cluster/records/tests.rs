@@ -65,7 +65,7 @@ fn record() -> impl Strategy<Value = Record> {
     let side = || prop_oneof![Just(Side::Joiner), Just(Side::Member)];
     let code = prop_oneof![
         prop::sample::select(vec![CloseCode::GoingAway, CloseCode::Policy, CloseCode::BlockingMember, CloseCode::Url]),
-        prop_oneof![4000..=4740_u16, 4746..=4999_u16].prop_map(CloseCode::app),
+        prop_oneof![4000..=4739_u16, 4746..=4999_u16].prop_map(CloseCode::app),
     ];
     let close = (code, "\\PC{0,50}");
     let (peer, id) = (any::<u64>().prop_map(PeerId), any::<u32>().prop_map(MemberId));

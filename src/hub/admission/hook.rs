@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
@@ -68,7 +68,7 @@ impl fmt::Debug for dyn Admission {
     }
 }
 
-/// The identity, key and `favored` flag of an admitted peer.
+/// The identity, key, `favored` flag and expiry of an admitted peer.
 ///
 /// ```
 /// use sigver::{GroupKey, JoinRequest, PeerInfo, SignalingHub, memory};
@@ -92,6 +92,7 @@ pub struct PeerInfo {
     pub(in crate::hub) identity: Option<Arc<str>>,
     pub(in crate::hub) key: Option<GroupKey>,
     pub(in crate::hub) favored: Option<bool>,
+    pub(in crate::hub) expires_at: Option<SystemTime>,
 }
 
 impl PeerInfo {
@@ -109,6 +110,19 @@ impl PeerInfo {
     /// Replaces the key of the request, for example if that key also contains a token.
     pub fn key(mut self, key: GroupKey) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// Sets the time at which the hub closes the peer with 4740. Default: never.
+    ///
+    /// The client may join again, and the hook then decides again. If the time has passed when the hook returns, the
+    /// peer is rejected with 4740.
+    ///
+    /// The hub reads the system's clock once, when the hook returns, and then waits for the remaining time on the
+    /// monotonic clock. A later change of the system's clock does not move the close. If the machine is suspended, the
+    /// close may come later by the time of the suspend. A time more than 100 years away counts as never.
+    pub fn expires_at(mut self, time: SystemTime) -> Self {
+        self.expires_at = Some(time);
         self
     }
 

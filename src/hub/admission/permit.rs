@@ -79,7 +79,7 @@ impl PeerSlot {
 
     /// Applies the answer of the admission hook.
     pub(in crate::hub) fn set_info(&mut self, info: PeerInfo) {
-        let PeerInfo { identity, key, favored } = info;
+        let PeerInfo { identity, key, favored, expires_at: _ } = info;
         self.identity = identity;
         if let Some(key) = key {
             self.key = key;

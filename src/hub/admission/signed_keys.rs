@@ -24,8 +24,9 @@ const MIN_SECRET_BYTES: usize = 32;
 /// unpadded base64url. All of these characters, except those of KEY, are allowed in a URL path without escaping.
 /// Published clients send no header and no query, so the key is the only place for a credential.
 ///
-/// The hub verifies a signed key once, when its peer joins. Its expiry does not disconnect the peer. An unsigned,
-/// forged or expired key closes the peer with 1008.
+/// The hub verifies a signed key once, when its peer joins, and closes the peer with 4740 when the key expires
+/// ([`PeerInfo::expires_at`]). An unsigned or forged key closes the peer with 1008, and so does a key that has expired
+/// before the join.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -83,16 +84,24 @@ impl SignedKeys {
         GroupKey::new(&signed_key).map(|_| signed_key)
     }
 
-    /// Verifies the key of a request, and returns the group key that was signed. Use it in your own [`Admission`] hook
-    /// that checks more than the key.
+    /// Verifies the key of a request, and returns the group key that was signed, with the expiry. Use it in your own
+    /// [`Admission`] hook that checks more than the key.
     ///
     /// # Errors
     /// The key is unsigned, forged or expired.
     pub fn verify(&self, request: &JoinRequest) -> Result<PeerInfo, Rejection> {
-        Ok(PeerInfo::new().key(self.read(request.try_key()?.as_str(), SystemTime::now())?))
+        let (key, expiry) = self.read(request.try_key()?.as_str(), SystemTime::now())?;
+        let expires_at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(expiry));
+        let info = PeerInfo::new().key(key);
+        // A time that the system cannot represent never comes.
+        Ok(match expires_at {
+            Some(time) => info.expires_at(time),
+            None => info,
+        })
     }
 
-    fn read(&self, signed_key: &str, now: SystemTime) -> Result<GroupKey, Rejection> {
+    /// Returns the group key that was signed, and its expiry in seconds since 1970.
+    fn read(&self, signed_key: &str, now: SystemTime) -> Result<(GroupKey, u64), Rejection> {
         let reject = |reason: &'static str| Rejection::close(CloseCode::Policy, reason);
         let parts = signed_key.rsplit_once('~').and_then(|(signed, mac)| Some((signed, mac, signed.rsplit_once('~')?)));
         let Some((signed, mac, (key, expiry))) = parts else {
@@ -111,7 +120,8 @@ impl SignedKeys {
         if since_1970 >= Duration::from_secs(expiry) {
             return Err(reject("key has expired"));
         }
-        GroupKey::new(key).map_err(|error| Rejection::from(&error))
+        let key = GroupKey::new(key).map_err(|error| Rejection::from(&error))?;
+        Ok((key, expiry))
     }
 }
 
@@ -155,7 +165,7 @@ mod tests {
     }
 
     fn read(keys: &SignedKeys, signed_key: &str, seconds: u64) -> Result<String, String> {
-        let key = keys.read(signed_key, at(seconds)).map_err(|rejection| rejection.reason().to_owned())?;
+        let (key, _) = keys.read(signed_key, at(seconds)).map_err(|rejection| rejection.reason().to_owned())?;
         Ok(key.as_str().to_owned())
     }
 
@@ -172,6 +182,20 @@ mod tests {
             assert_eq!(read(&keys(SECRET), &signed_key, 999), Ok(key.to_owned()));
             assert_eq!(read(&keys(SECRET), &signed_key, 1000), Err("key has expired".to_owned()));
         }
+    }
+
+    #[test]
+    fn verified_key_passes_its_expiry_on() {
+        let expiry = |seconds| {
+            let key = keys(SECRET).sign(&GroupKey::new("room").expect("a key"), at(seconds)).expect("short enough");
+            keys(SECRET).verify(&JoinRequest::new(key)).expect("the key is valid").expires_at
+        };
+        assert_eq!(expiry(1 << 40), Some(at(1 << 40)));
+        // The app signs any number, but only in another implementation: `sign` takes a `SystemTime`.
+        let signed = format!("room~{}", u64::MAX);
+        let mac = hmac(SECRET.as_ref()).expect("long enough").chain_update(&signed).finalize().into_bytes();
+        let request = JoinRequest::new(format!("{signed}~{}", BASE64URL_NOPAD.encode(&mac)));
+        assert_eq!(keys(SECRET).verify(&request).expect("the key is valid").expires_at, None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::hub::admission::hook::PeerInfo;
+use crate::hub::limits::config::AtLimit;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -37,6 +38,7 @@ fn build_rejects_invalid_values_and_names_the_setting() {
         (new().max_peers(0), "max_peers"),
         (new().max_peers_per_group(0), "max_peers_per_group"),
         (new().max_peers_per_ip(0), "max_peers_per_ip"),
+        (new().max_peers_per_identity(0, AtLimit::RejectNew), "max_peers_per_identity"),
         (new().max_groups(0), "max_groups"),
         (new().joins_per_second_per_ip(0), "joins_per_second_per_ip"),
         (new().messages_per_second(0), "messages_per_second"),
@@ -91,6 +93,8 @@ fn build_accepts_the_bounds_of_each_range() {
         new().read_buffer_bytes(128 << 10),
         new().event_capacity(1),
         new().event_capacity(65_536),
+        new().max_peers_per_identity(1, AtLimit::ReplaceOldest),
+        new().max_peers_per_identity(usize::MAX, AtLimit::RejectNew),
     ] {
         let shown = format!("{builder:?}");
         assert!(builder.build().is_ok(), "{shown}");

@@ -115,8 +115,8 @@ impl Node {
             }
             Record::CloseMatching { matching: Matching::Group(group), .. } => *group,
             Record::CloseMatching { matching: Matching::Identity(identity), code, reason } => {
-                let close = Close::new(*code, reason.clone());
-                return self.for_each_room(|room| room.close_identity(identity, &close)).await;
+                let close = Close::by_app(*code, reason.clone());
+                return isolate(|| _ = self.shared.close_identity(identity, &close)).unwrap_or_default();
             }
             Record::Bind { group, .. }
             | Record::Data { group, .. }

@@ -31,6 +31,8 @@ pub(super) enum Due {
     FirstConnect,
     /// The oldest queued message has waited for `outbox_timeout`.
     OldestMessage,
+    /// The peer's session has expired.
+    Expiry,
 }
 
 impl<'a> Deadlines<'a> {
@@ -59,10 +61,10 @@ impl<'a> Deadlines<'a> {
         self.oldest_message = queued_at.map(|time| time + self.config.outbox_timeout);
     }
 
-    /// Waits for the next deadline.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
+    /// Waits for the next deadline. `expiry` never changes; it is not stored here, because few peers have one.
+    pub(super) fn poll(&mut self, expiry: Option<Instant>, cx: &mut Context<'_>) -> Poll<Due> {
         loop {
-            let others = [self.first_connect, self.oldest_message];
+            let others = [self.first_connect, self.oldest_message, expiry];
             let next = others.into_iter().flatten().fold(self.heartbeat, Instant::min);
             // An early wake-up is cheaper than moving the timer twice for each short stall.
             if next < self.sleep.deadline() || self.sleep.is_elapsed() {
@@ -70,6 +72,9 @@ impl<'a> Deadlines<'a> {
             }
             ready!(self.sleep.as_mut().poll(cx));
             let now = Instant::now();
+            if expiry.is_some_and(|deadline| deadline <= now) {
+                return Poll::Ready(Due::Expiry);
+            }
             if self.oldest_message.is_some_and(|deadline| deadline <= now) {
                 return Poll::Ready(Due::OldestMessage);
             }
@@ -98,7 +103,7 @@ mod tests {
 
     /// Returns the next deadline that passes, and the milliseconds since `start`.
     async fn next(deadlines: &mut Deadlines<'_>, start: Instant) -> (Due, u128) {
-        let due = poll_fn(|cx| deadlines.poll(cx)).await;
+        let due = poll_fn(|cx| deadlines.poll(None, cx)).await;
         (due, start.elapsed().as_millis())
     }
 
@@ -154,6 +159,19 @@ mod tests {
         assert_eq!(next(&mut deadlines, start).await, (Due::FirstConnect, 2000));
         deadlines.set_connected();
         assert_eq!(next(&mut deadlines, start).await, (Due::Heartbeat, 5000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn expiry_is_due_at_its_time_or_at_once_if_it_has_passed() {
+        let config = Config { first_connect_timeout: 3600 * SECOND, ..Config::default() };
+        let start = Instant::now();
+        let sleep = pin!(sleep(config.heartbeat_interval));
+        let mut deadlines = Deadlines::start(sleep, &config, start);
+        let expiry = start + Duration::from_millis(7001);
+        for expected in [(Due::Heartbeat, 5000), (Due::Expiry, 7001), (Due::Expiry, 7001)] {
+            let due = poll_fn(|cx| deadlines.poll(Some(expiry), cx)).await;
+            assert_eq!((due, start.elapsed().as_millis()), expected);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ pub(super) mod close_handshake;
 #[cfg(feature = "cluster")]
 mod connect_gate;
 mod deadlines;
+pub(super) mod grant;
 pub(super) mod peer_guard;
 mod rate_limits;
 mod writer;
@@ -91,7 +92,7 @@ impl<T: Transport> Connection<'_, T> {
                 continue;
             }
             self.deadlines.set_oldest_message(oldest.map(|queued_at| self.shared.epoch + queued_at));
-            match self.deadlines.poll(cx) {
+            match self.deadlines.poll(self.guard.expires(), cx) {
                 Poll::Ready(Due::Heartbeat) => {
                     if self.reads_frames() {
                         self.session.tick().map_err(Close::from)?;
@@ -99,6 +100,10 @@ impl<T: Transport> Connection<'_, T> {
                     self.shared.metrics.queued(self.guard.outbox().queued().0, self.shared.outbox_budget.reserved());
                     self.writer.queue_heartbeat();
                     self.shared.limit_log.write_due();
+                }
+                Poll::Ready(Due::Expiry) => {
+                    let code = CloseCode::Expired;
+                    return Err(Close::by(Cause::ExpiresAt, code, code.reason()).into());
                 }
                 Poll::Ready(Due::FirstConnect) => {
                     let reason = format!("no connect within {:?}", config.first_connect_timeout);

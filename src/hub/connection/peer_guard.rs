@@ -4,8 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::Span;
 
+use super::grant::{AdmittedPeer, Grant};
 use crate::hub::admission::ip_limiter::IpSlot;
 use crate::hub::admission::permit::PeerSlot;
 use crate::hub::admission::rejection::Rejection;
@@ -27,6 +29,7 @@ pub(in crate::hub) struct PeerGuard {
     peer: PeerId,
     outbox: Arc<Outbox>,
     slot: Arc<PeerSlot>,
+    grant: Option<Box<Grant>>,
     span: Span,
     /// Why the peer left. `None` if its future was dropped. Boxed, because every connected peer reserves space for it.
     reason: Option<Box<DisconnectReason>>,
@@ -35,30 +38,38 @@ pub(in crate::hub) struct PeerGuard {
 }
 
 impl PeerGuard {
-    /// Joins the room of the slot's key.
+    /// Joins the room of the peer's key.
     ///
     /// Boxed, because each function that passes it on would reserve space for it in every peer's future.
     ///
     /// # Errors
     /// The rejection, if the join would exceed `max_groups` or `max_peers_per_group`.
-    pub(in crate::hub) fn new(shared: &Arc<Shared>, slot: PeerSlot) -> Result<Box<Self>, Rejection> {
+    pub(in crate::hub) fn new(shared: &Arc<Shared>, admitted: AdmittedPeer) -> Result<Box<Self>, Rejection> {
+        let (peer, outbox) = admitted.id_and_outbox(shared);
+        let AdmittedPeer { slot, grant } = admitted;
         let room = shared.registry.acquire(&slot.key);
         let room = room.map_err(|rejection| shared.record_rejection(rejection, slot.client_ip(), Some(&slot.key)))?;
         // The guard exists before any code of the app runs, so a panic there removes the peer.
         let mut guard = Box::new(Self {
             shared: shared.clone(),
             room,
-            peer: shared.next_peer(),
-            outbox: Outbox::new(shared.outbox_budget.clone()),
+            peer,
+            outbox,
             slot: Arc::new(slot),
+            grant,
             span: Span::none(),
             reason: None,
             count: Some(CountGuard::new(&shared.counters.peers)),
         });
+        // Before the join, so that whoever sees the peer can close it.
+        shared.peer_index.insert(guard.peer, &guard.outbox);
         guard.room.join(guard.peer, &guard.slot, &guard.outbox);
         // After the join, see `Draining`.
         if shared.is_draining() {
             guard.outbox.close(Close::draining());
+        }
+        if let Some(grant) = &guard.grant {
+            grant.replace_oldest();
         }
         guard.report_join();
         Ok(guard)
@@ -67,6 +78,11 @@ impl PeerGuard {
     /// Returns the span of all log lines of this peer.
     pub(super) fn span(&self) -> &Span {
         &self.span
+    }
+
+    /// Returns when the peer is closed because its session expires. `None`: never.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.grant.as_ref()?.expires()
     }
 
     pub(in crate::hub) fn outbox(&self) -> &Arc<Outbox> {
@@ -136,11 +152,14 @@ impl Drop for PeerGuard {
     /// Removes the peer, and then reports the disconnect. A panic in the app's recorder, subscriber or waker skips
     /// nothing else, and does not abort the process if the guard is dropped because of another panic.
     fn drop(&mut self) {
-        let Shared { counters, events, metrics, registry, .. } = &*self.shared;
-        let reason = self.reason.as_deref().unwrap_or(&DisconnectReason::Cancelled);
+        let Shared { counters, events, metrics, peer_index, registry, .. } = &*self.shared;
+        let reason = self.reason.take();
+        let reason = reason.as_deref().unwrap_or(&DisconnectReason::Cancelled);
         let timer = metrics.start_timer();
         self.room.leave(self.peer, self.shared.clock());
         let duration = timer.elapsed();
+        peer_index.remove(self.peer);
+        self.grant = None;
         if let Some(cause) = reason.cause() {
             counters.count_close(cause);
         }
@@ -163,7 +182,8 @@ impl Drop for PeerGuard {
         isolate(|| self.shared.report_close(reason, self.peer, &self.slot));
         isolate(|| {
             let cause = reason.cause().map(Cause::as_str);
-            tracing::debug!(parent: &span, cause, %reason, "peer left");
+            let is_apps = self.outbox.close_reason().is_some_and(|close| close.is_apps_text());
+            tracing::debug!(parent: &span, cause, reason = %reason.loggable(is_apps), "peer left");
         });
         isolate(|| drop(span));
     }

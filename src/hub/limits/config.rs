@@ -34,6 +34,16 @@ pub(in crate::hub) const fn ids_work(named_ids: usize) -> usize {
     named_ids / IDS_PER_MESSAGE
 }
 
+/// What happens to a peer that exceeds [`HubBuilder::max_peers_per_identity`](crate::HubBuilder::max_peers_per_identity).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AtLimit {
+    /// The hub rejects the new peer with 1013, so the client may try again later.
+    RejectNew,
+    /// The hub closes the oldest peer of the identity with 1008, so that client must not reconnect by itself.
+    ReplaceOldest,
+}
+
 /// The settings of [`HubBuilder`](crate::HubBuilder), whose methods document each of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -51,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) max_peers: usize,
     pub(crate) max_peers_per_group: usize,
     pub(crate) max_peers_per_ip: usize,
+    /// `None`: no limit.
+    pub(crate) max_peers_per_identity: Option<(usize, AtLimit)>,
     pub(crate) max_groups: usize,
     pub(crate) joins_per_second_per_ip: u32,
     pub(crate) messages_per_second: u32,
@@ -81,6 +93,7 @@ impl Default for Config {
             max_peers: 100_000,
             max_peers_per_group: 10_000,
             max_peers_per_ip: 1000,
+            max_peers_per_identity: None,
             max_groups: 100_000,
             joins_per_second_per_ip: 200,
             messages_per_second: 20_000,
@@ -129,6 +142,7 @@ impl Config {
             ("max_peers", self.max_peers),
             ("max_peers_per_group", self.max_peers_per_group),
             ("max_peers_per_ip", self.max_peers_per_ip),
+            ("max_peers_per_identity", self.max_peers_per_identity.map_or(usize::MAX, |(count, _)| count)),
             ("max_groups", self.max_groups),
             ("joins_per_second_per_ip", self.joins_per_second_per_ip as usize),
             ("messages_per_second", self.messages_per_second as usize),

@@ -28,6 +28,8 @@ pub enum Cause {
     MaxPeersPerGroup,
     /// Number of peers from one client IP.
     MaxPeersPerIp,
+    /// Number of peers with the same identity.
+    MaxPeersPerIdentity,
     /// Number of groups.
     MaxGroups,
     /// Joins per second from one client IP.
@@ -64,6 +66,8 @@ pub enum Cause {
     MaxMembersPerGroup,
     /// Time until a `connect` has an answer in a cluster.
     ConnectAnswerTimeout,
+    /// Time until which the app admitted the peer ([`PeerInfo::expires_at`](crate::PeerInfo::expires_at)).
+    ExpiresAt,
 }
 
 impl Cause {
@@ -76,6 +80,7 @@ impl Cause {
         Self::MaxPeers,
         Self::MaxPeersPerGroup,
         Self::MaxPeersPerIp,
+        Self::MaxPeersPerIdentity,
         Self::MaxGroups,
         Self::JoinsPerSecondPerIp,
         Self::MessagesPerSecond,
@@ -94,6 +99,7 @@ impl Cause {
         Self::MaxMissedHeartbeats,
         Self::MaxMembersPerGroup,
         Self::ConnectAnswerTimeout,
+        Self::ExpiresAt,
     ];
 
     /// Returns the name of the setting, which is also the label `cause` of metrics and the field `cause` of logs.
@@ -106,6 +112,7 @@ impl Cause {
             Self::MaxPeers => "max_peers",
             Self::MaxPeersPerGroup => "max_peers_per_group",
             Self::MaxPeersPerIp => "max_peers_per_ip",
+            Self::MaxPeersPerIdentity => "max_peers_per_identity",
             Self::MaxGroups => "max_groups",
             Self::JoinsPerSecondPerIp => "joins_per_second_per_ip",
             Self::MessagesPerSecond => "messages_per_second",
@@ -124,6 +131,7 @@ impl Cause {
             Self::MaxMissedHeartbeats => "max_missed_heartbeats",
             Self::MaxMembersPerGroup => "max_members_per_group",
             Self::ConnectAnswerTimeout => "connect_answer_timeout",
+            Self::ExpiresAt => "expires_at",
         }
     }
 }

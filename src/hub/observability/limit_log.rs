@@ -17,7 +17,8 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// Writes a line at the level `warn` when a limit rejects or closes peers.
 ///
 /// The first peer is logged at once. Later ones are counted, and the next line is written a minute after the last one
-/// at the earliest: with the next peer, or by [`LimitLog::write_due`]. [`Cause::Draining`] is not a limit.
+/// at the earliest: with the next peer, or by [`LimitLog::write_due`]. [`Cause::Draining`] is not a limit, and neither is
+/// the end of a session at the time that the app has set.
 pub(in crate::hub) struct LimitLog {
     tallies: [Mutex<Tally>; Cause::ALL.len()],
     /// When the first tally with unwritten counts is due, in milliseconds after `epoch`. `u64::MAX` if there is none.
@@ -60,7 +61,9 @@ impl LimitLog {
 
     /// Counts a closed peer. Calls `example` only if a line can show it.
     pub(in crate::hub) fn count_close(&self, cause: Cause, example: impl FnOnce() -> Example) {
-        self.count(cause, |tally| tally.closed += 1, example);
+        if cause != Cause::ExpiresAt {
+            self.count(cause, |tally| tally.closed += 1, example);
+        }
     }
 
     /// Writes the counts whose minute has passed. Costs one atomic load if there are none.

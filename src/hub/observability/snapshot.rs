@@ -28,6 +28,8 @@ pub struct GroupSnapshot {
 pub struct PeerSnapshot {
     /// The id that the hub assigned to the peer. The hub never reuses it.
     pub id: PeerId,
+    /// The key of the peer's group.
+    pub key: GroupKey,
     /// The identity that the app's [`Admission`](crate::Admission) gave the peer.
     pub identity: Option<Arc<str>>,
     /// The client IP, if it is known.

@@ -7,6 +7,7 @@ use super::bus::Bus;
 use super::clustered::Clustered;
 use super::room::Room;
 use crate::cluster::{GroupTag, Matching, Record};
+use crate::hub::close::Close;
 use crate::protocol::{CloseCode, GroupKey};
 
 /// The rooms of a clustered hub. The registry inserts and removes a room under the lock of its shard.
@@ -34,6 +35,12 @@ impl ClusterRooms {
     pub(in crate::hub) fn close_on_other_nodes(&self, key: &GroupKey, code: CloseCode) {
         let (matching, reason) = (Matching::Group(GroupTag::new(key)), code.reason().to_owned());
         self.bus.broadcast(&Record::CloseMatching { matching, code, reason });
+    }
+
+    /// Closes the peers of an identity on all other nodes.
+    pub(in crate::hub) fn close_identity_on_other_nodes(&self, identity: &str, close: &Close) {
+        let (matching, code) = (Matching::Identity(identity.to_owned()), close.code());
+        self.bus.broadcast(&Record::CloseMatching { matching, code, reason: close.reason().to_owned() });
     }
 
     /// Makes the group of a new room span nodes.

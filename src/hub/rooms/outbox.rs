@@ -173,6 +173,10 @@ impl Outbox {
         Ok(queue.oldest())
     }
 
+    pub(in crate::hub) fn is_closed(&self) -> bool {
+        self.lock().closed.is_some()
+    }
+
     /// Returns why the peer is closed, if it is.
     pub(in crate::hub) fn close_reason(&self) -> Option<Close> {
         self.lock().closed.as_deref().cloned()

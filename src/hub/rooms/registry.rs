@@ -244,6 +244,8 @@ impl Shard {
     /// Locks the rooms. Each change leaves the table valid at every step, so it can be trusted even if a panic, which
     /// would be a bug, poisoned the lock.
     fn lock(&self) -> MutexGuard<'_, HashMap<GroupKey, Entry>> {
+        #[cfg(test)]
+        crate::hub::sync::count_lock();
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -130,14 +130,6 @@ impl Room {
         true
     }
 
-    /// Closes the peers to which the app gave this identity.
-    #[cfg(feature = "cluster")]
-    pub(in crate::hub) fn close_identity(&self, identity: &str, close: &Close) {
-        let state = self.lock();
-        let peers = state.peers.values().filter(|peer| peer.slot.identity() == Some(identity));
-        peers.for_each(|peer| peer.outbox.close(close.clone()));
-    }
-
     pub(in crate::hub) fn peers(&self) -> Vec<PeerId> {
         self.lock().peers.keys().copied().collect()
     }
@@ -155,6 +147,7 @@ impl Room {
             let (queued_messages, queued_bytes) = outbox.queued();
             Some(PeerSnapshot {
                 id,
+                key: self.key.clone(),
                 identity: slot.shared_identity(),
                 client_ip: slot.client_ip(),
                 age: now.saturating_sub(slot.since),
@@ -255,6 +248,8 @@ impl Room {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        #[cfg(test)]
+        crate::hub::sync::count_lock();
         self.state.lock().unwrap_or_else(|poisoned| {
             let mut state = poisoned.into_inner();
             state.close_all(&CloseCode::Internal.into());

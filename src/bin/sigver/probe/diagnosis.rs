@@ -253,6 +253,7 @@ fn closed(frame: Option<&CloseFrame>) -> String {
             "the server cannot reach the Redis of its cluster. Its log has the reason"
         }
         1013 => "the server is overloaded, the group is full, or a limit is very low. Check the limits and the load",
+        4740 => "the key of the probe has expired. Use a key that is valid for longer",
         4741 => {
             "ERR_KEY: the hub received an empty or too long key. End the URL with a slash in front of the key, or write \
              {key} in its place"
@@ -305,7 +306,7 @@ mod tests {
 
     #[test]
     fn every_close_code_of_the_protocol_is_explained() {
-        for code in [1000, 1001, 1002, 1008, 1009, 1011, 1012, 1013, 4741, 4742, 4743, 4744, 4745] {
+        for code in [1000, 1001, 1002, 1008, 1009, 1011, 1012, 1013, 4740, 4741, 4742, 4743, 4744, 4745] {
             let text = closed(Some(&CloseFrame::new(code, "reason")));
             assert!(text.starts_with(&format!("closed with {code} (\"reason\"): ")), "{text}");
             assert!(!text.contains("not a code of the protocol"), "{text}");
