@@ -6,7 +6,7 @@ use sigver::GroupKey;
 use sigver::cluster::{Entry, Faults, GroupTag, MemoryBackplane, Snapshot};
 use tokio::time::{sleep, timeout};
 
-use crate::fault::Fault;
+use crate::fault::{Class, Fault};
 use crate::node::Node;
 
 /// The number of nodes.
@@ -17,14 +17,14 @@ pub(crate) struct Cluster {
     pub(crate) engine: MemoryBackplane,
     pub(crate) nodes: Vec<Node>,
     snapshot: Option<Snapshot>,
-    audit_interval: Duration,
+    class: Class,
 }
 
 impl Cluster {
-    pub(crate) fn start(audit_interval: Duration) -> Self {
+    pub(crate) fn start(class: Class) -> Self {
         let engine = MemoryBackplane::new();
-        let nodes = (0..NODES).map(|_| Node::start(&engine, audit_interval)).collect();
-        Self { nodes, engine, snapshot: None, audit_interval }
+        let nodes = (0..NODES).map(|_| Node::start(&engine, class)).collect();
+        Self { nodes, engine, snapshot: None, class }
     }
 
     /// Returns the node whose peers are lost, if the fault is a crash. Another node starts in its place.
@@ -50,7 +50,7 @@ impl Cluster {
             }
             Fault::Crash(node) => {
                 self.nodes[node].crash();
-                self.nodes[node] = Node::start(&self.engine, self.audit_interval);
+                self.nodes[node] = Node::start(&self.engine, self.class);
                 return Some(node);
             }
             Fault::Pause(node, connections) => self.nodes[node].pause(connections),

@@ -84,6 +84,13 @@ impl Class {
         Duration::from_secs(if self == Self::Wipes { 15 * 60 } else { 20 })
     }
 
+    /// Returns the time without a beat after which a node is dead. If only calls are lost, that is longer than the faults
+    /// last: otherwise five lost beats in a row would end the links of a node.
+    pub(crate) fn node_timeout(self) -> Duration {
+        let loses_calls = matches!(self, Self::LostRequests | Self::LostReplies);
+        Duration::from_secs(if loses_calls { 30 } else { 10 })
+    }
+
     /// Returns whether the list can show an entry again that its node has removed: the engine went back in time, or a
     /// step was late.
     pub(crate) fn returns_entries(self) -> bool {

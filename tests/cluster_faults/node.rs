@@ -11,6 +11,7 @@ use sigver::{ClusterConfig, JoinRequest, SignalingHub, memory};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::backplane::ObservedBackplane;
+use crate::fault::Class;
 use crate::peer::Peer;
 
 /// The number of frames that a connection holds while its hub does not read.
@@ -26,9 +27,10 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn start(engine: &MemoryBackplane, audit_interval: Duration) -> Self {
+    pub(crate) fn start(engine: &MemoryBackplane, class: Class) -> Self {
         let backplane = ObservedBackplane::new(engine.connect());
-        let config = ClusterConfig::new(backplane.clone()).audit_interval(audit_interval);
+        let config = ClusterConfig::new(backplane.clone());
+        let config = config.audit_interval(class.audit_interval()).node_timeout(class.node_timeout());
         // A peer of a run may send its first `connect` late.
         let builder = SignalingHub::builder().first_connect_timeout(Duration::from_secs(3600));
         let (hub, driver) = builder.build_cluster(config).expect("valid settings");

@@ -40,7 +40,7 @@ pub(crate) async fn run(class: Class, seed: u64) -> usize {
     let schedule = Schedule::new(class, NODES, &mut random);
     let mut run = Run {
         class,
-        cluster: Cluster::start(class.audit_interval()),
+        cluster: Cluster::start(class),
         participants: Vec::new(),
         groups: if seed.is_multiple_of(5) { 2 } else { 1 },
         started: Instant::now(),
