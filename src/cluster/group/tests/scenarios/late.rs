@@ -29,6 +29,20 @@ fn members_that_a_full_list_has_lost_are_closed() {
 }
 
 #[test]
+fn restored_entry_of_a_peer_that_has_left_is_removed_and_counted() {
+    let mut cluster = two_nodes([0, 1, 2]);
+    cluster.handle(connect(1, &[]));
+    cluster.handle(connect(0, &[101]));
+    let snapshot = cluster.engine.clone();
+    cluster.handle(Event::Leave { peer: PeerId(0) });
+    assert_eq!(cluster.nodes[0].take_repairs().removed, 0);
+    cluster.engine = snapshot;
+    cluster.handle(connect(2, &[]));
+    assert_eq!(cluster.listed(), [(1, 101)]);
+    assert_eq!(cluster.nodes[0].take_repairs().removed, 1);
+}
+
+#[test]
 fn members_that_return_to_a_list_with_some_room_fill_it_in_their_order() {
     let mut cluster = two_nodes([0, 1, 2, 4]);
     cluster.set_max_members(4);
