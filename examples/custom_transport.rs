@@ -33,7 +33,7 @@ async fn main() -> io::Result<()> {
     bob.send_content(0, "offer").await;
     assert_eq!(alice.recv_content().await.1, "offer");
     bob.send_frame(Frame::Text("not a message".into())).await;
-    assert_eq!(bob.recv_close().await, 4743);
+    assert_eq!(bob.recv_close().await.code, 4743);
     Ok(())
 }
 

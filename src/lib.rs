@@ -10,7 +10,8 @@
 //! use sigver::SignalingHub;
 //!
 //! let hub = SignalingHub::builder().allowed_origins(["https://app.example"]).build()?;
-//! let app = Router::new().nest_service("/signal", sigver::axum::router(hub.clone())); // ws://HOST/signal/KEY
+//! // ws://HOST/signal/KEY
+//! let app = Router::new().nest_service("/signal", sigver::axum::router(hub.clone()));
 //!
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
 //! let shutdown = async move {
@@ -54,8 +55,8 @@
 //! | feature | adds |
 //! |---|---|
 //! | none (default) | the hub, [`client`], [`protocol`] and [`memory`], without an HTTP crate |
-//! | `axum` | `sigver::axum`: `router` and `handler` |
-//! | `warp` | `sigver::warp`: `filter` |
+//! | `axum` | `sigver::axum`: `router` and `handler`, and `upgrade_with` for a handler that you wrote |
+//! | `warp` | `sigver::warp`: `filter`, and `handshake` to choose the key |
 //! | `hyper` | `sigver::hyper`: `service`, and `upgrade` for a service that you wrote |
 //! | `http2` | WebSockets over HTTP/2 (RFC 8441) in axum and hyper servers |
 //! | `metrics` | metrics for the `metrics` facade |
@@ -121,6 +122,9 @@ pub mod guide {
     #[doc = include_str!("guide/compatibility.md")]
     pub mod compatibility {}
 }
+
+/// For implementations of [`Admission`]: the same as `async_trait::async_trait`.
+pub use async_trait::async_trait;
 
 #[cfg(feature = "axum")]
 pub use adapter::axum;

@@ -105,7 +105,7 @@ async fn steps_are_counted_by_outcome() {
 
     let mut bob = memory::join(&b, "K");
     bob.send_connect(2, &[1]).await;
-    assert_eq!(bob.recv_close().await, 1013);
+    assert_eq!(bob.recv_close().await.code, 1013);
     assert_eq!(stats(&b).steps_full, 1);
 
     let failed = stats(&b).steps_condition_failed;
@@ -176,7 +176,7 @@ async fn members_of_a_list_that_was_founded_anew_count_as_closed() {
     engine.wipe();
     assert!(bob.connect(2, &[]).await, "the wiped engine has no member");
     first.heal();
-    assert_eq!(alice.recv_close().await, 4744);
+    assert_eq!(alice.recv_close().await.code, 4744);
     assert_eq!((stats(&a).repairs_other_lineage, stats(&b).repairs_other_lineage), (1, 0));
 }
 

@@ -1,4 +1,5 @@
-//! The guide's table of limits matches the hub, and no document of the package contains a dead link.
+//! The guide's table of limits matches the hub, no document of the package contains a dead link, and the code of examples
+//! fits the width of a page.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -113,4 +114,65 @@ fn relative_links_lead_to_files_of_the_package() {
         }
     }
     assert!(count >= 10, "found {count} relative links; must be at least 10");
+}
+
+/// The width of code blocks on docs.rs, in characters.
+const MAX_EXAMPLE_WIDTH: usize = 100;
+
+/// Returns the visible lines of the Rust examples in a document, or in the doc comments of a source file.
+fn example_lines(text: &str, is_source: bool) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut is_rust = None;
+    for full in text.lines() {
+        let comment = full.trim_start();
+        let comment = comment.strip_prefix("//!").or(comment.strip_prefix("///"));
+        let comment = comment.map(|line| line.strip_prefix(' ').unwrap_or(line));
+        let Some(line) = (if is_source { comment } else { Some(full) }) else {
+            // An attribute with a condition can open a block, too.
+            is_rust = full.contains("doc = \"```").then_some(true);
+            continue;
+        };
+        match (line.strip_prefix("```"), is_rust) {
+            (Some(language), None) => is_rust = Some(["", "no_run", "rust", "ignore"].contains(&language)),
+            (Some(_), Some(_)) => is_rust = None,
+            (None, Some(true)) if line != "#" && !line.starts_with("# ") => lines.push(line),
+            (None, _) => {}
+        }
+    }
+    lines
+}
+
+#[test]
+fn code_of_examples_is_at_most_100_characters_wide() {
+    fn read(folder: &Path, wide: &mut Vec<String>, count: &mut usize) {
+        for entry in fs::read_dir(folder).expect("the folder is readable") {
+            let path = entry.expect("the entry is readable").path();
+            let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+            if path.is_dir() {
+                read(&path, wide, count);
+            } else if matches!(extension, "rs" | "md") {
+                let text = fs::read_to_string(&path).expect("the document is UTF-8");
+                let lines = example_lines(&text, extension == "rs");
+                *count += lines.len();
+                let lines = lines.into_iter().filter(|line| line.chars().count() > MAX_EXAMPLE_WIDTH);
+                wide.extend(lines.map(|line| format!("{}: {line}", path.display())));
+            }
+        }
+    }
+    let (mut wide, mut count) = (Vec::new(), 0);
+    read(&Path::new(ROOT).join("src"), &mut wide, &mut count);
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("the document is UTF-8");
+    let readme = example_lines(&readme, false).into_iter().filter(|line| line.chars().count() > MAX_EXAMPLE_WIDTH);
+    wide.extend(readme.map(|line| format!("README.md: {line}")));
+    assert_eq!(wide, [""; 0]);
+    assert!(count >= 300, "found {count} lines of examples; must be at least 300");
+}
+
+#[test]
+fn example_lines_are_those_of_rust_blocks_without_hidden_lines() {
+    let source = "#![cfg_attr(feature = \"axum\", doc = \"```no_run\")]\n//! first\n//! ```\n/// text\n\
+        /// ```\n/// # hidden\n/// #[shown]\n/// ```\n/// ```text\n/// other\n/// ```\n\
+        fn code() {}\n    //! ```no_run\n    //! last\n";
+    assert_eq!(example_lines(source, true), ["first", "#[shown]", "last"]);
+    assert_eq!(example_lines("text\n```sh\nls\n```\n```\nlet a;\n```\n", false), ["let a;"]);
 }

@@ -1,6 +1,6 @@
 //! Tests of the hyper adapter alone: where a service is mounted, requests from the app, slow upgrades.
 
-#![cfg(feature = "hyper")]
+#![cfg(all(feature = "hyper", feature = "http2"))]
 
 mod common;
 
@@ -10,14 +10,20 @@ use std::time::Duration;
 
 use common::open;
 use http_body_util::{Empty, Full};
+use hyper::Version;
 use hyper::body::{Bytes, Incoming};
+use hyper::ext::Protocol;
 use hyper::server::conn::http1;
+use hyper::server::conn::http2;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use sigver::{Cause, SignalingHub};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use sigver::memory::TestClient;
+use sigver::{Cause, JoinRequest, PeerInfo, SignalingHub, Transport, TransportError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpListener;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 async fn serve<S>(service: S) -> SocketAddr
 where
@@ -44,7 +50,7 @@ async fn service_serves_every_path_below_its_mount() {
         let mut first = open(address, &format!("{base}/k/1")).await;
         assert!(first.connect(1, &[]).await);
         assert!(!open(address, &format!("{base}/?key=k/1")).await.connect(2, &[]).await);
-        assert_eq!(open(address, &format!("{base}/")).await.recv_close().await, 4741);
+        assert_eq!(open(address, &format!("{base}/")).await.recv_close().await.code, 4741);
         first.close().await;
         while hub.stats().peers > 0 {
             tokio::task::yield_now().await;
@@ -81,6 +87,63 @@ async fn custom_service_passes_requests_to_upgrade() {
     for path in ["/signal?key=the%20lobby", "/lobby", "/lobby?key=ignored"] {
         assert!(!open(address, path).await.connect(2, &[]).await, "{path}");
     }
+}
+
+#[tokio::test]
+async fn custom_service_passes_extensions_and_the_client_ip_to_the_hook() {
+    let hub = SignalingHub::builder().admission(async |request: JoinRequest| {
+        let user = request.extension::<&str>().expect("the service set it");
+        Ok(PeerInfo::new().identity(format!("{user} {:?}", request.client_ip())))
+    });
+    let hub = hub.build().expect("valid settings");
+    let answer = {
+        let hub = hub.clone();
+        move |request: Request<Incoming>| {
+            let join = JoinRequest::new("K").with_extension("alice").with_client_ip([192, 0, 2, 7].into());
+            let response = sigver::hyper::upgrade_with(request, &hub, join);
+            async { Ok::<_, Infallible>(response.await) }
+        }
+    };
+    let address = serve(service_fn(answer)).await;
+    assert!(open(address, "/").await.connect(1, &[]).await);
+    assert_eq!(hub.peers("K")[0].identity.as_deref(), Some("alice Some(192.0.2.7)"));
+}
+
+/// Returns the answer to a WebSocket over HTTP/2 (RFC 8441) of a server with this builder.
+async fn open_over_http2(
+    builder: http2::Builder<TokioExecutor>,
+) -> hyper::Result<TestClient<impl Transport<Err = TransportError> + Unpin>> {
+    let (there, here) = tokio::io::duplex(64 * 1024);
+    let service = sigver::hyper::service(SignalingHub::new()).at("/signal");
+    tokio::spawn(builder.serve_connection(TokioIo::new(there), service));
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(here)).await?;
+    tokio::spawn(connection);
+    // hyper rejects an extended CONNECT until it has received the server's settings. The first response follows them.
+    let plain = Request::get("http://localhost/signal/K").body(Empty::new()).expect("a request");
+    assert_eq!(client.send_request(plain).await?.status(), StatusCode::UPGRADE_REQUIRED);
+    let connect = Request::connect("http://localhost/signal/K")
+        .version(Version::HTTP_2)
+        .header("sec-websocket-version", "13")
+        .extension(Protocol::from_static("websocket"))
+        .body(Empty::new())
+        .expect("a request");
+    let response = client.send_request(connect).await?;
+    assert_eq!(response.status(), StatusCode::OK);
+    let upgraded = TokioIo::new(hyper::upgrade::on(response).await?);
+    let stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
+    Ok(TestClient::new(sigver::hyper::transport(stream)))
+}
+
+#[tokio::test]
+async fn websocket_over_http2_requires_enable_connect_protocol() {
+    let builder = || http2::Builder::new(TokioExecutor::new());
+    let mut with_connect_protocol = builder();
+    with_connect_protocol.enable_connect_protocol();
+    let mut peer = open_over_http2(with_connect_protocol).await.expect("the server accepts an extended CONNECT");
+    assert!(peer.connect(1, &[]).await);
+    let error = open_over_http2(builder()).await.err().expect("the server did not announce RFC 8441");
+    assert!(error.is_user() || error.to_string().contains("http2"), "{error:?}");
 }
 
 /// Returns a connection whose upgrade waits for the peer, because the response does not fit into the pipe.

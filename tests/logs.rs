@@ -50,6 +50,34 @@ async fn first_rejection_is_logged_at_once_and_later_ones_once_a_minute_with_the
 }
 
 #[tokio::test(start_paused = true)]
+async fn internal_error_of_the_app_is_logged_with_its_sources() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read the sessions")]
+    struct AppError(#[source] std::io::Error);
+    let log = Log::capture();
+    let admission = |_: JoinRequest| async {
+        Err::<PeerInfo, _>(Rejection::internal(AppError(std::io::Error::other("db.internal is unreachable"))))
+    };
+    let hub = SignalingHub::builder().admission(admission).build().expect("valid settings");
+    let close = memory::join(&hub, "K").recv_close().await;
+    assert_eq!((close.code, &*close.reason), (1011, "internal error"));
+    let lines = log.take();
+    let [error, rejection] = &lines[..] else { panic!("expected two lines, got {lines:?}") };
+    assert_eq!(error, "ERROR admission failed error=\"cannot read the sessions: db.internal is unreachable\"");
+    assert!(rejection.ends_with(" code=1011 reason=\"internal error\""), "{rejection}");
+}
+
+#[cfg(feature = "hyper")]
+#[tokio::test(start_paused = true)]
+async fn join_of_a_test_with_an_extension_and_without_a_client_ip_logs_no_warning() {
+    let log = Log::capture();
+    let hub = SignalingHub::new();
+    let request = JoinRequest::new("K").with_extension(7_u8).with_header("cookie", "a=b");
+    assert!(memory::join(&hub, request).connect(1, &[]).await);
+    assert_eq!(log.take(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn reason_that_the_app_composed_is_not_logged_at_any_level() {
     let log = Log::capture_at(Level::TRACE);
     let reject = |request: JoinRequest| async move {
@@ -57,7 +85,7 @@ async fn reason_that_the_app_composed_is_not_logged_at_any_level() {
     };
     let hub = SignalingHub::builder().admission(reject).build().expect("valid settings");
     let mut peer = memory::join(&hub, "secret-key");
-    assert_eq!(peer.recv_close().await, 4001);
+    assert_eq!(peer.recv_close().await.code, 4001);
     hub.shutdown().await; // waits for the end of the close handshake
     let lines = log.take();
     assert!(lines.iter().any(|line| line.contains("DEBUG rejected cause=admission")), "{lines:?}");
@@ -73,7 +101,7 @@ async fn reason_of_close_identity_is_not_logged_at_any_level() {
     let mut peer = memory::join(&hub, "K");
     assert!(peer.connect(1, &[]).await);
     hub.close_identity("alice", CloseCode::app(4001), format!("{} has ended", "secret-key"));
-    assert_eq!(peer.recv_close().await, 4001);
+    assert_eq!(peer.recv_close().await.code, 4001);
     hub.shutdown().await; // waits for the end of the close handshake
     let lines = log.take();
     assert!(lines.iter().any(|line| line.contains("peer left reason=closed by hub with 4001")), "{lines:?}");
@@ -90,7 +118,7 @@ async fn expiry_of_a_peer_is_not_logged_as_a_limit_but_a_rejection_is() {
         Ok(PeerInfo::new().expires_at(if is_early { now + second } else { now - second }))
     };
     let hub = SignalingHub::builder().admission(admission).build().expect("valid settings");
-    assert_eq!(memory::join(&hub, "K").recv_close().await, 4740);
+    assert_eq!(memory::join(&hub, "K").recv_close().await.code, 4740);
     assert_eq!(log.take(), [""; 0]);
     join_rejected(&hub).await;
     let lines = log.take();
@@ -119,7 +147,7 @@ async fn closed_peer_is_logged_with_its_id_and_key_hash() {
     assert!(peer.connect(1, &[]).await);
     let (id, hash) = (hub.peers("the-key")[0].id, hub.groups()[0].key_hash);
     peer.send_content(0, "more than ten bytes").await;
-    assert_eq!(peer.recv_close().await, 1009);
+    assert_eq!(peer.recv_close().await.code, 1009);
     let expected = format!(
         "WARN peers rejected or closed; one of them is shown cause=max_message_bytes rejected=0 closed=1 \
          client_ip=192.0.2.7 group={hash:016x} peer={} code=1009 reason=\"message exceeds 10 bytes\"",
@@ -190,7 +218,7 @@ async fn drain_writes_the_remaining_counts_and_logs_no_line_of_its_own() {
         join_rejected(&hub).await;
     }
     assert_eq!(log.take().len(), 1);
-    let closed = async { assert_eq!(peer.recv_close().await, 1001) };
+    let closed = async { assert_eq!(peer.recv_close().await.code, 1001) };
     tokio::join!(hub.drain(Duration::from_secs(2)), closed);
     join_rejected(&hub).await;
     let lines = log.take();
@@ -205,7 +233,7 @@ async fn peer_closed_without_a_cause_is_not_logged() {
     let mut peer = memory::join(&hub, "K");
     assert!(peer.connect(1, &[]).await);
     hub.close_group("K", CloseCode::app(4001));
-    assert_eq!(peer.recv_close().await, 4001);
+    assert_eq!(peer.recv_close().await.code, 4001);
     assert_eq!(log.take(), [""; 0]);
 }
 

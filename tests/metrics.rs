@@ -42,7 +42,7 @@ fn peers_connects_relays_closes_and_rejections_are_reported() {
         assert!(!joiner.connect(2, &[]).await);
         joiner.send_content(0, "offer").await;
         member.recv_content().await;
-        assert_eq!(memory::join(&hub, "K").recv_close().await, 1013);
+        assert_eq!(memory::join(&hub, "K").recv_close().await.code, 1013);
         // Two heartbeats, of which the member answers one.
         assert!(matches!(member.recv_any().await, Ok(Event::Heartbeat)));
         member.send_heartbeat().await;
@@ -78,9 +78,9 @@ fn drain_reports_closes_of_peers_and_rejections_of_joins() {
         let hub = SignalingHub::new();
         let mut peer = memory::join(&hub, "K");
         assert!(peer.connect(1, &[]).await);
-        let closed = async { assert_eq!(peer.recv_close().await, 1001) };
+        let closed = async { assert_eq!(peer.recv_close().await.code, 1001) };
         tokio::join!(hub.drain(Duration::from_secs(2)), closed);
-        assert_eq!(memory::join(&hub, "K").recv_close().await, 1001);
+        assert_eq!(memory::join(&hub, "K").recv_close().await.code, 1001);
     });
     assert_eq!(seen.get("sigver_closes_total code=1001 cause=draining"), Some(&1.0), "{seen:#?}");
     assert_eq!(seen.get("sigver_rejections_total cause=draining"), Some(&1.0), "{seen:#?}");
@@ -154,7 +154,7 @@ fn node_of_a_cluster_reports_nodes_beats_steps_and_records() {
         assert!(member.connect(1, &[]).await);
         assert!(!joiner.connect(2, &[]).await);
         joiner.send_connect(3, &[1]).await;
-        assert_eq!(joiner.recv_close().await, 1013, "the group has one member at most");
+        assert_eq!(joiner.recv_close().await.code, 1013, "the group has one member at most");
         // The counters are reported at each beat.
         sleep(Duration::from_secs(3)).await;
         engine.wipe();

@@ -190,7 +190,7 @@ async fn cancelled_peer_and_rejected_join_are_events() {
     });
     let mut peer = TestClient::new(client_end);
     assert!(peer.connect(1, &[]).await);
-    assert_eq!(memory::join(&hub, "K").recv_close().await, 1013);
+    assert_eq!(memory::join(&hub, "K").recv_close().await.code, 1013);
     served.abort();
     let mut seen = Vec::new();
     while !matches!(seen.last(), Some(HubEvent::GroupRemoved { .. })) {
@@ -246,7 +246,7 @@ async fn join_rejected_by_a_full_group_emits_no_group_event() {
     let mut events = hub.events();
     let mut first = memory::join(&hub, "K");
     assert!(first.connect(1, &[]).await);
-    assert_eq!(memory::join(&hub, "K").recv_close().await, 1013);
+    assert_eq!(memory::join(&hub, "K").recv_close().await.code, 1013);
     first.close().await;
     let mut group_events = Vec::new();
     while !matches!(group_events.last(), Some(HubEvent::GroupRemoved { .. })) {
@@ -264,7 +264,7 @@ async fn peers_closed_by_a_drain_count_as_closes_and_not_as_rejections() {
     let [mut first, mut second] = [memory::join(&hub, "A"), memory::join(&hub, "B")];
     assert!(first.connect(1, &[]).await && second.connect(1, &[]).await);
     let closed = async {
-        assert_eq!((first.recv_close().await, second.recv_close().await), (1001, 1001));
+        assert_eq!((first.recv_close().await.code, second.recv_close().await.code), (1001, 1001));
     };
     let (_, ()) = tokio::join!(hub.drain(Duration::from_secs(2)), closed);
     let stats = hub.stats();
@@ -279,7 +279,7 @@ async fn joins_while_draining_count_as_rejections_and_not_as_closes() {
     assert_eq!(hub.drain(Duration::from_secs(1)).await, 0);
     assert!(hub.is_draining());
     for _ in 0..3 {
-        assert_eq!(memory::join(&hub, "K").recv_close().await, 1001);
+        assert_eq!(memory::join(&hub, "K").recv_close().await.code, 1001);
         assert!(matches!(next(&mut events).await, HubEvent::Rejected { cause: Cause::Draining, .. }));
     }
     let stats = hub.stats();
@@ -291,7 +291,7 @@ async fn joins_while_draining_count_as_rejections_and_not_as_closes() {
 async fn join_with_an_invalid_key_counts_as_a_rejection() {
     let hub = SignalingHub::new();
     let mut events = hub.events();
-    assert_eq!(memory::join(&hub, "").recv_close().await, 4741);
+    assert_eq!(memory::join(&hub, "").recv_close().await.code, 4741);
     assert_eq!(hub.stats().rejections.get(Cause::InvalidKey), 1);
     assert!(matches!(next(&mut events).await, HubEvent::Rejected { cause: Cause::InvalidKey, .. }));
 }
@@ -315,7 +315,7 @@ async fn limit_exceeded_by_a_joined_peer_counts_as_a_close_and_not_as_a_rejectio
     let mut peer = memory::join(&hub, "K");
     assert!(peer.connect(1, &[]).await);
     peer.send_content(0, "more than ten bytes").await;
-    assert_eq!(peer.recv_close().await, 1009);
+    assert_eq!(peer.recv_close().await.code, 1009);
     let stats = hub.stats();
     assert_eq!((stats.closes.get(Cause::MaxMessageBytes), stats.closes.total()), (1, 1));
     assert_eq!(stats.rejections.total(), 0);

@@ -75,7 +75,7 @@ async fn key_never_reaches_the_engine() {
     assert!(joiner.connect(2, &[1]).await);
     // Sent to all nodes.
     b.close_group(KEY, CloseCode::app(4001));
-    assert_eq!((member.recv_close().await, joiner.recv_close().await), (4001, 4001));
+    assert_eq!((member.recv_close().await.code, joiner.recv_close().await.code), (4001, 4001));
 
     redis.command(&format!("ECHO {END}")).await;
     let commands = timeout(Duration::from_secs(10), commands).await.expect("it was recorded").expect("no panic");

@@ -141,7 +141,7 @@ async fn admitted_peer_that_joins_during_a_drain_is_closed_before_its_messages_c
         tokio::task::yield_now().await;
     }
     let serve = tokio::spawn(permit.serve(server));
-    assert_eq!(peer.recv_close().await, 1001);
+    assert_eq!(peer.recv_close().await.code, 1001);
     peer.close().await;
     serve.await.expect("the hub does not panic");
     assert_eq!(drain.await.expect("the drain does not panic"), 0);
@@ -156,9 +156,9 @@ async fn closed_peer_counts_in_closes_and_rejected_join_counts_in_rejections() {
     let hub = builder.build().expect("valid settings");
     let mut peer = memory::join(&hub, "K");
     assert!(peer.connect(1, &[]).await);
-    assert_eq!(memory::join(&hub, "K").recv_close().await, 1013);
+    assert_eq!(memory::join(&hub, "K").recv_close().await.code, 1013);
     peer.send_connect(1, &[]).await;
-    assert_eq!(peer.recv_close().await, 1013);
+    assert_eq!(peer.recv_close().await.code, 1013);
     let HubStats { rejections, closes, .. } = hub.stats();
     assert_eq!((rejections.get(Cause::MaxPeers), rejections.total()), (1, 1));
     assert_eq!((closes.get(Cause::ConnectsPerSecond), closes.total()), (1, 1));
@@ -176,7 +176,7 @@ async fn peer_closed_by_the_app_has_no_cause_and_is_not_counted() {
     assert!(peer.connect(1, &[]).await);
     let id = hub.peers("K")[0].id;
     assert!(hub.close_peer(id, CloseCode::app(4001)));
-    assert_eq!(peer.recv_close().await, 4001);
+    assert_eq!(peer.recv_close().await.code, 4001);
     peer.close().await;
     let reason = served.await.expect("serve does not panic");
     assert!(matches!(reason, DisconnectReason::ClosedByHub { cause: None, .. }), "{reason:?}");
@@ -206,7 +206,7 @@ async fn drain_waits_for_pending_admissions() {
     tokio::task::yield_now().await;
     let start = Instant::now();
     let closed = async {
-        assert_eq!(late.recv_close().await, 1001);
+        assert_eq!(late.recv_close().await.code, 1001);
         late.close().await;
     };
     let (remaining, ()) = tokio::join!(hub.drain(Duration::from_secs(60)), closed);

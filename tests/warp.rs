@@ -1,4 +1,4 @@
-//! Tests of the warp adapter alone: composition with other filters.
+//! Tests of the warp adapter alone: composition with other filters, keys of the app.
 
 #![cfg(feature = "warp")]
 
@@ -7,7 +7,8 @@ mod common;
 use std::net::SocketAddr;
 
 use common::open;
-use sigver::SignalingHub;
+use sigver::warp::{Handshake, handshake};
+use sigver::{JoinRequest, PeerInfo, SignalingHub};
 use tokio::net::TcpListener;
 use warp::Filter;
 
@@ -35,6 +36,44 @@ async fn filter_composes_with_other_filters() {
         assert!(!open(address, path).await.connect(2, &[]).await, "{path}");
     }
     for path in ["/api/signal", "/api/signal/", "/tenant/7"] {
-        assert_eq!(open(address, path).await.recv_close().await, 4741, "{path}");
+        assert_eq!(open(address, path).await.recv_close().await.code, 4741, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn filter_of_the_app_chooses_the_key_and_keeps_tenants_apart() {
+    #[derive(Clone)]
+    struct Document(u64);
+    let hub = SignalingHub::builder().admission(async |request: JoinRequest| {
+        let document = request.extension().map_or(0, |Document(document)| *document);
+        let ip = request.client_ip().expect("warp knows the address");
+        Ok(PeerInfo::new().identity(format!("{document} {ip}")))
+    });
+    let hub = hub.build().expect("valid settings");
+    let [documents, tenants] = [hub.clone(), hub.clone()];
+    let document =
+        warp::path!("documents" / u64 / "signal").and(handshake()).then(move |document: u64, handshake: Handshake| {
+            let handshake = handshake.with_key(format!("document {document}")).with_extension(Document(document));
+            handshake.upgrade(documents.clone())
+        });
+    let tenant = warp::path!("t" / String / ..).and(handshake()).then(move |tenant: String, handshake: Handshake| {
+        let key = handshake.key().and_then(|key| key.within(tenant));
+        handshake.with_key(key).upgrade(tenants.clone())
+    });
+    let address = serve(document.or(tenant)).await;
+    let mut peer = open(address, "/documents/7/signal?key=ignored").await;
+    assert!(peer.connect(1, &[]).await);
+    assert_eq!(hub.peers("document 7")[0].identity.as_deref(), Some("7 127.0.0.1"));
+
+    let [mut first, mut favored] = [open(address, "/t/t1/r").await, open(address, "/t/t1/r?favored").await];
+    assert!(first.connect(1, &[]).await);
+    assert!(favored.connect(2, &[1]).await);
+    let mut joiner = open(address, "/t/t1?key=r").await;
+    assert!(!joiner.connect(3, &[]).await);
+    joiner.send_content(0, "offer").await;
+    assert_eq!(favored.recv_content().await.1, "offer");
+    assert!(open(address, "/t/t2/r").await.connect(1, &[]).await, "another tenant");
+    for (path, code) in [("/t/t1", 4741), ("/t/t1/%zz", 4745)] {
+        assert_eq!(open(address, path).await.recv_close().await.code, code, "{path}");
     }
 }

@@ -8,8 +8,52 @@
 //!
 //! let app: Router = Router::new()
 //!     .route("/", get("hello"))
-//!     .nest_service("/signal", sigver::axum::router(SignalingHub::new())); // ws://HOST/signal/KEY
+//!     // ws://HOST/signal/KEY
+//!     .nest_service("/signal", sigver::axum::router(SignalingHub::new()));
 //! ```
+//!
+//! # In a handler of your own
+//!
+//! [`upgrade_with`] joins with a key that the app chooses. The checks of the hub apply as with [`router`]: admission,
+//! allowed origins, and the limits per IP.
+//!
+//! ```
+//! use axum::extract::{Path, Request, State};
+//! use axum::response::Response;
+//! use axum::{Router, routing::any};
+//! use sigver::SignalingHub;
+//!
+//! async fn signal(
+//!     State(hub): State<SignalingHub>,
+//!     Path(document): Path<u64>,
+//!     request: Request,
+//! ) -> Response {
+//!     sigver::axum::upgrade_with(request, &hub, format!("document {document}")).await
+//! }
+//!
+//! let app: Router = Router::new()
+//!     .route("/documents/{document}/signal", any(signal))
+//!     .with_state(SignalingHub::new());
+//! ```
+//!
+//! # Tenants
+//!
+//! [`router`] uses nothing but the key: `/t/acme/KEY` and `/t/globex/KEY` of a nested router are one group. With
+//! [`router_with`], the app composes the key from all parts of the request:
+//!
+//! ```
+//! use axum::Router;
+//! use sigver::SignalingHub;
+//!
+//! let signal = sigver::axum::router_with(SignalingHub::new(), |parts| {
+//!     let tenant = sigver::axum::path_param(parts, "tenant")?;
+//!     sigver::axum::key(parts)?.within(tenant)
+//! });
+//! // ws://HOST/t/TENANT/KEY
+//! let app: Router = Router::new().nest_service("/t/{tenant}", signal);
+//! ```
+//!
+//! The client chooses the tenant in its URL. An [`Admission`](crate::Admission) hook decides whether it may.
 //!
 //! # The key
 //!
@@ -19,6 +63,10 @@
 //! | `.route("/signal", handler(hub))` | `/signal?key=KEY` |
 //! | `.route("/documents/{key}/signal", handler(hub))` | `/documents/KEY/signal` |
 //! | `.route("/signal/{*key}", handler(hub))` | `/signal/KEY`, where `KEY` may contain slashes |
+//! | `.route("/any/path", any(signal))` with [`upgrade_with`] | what the app chooses |
+//!
+//! The parameter must be called `key`. On a route with other parameters only, and without a key in the query, peers are
+//! closed with 4741 and a reason that says so.
 //!
 //! # The client IP
 //!
@@ -39,8 +87,8 @@
 //! Middleware runs before the handler. The admission hook reads what the middleware stored in the request's extensions.
 //! A page cannot set the `Authorization` header of a WebSocket handshake. Unless its `SameSite` attribute forbids it,
 //! browsers send a cookie of the server's host with each handshake, whatever page opens the WebSocket. Therefore
-//! combine cookies with [`HubBuilder::allowed_origins`](crate::HubBuilder::allowed_origins). A page can read a close
-//! code, but not an HTTP status.
+//! combine cookies with [`HubBuilder::allowed_origins`](crate::HubBuilder::allowed_origins). A layer for CORS does not
+//! help: browsers do not apply CORS to WebSockets. A page can read a close code, but not an HTTP status.
 //!
 //! ```
 //! use axum::{Router, extract::Request, middleware::map_request};
@@ -50,25 +98,31 @@
 //! struct User(String);
 //!
 //! async fn authenticate(mut request: Request) -> Request {
-//!     let fields = request.headers().get_all("cookie").iter(); // HTTP/2 may split the cookies over several fields
-//!     let mut cookies = fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split("; "));
-//!     if cookies.any(|cookie| cookie == "session=alices-session") { // a lookup in the app's sessions
-//!         request.extensions_mut().insert(User("alice".into()));
+//!     let cookie = request.headers().get("cookie");
+//!     if cookie.is_some_and(|cookie| cookie == "session=alices-session") {
+//!         request.extensions_mut().insert(User("alice".into())); // after a lookup in the sessions
 //!     }
 //!     request
 //! }
 //!
 //! async fn admit(request: JoinRequest) -> Result<PeerInfo, Rejection> {
-//!     let user = request.parts().and_then(|parts| parts.extensions.get::<User>());
-//!     let User(name) = user.ok_or_else(|| Rejection::close(CloseCode::app(4001), "log in first"))?;
-//!     Ok(PeerInfo::new().identity(name.as_str()))
+//!     match request.extension::<User>() {
+//!         Some(User(name)) => Ok(PeerInfo::new().identity(&**name)),
+//!         None => Err(Rejection::close(CloseCode::app(4001), "log in first")),
+//!     }
 //! }
 //!
-//! let hub = SignalingHub::builder().allowed_origins(["https://app.example"]).admission(admit).build()?;
+//! let hub = SignalingHub::builder()
+//!     .allowed_origins(["https://app.example"])
+//!     .admission(admit)
+//!     .build()?;
 //! let signal = sigver::axum::router::<()>(hub).layer(map_request(authenticate));
 //! let app: Router = Router::new().nest_service("/signal", signal);
 //! # Ok::<(), sigver::ConfigError>(())
 //! ```
+//!
+//! A handler can pass what its extractors know: `JoinRequest::new(key).with_extension(user)`. A [`Rejection`] is a
+//! response, so a handler can return one.
 //!
 //! # Graceful shutdown
 //!
@@ -118,10 +172,10 @@
 //!
 //! # Your own upgrade
 //!
-//! If the app extracts the [`WebSocketUpgrade`] itself, pass the socket to [`SignalingHub::serve`], and the request
-//! head and the client IP in the [`JoinRequest`]. If `allowed_origins` is set, always pass the origin: the hub rejects
-//! a peer without one, or, with `allow_missing_origin`, admits pages of every site. Without the client IP, the limits
-//! per IP do not apply.
+//! If the app does more with the connection than signaling, it can extract axum's `WebSocketUpgrade` itself. Pass the
+//! socket to [`SignalingHub::serve`], with the request head and the client IP in the [`JoinRequest`]. If
+//! `allowed_origins` is set, always pass the head: the hub rejects a peer without an origin, or, with
+//! `allow_missing_origin`, admits pages of every site. Without the client IP, the limits per IP do not apply.
 //!
 //! ```
 //! use std::net::SocketAddr;
@@ -140,7 +194,9 @@
 //!     upgrade: WebSocketUpgrade,
 //!     parts: Parts,
 //! ) -> Response {
-//!     let request = JoinRequest::new(format!("document {document}")).with_client_ip(client.ip()).with_parts(parts);
+//!     let request = JoinRequest::new(format!("document {document}"))
+//!         .with_client_ip(client.ip())
+//!         .with_parts(parts);
 //!     sigver::axum::configure(upgrade, &hub).on_upgrade(async move |socket| {
 //!         let reason = hub.serve(sigver::axum::transport(socket), request).await;
 //!         println!("peer of document {document} disconnected: {reason}");
@@ -148,23 +204,30 @@
 //! }
 //!
 //! let hub = SignalingHub::new();
-//! let app: Router = Router::new().route("/documents/{document}/signal", any(signal)).with_state(hub);
-//! let service = app.into_make_service_with_connect_info::<SocketAddr>(); // or `ConnectInfo` fails with 500
+//! let app: Router = Router::new()
+//!     .route("/documents/{document}/signal", any(signal))
+//!     .with_state(hub);
+//! // Without the address, `ConnectInfo` fails with 500.
+//! let service = app.into_make_service_with_connect_info::<SocketAddr>();
 //! ```
+
+mod route;
+mod socket;
 
 use std::net::SocketAddr;
 
 use ::axum::Router;
 use ::axum::body::Body;
-use ::axum::extract::ws::{CloseFrame as WsCloseFrame, Message, WebSocket, WebSocketUpgrade};
-use ::axum::extract::{ConnectInfo, MatchedPath, OriginalUri, Request};
+use ::axum::extract::{ConnectInfo, Request};
+use ::axum::http::request::Parts;
+use ::axum::response::{IntoResponse, Response};
 use ::axum::routing::{MethodRouter, any};
-use futures::{SinkExt as _, StreamExt as _};
 
 use super::upgrade::upgrade;
-use super::websocket::into_transport_error;
-use crate::transport::{CloseFrame, Frame, Transport, TransportError};
-use crate::{JoinRequest, SignalingHub};
+use crate::{JoinRequest, Rejection, SignalingHub};
+
+pub use route::{key, path_param};
+pub use socket::{configure, transport};
 
 /// Returns a handler for `Router::route`.
 ///
@@ -175,117 +238,96 @@ use crate::{JoinRequest, SignalingHub};
 /// `app.into_make_service_with_connect_info::<std::net::SocketAddr>()`. Otherwise limits per IP do not apply.
 pub fn handler<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> MethodRouter<S> {
     any(move |request: Request| {
-        let mut join = JoinRequest::from_url(key_in_path(&request), request.uri().query());
-        if let Some(ConnectInfo(client)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-            join = join.with_client_ip(client.ip());
-        }
-        // The body of a handshake is empty.
-        let response = upgrade(request.map(|_| ()), hub.clone(), join);
-        async { response.await.map(Body::from) }
+        let join = route::join_request(request.uri(), request.extensions());
+        upgrade_with(request, &hub, join)
     })
 }
 
 /// Returns a router for `Router::nest_service`. The key is the path below the mount, `/signal/KEY`. If that is empty,
 /// it is in the query: `/signal?key=KEY`.
 ///
+/// Warning: parameters of the path above the mount do not separate groups. If the router is nested at `/t/{tenant}`,
+/// `/t/acme/KEY` and `/t/globex/KEY` are one group. Use [`router_with`] for tenants.
+///
 /// Prefer `nest_service` to `Router::nest`, which does not route `/signal/` itself to a nested router. A client without
 /// a key then gets the app's 404. With `nest_service` it is closed with 4741, as with the other adapters.
 pub fn router<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> Router<S> {
-    Router::new().route("/", handler(hub.clone())).route("/{*key}", handler(hub))
+    router_with(hub, key)
 }
 
-/// Applies the hub's buffer sizes and limits to an upgrade that the app performs.
+/// Returns a router as [`router`] does, with a key that the app composes from the head of each request: from the
+/// parameters of the path ([`path_param`]), the key of the URL ([`key`]), headers, and extensions of the middleware.
 ///
-/// axum's defaults allow messages of 64 MiB and use 140 KB for each idle peer.
-pub fn configure<F>(upgrade: WebSocketUpgrade<F>, hub: &SignalingHub) -> WebSocketUpgrade<F> {
-    let config = hub.config().websocket_config();
-    upgrade
-        .read_buffer_size(config.read_buffer_size)
-        .write_buffer_size(config.write_buffer_size)
-        .max_write_buffer_size(config.max_write_buffer_size)
-        .max_message_size(hub.config().max_message_bytes)
-        .max_frame_size(hub.config().max_message_bytes)
+/// The function returns a [`GroupKey`](crate::GroupKey), text, or the result of
+/// [`GroupKey::within`](crate::GroupKey::within). An invalid key closes the peer with 4741 or 4745. Of a
+/// [`JoinRequest`], only the key is used: `?favored` in the URL and the client IP apply as with [`router`]. The
+/// documentation of the module shows [an example](self#tenants).
+pub fn router_with<S, F, K>(hub: SignalingHub, key: F) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    F: Fn(&Parts) -> K + Clone + Send + Sync + 'static,
+    K: Into<JoinRequest>,
+{
+    let handler = any(move |request: Request| {
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.insert(route::BelowMount);
+        let join = JoinRequest::from_url("", parts.uri.query()).with_key_of(key(&parts).into());
+        upgrade_with(Request::from_parts(parts, body), &hub, join)
+    });
+    Router::new().route("/", handler.clone()).route("/{*key}", handler)
 }
 
-/// Returns a transport for [`SignalingHub::serve`] over a WebSocket that the app upgraded itself. Call [`configure`]
-/// before the upgrade.
+/// Answers a WebSocket handshake with a join request from the app: a key, as text or as a
+/// [`GroupKey`](crate::GroupKey), or a [`JoinRequest`]. If the hub admits the peer, a new task serves its WebSocket.
 ///
-/// axum assembles fragmented messages before the hub sees them, so `messages_per_second` counts whole messages and not
-/// their fragments. A peer can send fragments as fast as its connection allows, which costs CPU time. On the public
-/// internet, prefer [`router`] or [`handler`], which count both. If the app needs a join request of its own, use
-/// [`hyper::upgrade_with`](crate::hyper::upgrade_with), which counts both as well:
+/// The hub checks the request as with [`router`]. The admission hook receives its head, with the extensions of the
+/// middleware and those of [`JoinRequest::with_extension`]. The client IP is the address in axum's
+/// `ConnectInfo<SocketAddr>`, unless the app sets one with [`JoinRequest::with_client_ip`]. `?favored` in the URL does
+/// not apply; use [`JoinRequest::favored`].
 ///
 /// ```
-/// use std::net::SocketAddr;
-///
-/// use axum::extract::{ConnectInfo, Path, Request, State};
-/// use axum::response::IntoResponse;
+/// use axum::extract::{Path, Request, State};
+/// use axum::response::Response;
 /// use sigver::{JoinRequest, SignalingHub};
+///
+/// #[derive(Clone)]
+/// struct User(String);
 ///
 /// async fn signal(
 ///     State(hub): State<SignalingHub>,
 ///     Path(document): Path<u64>,
-///     ConnectInfo(client): ConnectInfo<SocketAddr>,
 ///     request: Request,
-/// ) -> impl IntoResponse {
-///     let join = JoinRequest::new(format!("document {document}")).with_client_ip(client.ip());
-///     sigver::hyper::upgrade_with(request, &hub, join).await
+/// ) -> Response {
+///     let user = User("alice".into()); // or an extractor of the app
+///     let join = JoinRequest::new(format!("document {document}")).with_extension(user);
+///     sigver::axum::upgrade_with(request, &hub, join).await
 /// }
-/// # axum::Router::new().route("/{document}", axum::routing::any(signal)).with_state::<()>(SignalingHub::new());
+/// # let app = axum::Router::new().route("/{document}", axum::routing::any(signal));
+/// # app.with_state::<()>(SignalingHub::new());
 /// ```
 ///
-/// axum gives no access to the bytes after a malformed frame. A peer that keeps sending after such a frame may see a
-/// connection reset before it reads the close code.
-pub fn transport(socket: WebSocket) -> impl Transport<Err = TransportError> + Unpin {
-    socket
-        .map(|message| message.map(into_frame).map_err(into_transport_error))
-        .sink_map_err(into_transport_error)
-        .with(|frame: Frame| std::future::ready(Ok(from_frame(frame))))
-}
-
-/// Returns the path segment or tail that the route's parameter `key` matches.
-///
-/// It is still percent-encoded: axum's extractors decode it, and a key must be decoded exactly once.
-fn key_in_path(request: &Request) -> &str {
-    let extensions = request.extensions();
-    let rest = request.uri().path();
-    // The original path includes the prefixes that nesting has removed. If it does not end with the current path,
-    // middleware has rewritten the URI, and the current path counts.
-    let original = extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri.path());
-    let path = original.filter(|original| original.ends_with(rest)).unwrap_or(rest);
-    let pattern = extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let (segment, is_wildcard) = match pattern.find("{*key}") {
-        Some(at) => (at, true),
-        None => match pattern.find("{key}") {
-            Some(at) => (at, false),
-            None => return "",
-        },
-    };
-    // The part of the pattern before the key matches exactly as many slashes as it contains.
-    let slashes = pattern[..segment].matches('/').count();
-    let Some((slash, _)) = path.match_indices('/').nth(slashes.saturating_sub(1)) else { return "" };
-    let tail = &path[slash + 1..];
-    if is_wildcard { tail } else { tail.split('/').next().unwrap_or_default() }
-}
-
-fn into_frame(message: Message) -> Frame {
-    match message {
-        Message::Binary(bytes) => Frame::Binary(bytes),
-        Message::Text(text) => Frame::Text(text.to_string()),
-        Message::Ping(bytes) => Frame::Ping(bytes),
-        Message::Pong(bytes) => Frame::Pong(bytes),
-        Message::Close(frame) => Frame::Close(frame.map(|frame| CloseFrame::new(frame.code, frame.reason.as_str()))),
+/// # Panics
+/// If polled outside of a tokio runtime.
+pub fn upgrade_with<J: Into<JoinRequest>>(
+    request: Request,
+    hub: &SignalingHub,
+    join: J,
+) -> impl Future<Output = Response> + Send + use<J> {
+    let mut join = join.into();
+    if join.client_ip().is_none()
+        && let Some(ConnectInfo(client)) = request.extensions().get::<ConnectInfo<SocketAddr>>()
+    {
+        join = join.with_client_ip(client.ip());
     }
+    // The body of a handshake is empty.
+    let response = upgrade(request.map(|_| ()), hub.clone(), join);
+    async { response.await.map(Body::from) }
 }
 
-fn from_frame(frame: Frame) -> Message {
-    match frame {
-        Frame::Binary(bytes) => Message::Binary(bytes),
-        Frame::Text(text) => Message::Text(text.into()),
-        Frame::Ping(bytes) => Message::Ping(bytes),
-        Frame::Pong(bytes) => Message::Pong(bytes),
-        Frame::Close(frame) => {
-            Message::Close(frame.map(|CloseFrame { code, reason }| WsCloseFrame { code, reason: reason.into() }))
-        }
+/// The status, the headers, and the reason as a line of text, as `http::Response::from` returns them. It also contains
+/// the status for a rejection with a close code.
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        Response::from(self)
     }
 }

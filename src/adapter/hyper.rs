@@ -10,7 +10,8 @@
 //!
 //! let client = socket.peer_addr()?;
 //! let service = sigver::hyper::service(SignalingHub::new()).at("/signal"); // ws://HOST/signal/KEY
-//! let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service.with_client_addr(client));
+//! let service = service.with_client_addr(client);
+//! let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
 //! connection.with_upgrades().await?;
 //! # Ok(())
 //! # }
@@ -20,28 +21,51 @@
 //!
 //! # In a service of your own
 //!
-//! [`upgrade`] answers one request:
+//! [`upgrade_with`] answers one request, with a key that the app chooses. [`upgrade`] reads the key from the query. The
+//! checks of the hub apply as with [`service`]: admission, allowed origins, and the limits per IP.
 //!
 //! ```
+//! use std::net::SocketAddr;
+//!
 //! use http_body_util::Full;
 //! use hyper::body::{Bytes, Incoming};
 //! use hyper::{Request, Response};
-//! use sigver::SignalingHub;
+//! use sigver::{JoinRequest, SignalingHub};
 //!
-//! async fn respond(request: Request<Incoming>, hub: &SignalingHub) -> Response<Full<Bytes>> {
+//! async fn respond(
+//!     request: Request<Incoming>,
+//!     client: SocketAddr,
+//!     hub: &SignalingHub,
+//! ) -> Response<Full<Bytes>> {
 //!     match request.uri().path() {
-//!         "/signal" => sigver::hyper::upgrade(request, hub).await, // ws://HOST/signal?key=KEY
+//!         "/lobby" => {
+//!             let join = JoinRequest::new("the lobby").with_client_ip(client.ip());
+//!             sigver::hyper::upgrade_with(request, hub, join).await
+//!         }
 //!         _ => Response::new(Full::from("hello")),
 //!     }
 //! }
 //! ```
 //!
+//! # HTTP/2
+//!
+//! WebSockets over HTTP/2 (RFC 8441) require the feature `http2` of this crate, and `enable_connect_protocol()` of
+//! hyper's builder. Without it, the server does not announce that it accepts them, and clients do not open any:
+//!
+//! ```
+//! use hyper::server::conn::http2;
+//! use hyper_util::rt::TokioExecutor;
+//!
+//! let mut builder = http2::Builder::new(TokioExecutor::new());
+//! builder.enable_connect_protocol(); // then `builder.serve_connection(io, service)`
+//! ```
+//!
 //! # Your own upgrade
 //!
-//! If the app upgrades the WebSocket itself, pass the socket to [`SignalingHub::serve`], and the request head and the
-//! client IP in the [`JoinRequest`]. If `allowed_origins` is set, always pass the origin: the hub rejects a peer
-//! without one, or, with `allow_missing_origin`, admits pages of every site. Without the client IP, the limits per IP
-//! do not apply.
+//! If the app does more with the connection than signaling, it can upgrade the WebSocket itself. Pass the socket to
+//! [`SignalingHub::serve`], and the request head and the client IP in the [`JoinRequest`]. If `allowed_origins` is set,
+//! always pass the head: the hub rejects a peer without an origin, or, with `allow_missing_origin`, admits pages of
+//! every site. Without the client IP, the limits per IP do not apply.
 //!
 //! ```
 //! use std::net::SocketAddr;
@@ -104,7 +128,9 @@ pub async fn upgrade<B>(request: Request<B>, hub: &SignalingHub) -> Response<Ful
 }
 
 /// Answers a WebSocket handshake as [`upgrade`] does, with a join request from the app. It contains the key, and the
-/// client IP if the app knows it: `JoinRequest::new("the lobby").with_client_ip(ip)`.
+/// client IP if the app knows it: `JoinRequest::new("the lobby").with_client_ip(ip)`. Values of
+/// [`JoinRequest::with_extension`] are added to the extensions that the admission hook receives. `?favored` in the URL
+/// does not apply; use [`JoinRequest::favored`].
 ///
 /// # Panics
 /// If polled outside of a tokio runtime.

@@ -43,6 +43,7 @@ mod tests {
     use super::*;
     use crate::client::{Client, ClientError, Event, Remote, Retry};
     use crate::protocol::{CloseCode, MemberId};
+    use crate::transport::{CloseFrame, Frame};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -141,5 +142,26 @@ mod tests {
         assert_eq!(joiner.recv_content().await, (link, "answer".into()));
         joiner.close().await;
         assert_eq!(member.recv_content().await, (link, "".into()));
+    }
+
+    #[tokio::test]
+    async fn recv_close_skips_contents_and_returns_code_and_reason() {
+        let hub = SignalingHub::new();
+        let [mut member, mut joiner] = [join(&hub, "K"), join(&hub, "K")];
+        assert!(member.connect(1, &[]).await);
+        assert!(!joiner.connect(2, &[]).await);
+        joiner.send_content(0, "offer").await;
+        joiner.send_frame(Frame::Text("x".into())).await;
+        assert_eq!(joiner.recv_close().await.code, 4743);
+        hub.close_group("K", CloseCode::app(4001));
+        assert_eq!(member.recv_close().await, CloseFrame::new(4001, "closed by the app"));
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "expected a close frame with a code, got Ok(Connected { member: true })")]
+    async fn recv_close_panics_if_a_connect_is_answered() {
+        let mut client = join(&SignalingHub::new(), "K");
+        client.send_connect(1, &[]).await;
+        client.recv_close().await;
     }
 }

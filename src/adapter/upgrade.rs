@@ -30,11 +30,9 @@ pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: J
     let upgrade = hyper::upgrade::on(&mut request);
     let connection = hub.expect_connection(join.with_parts(request.into_parts().0)).await;
     if let Some(rejection) = connection.rejection()
-        && let Some(status) = rejection.status()
+        && rejection.status().is_some()
     {
-        let mut response = Response::new(Bytes::from(format!("{}\n", rejection.reason())));
-        *response.status_mut() = status;
-        return response;
+        return rejection.clone().into();
     }
     tokio::spawn(serve(upgrade, connection));
     response

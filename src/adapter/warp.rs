@@ -13,15 +13,42 @@
 //! let app = hello.or(signal);
 //! ```
 //!
+//! # Your own key
+//!
+//! [`handshake`] extracts the request. [`Handshake::with_key`] replaces the key, for example by one that contains the
+//! tenant, so that `/t/acme/KEY` and `/t/globex/KEY` are two groups. The checks of the hub apply as with [`filter`]:
+//! admission, allowed origins, and the limits per IP.
+//!
+//! ```
+//! use sigver::SignalingHub;
+//! use sigver::warp::{Handshake, handshake};
+//! use warp::Filter as _;
+//!
+//! let [documents, tenants] = [SignalingHub::new(), SignalingHub::new()];
+//! let document = warp::path!("documents" / u64 / "signal").and(handshake()).then(
+//!     move |document: u64, handshake: Handshake| {
+//!         handshake.with_key(format!("document {document}")).upgrade(documents.clone())
+//!     },
+//! );
+//! let tenant = warp::path!("t" / String / ..).and(handshake()).then(
+//!     move |tenant: String, handshake: Handshake| {
+//!         let key = handshake.key().and_then(|key| key.within(tenant));
+//!         handshake.with_key(key).upgrade(tenants.clone())
+//!     },
+//! );
+//! let app = document.or(tenant);
+//! ```
+//!
 //! The client IP is the address of the socket. Behind a reverse proxy, set
 //! [`HubBuilder::trusted_proxies`](crate::HubBuilder::trusted_proxies).
 //!
 //! # Your own upgrade
 //!
-//! If the app uses `warp::ws` itself, pass the socket to [`SignalingHub::serve`], and the origin and the client IP in
-//! the [`JoinRequest`]. If `allowed_origins` is set, always pass the origin: the hub rejects a peer without one, or,
-//! with `allow_missing_origin`, admits pages of every site. Without the client IP, the limits per IP do not apply.
-//! `warp::ws` cannot set the read buffer, so each idle peer uses about 140 KB.
+//! If the app does more with the connection than signaling, it can use `warp::ws` itself. Pass the socket to
+//! [`SignalingHub::serve`], and the origin and the client IP in the [`JoinRequest`]. If `allowed_origins` is set, always
+//! pass the origin: the hub rejects a peer without one, or, with `allow_missing_origin`, admits pages of every site.
+//! Without the client IP, the limits per IP do not apply. `warp::ws` cannot set the read buffer, so each idle peer uses
+//! about 140 KB.
 //!
 //! ```
 //! use std::net::SocketAddr;
@@ -66,6 +93,7 @@ use hyper_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::upgrade::upgrade;
 use super::websocket::into_transport_error;
+use crate::protocol::{GroupKey, KeyError};
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
 use crate::{JoinRequest, SignalingHub};
 
@@ -82,21 +110,22 @@ pub fn filter(hub: SignalingHub) -> impl Filter<Extract = (impl Reply + use<>,),
 ///
 /// ```
 /// use sigver::warp::Handshake;
-/// use sigver::{JoinRequest, PeerInfo, Rejection, SignalingHub};
+/// use sigver::{CloseCode, JoinRequest, PeerInfo, Rejection, SignalingHub};
 /// use warp::Filter as _;
-/// use warp::http::StatusCode;
 ///
 /// #[derive(Clone)]
-/// struct User(String);
+/// struct User(Option<String>);
 ///
 /// let hub = SignalingHub::builder()
 ///     .admission(|request: JoinRequest| async move {
-///         let user = request.parts().and_then(|parts| parts.extensions.get::<User>());
-///         let User(name) = user.ok_or(Rejection::http(StatusCode::UNAUTHORIZED, "login required"))?;
-///         Ok(PeerInfo::new().identity(name.as_str()))
+///         match request.extension::<User>() {
+///             Some(User(Some(name))) => Ok(PeerInfo::new().identity(&**name)),
+///             // A browser can read a close code, but not an HTTP status.
+///             _ => Err(Rejection::close(CloseCode::app(4001), "log in first")),
+///         }
 ///     })
 ///     .build()?;
-/// let user = warp::header("x-user").map(User); // set by a proxy that authenticates users
+/// let user = warp::header::optional("x-user").map(User); // set by a proxy that authenticates users
 /// let signal = warp::path("signal").and(user).and(sigver::warp::handshake()).then(
 ///     move |user: User, handshake: Handshake| handshake.with_extension(user).upgrade(hub.clone()),
 /// );
@@ -144,6 +173,24 @@ impl Handshake {
         self
     }
 
+    /// Returns the key in the URL: the part of the path that the previous filters have not matched, or otherwise the
+    /// parameter `key` of the query.
+    ///
+    /// # Errors
+    /// The key is missing or invalid.
+    pub fn key(&self) -> Result<GroupKey, KeyError> {
+        self.join.try_key().cloned().map_err(|error| *error)
+    }
+
+    /// Replaces the key in the URL by one that the app chooses: text, a [`GroupKey`], or the result of
+    /// [`GroupKey::within`]. An invalid key closes the peer with 4741 or 4745. `?favored` in the URL still applies, and
+    /// of a [`JoinRequest`], only the key is used.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<JoinRequest>) -> Self {
+        self.join = self.join.with_key_of(key.into());
+        self
+    }
+
     /// Answers the handshake. If the hub admits the peer, a new task serves its WebSocket.
     ///
     /// # Panics
@@ -176,10 +223,8 @@ pub fn configure(upgrade: Ws, hub: &SignalingHub) -> Ws {
 ///
 /// warp assembles fragmented messages before the hub sees them, so `messages_per_second` counts whole messages and not
 /// their fragments. A peer can send fragments as fast as its connection allows, which costs CPU time. On the public
-/// internet, prefer [`filter`] or [`handshake`], which count both. If the key comes from the app, pass the app's own
-/// values to the [`Admission`](crate::Admission) hook with [`Handshake::with_extension`]; the hook returns the key with
-/// [`PeerInfo::key`](crate::PeerInfo::key). It replaces the key in the URL, which must be valid: leave a part of the
-/// path unmatched.
+/// internet, prefer [`filter`] or [`handshake`], which count both. If the key comes from the app, use
+/// [`Handshake::with_key`].
 ///
 /// warp gives no access to the bytes after a malformed frame. A peer that keeps sending after such a frame may see a
 /// connection reset before it reads the close code.

@@ -33,7 +33,7 @@
 //! assert!(alice.connect(MemberId(0xa11c_e000), &[]).await?); // The first peer becomes a member.
 //!
 //! let mut bob = join();
-//! assert!(!bob.connect(MemberId(0xb0b0_0000), &[]).await?); // The second peer is bound to her, and signals with her:
+//! assert!(!bob.connect(MemberId(0xb0b0_0000), &[]).await?); // The second peer is bound to her.
 //! bob.send_content(Remote::Member, "offer").await?;
 //! let Event::Content { from, data, .. } = alice.recv().await? else { panic!("expected an offer") };
 //! assert_eq!(data, "offer");

@@ -5,7 +5,7 @@ use futures::SinkExt as _;
 
 use super::{Client, ClientError, Event};
 use crate::protocol::{MemberId, Message};
-use crate::transport::{Frame, Transport};
+use crate::transport::{CloseFrame, Frame, Transport};
 
 /// A [`Client`] for tests: ids are plain numbers, and anything unexpected is a panic that names it.
 ///
@@ -116,14 +116,17 @@ impl<T: Transport + Unpin> TestClient<T> {
         }
     }
 
-    /// Receives the hub's close frame and returns its code.
+    /// Receives the hub's close frame and returns its code and reason. Skips contents and the ends of links.
     ///
     /// # Panics
-    /// If anything other than heartbeats arrives first, or if the close frame has no code.
-    pub async fn recv_close(&mut self) -> u16 {
-        match self.recv().await {
-            Err(ClientError::Closed(Some(frame))) => frame.code,
-            other => panic!("expected a close frame with a code, got {other:?}"),
+    /// If an answer to `connect` arrives first, the connection is lost, or the close frame has no code.
+    pub async fn recv_close(&mut self) -> CloseFrame {
+        loop {
+            match self.recv().await {
+                Ok(Event::Content { .. } | Event::Ended { .. }) => {}
+                Err(ClientError::Closed(Some(frame))) => return frame,
+                other => panic!("expected a close frame with a code, got {other:?}"),
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Closes peers on behalf of the app: one peer, those of an identity or of a group, or those that match a predicate.
+//! Closes peers on behalf of the app: one peer, or the peers of an identity, of a group, or of a predicate.
 
 use super::close::Close;
 use super::observability::snapshot::PeerSnapshot;
@@ -100,7 +100,7 @@ impl SignalingHub {
     /// let mut peer = memory::join(&hub, "a key");
     /// assert!(peer.connect(1, &[]).await);
     /// assert_eq!(hub.close_identity("alice", LOGGED_OUT, "logged out"), 1);
-    /// assert_eq!(peer.recv_close().await, 4003);
+    /// assert_eq!(peer.recv_close().await.code, 4003);
     /// # Ok(())
     /// # }
     /// ```

@@ -109,7 +109,8 @@ impl HubBuilder {
     /// anything but a browser can send any `Origin`.
     ///
     /// ```
-    /// let hub = sigver::SignalingHub::builder().allowed_origins(["https://app.example", "https://*.app.example"]).build()?;
+    /// let builder = sigver::SignalingHub::builder();
+    /// let hub = builder.allowed_origins(["https://app.example", "https://*.app.example"]).build()?;
     /// # Ok::<(), sigver::ConfigError>(())
     /// ```
     pub fn allowed_origins<O: AsRef<str>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {

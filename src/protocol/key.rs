@@ -65,6 +65,30 @@ impl GroupKey {
         Self::new(std::str::from_utf8(&decoded).map_err(|_| KeyError::NotUtf8)?)
     }
 
+    /// Returns this key within a namespace, such as a tenant: `NAMESPACE/KEY`. Keys of different namespaces are never
+    /// equal, because each `%` and `/` of the namespace is percent-encoded.
+    ///
+    /// If keys of several namespaces share a hub, put every key of that hub into a namespace: a key without one can
+    /// contain a slash, too.
+    ///
+    /// ```
+    /// use sigver::GroupKey;
+    ///
+    /// let room = GroupKey::new("room/1")?;
+    /// assert_eq!(room.within("acme")?.as_str(), "acme/room/1");
+    /// assert_eq!(GroupKey::new("1")?.within("acme/room")?.as_str(), "acme%2Froom/1");
+    /// # Ok::<(), sigver::protocol::KeyError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`KeyError::TooLong`], and [`KeyError::Empty`] if the namespace is empty.
+    pub fn within(&self, namespace: impl AsRef<str>) -> Result<Self, KeyError> {
+        match namespace.as_ref() {
+            "" => Err(KeyError::Empty),
+            namespace => Self::new(format!("{}/{}", namespace.replace('%', "%25").replace('/', "%2F"), self.as_str())),
+        }
+    }
+
     /// Returns the decoded key.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -131,6 +155,13 @@ pub enum KeyError {
         /// The offset of the `%` in the encoded text, in bytes.
         at: usize,
     },
+    /// The route has no parameter of this name, which should contain the key or a part of it.
+    #[error("group key is missing; the route must have a parameter {{{name}}} or {{*{name}}}{}", in_query(name))]
+    #[non_exhaustive]
+    MissingParameter {
+        /// The name of the parameter.
+        name: &'static str,
+    },
     /// The decoded bytes are not UTF-8.
     #[error("group key is not UTF-8 after percent-decoding")]
     NotUtf8,
@@ -140,10 +171,15 @@ impl KeyError {
     /// Returns the code that closes a peer with such a key. A browser cannot read an HTTP status instead.
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Self::Empty | Self::TooLong { .. } => CloseCode::Key,
+            Self::Empty | Self::TooLong { .. } | Self::MissingParameter { .. } => CloseCode::Key,
             Self::BadEscape { .. } | Self::NotUtf8 => CloseCode::Url,
         }
     }
+}
+
+/// The other place for a key in a URL.
+fn in_query(name: &str) -> &'static str {
+    if name == "key" { ", or the query key=KEY" } else { "" }
 }
 
 #[cfg(test)]
@@ -191,6 +227,30 @@ mod tests {
         assert_eq!(GroupKey::new(&key), Ok(key.clone()));
         assert_eq!("%41".parse().as_ref().map(GroupKey::as_str), Ok("%41"), "nothing is decoded");
         assert_eq!(GroupKey::try_from(String::new()), Err(KeyError::Empty));
+    }
+
+    #[test]
+    fn keys_of_different_namespaces_are_never_equal() {
+        let within = |namespace: &str, key: &str| GroupKey::new(key).and_then(|key| key.within(namespace));
+        let namespaces = ["a", "a/b", "a%2Fb", "a%252Fb", "a/", "/", "%", "a/b/"];
+        let keys = ["c", "b/c", "/c", "/b/c", "2Fb/c", "%2Fb/c"];
+        let all: std::collections::BTreeSet<_> =
+            namespaces.iter().flat_map(|namespace| keys.map(|key| within(namespace, key).expect("short"))).collect();
+        assert_eq!(all.len(), namespaces.len() * keys.len());
+        assert_eq!(within("", "c"), Err(KeyError::Empty));
+        assert!(within("a", &"x".repeat(510)).is_ok());
+        assert_eq!(within("a", &"x".repeat(511)), Err(KeyError::TooLong { len: 513 }));
+    }
+
+    #[test]
+    fn missing_parameter_is_named_and_its_close_code_is_4741() {
+        let [key, tenant] = ["key", "tenant"].map(|name| KeyError::MissingParameter { name });
+        assert_eq!(
+            key.to_string(),
+            "group key is missing; the route must have a parameter {key} or {*key}, or the query key=KEY",
+        );
+        assert_eq!(tenant.to_string(), "group key is missing; the route must have a parameter {tenant} or {*tenant}",);
+        assert_eq!(key.close_code(), CloseCode::Key);
     }
 
     #[test]

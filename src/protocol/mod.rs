@@ -46,7 +46,8 @@
 //! let mut join = |peer, id, link| {
 //!     group.handle(Event::Join { peer, favored: false }, &mut actions);
 //!     let new_link = LinkId::new(link).expect("31 bits, not 0");
-//!     let connect = Event::Connect { peer, id: MemberId(id), members: vec![], new_link, now: Duration::ZERO };
+//!     let (id, now) = (MemberId(id), Duration::ZERO);
+//!     let connect = Event::Connect { peer, id, members: vec![], new_link, now };
 //!     group.handle(connect, &mut actions)
 //! };
 //!

@@ -110,7 +110,7 @@ async fn status_counts_rejections_and_closes_by_cause() {
     let [mut peer, _other] = [open(&server, "/K").await, open(&server, "/K").await];
     assert!(peer.connect(1, &[]).await);
     for _ in 0..2 {
-        assert_eq!(open(&server, "/K").await.recv_close().await, 1013);
+        assert_eq!(open(&server, "/K").await.recv_close().await.code, 1013);
     }
     peer.send_connect(1, &[2, 3]).await;
     peer.recv_close().await;
@@ -123,7 +123,7 @@ async fn status_counts_rejections_and_closes_by_cause() {
 async fn metrics_use_the_prometheus_format() {
     let (_process, server, admin) = start(&["--max-peers", "3"]).await;
     let mut peers = open_three(&server).await;
-    assert_eq!(open(&server, "/K").await.recv_close().await, 1013);
+    assert_eq!(open(&server, "/K").await.recv_close().await.code, 1013);
     let metrics = get(&admin, "/metrics").await;
     for line in [
         "# TYPE sigver_peers gauge",
@@ -140,7 +140,7 @@ async fn metrics_use_the_prometheus_format() {
     assert!(!metrics.contains("sigver_closes_total{"), "a rejection is not a close:\n{metrics}");
 
     peers[2].send_frame(Frame::Text("text".to_owned())).await;
-    assert_eq!(peers[2].recv_close().await, 4743);
+    assert_eq!(peers[2].recv_close().await.code, 4743);
     let metrics = get(&admin, "/metrics").await;
     let line = "sigver_closes_total{code=\"4743\",cause=\"none\"} 1";
     assert!(metrics.lines().any(|found| found == line), "no {line:?} in:\n{metrics}");

@@ -126,7 +126,7 @@ async fn terminated_server_ends_its_links_and_removes_its_members() {
     assert!(!joiner.connect(2, &[]).await);
     let Node { mut process, .. } = a;
     kill("-TERM", &process).await;
-    let closed = async move { assert_eq!(member.recv_close().await, 1001) };
+    let closed = async move { assert_eq!(member.recv_close().await.code, 1001) };
     let ended = async { assert!(matches!(joiner.recv().await, Ok(Event::Ended { .. }))) };
     // A crash would end the link after 10 s.
     tokio::join!(closed, async { timeout(Duration::from_secs(8), ended).await.expect("the link ends at once") });

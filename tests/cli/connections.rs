@@ -75,7 +75,7 @@ async fn payloads_and_keys_are_never_logged() {
     joiner.send_content(0, "the-payload").await;
     assert_eq!(member.recv_content().await.1, "the-payload");
     joiner.send_frame(Frame::Text("the-text".into())).await;
-    assert_eq!(joiner.recv_close().await, 4743);
+    assert_eq!(joiner.recv_close().await.code, 4743);
 
     kill("-TERM", &process).await;
     let mut log = String::new();

@@ -146,11 +146,11 @@ async fn file_descriptor_limit_bounds_peers_and_a_peer_that_leaves_makes_room() 
     for _ in 0..16 {
         peers.push(open_from(1).await);
     }
-    assert_eq!(open_from(1).await.recv_close().await, 1013, "half of the peers have its address");
+    assert_eq!(open_from(1).await.recv_close().await.code, 1013, "half of the peers have its address");
     for _ in 0..16 {
         peers.push(open_from(2).await);
     }
-    assert_eq!(open_from(3).await.recv_close().await, 1013);
+    assert_eq!(open_from(3).await.recv_close().await.code, 1013);
     let status = get_json(&admin, "/status").await;
     assert_eq!(status["peers"], 32, "{status}");
     assert_eq!(status["rejections"], json!([["max_peers", 1], ["max_peers_per_ip", 1]]), "{status}");

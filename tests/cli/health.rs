@@ -58,8 +58,8 @@ async fn draining_server_is_not_ready_on_the_public_port() {
     kill("-TERM", &process).await;
     let [mut one, mut other] = peers;
     tokio::select! {
-        code = one.recv_close() => assert_eq!(code, 1001),
-        code = other.recv_close() => assert_eq!(code, 1001),
+        close = one.recv_close() => assert_eq!(close.code, 1001),
+        close = other.recv_close() => assert_eq!(close.code, 1001),
     }
     assert_eq!(request(&address, "h", "GET", "/readyz").await, (503, "draining\n".to_owned()));
     assert_eq!(request(&address, "h", "GET", "/healthz").await, (200, "ok\n".to_owned()));

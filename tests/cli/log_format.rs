@@ -22,7 +22,7 @@ async fn each_line_of_a_json_log_is_an_object_with_the_fields_of_its_event() {
     let (process, address) = spawn(sigver(&FREE_PORT).args(args).env("RUST_LOG", "sigver=debug")).await;
     let mut peer = open(&address, "/secret%22%0Akey").await;
     assert!(peer.connect(7, &[]).await);
-    assert_eq!(open(&address, "/K").await.recv_close().await, 1013);
+    assert_eq!(open(&address, "/K").await.recv_close().await.code, 1013);
     let lines = log(process).await;
     let find = |message: &str| {
         let mut found = lines.iter().filter(|line| line["message"] == message);

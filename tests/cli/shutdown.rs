@@ -30,9 +30,9 @@ async fn start_with_two_peers(args: &[&str]) -> (Child, String, Vec<TestClient<i
 async fn first_closed<T: Transport + Unpin>(peers: Vec<TestClient<T>>) -> TestClient<T> {
     let [mut one, mut other] = <[_; 2]>::try_from(peers).ok().expect("two peers");
     tokio::select! {
-        code = one.recv_close() => assert_eq!(code, 1001),
-        code = other.recv_close() => {
-            assert_eq!(code, 1001);
+        close = one.recv_close() => assert_eq!(close.code, 1001),
+        close = other.recv_close() => {
+            assert_eq!(close.code, 1001);
             return one;
         }
     }
@@ -54,7 +54,7 @@ async fn sigint_and_sigterm_close_all_peers_with_1001() {
         let (process, _, peers) = start_with_two_peers(&[]).await;
         kill(signal, &process).await;
         for mut peer in peers {
-            assert_eq!(peer.recv_close().await, 1001);
+            assert_eq!(peer.recv_close().await.code, 1001);
         }
         exits(process).await;
     }
@@ -72,7 +72,7 @@ async fn sigterm_spreads_closes_over_drain_timeout_and_new_joins_get_503() {
         Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), 503),
         handshake => panic!("{handshake:?}"),
     }
-    assert_eq!(other.recv_close().await, 1001);
+    assert_eq!(other.recv_close().await.code, 1001);
     // The first close is immediate. The second follows after half of the four seconds that remain for closes.
     assert!(start.elapsed() > Duration::from_millis(1900), "{:?}", start.elapsed());
     let log = exits(process).await;
@@ -86,7 +86,7 @@ async fn second_signal_interrupts_the_drain() {
         kill("-TERM", &process).await;
         let mut other = first_closed(peers).await;
         kill(signal, &process).await;
-        assert_eq!(other.recv_close().await, 1001);
+        assert_eq!(other.recv_close().await.code, 1001);
         let log = exits(process).await;
         assert!(log.contains("drain interrupted by a second signal") && log.contains(" remaining=1"), "{log}");
     }
@@ -97,7 +97,7 @@ async fn sigint_closes_without_a_drain() {
     let (process, _, peers) = start_with_two_peers(&["--drain-timeout", "1h"]).await;
     kill("-INT", &process).await;
     for mut peer in peers {
-        assert_eq!(peer.recv_close().await, 1001);
+        assert_eq!(peer.recv_close().await.code, 1001);
     }
     let log = exits(process).await;
     assert!(log.contains("shutting down signal=SIGINT peers=2") && !log.contains("drain"), "{log}");

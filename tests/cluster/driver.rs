@@ -167,7 +167,7 @@ async fn drain_waits_until_other_nodes_know_that_links_have_ended() {
     // While its batch is in flight, the end of the link waits.
     joiner.send_content(0, "offer").await;
     sleep(Duration::from_millis(10)).await;
-    let closed = async move { assert_eq!(joiner.recv_close().await, 1001) };
+    let closed = async move { assert_eq!(joiner.recv_close().await.code, 1001) };
     tokio::join!(b.drain(5 * SECOND), closed);
     // As the end of the process does.
     driver.abort();

@@ -1,12 +1,12 @@
 //! Captures log lines of the current thread.
 
 use std::fmt::{Debug, Write as _};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{DefaultGuard, Interest, set_default};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 /// The lines at a level and above since it was created, as `WARN message name=value`.
 pub(crate) struct Log {
@@ -24,6 +24,7 @@ impl Log {
 
     /// Captures the lines of this thread at a level and above until it is dropped.
     pub(crate) fn capture_at(level: Level) -> Self {
+        keep_second_subscriber();
         let lines = Lines::default();
         Self { _guard: set_default(Capture { lines: lines.clone(), level }), lines }
     }
@@ -32,6 +33,15 @@ impl Log {
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.lines.lock().expect("nothing panicked"))
     }
+}
+
+/// Registers a subscriber that is never dropped.
+///
+/// While a process has one subscriber, tracing asks the thread that first reaches a callsite for its interest. A thread
+/// of another test has no subscriber, so the callsite would be disabled for all threads.
+fn keep_second_subscriber() {
+    static SECOND: OnceLock<Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| Dispatch::new(Capture { lines: Lines::default(), level: Level::ERROR }));
 }
 
 struct Capture {

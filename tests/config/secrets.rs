@@ -41,14 +41,14 @@ async fn keys_signed_with_a_configured_secret_are_admitted() {
         (&one, &[(PRIMARY, OTHER)], [true, false]),
     ] {
         let (_process, address) = spawn(sigver(&FREE_PORT).args(args).envs(variables.iter().copied())).await;
-        assert_eq!(open(&address, "/room").await.recv_close().await, 1008);
+        assert_eq!(open(&address, "/room").await.recv_close().await.code, 1008);
         for (secret, admits) in [SECRET, OTHER].into_iter().zip(admits) {
             let mut peer = open(&address, &path_signed_with(secret)).await;
             if admits {
                 // The answer depends on the peers of the other secret.
                 let _: bool = peer.connect(1, &[]).await;
             } else {
-                assert_eq!(peer.recv_close().await, 1008, "{args:?} {variables:?}");
+                assert_eq!(peer.recv_close().await.code, 1008, "{args:?} {variables:?}");
             }
         }
     }

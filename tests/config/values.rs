@@ -51,6 +51,6 @@ async fn limits_from_flags_and_from_the_file_apply() {
         let (_process, address) = start(&args).await;
         let mut first = open(&address, "/K").await;
         assert!(first.connect(1, &[]).await);
-        assert_eq!(open(&address, "/K").await.recv_close().await, 1013);
+        assert_eq!(open(&address, "/K").await.recv_close().await.code, 1013);
     }
 }

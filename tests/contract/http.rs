@@ -19,7 +19,7 @@ pub(crate) const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
 pub(crate) const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// Sends a request for the key `K` with these headers, and returns the head and the body of the response.
-async fn request(server: &dyn TestServer, method: &str, version: &str, headers: &str) -> String {
+pub(crate) async fn request(server: &dyn TestServer, method: &str, version: &str, headers: &str) -> String {
     let mut stream = server.open_stream().await;
     let request = format!("{method} {}/K {version}\r\n{headers}Content-Length: 0\r\n\r\n", server.mount_path());
     stream.write_all(request.as_bytes()).await.expect("the server reads");
@@ -38,7 +38,7 @@ fn is_complete(response: &str) -> bool {
     header(head, "content-length").is_none_or(|length| length.parse() == Ok(body.len()))
 }
 
-fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
     let lines = response.lines().take_while(|line| !line.is_empty());
     let mut headers = lines.filter_map(|line| line.split_once(": "));
     headers.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value)

@@ -104,7 +104,7 @@ async fn join_over_max_peers_per_group_closes_with_1013(adapter: Adapter) {
     let [mut first, mut second] = [server.open("K").await, server.open("K").await];
     assert!(first.connect(1, &[]).await);
     assert!(!second.connect(2, &[]).await);
-    assert_eq!(server.open("K").await.recv_close().await, 1013);
+    assert_eq!(server.open("K").await.recv_close().await.code, 1013);
     assert_eq!(hub.stats().rejections.get(Cause::MaxPeersPerGroup), 1);
     assert!(server.open("another").await.connect(1, &[]).await);
     first.close().await;
@@ -166,7 +166,7 @@ async fn connection_over_twice_max_peers_gets_503_or_is_dropped(adapter: Adapter
     }
     assert_eq!(hub.stats().rejections.get(Cause::MaxPeers), 22);
     // A rejected peer that answers the close frame makes room for another one.
-    assert_eq!(third.recv_close().await, 1013);
+    assert_eq!(third.recv_close().await.code, 1013);
     third.close().await;
     while is_dropped(adapter, &*server, OpenRequest::new("M"), 503).await {}
     assert_connections(&hub, 3).await;

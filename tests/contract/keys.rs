@@ -1,6 +1,8 @@
 //! Group keys in URLs: where the key is read from, and which keys are valid.
 
-use crate::server::Adapter;
+use sigver::{JoinRequest, PeerInfo, SignalingHub};
+
+use crate::server::{Adapter, OpenRequest};
 
 crate::on_every_adapter! {
     empty_key_closes_with_4741_after_handshake
@@ -12,12 +14,16 @@ crate::on_every_adapter! {
     favored_applies_with_any_value
 }
 
+crate::on_every_configurable_adapter! {
+    admission_can_keep_tenants_apart
+}
+
 async fn empty_key_closes_with_4741_after_handshake(adapter: Adapter) {
     let server = adapter.start().await;
-    // axum passes `/signal/` to no nested router: see `sigver::axum::router`, and tests/axum.rs for the URLs that work.
+    // axum passes `/signal/` to no nested router: see `sigver::axum::router`. tests/axum/routes.rs has the URLs that work.
     let slash: &[_] = if adapter == Adapter::Axum { &[] } else { &[""] };
     for tail in slash.iter().chain(&["?favored", "?", "?key="]) {
-        assert_eq!(server.open(tail).await.recv_close().await, 4741, "{tail}");
+        assert_eq!(server.open(tail).await.recv_close().await.code, 4741, "{tail}");
     }
 }
 
@@ -29,14 +35,14 @@ async fn key_over_512_bytes_closes_with_4741(adapter: Adapter) {
         assert!(!server.open(&tail).await.connect(2, &[]).await, "the keys are equal");
     }
     for key in ["x".repeat(513), "%78".repeat(513), format!("?key={}", "x".repeat(513))] {
-        assert_eq!(server.open(&key).await.recv_close().await, 4741);
+        assert_eq!(server.open(&key).await.recv_close().await.code, 4741);
     }
 }
 
 async fn invalid_encoding_of_key_closes_with_4745(adapter: Adapter) {
     let server = adapter.start().await;
     for tail in ["%zz", "%", "a%4", "%ff", "?key=%zz", "?key=%ff"] {
-        assert_eq!(server.open(tail).await.recv_close().await, 4745, "{tail}");
+        assert_eq!(server.open(tail).await.recv_close().await.code, 4745, "{tail}");
     }
 }
 
@@ -82,4 +88,22 @@ async fn favored_applies_with_any_value(adapter: Adapter) {
         joiner.send_content(0, "offer").await;
         assert_eq!(favored.recv_content().await.1, "offer");
     }
+}
+
+async fn admission_can_keep_tenants_apart(adapter: Adapter) {
+    let builder = SignalingHub::builder().admission(|request: JoinRequest| async move {
+        let tenant = request.parts().and_then(|parts| parts.headers.get("x-tenant")?.to_str().ok());
+        Ok(PeerInfo::new().key(request.key().within(tenant.unwrap_or_default())?))
+    });
+    let server = adapter.start_with(builder).await;
+    let open = async |key, tenant: &str| server.try_open(OpenRequest::new(key).header("x-tenant", tenant)).await;
+    let mut first = open("b/c", "a").await.expect("a valid key");
+    assert!(first.connect(1, &[]).await);
+    let mut second = open("b%2Fc", "a").await.expect("a valid key");
+    assert!(!second.connect(2, &[]).await, "the same tenant");
+    for (key, tenant) in [("b/c", "b"), ("c", "a/b"), ("c", "a%2Fb"), ("a/b/c", "a")] {
+        let mut other = open(key, tenant).await.expect("a valid key");
+        assert!(other.connect(2, &[]).await, "{key} of {tenant}");
+    }
+    assert_eq!(open("b/c", "").await.expect("a key is checked after the handshake").recv_close().await.code, 4741);
 }

@@ -16,6 +16,7 @@ crate::on_every_adapter_with_one_hub! {
 
 crate::on_every_configurable_adapter! {
     message_over_max_message_bytes_closes_with_1009
+    message_over_the_default_size_is_relayed_if_max_message_bytes_allows_it
     member_is_not_evicted_before_eviction_min_age
 }
 
@@ -62,7 +63,7 @@ async fn connect_over_max_members_per_connect_closes_with_1008(adapter: Adapter)
     let mut peer = server.open("K").await;
     assert!(peer.connect(1, &[1, 2, 3]).await);
     peer.send_connect(1, &[1, 2, 3, 4]).await;
-    assert_eq!(peer.recv_close().await, 1008);
+    assert_eq!(peer.recv_close().await.code, 1008);
     assert_eq!(hub.stats().closes.get(Cause::MaxMembersPerConnect), 1);
 }
 
@@ -71,7 +72,17 @@ async fn message_over_max_message_bytes_closes_with_1009(adapter: Adapter) {
     let mut peer = server.open("K").await;
     assert!(peer.connect(1, &[]).await);
     peer.send_content(0, vec![0; 101]).await;
-    assert_eq!(peer.recv_close().await, 1009);
+    assert_eq!(peer.recv_close().await.code, 1009);
+}
+
+async fn message_over_the_default_size_is_relayed_if_max_message_bytes_allows_it(adapter: Adapter) {
+    let server = adapter.start_with(SignalingHub::builder().max_message_bytes(200_000)).await;
+    let [mut member, mut joiner] = [server.open("K").await, server.open("K").await];
+    assert!(member.connect(1, &[]).await);
+    assert!(!joiner.connect(2, &[]).await);
+    let large = vec![7; 150_000];
+    joiner.send_content(0, large.clone()).await;
+    assert_eq!(member.recv_content().await.1, large);
 }
 
 async fn member_is_not_evicted_before_eviction_min_age(adapter: Adapter) {

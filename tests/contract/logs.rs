@@ -35,7 +35,7 @@ async fn limit_that_closes_peers_is_logged_once_a_minute(adapter: Adapter) {
         let mut peer = server.open("secret").await;
         assert!(peer.connect(1, &[1]).await);
         peer.send_content(0, vec![0; 101]).await;
-        assert_eq!(peer.recv_close().await, 1009);
+        assert_eq!(peer.recv_close().await.code, 1009);
     }
     let lines = log.take();
     let [line] = &*lines else { panic!("expected one line, got {lines:?}") };

@@ -36,6 +36,7 @@ macro_rules! on_every_adapter {
             [
                 memory: Memory, memory_node: MemoryNode, memory_cluster: MemoryCluster,
                 hyper: Hyper, axum: Axum, warp: Warp,
+                hyper_handler: HyperHandler, axum_handler: AxumHandler, warp_handler: WarpHandler,
                 standalone: Standalone, standalone_tls: StandaloneTls, standalone_cluster: StandaloneCluster,
                 hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
                 warp_upgraded_by_app: WarpUpgradedByApp
@@ -52,6 +53,7 @@ macro_rules! on_every_configurable_adapter {
             [
                 memory: Memory, memory_node: MemoryNode, memory_cluster: MemoryCluster,
                 hyper: Hyper, axum: Axum, warp: Warp,
+                hyper_handler: HyperHandler, axum_handler: AxumHandler, warp_handler: WarpHandler,
                 hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
                 warp_upgraded_by_app: WarpUpgradedByApp
             ]
@@ -67,6 +69,7 @@ macro_rules! on_every_adapter_with_one_hub {
         on! {
             [
                 memory: Memory, memory_node: MemoryNode, hyper: Hyper, axum: Axum, warp: Warp,
+                hyper_handler: HyperHandler, axum_handler: AxumHandler, warp_handler: WarpHandler,
                 hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
                 warp_upgraded_by_app: WarpUpgradedByApp
             ]
@@ -81,6 +84,7 @@ macro_rules! on_every_websocket {
         on! {
             [
                 hyper: Hyper, axum: Axum, warp: Warp, standalone: Standalone, standalone_tls: StandaloneTls,
+                hyper_handler: HyperHandler, axum_handler: AxumHandler, warp_handler: WarpHandler,
                 hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
                 warp_upgraded_by_app: WarpUpgradedByApp
             ]
@@ -94,7 +98,10 @@ macro_rules! on_every_websocket {
 macro_rules! on_every_hub_handshake {
     ($($rule:ident)*) => {
         on! {
-            [hyper: Hyper, axum: Axum, warp: Warp, standalone: Standalone, standalone_tls: StandaloneTls]
+            [
+                hyper: Hyper, axum: Axum, warp: Warp, standalone: Standalone, standalone_tls: StandaloneTls,
+                hyper_handler: HyperHandler, axum_handler: AxumHandler, warp_handler: WarpHandler
+            ]
             $($rule)*
         }
     };
@@ -113,6 +120,7 @@ mod links;
 mod logs;
 mod outboxes;
 mod rates;
+mod rejections;
 mod server;
 mod sessions;
 mod shutdown;

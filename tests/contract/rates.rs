@@ -21,7 +21,7 @@ async fn message_over_messages_per_second_closes_with_1013(adapter: Adapter) {
     for _ in 0..1000 {
         fast.send_heartbeat().await;
     }
-    assert_eq!(fast.recv_close().await, 1013);
+    assert_eq!(fast.recv_close().await.code, 1013);
     assert!(regular.connect(1, &[]).await);
     assert_eq!(hub.stats().closes.get(Cause::MessagesPerSecond), 1);
 }
@@ -33,7 +33,7 @@ async fn message_over_bytes_per_second_closes_with_1013(adapter: Adapter) {
     for _ in 0..20 {
         fast.send_content(0, vec![0; 30_000]).await;
     }
-    assert_eq!(fast.recv_close().await, 1013);
+    assert_eq!(fast.recv_close().await.code, 1013);
     assert_eq!(hub.stats().closes.get(Cause::BytesPerSecond), 1);
 }
 
@@ -69,7 +69,7 @@ async fn message_over_messages_per_second_per_ip_closes_with_1013(adapter: Adapt
             peer.send_heartbeat().await;
         }
     }
-    assert_eq!(peers.last_mut().expect("there are peers").recv_close().await, 1013);
+    assert_eq!(peers.last_mut().expect("there are peers").recv_close().await.code, 1013);
     assert!(others[0].connect(1, &[]).await, "another client IP has its own limit");
     let closes = hub.stats().closes;
     assert_eq!(closes.get(Cause::MessagesPerSecondPerIp), closes.total());
@@ -108,7 +108,7 @@ async fn message_over_bytes_per_second_per_ip_closes_with_1013(adapter: Adapter)
             peer.send_content(0, vec![0; 30_000]).await;
         }
     }
-    assert_eq!(peers.last_mut().expect("there are peers").recv_close().await, 1013);
+    assert_eq!(peers.last_mut().expect("there are peers").recv_close().await.code, 1013);
     assert!(others[0].connect(1, &[]).await, "another client IP has its own limit");
     let closes = hub.stats().closes;
     assert_eq!(closes.get(Cause::BytesPerSecondPerIp), closes.total());

@@ -36,6 +36,12 @@ pub(crate) enum Adapter {
     StandaloneTls,
     /// Three servers on one Redis. Successive peers join successive servers.
     StandaloneCluster,
+    /// A handler of the app calls `upgrade_with`.
+    HyperHandler,
+    /// As [`Adapter::HyperHandler`], with axum.
+    AxumHandler,
+    /// A filter of the app calls `Handshake::with_key`.
+    WarpHandler,
     /// The app upgrades the connection, then calls `SignalingHub::serve`.
     HyperUpgradedByApp,
     /// The app calls `SignalingHub::admit`, then upgrades the connection in any case and serves or rejects it.
@@ -80,7 +86,7 @@ impl Adapter {
         }
     }
 
-    /// Returns whether the clock is paused: it is if there is no network.
+    /// Returns whether the clock is paused, as it is without a network.
     pub(crate) fn has_paused_clock(self) -> bool {
         matches!(self, Self::Memory | Self::MemoryNode | Self::MemoryCluster)
     }
@@ -90,6 +96,7 @@ impl Adapter {
     pub(crate) fn rejection(self, status: u16, code: u16) -> Rejected {
         match self {
             Self::Hyper | Self::Axum | Self::Warp => Rejected::Http(status),
+            Self::HyperHandler | Self::AxumHandler | Self::WarpHandler => Rejected::Http(status),
             Self::Standalone | Self::StandaloneTls | Self::StandaloneCluster => Rejected::Http(status),
             Self::HyperUpgradedByApp | Self::AxumUpgradedByApp | Self::WarpUpgradedByApp => Rejected::Closed(code),
             Self::Memory | Self::MemoryNode | Self::MemoryCluster => Rejected::Closed(code),
@@ -111,7 +118,7 @@ pub(crate) trait TestServer: Send + Sync {
     /// Opens a connection that the hub must reject, and returns how the peer learns of it.
     async fn open_rejected(&self, request: OpenRequest) -> Rejected {
         match self.try_open(request).await {
-            Ok(mut peer) => Rejected::Closed(peer.recv_close().await),
+            Ok(mut peer) => Rejected::Closed(peer.recv_close().await.code),
             Err(status) => Rejected::Http(status),
         }
     }

@@ -113,7 +113,7 @@ async fn close_identity_closes_a_peer_that_is_admitted_and_has_not_joined() {
         tokio::spawn(permit.expect("the peer is admitted").serve(there));
         memory::TestClient::new(here)
     });
-    assert_eq!(alice.recv_close().await, 4001);
+    assert_eq!(alice.recv_close().await.code, 4001);
     assert!(bob.connect(1, &[]).await);
     drop(hub.admit("alice/K").await.expect("the peer is admitted"));
     assert_eq!(hub.close_identity("alice", BANNED, "banned"), 0, "a dropped permit has left");
@@ -223,11 +223,11 @@ async fn pending_peer_replaces_another_only_when_it_joins() {
     assert!(first.connect(1, &[]).await);
     drop(hub.admit("alice/K").await.expect("a new peer is admitted"));
     assert!(first.connect(1, &[]).await, "the permit was dropped");
-    assert_eq!(memory::join(&hub, "alice/K").recv_close().await, 1013, "the group is full");
+    assert_eq!(memory::join(&hub, "alice/K").recv_close().await.code, 1013, "the group is full");
     assert!(first.connect(1, &[]).await, "a peer that cannot join replaces nobody");
     let mut second = memory::join(&hub, "alice/another");
     assert!(second.connect(1, &[]).await);
-    assert_eq!(first.recv_close().await, 1008);
+    assert_eq!(first.recv_close().await.code, 1008);
 }
 
 async fn close_peers_where_closes_only_matching_peers(adapter: Adapter) {

@@ -104,7 +104,7 @@ async fn drain_spreads_closes_over_its_timeout(adapter: Adapter) {
     let mut peers = open_peers(&*server, &["A", "B", "C", "D", "E"]).await;
     let start = Instant::now();
     let times = join_all(peers.iter_mut().map(async |peer| {
-        assert_eq!(peer.recv_close().await, 1001);
+        assert_eq!(peer.recv_close().await.code, 1001);
         start.elapsed()
     }));
     let (remaining, mut times) = tokio::join!(hub.drain(timeout), times);

@@ -84,6 +84,7 @@ const HUB_ORDER: &[&str] = &[
     "admission/permit.rs",
     "admission/signed_keys.rs",
     "admission/hook.rs",
+    "admission/request/head.rs",
     "admission/request.rs",
     "admission/origins.rs",
     "admission/proxies.rs",
@@ -91,6 +92,7 @@ const HUB_ORDER: &[&str] = &[
     "admission/ip_limiter/tests.rs",
     "admission/ip_block.rs",
     "admission/rejection.rs",
+    "admission/http_header.rs",
     "close.rs",
     "limits/mod.rs",
     "limits/config.rs",
@@ -102,16 +104,24 @@ const HUB_ORDER: &[&str] = &[
 
 /// Crates that only some files or folders may import.
 const CRATES: [(&str, &[&str]); 20] = [
-    ("axum", &["adapter/axum.rs"]),
+    ("axum", &["adapter/axum"]),
     ("data_encoding", &["adapter/upgrade.rs", "hub/admission/signed_keys.rs"]),
     ("fastrand", &["client/", "cluster/", "hub/"]),
     ("hmac", &["hub/admission/signed_keys.rs"]),
-    ("http", &["hub/admission/proxies.rs", "hub/admission/rejection.rs", "hub/admission/request.rs"]),
+    (
+        "http",
+        &[
+            "hub/admission/http_header.rs",
+            "hub/admission/proxies.rs",
+            "hub/admission/rejection.rs",
+            "hub/admission/request",
+        ],
+    ),
     ("http_body_util", &["adapter/hyper.rs"]),
     ("hyper", &["adapter/hyper.rs", "adapter/upgrade.rs", "adapter/warp.rs"]),
     (
         "hyper_tungstenite",
-        &["adapter/axum.rs", "adapter/hyper.rs", "adapter/upgrade.rs", "adapter/warp.rs", "adapter/websocket.rs"],
+        &["adapter/axum", "adapter/hyper.rs", "adapter/upgrade.rs", "adapter/warp.rs", "adapter/websocket.rs"],
     ),
     ("hyper_util", &["adapter/upgrade.rs"]),
     ("ipnet", &["hub/admission/proxies.rs"]),

@@ -76,7 +76,8 @@ impl fmt::Debug for dyn Admission {
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // Clients open `KEY;NAME`. The name is not verified: anyone can choose any name.
 /// let admission = |request: JoinRequest| async move {
-///     let (key, name) = request.key().as_str().split_once(';').unwrap_or((request.key().as_str(), "guest"));
+///     let key = request.key().as_str();
+///     let (key, name) = key.split_once(';').unwrap_or((key, "guest"));
 ///     Ok(PeerInfo::new().key(GroupKey::new(key)?).identity(name))
 /// };
 /// let hub = SignalingHub::builder().admission(admission).build()?;

@@ -4,6 +4,8 @@
 //! and the app's [`hook`]. The outcome is the slot of a [`permit`], or a [`rejection`].
 
 pub(super) mod hook;
+#[cfg(feature = "hyper")]
+mod http_header;
 mod ip_block;
 pub(super) mod ip_limiter;
 pub(super) mod origins;

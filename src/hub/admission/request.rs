@@ -1,14 +1,13 @@
 //! A request to join a group.
 
+#[cfg(feature = "hyper")]
+mod head;
+
 use std::fmt;
 use std::net::IpAddr;
 #[cfg(feature = "hyper")]
 use std::sync::Arc;
 
-#[cfg(feature = "hyper")]
-use super::ip_block::canonical;
-#[cfg(feature = "hyper")]
-use super::proxies::TrustedProxies;
 use crate::protocol::{GroupKey, KeyError};
 
 /// A request to join a group: key, client IP, origin and HTTP request head.
@@ -22,7 +21,9 @@ use crate::protocol::{GroupKey, KeyError};
 /// ```
 /// use sigver::JoinRequest;
 ///
-/// let request = JoinRequest::new("a key").with_client_ip([192, 0, 2, 7].into()).with_origin("https://app.example");
+/// let request = JoinRequest::new("a key")
+///     .with_client_ip([192, 0, 2, 7].into())
+///     .with_origin("https://app.example");
 /// assert_eq!(request.key().as_str(), "a key");
 /// ```
 #[derive(Clone)]
@@ -33,12 +34,15 @@ pub struct JoinRequest {
     origin: Option<Box<str>>,
     #[cfg(feature = "hyper")]
     parts: Option<Arc<http::request::Parts>>,
+    /// Whether the head is that of an HTTP request, and not of a request that a test has composed.
+    #[cfg(feature = "hyper")]
+    came_over_http: bool,
 }
 
 impl JoinRequest {
     /// Creates a request to join the group with this key. The key is not percent-decoded.
     pub fn new(key: impl AsRef<str>) -> Self {
-        Self::with_key(GroupKey::new(key.as_ref()))
+        Self::of_key(GroupKey::new(key.as_ref()))
     }
 
     /// Reads the key and the `favored` flag from a URL.
@@ -80,7 +84,7 @@ impl JoinRequest {
             },
             key => GroupKey::from_percent_encoded(key),
         };
-        Self::with_key(key).favored(parameters().any(|(name, _)| named(name, "favored")))
+        Self::of_key(key).favored(parameters().any(|(name, _)| named(name, "favored")))
     }
 
     /// Sets whether the hub prefers this peer, as a member, when it selects a member for a joiner. Default: false.
@@ -107,38 +111,7 @@ impl JoinRequest {
         self
     }
 
-    /// Sets the head of the HTTP request: method, URI, headers, and the extensions that the app's middleware has set.
-    /// Replaces the origin with the one in the headers.
-    #[cfg(feature = "hyper")]
-    #[must_use]
-    pub fn with_parts(mut self, parts: http::request::Parts) -> Self {
-        let origin = parts.headers.get(http::header::ORIGIN);
-        // A header that is not text matches no allowed origin.
-        self.origin = origin.map(|origin| origin.to_str().unwrap_or_default().into());
-        self.parts = Some(Arc::new(parts));
-        self
-    }
-
-    /// Replaces the address of a trusted proxy with the client IP that the proxy reports, and an IPv6 address that
-    /// embeds an IPv4 address with the IPv4 address.
-    #[cfg(feature = "hyper")]
-    pub(in crate::hub) fn behind(mut self, proxies: &TrustedProxies) -> Self {
-        self.client_ip = self.client_ip.map(|socket| match &self.parts {
-            Some(parts) => proxies.client_ip(socket, &parts.headers),
-            None => canonical(socket),
-        });
-        self
-    }
-
-    /// Returns whether the head has more than one `Origin`. Browsers send one (RFC 6454 section 7.3). With several,
-    /// a check and the app could read different ones.
-    #[cfg(feature = "hyper")]
-    pub(super) fn has_several_origins(&self) -> bool {
-        let origins = self.parts.as_ref().map(|parts| parts.headers.get_all(http::header::ORIGIN));
-        origins.is_some_and(|origins| origins.iter().nth(1).is_some())
-    }
-
-    fn with_key(key: Result<GroupKey, KeyError>) -> Self {
+    fn of_key(key: Result<GroupKey, KeyError>) -> Self {
         Self {
             key,
             favored: false,
@@ -146,6 +119,8 @@ impl JoinRequest {
             origin: None,
             #[cfg(feature = "hyper")]
             parts: None,
+            #[cfg(feature = "hyper")]
+            came_over_http: false,
         }
     }
 }
@@ -184,12 +159,6 @@ impl JoinRequest {
     pub fn origin(&self) -> Option<&str> {
         self.origin.as_deref()
     }
-
-    /// Returns the head of the HTTP request. `None` unless an adapter or [`JoinRequest::with_parts`] set it.
-    #[cfg(feature = "hyper")]
-    pub fn parts(&self) -> Option<&http::request::Parts> {
-        self.parts.as_deref()
-    }
 }
 
 /// Omits the request head, which contains keys, tokens and cookies.
@@ -216,7 +185,14 @@ impl From<String> for JoinRequest {
 
 impl From<GroupKey> for JoinRequest {
     fn from(key: GroupKey) -> Self {
-        Self::with_key(Ok(key))
+        Self::of_key(Ok(key))
+    }
+}
+
+/// For the result of [`GroupKey::new`] or [`GroupKey::within`]. The hub closes a peer with an invalid key.
+impl From<Result<GroupKey, KeyError>> for JoinRequest {
+    fn from(key: Result<GroupKey, KeyError>) -> Self {
+        Self::of_key(key)
     }
 }
 

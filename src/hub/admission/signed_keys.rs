@@ -39,7 +39,7 @@ const MIN_SECRET_BYTES: usize = 32;
 ///
 /// let hub = SignalingHub::builder().admission(keys).build()?;
 /// assert!(memory::join(&hub, &*signed_key).connect(1, &[]).await);
-/// assert_eq!(memory::join(&hub, "room").recv_close().await, 1008);
+/// assert_eq!(memory::join(&hub, "room").recv_close().await.code, 1008);
 /// # Ok(())
 /// # }
 /// ```

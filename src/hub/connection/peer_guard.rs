@@ -61,7 +61,7 @@ impl PeerGuard {
             reason: None,
             count: Some(CountGuard::new(&shared.counters.peers)),
         });
-        // Before the join, so that whoever sees the peer can close it.
+        // Before the join, so that an app that sees the peer can close it.
         shared.peer_index.insert(guard.peer, &guard.outbox);
         guard.room.join(guard.peer, &guard.slot, &guard.outbox);
         // After the join, see `Draining`.

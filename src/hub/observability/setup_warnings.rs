@@ -15,7 +15,7 @@ pub(in crate::hub) struct SetupWarnings {
 impl SetupWarnings {
     /// Checks the request of a peer that came through an HTTP server. `request` has the address of the socket.
     pub(in crate::hub) fn check(&self, request: &JoinRequest, proxies: &TrustedProxies) {
-        let Some(parts) = request.parts() else { return };
+        let Some(parts) = request.parts().filter(|_| request.came_over_http()) else { return };
         match request.client_ip() {
             None if is_first(&self.client_ip_unknown) => tracing::warn!(
                 parent: None,

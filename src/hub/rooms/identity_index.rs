@@ -45,7 +45,7 @@ struct Table {
     /// The peers of each identity, the oldest first: ids count up.
     peers: HashMap<Arc<str>, BTreeMap<PeerId, Arc<Outbox>>>,
     closed: HashMap<Arc<str>, RecentClose>,
-    /// The number of closes at which a new one first removes those that are no longer needed.
+    /// The number of closes at which a new one first removes the ones no longer needed.
     cleanup_at: usize,
 }
 

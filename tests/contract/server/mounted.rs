@@ -12,8 +12,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper::{Request, Response};
+use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
+use sigver::warp::Handshake;
 use sigver::{JoinRequest, SignalingHub};
 use tokio::net::TcpListener;
 use warp::Filter as _;
@@ -35,6 +36,17 @@ pub(super) async fn start(adapter: Adapter, hub: SignalingHub) -> Box<dyn TestSe
         Adapter::Hyper => {
             let service = sigver::hyper::service(hub).at("/signal");
             tokio::spawn(serve_hyper(listener, move |client| service.with_client_addr(client)));
+        }
+        Adapter::AxumHandler => serve_axum(listener, axum_handler(hub)),
+        Adapter::WarpHandler => {
+            let app = warp::path("signal").and(sigver::warp::handshake()).then(move |handshake: Handshake| {
+                let key = handshake.key();
+                handshake.with_key(key).upgrade(hub.clone())
+            });
+            tokio::spawn(warp::serve(app).incoming(listener).run());
+        }
+        Adapter::HyperHandler => {
+            tokio::spawn(serve_hyper(listener, move |client| hyper_handler(hub.clone(), client)));
         }
         Adapter::AxumUpgradedByApp => serve_axum(listener, axum_upgraded_by_app(hub)),
         Adapter::WarpUpgradedByApp => {
@@ -70,6 +82,24 @@ impl TestServer for MountedServer {
     fn mount_path(&self) -> &'static str {
         "/signal"
     }
+}
+
+fn axum_handler(hub: SignalingHub) -> axum::Router {
+    axum::Router::new().fallback(async move |request: axum::extract::Request| {
+        let join = requested_by(request.uri());
+        sigver::axum::upgrade_with(request, &hub, join).await
+    })
+}
+
+fn hyper_handler(
+    hub: SignalingHub,
+    client: SocketAddr,
+) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send> {
+    service_fn(move |request: Request<Incoming>| {
+        let join = requested_by(request.uri()).with_client_ip(client.ip());
+        let response = sigver::hyper::upgrade_with(request, &hub, join);
+        async { Ok::<_, Infallible>(response.await) }
+    })
 }
 
 fn axum_upgraded_by_app(hub: SignalingHub) -> axum::Router {
@@ -125,9 +155,13 @@ fn hyper_upgraded_by_app(
 
 /// Creates the join request of a connection that the app upgrades itself.
 fn join_request(client: SocketAddr, head: Parts) -> JoinRequest {
-    let tail = head.uri.path().strip_prefix("/signal").expect("the path is below the mount");
-    let request = JoinRequest::from_url(tail.strip_prefix('/').unwrap_or(tail), head.uri.query());
-    request.with_client_ip(client.ip()).with_parts(head)
+    requested_by(&head.uri).with_client_ip(client.ip()).with_parts(head)
+}
+
+/// Creates the join request of a URL.
+fn requested_by(uri: &Uri) -> JoinRequest {
+    let tail = uri.path().strip_prefix("/signal").expect("the path is below the mount");
+    JoinRequest::from_url(tail.strip_prefix('/').unwrap_or(tail), uri.query())
 }
 
 fn serve_axum(listener: TcpListener, app: axum::Router) {

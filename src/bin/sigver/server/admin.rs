@@ -21,9 +21,9 @@ use super::connection_table::ConnectionTable;
 use super::handshakes::Handshakes;
 use super::health;
 use super::listener::Listener;
+use super::listener::Stream;
 use super::response::{content, json, text};
 use super::status::{Peer, Status};
-use super::stream::Stream;
 
 const PAGE: &str = include_str!("admin.html");
 /// The page contains its script and style, and requests only its own server.

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use super::connection_table::{Connection, ConnectionTable, Limit};
 use super::counted_log::CountedLog;
 use super::ip_block::{IpBlock, canonical};
+use super::listener::Stream;
 use super::socket::Socket;
-use super::stream::Stream;
 use crate::config::HandshakeLimits;
 use crate::descriptors::Descriptors;
 
@@ -156,6 +156,7 @@ mod tests {
     use std::pin::pin;
 
     use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::either::Either;
 
     use super::*;
 
@@ -197,7 +198,7 @@ mod tests {
         let mut begin = async || {
             clients.push(TcpStream::connect(address).await.expect("the kernel accepts"));
             let (stream, client) = listener.accept().await.expect("a connection");
-            timeout(Duration::from_secs(60), handshakes.begin(Stream::Tcp(stream), client))
+            timeout(Duration::from_secs(60), handshakes.begin(Either::Left(stream), client))
                 .await
                 .expect("a descriptor in time")
         };

@@ -4,11 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, ToSocketAddrs};
+#[cfg(not(unix))]
+use tokio::io::Empty as UnixStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::time::sleep;
+use tokio_util::either::Either;
 
 use super::counted_log::CountedLog;
-use super::stream::Stream;
 #[cfg(unix)]
 use super::unix_socket::UnixSocket;
 use crate::config::ListenAddress;
@@ -17,6 +21,9 @@ use crate::config::UNIX_CLIENT;
 
 /// The time before a retry when the system has no resources for a connection. Without it, the loop would spin.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
+
+/// A connection over TCP or over a Unix socket.
+pub(super) type Stream = Either<TcpStream, UnixStream>;
 
 /// A socket that listens, and the log of its failures.
 pub(super) struct Listener {
@@ -72,9 +79,9 @@ impl Listener {
 impl ListeningSocket {
     async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
         match self {
-            Self::Tcp(socket) => socket.accept().await.map(|(stream, client)| (Stream::Tcp(stream), client)),
+            Self::Tcp(socket) => socket.accept().await.map(|(stream, client)| (Either::Left(stream), client)),
             #[cfg(unix)]
-            Self::Unix(socket) => Ok((Stream::Unix(socket.accept().await?), (UNIX_CLIENT, 0).into())),
+            Self::Unix(socket) => Ok((Either::Right(socket.accept().await?), (UNIX_CLIENT, 0).into())),
         }
     }
 }

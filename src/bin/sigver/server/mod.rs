@@ -11,7 +11,6 @@ mod public;
 mod response;
 mod socket;
 mod status;
-mod stream;
 #[cfg(unix)]
 mod unix_socket;
 

@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::either::Either;
 
-use super::stream::Stream;
+use super::listener::Stream;
 
 pub(super) struct Socket {
     stream: Stream,
@@ -20,8 +21,12 @@ impl Socket {
         Self { stream, _descriptor: descriptor }
     }
 
+    /// Sends small messages at once, as a Unix socket always does.
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
-        self.stream.set_nodelay()
+        match &self.stream {
+            Either::Left(tcp) => tcp.set_nodelay(true),
+            Either::Right(_) => Ok(()),
+        }
     }
 }
 

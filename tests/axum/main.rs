@@ -2,19 +2,22 @@
 
 #![cfg(all(feature = "axum", feature = "http2"))]
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "common/log.rs"]
+#[path = "../common/log.rs"]
 mod log;
+mod routes;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Path, Request, State};
 use axum::middleware::map_request;
-use axum::routing::any;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get};
 use common::open;
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http2;
 use hyper::ext::Protocol;
@@ -32,74 +35,6 @@ async fn serve(app: Router) -> SocketAddr {
     let address = listener.local_addr().expect("a bound socket has an address");
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
-}
-
-#[tokio::test]
-async fn key_is_the_route_parameter_key_or_in_the_query() {
-    let hub = SignalingHub::new();
-    let handler = || sigver::axum::handler(hub.clone());
-    let app = Router::new()
-        .route("/query", handler())
-        .route("/tail/{*key}", handler())
-        .route("/segment/{key}/ws", handler())
-        .nest("/{tenant}/nested", sigver::axum::router(hub.clone()))
-        .nest("/outer", Router::new().route("/inner/{*key}", handler()));
-    let address = serve(app).await;
-    let mut first = open(address, "/query?key=a%2Fb").await;
-    assert!(first.connect(1, &[]).await);
-    for path in [
-        "/query?key=a/b",
-        "/tail/a/b",
-        "/tail/%61/b?key=ignored",
-        "/segment/a%2Fb/ws",
-        "/tenant/nested/a/b",
-        "/tenant/nested?key=a%2fb",
-        "/outer/inner/a/b",
-    ] {
-        assert!(!open(address, path).await.connect(2, &[]).await, "{path}");
-    }
-}
-
-#[tokio::test]
-async fn nested_service_serves_every_path_below_its_mount() {
-    let app = Router::new().nest_service("/signal", sigver::axum::router(SignalingHub::new())).fallback("not found");
-    let address = serve(app).await;
-    for path in ["/signal", "/signal/", "/signal/?favored"] {
-        assert_eq!(open(address, path).await.recv_close().await, 4741, "{path}");
-    }
-    assert_eq!(open(address, "/signal/%zz").await.recv_close().await, 4745);
-    let mut first = open(address, "/signal/a/b").await;
-    assert!(first.connect(1, &[]).await);
-    for path in ["/signal/?key=a/b", "/signal?key=a/b", "/signal/a%2Fb"] {
-        assert!(!open(address, path).await.connect(2, &[]).await, "{path}");
-    }
-    for key in ["/a/b", "a/b/"] {
-        assert!(open(address, &format!("/signal/{key}")).await.connect(1, &[]).await, "{key} is another key");
-    }
-}
-
-#[tokio::test]
-async fn key_is_found_in_a_rewritten_path() {
-    let inner = Router::new().route("/ws/{*key}", sigver::axum::handler(SignalingHub::new()));
-    let rewrite = map_request(async |mut request: Request| {
-        let path = request.uri().path().replace("/old/path/", "/ws/");
-        *request.uri_mut() = path.parse().expect("a path");
-        request
-    });
-    let app = Router::new().fallback_service(inner).layer(rewrite);
-    let address = serve(app).await;
-    let mut first = open(address, "/old/path/a/b").await;
-    assert!(first.connect(1, &[]).await);
-    assert!(!open(address, "/ws/a/b").await.connect(2, &[]).await);
-}
-
-#[tokio::test]
-async fn router_merged_at_the_root_serves_all_remaining_paths() {
-    let app = Router::new().route("/hello", any("hello")).merge(sigver::axum::router(SignalingHub::new()));
-    let address = serve(app).await;
-    let mut first = open(address, "/a/b").await;
-    assert!(first.connect(1, &[]).await);
-    assert!(!open(address, "/?key=a/b").await.connect(2, &[]).await);
 }
 
 #[tokio::test]
@@ -148,7 +83,7 @@ async fn two_websockets_over_http2_share_one_connection() {
     member.send_content(link, "answer").await;
     assert_eq!(joiner.recv_content().await.1, "answer");
     joiner.send_frame(Frame::Text("x".into())).await;
-    assert_eq!(joiner.recv_close().await, 4743);
+    assert_eq!(joiner.recv_close().await.code, 4743);
     assert_eq!(member.recv_content().await, (link, "".into()));
 }
 
@@ -204,7 +139,7 @@ async fn drain_with_graceful_shutdown_closes_peers_with_1001_and_ends_the_server
     }
     stop.send(()).expect("the server waits for the signal");
     for peer in &mut peers {
-        assert_eq!(peer.recv_close().await, 1001);
+        assert_eq!(peer.recv_close().await.code, 1001);
     }
     drop(peers);
     server.await.expect("the server does not panic").expect("the server ends without an error");
@@ -212,15 +147,56 @@ async fn drain_with_graceful_shutdown_closes_peers_with_1001_and_ends_the_server
 }
 
 #[tokio::test]
-async fn handler_of_the_app_chooses_the_key_of_the_upgrade() {
-    let hub = SignalingHub::new();
-    let handler = {
-        let hub = hub.clone();
-        async move |request: Request| sigver::hyper::upgrade_with(request, &hub, "the lobby").await
+async fn handler_passes_key_client_ip_and_extensions_of_app_and_middleware_to_the_hook() {
+    #[derive(Clone)]
+    struct OfMiddleware(u8);
+    #[derive(Clone)]
+    struct OfHandler(u8);
+    let hub = SignalingHub::builder().admission(async |request: JoinRequest| {
+        let OfMiddleware(first) = request.extension().expect("the middleware ran");
+        let OfHandler(second) = request.extension().expect("the handler ran");
+        let document = sigver::axum::path_param(request.parts().expect("a head"), "document")?;
+        let ip = request.client_ip().expect("the server passes addresses");
+        Ok(PeerInfo::new().identity(format!("{first} {second} {document} {ip}")))
+    });
+    let hub = hub.build().expect("valid settings");
+    let handler = async |State(hub): State<SignalingHub>, Path(document): Path<u64>, request: Request| {
+        let join = JoinRequest::new(format!("document {document}")).with_extension(OfHandler(2));
+        let join = if document == 7 { join } else { join.with_client_ip([192, 0, 2, 7].into()) };
+        sigver::axum::upgrade_with(request, &hub, join).await
     };
-    let address = serve(Router::new().route("/", any(handler))).await;
-    assert!(open(address, "/").await.connect(1, &[]).await);
-    assert_eq!(hub.peers("the lobby").len(), 1);
+    let app = Router::new().route("/documents/{document}", any(handler)).with_state(hub.clone());
+    let app = app.layer(map_request(async |mut request: Request| {
+        request.extensions_mut().insert(OfMiddleware(1));
+        request
+    }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    for (document, identity) in [(7, "1 2 7 127.0.0.1"), (8, "1 2 8 192.0.2.7")] {
+        let mut peer = open(address, &format!("/documents/{document}")).await;
+        assert!(peer.connect(1, &[]).await);
+        assert_eq!(hub.peers(format!("document {document}"))[0].identity.as_deref(), Some(identity));
+    }
+}
+
+#[tokio::test]
+async fn handler_can_return_a_rejection_as_a_response() {
+    let handler = async |request: Request| -> Result<Response, Rejection> {
+        let rejection =
+            Rejection::http(StatusCode::UNAUTHORIZED, "log in first").with_header("www-authenticate", "Bearer");
+        request.headers().contains_key("x-alice").then(|| "hello".into_response()).ok_or(rejection)
+    };
+    let address = serve(Router::new().route("/", get(handler))).await;
+    let socket = TokioIo::new(TcpStream::connect(address).await.expect("the server listens"));
+    let (mut client, connection) = hyper::client::conn::http1::handshake(socket).await.expect("HTTP");
+    tokio::spawn(connection);
+    let request = Request::get("/").header("host", "localhost").body(Empty::<Bytes>::new()).expect("a request");
+    let response = client.send_request(request).await.expect("a response");
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    assert_eq!(response.into_body().collect().await.expect("a body").to_bytes(), "log in first\n");
 }
 
 #[tokio::test]
