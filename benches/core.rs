@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sigver::SignalingHub;
-use sigver::memory;
 use sigver::protocol::{Action, Event, Group, LinkId, MemberId, Message, PeerId, Session};
+use sigver::{CloseCode, JoinRequest, PeerInfo, SignalingHub, memory};
 
 const SIZES: [u64; 3] = [2, 100, 10_000];
 
@@ -137,6 +136,40 @@ fn hub(c: &mut Criterion) {
             });
         }
     }
+    for groups in [10, 40_000] {
+        let hub = runtime.block_on(groups_with_identities(groups));
+        benches.bench_function(BenchmarkId::new("close_identity of one peer, by groups", groups), |b| {
+            b.iter_custom(|times| runtime.block_on(identity_closes(&hub, times)));
+        });
+    }
+}
+
+/// Creates a hub with this number of groups, each with one peer that has an identity, reads all messages and never
+/// answers.
+async fn groups_with_identities(groups: u32) -> SignalingHub {
+    let admit = async |request: JoinRequest| Ok(PeerInfo::new().identity(request.key().as_str()));
+    let limits = SignalingHub::builder().max_missed_heartbeats(u32::MAX).admission(admit);
+    let hub = limits.build().expect("valid settings");
+    for group in 0..groups {
+        let mut peer = memory::join(&hub, group.to_string());
+        assert!(peer.connect(group, &[]).await);
+        tokio::spawn(async move { while peer.recv().await.is_ok() {} });
+    }
+    hub
+}
+
+/// Measures a number of closes, each of a new peer.
+async fn identity_closes(hub: &SignalingHub, times: u64) -> Duration {
+    let mut total = Duration::ZERO;
+    for _ in 0..times {
+        let mut peer = memory::join(hub, "one more");
+        assert!(peer.connect(1, &[]).await);
+        let start = Instant::now();
+        assert_eq!(hub.close_identity("one more", CloseCode::app(4001), "banned"), 1);
+        total += start.elapsed();
+        assert_eq!(peer.recv_close().await.code, 4001);
+    }
+    total
 }
 
 /// Creates a hub with one group of this number of members, which read all messages and never answer.
