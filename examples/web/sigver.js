@@ -24,6 +24,7 @@
 const HEARTBEAT_INTERVAL = 5_000;
 const MAX_MISSED_HEARTBEATS = 3; // this client and the hub both close the connection 10 to 15 s after the last heartbeat
 const HUB_TIMEOUT = 10_000; // to open the socket, and for the hub's answer to `connect`
+const KEY_TIMEOUT = 10_000; // for the app's `key` function
 const ANSWER_TIMEOUT = 5_000; // to the first signal from the other peer; a suspended tab never sends one
 const CONNECT_TIMEOUT = 15_000; // from the offer to open data channels
 const CONNECT_TIMEOUT_AFTER_END = 3_000; // the rest of it after the other peer ended its route
@@ -64,11 +65,23 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * - `""`: no problem
  * - `unreachable`: the hub cannot be reached, or it closed the connection
  * - `hub-timeout`: the hub can be reached, but does not answer
+ * - `key-failed`: the `key` function failed, or did not answer within 10 s; it is called again later
+ * - `expired`: the access of this peer has expired (4740); the `key` function is asked for a fresh key
  * - `evicted`: this peer was the only member, and a joiner could not connect to it (4744); it joins again
  * - `peer-timeout`: a member does not answer; the next one is tried
  * - `ice-failed`: a member answered, but no direct connection was established (a firewall or NAT; a TURN server helps)
- * - `rejected`: the hub rejected the key or this peer; final
- * @typedef {"" | "unreachable" | "hub-timeout" | "evicted" | "peer-timeout" | "ice-failed" | "rejected"} Reason
+ * - `rejected`: the hub rejected the key or this peer, or closed it for good; final
+ * @typedef {"" | "unreachable" | "hub-timeout" | "key-failed" | "expired" | "evicted" | "peer-timeout" | "ice-failed"
+ *   | "rejected"} Reason
+ *
+ * The key of the group, or a function that returns it. The function is called before every socket, so that keys can
+ * expire. If it fails, or does not answer within 10 s, it is called again later. If the hub closes the connection with
+ * 4740 (access has expired), the function is asked once for a fresh key. The group is left if the function fails then,
+ * or if the fresh key is rejected too. The connections to peers stay open meanwhile.
+ * @typedef {string | (() => string | Promise<string>)} Key
+ *
+ * How the hub closed its connection.
+ * @typedef {{ code: number, reason: string }} Close
  *
  * @typedef {object} Options
  * @property {RTCIceServer[]} [iceServers] STUN and TURN servers. Default: none, which is enough within one network.
@@ -123,12 +136,12 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * Rejects with
  * - the reason of `options.signal`,
  * - a `NotSupportedError` if WebRTC is not available,
- * - a `TypeError` if the key is empty, longer than 512 bytes, "." or "..", or if the URL is invalid,
- * - a `NotAllowedError` if the hub rejects the key or this peer.
+ * - a `TypeError` if the key is not a string, is empty, longer than 512 bytes, "." or "..", or if the URL is invalid,
+ * - a `RejectedError` if the hub rejects the key or this peer.
  *
  * @param {string | URL} url The hub's mount: `ws:`, `wss:`, `http:`, `https:` or relative to the page. The key is
  *   appended to its path, before its query.
- * @param {string} key
+ * @param {Key} key
  * @param {Options} [options]
  * @returns {Promise<Group>}
  */
@@ -163,11 +176,27 @@ export class PeerStreamEvent extends PeerEvent {
 }
 
 export class StateEvent extends Event {
-  /** @param {State} state @param {Reason} reason */
-  constructor(state, reason) {
+  /** @param {State} state @param {Reason} reason @param {Close} [close] */
+  constructor(state, reason, close) {
     super("statechange");
     this.state = state;
     this.reason = reason;
+    /** The code with which the connection to the hub closed, if that is why the state changed. 1006: it was lost. */
+    this.code = close?.code;
+    /** The text that the hub gave for it. Show it as text, never as HTML. */
+    this.closeReason = close?.reason ?? "";
+  }
+}
+
+/** The hub rejected the key or this peer. Its `name` is `NotAllowedError`. */
+export class RejectedError extends Error {
+  name = "NotAllowedError";
+
+  /** @param {Close} close @param {ErrorOptions} [options] */
+  constructor({ code, reason }, options) {
+    super(`The signaling server rejected this peer (${code}${reason && `: ${reason}`})`, options);
+    this.code = code;
+    this.closeReason = reason;
   }
 }
 
@@ -180,7 +209,8 @@ export class Group extends EventTarget {
   /** @type {State} */ #state = "connecting";
   /** @type {Reason} */ #reason = "";
   #options;
-  #url;
+  #base;
+  #key;
   /** @type {() => void} */ #resolveJoined = () => {};
   /** @type {(error: unknown) => void} */ #rejectJoined = () => {};
   /** Aborted when the group is left, which ends every wait. */
@@ -206,10 +236,12 @@ export class Group extends EventTarget {
   /**
    * Starts to join. Listeners that are added right after the constructor miss no event of a neighbour.
    *
-   * @param {string | URL} url @param {string} key @param {Options} [options]
+   * @param {string | URL} url @param {Key} key @param {Options} [options]
    */
   constructor(url, key, options = {}) {
     super();
+    this.#base = url;
+    this.#key = key;
     this.#options = options;
     this.joined = new Promise((resolve, reject) => {
       this.#resolveJoined = resolve;
@@ -217,7 +249,6 @@ export class Group extends EventTarget {
     });
     // A page that only listens to `statechange` must not cause an unhandled rejection.
     this.joined.catch(() => {});
-    this.#url = "";
     try {
       options.signal?.throwIfAborted();
       if (typeof RTCPeerConnection === "undefined") {
@@ -225,7 +256,7 @@ export class Group extends EventTarget {
       }
       // Reports an invalid configuration here, not when the first peer connects.
       new RTCPeerConnection(this.#rtcConfiguration).close();
-      this.#url = groupUrl(url, key, options.favored);
+      groupUrl(url, typeof key === "function" ? "key" : key);
     } catch (error) {
       this.#finish("", error);
       return;
@@ -332,31 +363,55 @@ export class Group extends EventTarget {
 
   /** Keeps a socket to the hub open until the group is left. */
   async #runSignaling() {
+    /** Set from a close with 4740 until the hub accepts a fresh key. @type {Close | undefined} */ let expired;
     for (let failures = 0; ; failures++) {
-      const signaling = new Signaling(this.#url, (content) => this.#onContent(signaling, content));
+      const url = await this.#nextUrl(expired);
+      if (this.#ended.signal.aborted) return;
+      if (url === undefined) {
+        await this.#sleep(backOff(RECONNECT_MIN, RECONNECT_MAX, failures), this.#online.notified());
+        continue;
+      }
+      const signaling = new Signaling(url, (content) => this.#onContent(signaling, content));
       this.#signaling = signaling;
       const since = performance.now();
       if (await signaling.opened) await this.#runMembership(signaling);
       signaling.close();
       this.#links.clear();
-      const code = await signaling.closed;
+      const close = await signaling.closed;
+      const { code } = close;
       if (this.#ended.signal.aborted) return;
-      // After a successful join, a rejection may be temporary, and the mesh must survive it.
-      if (!this.#wasJoined && [CloseCode.KEY, CloseCode.URL, CloseCode.POLICY].some((final) => final === code)) {
-        const text = `The signaling server rejected the join with close code ${code}`;
-        return this.#finish("rejected", new DOMException(text, "NotAllowedError"));
-      }
+      if (signaling.isAccepted) expired = undefined;
+      const canRenew = code === CloseCode.EXPIRED && typeof this.#key === "function" && !expired;
+      if (isFinal(code) && !canRenew) return this.#reject(close);
+      if (canRenew) expired = close;
       if (performance.now() - since > STABLE_AFTER) failures = 0;
       // An evicted peer had no neighbours: the group now belongs to the joiner that evicted it. It returns as a joiner.
       const evicted = code === CloseCode.BLOCKING_MEMBER;
       const timedOut = code === CloseCode.HUB_TIMEOUT || code === CloseCode.HEARTBEAT;
-      this.#setState(
-        this.#wasJoined ? "reconnecting" : "connecting",
-        evicted ? "evicted" : timedOut ? "hub-timeout" : "unreachable",
-      );
-      const wait = evicted && failures === 0 ? RETRY_MIN : backOff(RECONNECT_MIN, RECONNECT_MAX, failures);
+      this.#setAway(canRenew ? "expired" : evicted ? "evicted" : timedOut ? "hub-timeout" : "unreachable", close);
+      const soon = (canRenew || evicted) && failures === 0;
+      const wait = soon ? jitter(RETRY_MIN) : backOff(RECONNECT_MIN, RECONNECT_MAX, failures);
       await this.#sleep(wait, this.#online.notified());
     }
+  }
+
+  /**
+   * Returns the URL of the next socket, with a key from the app. Returns `undefined` if the app has none at the moment.
+   *
+   * @param {Close | undefined} expired the close that makes a failure final
+   */
+  async #nextUrl(expired) {
+    const key = this.#key;
+    if (typeof key === "string") return groupUrl(this.#base, key, this.#options.favored);
+    let fresh;
+    try {
+      fresh = await withTimeout(KEY_TIMEOUT, async () => key());
+    } catch (cause) {
+      if (expired) this.#reject(expired, { cause });
+      else this.#setAway("key-failed");
+      return undefined;
+    }
+    return groupUrl(this.#base, fresh, this.#options.favored);
   }
 
   /**
@@ -684,16 +739,30 @@ export class Group extends EventTarget {
 
   // ---- State --------------------------------------------------------------------------------------------------------
 
-  /** @param {State} state @param {Reason} reason */
-  #setState(state, reason) {
-    if (this.#state === "left" || (this.#state === state && this.#reason === reason)) return;
+  /** The close code of the last `StateEvent`. @type {number | undefined} */ #code;
+
+  /** @param {State} state @param {Reason} reason @param {Close} [close] */
+  #setState(state, reason, close) {
+    const isSame = this.#state === state && this.#reason === reason && this.#code === close?.code;
+    if (this.#state === "left" || isSame) return;
     this.#state = state;
     this.#reason = reason;
-    this.dispatchEvent(new StateEvent(state, reason));
+    this.#code = close?.code;
+    this.dispatchEvent(new StateEvent(state, reason, close));
   }
 
-  /** @param {Reason} reason @param {unknown} error rejects `joined` */
-  #finish(reason, error) {
+  /** Waits for the next socket. @param {Reason} reason @param {Close} [close] */
+  #setAway(reason, close) {
+    this.#setState(this.#wasJoined ? "reconnecting" : "connecting", reason, close);
+  }
+
+  /** @param {Close} close @param {ErrorOptions} [options] */
+  #reject(close, options) {
+    this.#finish("rejected", new RejectedError(close, options), close);
+  }
+
+  /** @param {Reason} reason @param {unknown} error rejects `joined` @param {Close} [close] */
+  #finish(reason, error, close) {
     if (this.#state === "left") return;
     this.#ended.abort();
     this.#signaling?.close();
@@ -705,7 +774,7 @@ export class Group extends EventTarget {
     }
     this.#peers.clear();
     this.#streams.clear();
-    this.#setState("left", reason);
+    this.#setState("left", reason, close);
     this.#rejectJoined(error);
   }
 
@@ -1032,25 +1101,41 @@ const PieceFlag = Object.freeze({ TEXT: 1, LAST: 2 });
 
 /** Close codes of the connection to the hub that this client distinguishes. */
 const CloseCode = Object.freeze({
+  PROTOCOL_ERROR: 1002,
   POLICY: 1008,
+  TOO_BIG: 1009,
   HUB_TIMEOUT: 3000, // used by this client only
-  KEY: 4741,
+  EXPIRED: 4740,
   HEARTBEAT: 4742,
   BLOCKING_MEMBER: 4744,
-  URL: 4745,
 });
+
+/**
+ * Returns whether the hub would close the next connection with the same code: its own codes for a fault of this client,
+ * and all codes of the app. Limits that pass by themselves close with 1013.
+ *
+ * @param {number} code
+ */
+function isFinal(code) {
+  const { PROTOCOL_ERROR, POLICY, TOO_BIG, HEARTBEAT, BLOCKING_MEMBER } = CloseCode;
+  return code >= 4000
+    ? code !== HEARTBEAT && code !== BLOCKING_MEMBER
+    : code === PROTOCOL_ERROR || code === POLICY || code === TOO_BIG;
+}
 
 /** One WebSocket to the hub. It ends when it closes, fails to open, or the hub misses its heartbeats. */
 class Signaling {
   /** Resolves with `true` when the socket opens, or with `false` if it does not. @type {Promise<boolean>} */
   opened;
-  /** Resolves with the close code, never before `opened` resolves. @type {Promise<number>} */
+  /** Resolves with the code and the reason, never before `opened` resolves. @type {Promise<Close>} */
   closed;
   isOpen = false;
+  /** Whether the hub has answered a `connect`: it has admitted this peer. */
+  isAccepted = false;
 
   #socket;
   /** @type {(opened: boolean) => void} */ #resolveOpened = () => {};
-  /** @type {(code: number) => void} */ #resolveClosed = () => {};
+  /** @type {(close: Close) => void} */ #resolveClosed = () => {};
   /** Receives the answer to `connect`. @type {((isMember: boolean) => void) | undefined} */ #resolveAnswer;
   #timers = { open: 0, heartbeat: 0, answer: 0 };
   #missedHeartbeats = 0;
@@ -1067,7 +1152,7 @@ class Signaling {
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.#onOpen();
     socket.onmessage = ({ data }) => this.#onMessage(data);
-    socket.onclose = ({ code }) => this.#end(code);
+    socket.onclose = ({ code, reason }) => this.#end({ code, reason });
     this.#timers.open = setTimeout(() => this.close(CloseCode.HUB_TIMEOUT), HUB_TIMEOUT);
   }
 
@@ -1095,6 +1180,7 @@ class Signaling {
       // Browsers throttle the timers of a hidden tab to one per minute, but not the messages that it receives.
       if (performance.now() - this.#lastHeartbeat > HEARTBEAT_INTERVAL * 1.2) this.#sendHeartbeat();
     } else if (message.connected !== undefined) {
+      this.isAccepted = true;
       this.#resolveAnswer?.(message.connected);
     } else if (message.content) {
       this.#oncontent(message.content);
@@ -1142,18 +1228,18 @@ class Signaling {
   /** Does not wait for the close handshake: the hub may be unresponsive. @param {number} [code] */
   close(code = 1000) {
     this.#socket.close(code);
-    this.#end(code);
+    this.#end({ code, reason: "" });
   }
 
-  /** @param {number} code */
-  #end(code) {
+  /** @param {Close} close */
+  #end(close) {
     this.isOpen = false;
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     clearTimeout(this.#timers.open);
     clearTimeout(this.#timers.answer);
     clearInterval(this.#timers.heartbeat);
     this.#resolveOpened(false);
-    this.#resolveClosed(code);
+    this.#resolveClosed(close);
   }
 }
 
@@ -1411,6 +1497,7 @@ class Notify {
  * @param {string | URL} base @param {string} key @param {boolean} [favored]
  */
 export function groupUrl(base, key, favored) {
+  if (typeof key !== "string") throw new TypeError(`key is of type ${typeof key}; must be a string`);
   const bytes = new TextEncoder().encode(key).length;
   if (bytes < 1 || bytes > MAX_KEY_BYTES) {
     throw new TypeError(`key is ${bytes} bytes; must be 1 to ${MAX_KEY_BYTES}`);
@@ -1424,6 +1511,25 @@ export function groupUrl(base, key, favored) {
   // The protocol uses a bare `favored`; `searchParams` would write `favored=`.
   if (favored) url.search += url.search ? "&favored" : "?favored";
   return url.href;
+}
+
+/**
+ * Calls a function that may hang. Rejects with its error, or with a `TimeoutError` after `ms`.
+ *
+ * @template T
+ * @param {number} ms @param {(signal: AbortSignal) => Promise<T>} call receives a signal that aborts after `ms`
+ * @returns {Promise<T>}
+ */
+async function withTimeout(ms, call) {
+  const deadline = new AbortController();
+  const { signal } = deadline;
+  const timer = setTimeout(() => deadline.abort(new DOMException(`No answer within ${ms} ms`, "TimeoutError")), ms);
+  try {
+    const late = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    return await Promise.race([call(signal), /** @type {Promise<never>} */ (late)]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** @param {string | ArrayBuffer | ArrayBufferView} data */
