@@ -25,6 +25,9 @@ const HEARTBEAT_INTERVAL = 5_000;
 const MAX_MISSED_HEARTBEATS = 3; // this client and the hub both close the connection 10 to 15 s after the last heartbeat
 const HUB_TIMEOUT = 10_000; // to open the socket, and for the hub's answer to `connect`
 const KEY_TIMEOUT = 10_000; // for the app's `key` function
+const ICE_SERVERS_TIMEOUT = 3_000; // connection attempts wait this long for ICE servers, then go on without any
+const ICE_SERVERS_MIN_TTL = 10_000; // each request counts as a join for the hub's limits
+const ICE_SERVERS_MAX_TTL = 7 * 24 * 3600_000;
 const ANSWER_TIMEOUT = 5_000; // to the first signal from the other peer; a suspended tab never sends one
 const CONNECT_TIMEOUT = 15_000; // from the offer to open data channels
 const CONNECT_TIMEOUT_AFTER_END = 3_000; // the rest of it after the other peer ended its route
@@ -49,6 +52,8 @@ const MAX_MESSAGE_BYTES = 64 * 1024 * 1024; // a neighbour that sends a longer m
 const MAX_KEY_BYTES = 512;
 const MAX_PENDING_PEERS = 64;
 const MAX_NEIGHBOURS = 1_000; // read from the list of one neighbour
+const MAX_ICE_URLS = 64; // in one list of ICE servers
+const MAX_PATH_CHECKS = 5; // a candidate that a check found before its signal arrived gets its type within this time
 
 /** The hub's link ids are below 2^31. Member ids start there, so the two never collide. */
 const FIRST_MEMBER_ID = 2 ** 31;
@@ -84,15 +89,25 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * @typedef {{ code: number, reason: string }} Close
  *
  * @typedef {object} Options
- * @property {RTCIceServer[]} [iceServers] STUN and TURN servers. Default: none, which is enough within one network.
+ * @property {RTCIceServer[] | (() => IceServers | Promise<IceServers>)} [iceServers] STUN and TURN servers: a list, or a
+ *   function that is called for each connection. A result with a `ttl` is kept for this time. If the function fails, or
+ *   takes more than 3 s, the connection is attempted without ICE servers. Default: the servers that the hub answers with;
+ *   `[]` does not ask the hub, which is enough within one network.
  * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`.
  * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.
  * @property {boolean} [favored] Asks the hub to prefer this peer when it selects a member for a joiner.
  *
- * One neighbour: its round-trip time in milliseconds, and its own neighbours.
+ * A list that may be kept for `ttl` seconds, or one for a single connection.
+ * @typedef {{ iceServers: RTCIceServer[], ttl: number } | RTCIceServer[]} IceServers
+ *
+ * How packets reach a peer: directly, or `relayed` by a TURN server. `undefined` until it is known.
+ * @typedef {"direct" | "relayed" | undefined} Path
+ *
+ * One neighbour: its round-trip time in milliseconds, the path to it, and its own neighbours.
  * @typedef {object} PeerInfo
  * @property {number} id
  * @property {number | undefined} roundTripTime
+ * @property {Path} path
  * @property {{ id: number, roundTripTime: number | undefined }[]} neighbours
  *
  * @typedef {object} GroupEvents
@@ -101,7 +116,7 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * @property {PeerMessageEvent} message A string arrives as a string, all other data as an `ArrayBuffer`.
  * @property {PeerStreamEvent} stream A peer added a media stream. The stream's own `removetrack` event reports its end.
  * @property {StateEvent} statechange
- * @property {Event} meshchange A neighbour's round-trip time or list of neighbours changed.
+ * @property {Event} meshchange A neighbour's round-trip time, path or list of neighbours changed.
  */
 
 /**
@@ -211,6 +226,10 @@ export class Group extends EventTarget {
   #options;
   #base;
   #key;
+  /** The URL of the current socket. */
+  #url = "";
+  /** The ICE servers, if they are not a constant list. @type {IceServerCache | undefined} */ #iceServers;
+  #asksHub;
   /** @type {() => void} */ #resolveJoined = () => {};
   /** @type {(error: unknown) => void} */ #rejectJoined = () => {};
   /** Aborted when the group is left, which ends every wait. */
@@ -243,6 +262,10 @@ export class Group extends EventTarget {
     this.#base = url;
     this.#key = key;
     this.#options = options;
+    const iceServers = options.iceServers ?? options.rtcConfiguration?.iceServers;
+    this.#asksHub = !iceServers;
+    if (!iceServers) this.#iceServers = new IceServerCache((signal) => fetchIceServers(this.#url, signal), Infinity);
+    else if (typeof iceServers === "function") this.#iceServers = new IceServerCache(async () => iceServers());
     this.joined = new Promise((resolve, reject) => {
       this.#resolveJoined = resolve;
       this.#rejectJoined = reject;
@@ -287,7 +310,7 @@ export class Group extends EventTarget {
   /** A snapshot of the neighbours, sorted by id. @returns {PeerInfo[]} */
   get peers() {
     return [...this.#peers.values()]
-      .map(({ id, roundTripTime, neighbours }) => ({ id, roundTripTime, neighbours }))
+      .map(({ id, roundTripTime, path, neighbours }) => ({ id, roundTripTime, path, neighbours }))
       .sort((a, b) => a.id - b.id);
   }
 
@@ -373,6 +396,9 @@ export class Group extends EventTarget {
       }
       const signaling = new Signaling(url, (content) => this.#onContent(signaling, content));
       this.#signaling = signaling;
+      this.#url = url;
+      // At the same time as the socket opens. Joining does not wait for it, connection attempts do.
+      if (this.#asksHub) this.#iceServers?.refresh();
       const since = performance.now();
       if (await signaling.opened) await this.#runMembership(signaling);
       signaling.close();
@@ -631,7 +657,7 @@ export class Group extends EventTarget {
    */
   #newPeer(id, negotiationId, initiator, route) {
     const members = initiator ? [...this.#peers.keys()] : undefined;
-    const peer = new Peer(id, negotiationId, initiator, this.#rtcConfiguration, {
+    const peer = new Peer(id, negotiationId, initiator, this.#rtcConfiguration, this.#iceServers?.get(), {
       signal: (body) => {
         const offered = body.description?.type === "offer" ? { members } : {};
         route.send({ from: this.#id, to: peer.id, negotiationId, ...offered, ...body });
@@ -643,6 +669,7 @@ export class Group extends EventTarget {
         this.#onClosed(peer, reason, wasOpen);
       },
       control: (message) => this.#onControl(peer, message),
+      pathChanged: () => this.#ended.signal.aborted || this.dispatchEvent(new Event("meshchange")),
       message: (data) => this.#ended.signal.aborted || this.dispatchEvent(new PeerMessageEvent(peer.id, data)),
       stream: (stream) => this.#ended.signal.aborted || this.dispatchEvent(new PeerStreamEvent(peer.id, stream)),
     });
@@ -650,10 +677,10 @@ export class Group extends EventTarget {
     return peer;
   }
 
-  /** @returns {RTCConfiguration} */
+  /** Without ICE servers that are not known yet. @returns {RTCConfiguration} */
   get #rtcConfiguration() {
-    const { rtcConfiguration, iceServers = rtcConfiguration?.iceServers ?? [] } = this.#options;
-    return { ...rtcConfiguration, iceServers };
+    const { rtcConfiguration, iceServers = rtcConfiguration?.iceServers } = this.#options;
+    return { ...rtcConfiguration, iceServers: (typeof iceServers !== "function" && iceServers) || [] };
   }
 
   // ---- The mesh -----------------------------------------------------------------------------------------------------
@@ -799,6 +826,7 @@ export class Group extends EventTarget {
  * @property {(body: Partial<Signal>) => void} signal sends a signal over the route while no data channel is open
  * @property {() => boolean} polite whether this peer yields when both change the media at once
  * @property {() => void} opened
+ * @property {() => void} pathChanged
  * @property {(reason: CloseReason, wasOpen: boolean) => void} closed
  * @property {(message: any) => void} control
  * @property {(data: string | ArrayBuffer) => void} message
@@ -817,6 +845,8 @@ class Peer {
   neighbours = [];
   /** In milliseconds, smoothed. @type {number | undefined} */
   roundTripTime;
+  /** @type {Path} */
+  path;
 
   /** @type {"pending" | "open" | "closed"} */ #state = "pending";
   /** @type {(reason?: CloseReason) => void} */ #settle = () => {};
@@ -825,17 +855,20 @@ class Peer {
   #control;
   #data;
   #events;
-  /** @type {ReturnType<typeof setTimeout>} */ #deadline;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #deadline;
   #answered = false;
+  /** Resolves when the ICE servers are set. Descriptions wait for it: the first local one starts to use them. */
+  #ready;
 
   /**
    * @param {number} id 0 if it is not known yet
    * @param {number} negotiationId
    * @param {boolean} initiator whether this side makes the offer
    * @param {RTCConfiguration} configuration
+   * @param {Promise<RTCIceServer[]> | undefined} iceServers in place of those of `configuration`
    * @param {PeerEvents} events
    */
-  constructor(id, negotiationId, initiator, configuration, events) {
+  constructor(id, negotiationId, initiator, configuration, iceServers, events) {
     this.id = id;
     this.negotiationId = negotiationId;
     this.initiator = initiator;
@@ -855,13 +888,24 @@ class Peer {
     this.#data.onmessage = ({ data }) => this.#onData(data);
     this.#data.bufferedAmountLowThreshold = LOW_WATER_BYTES;
 
+    this.#ready = this.#prepare(configuration, iceServers);
+  }
+
+  /** @param {RTCConfiguration} configuration @param {Promise<RTCIceServer[]> | undefined} servers */
+  async #prepare(configuration, servers) {
+    // Not before later offers: another configuration would make a change of the media restart ICE. TURN servers keep
+    // the allocations of an open connection after its credentials have expired.
+    const iceServers = await servers;
+    if (this.#state !== "pending") return;
+    if (iceServers) this.#rtc.setConfiguration({ ...configuration, iceServers });
     const deadline = performance.now() + CONNECT_TIMEOUT;
-    this.#deadline = setTimeout(
+    // The route may have ended already, which sets a shorter one.
+    this.#deadline ??= setTimeout(
       () => {
         if (!this.#answered) return this.close("peer-timeout");
         this.#deadline = setTimeout(() => this.close("ice-failed"), deadline - performance.now());
       },
-      initiator ? ANSWER_TIMEOUT : CONNECT_TIMEOUT,
+      this.initiator ? ANSWER_TIMEOUT : CONNECT_TIMEOUT,
     );
   }
 
@@ -886,6 +930,7 @@ class Peer {
     this.#state = "open";
     this.#openedAt = performance.now();
     clearTimeout(this.#deadline);
+    this.#watchPath();
     this.#events.opened();
     this.#settle();
   }
@@ -917,6 +962,7 @@ class Peer {
     if (this.#state === "pending" && !this.initiator) return;
     try {
       this.#makingOffer = true;
+      await this.#ready;
       await this.#rtc.setLocalDescription();
       this.#signal({ description: this.#rtc.localDescription?.toJSON() });
     } catch {
@@ -951,6 +997,7 @@ class Peer {
   /** @param {RTCSessionDescriptionInit} description */
   async #receiveDescription(description) {
     const rtc = this.#rtc;
+    await this.#ready;
     const stable = rtc.signalingState === "stable" || this.#settingAnswer;
     const collides = description.type === "offer" && (this.#makingOffer || !stable);
     if (collides && !this.#events.polite()) return;
@@ -1016,6 +1063,7 @@ class Peer {
   /** Counts pings instead of measuring time: after a tab was suspended, elapsed time does not mean a lost neighbour. */
   ping() {
     if (this.#missedPings++ >= MAX_MISSED_PINGS) return this.close("lost");
+    if (this.#pathChecks-- > 0) this.#updatePath();
     this.sendControl({ ping: performance.now() });
   }
 
@@ -1047,6 +1095,29 @@ class Peer {
     if (!(sample >= 0)) return;
     const average = this.roundTripTime ?? sample;
     this.roundTripTime = average + (sample - average) / 4;
+  }
+
+  // ---- The path -----------------------------------------------------------------------------------------------------
+
+  #pathChecks = 0;
+
+  #watchPath() {
+    const transport = this.#rtc.sctp?.transport?.iceTransport;
+    // Firefox does not report changes: check at every ping.
+    const reports = transport && "onselectedcandidatepairchange" in transport;
+    const changed = () => {
+      this.#pathChecks = reports ? MAX_PATH_CHECKS : Infinity;
+      this.#updatePath();
+    };
+    if (reports) transport.onselectedcandidatepairchange = changed;
+    changed();
+  }
+
+  async #updatePath() {
+    const path = await this.#rtc.getStats().then(readPath, () => undefined);
+    if (path === undefined || path === this.path || this.#state !== "open") return;
+    this.path = path;
+    this.#events.pathChanged();
   }
 
   // ---- The data channel: pieces of messages, each with one byte of flags in front -----------------------------------
@@ -1241,6 +1312,74 @@ class Signaling {
     this.#resolveOpened(false);
     this.#resolveClosed(close);
   }
+}
+
+// ---- ICE servers ----------------------------------------------------------------------------------------------------
+
+/**
+ * The ICE servers of new connections. Asks for them when a connection needs them, and keeps them until shortly before
+ * they expire. Never rejects: without an answer, or with an invalid one, the list is empty.
+ */
+class IceServerCache {
+  #request;
+  #retryAfter;
+  /** @type {Promise<RTCIceServer[]>} */ #servers = Promise.resolve([]);
+  /** On the clock of `Date`, which counts the time that a computer sleeps. */
+  #expiry = 0;
+  #failed = false;
+
+  /**
+   * @param {(signal: AbortSignal) => Promise<IceServers>} request
+   * @param {number} [retryAfter] how long the empty list of a failed request is kept, in milliseconds
+   */
+  constructor(request, retryAfter = 0) {
+    this.#request = request;
+    this.#retryAfter = retryAfter;
+  }
+
+  /** Resolves within 3 s. Connections that need the servers at the same time share one request. */
+  get() {
+    if (Date.now() >= this.#expiry) {
+      this.#expiry = Infinity;
+      this.#servers = this.#load();
+    }
+    return this.#servers;
+  }
+
+  /** Asks now if the servers have expired or the last request failed. */
+  refresh() {
+    if (this.#failed) this.#expiry = 0;
+    this.get();
+  }
+
+  async #load() {
+    this.#failed = false;
+    try {
+      const { iceServers, ttl } = readIceServers(await withTimeout(ICE_SERVERS_TIMEOUT, this.#request));
+      this.#expiry = Date.now() + ttl;
+      return iceServers;
+    } catch {
+      this.#failed = true;
+      this.#expiry = Date.now() + this.#retryAfter;
+      return [];
+    }
+  }
+}
+
+/**
+ * Asks the hub for ICE servers: a GET on the URL of the socket. Browsers send cookies with it only if the hub has the
+ * page's own origin. They would hide an answer for all origins (`*`) from a request with cookies.
+ *
+ * @param {string} url @param {AbortSignal} signal
+ */
+async function fetchIceServers(url, signal) {
+  const response = await fetch(url.replace(/^ws/, "http"), { headers: { Accept: "application/json" }, signal });
+  if (response.ok) {
+    const { iceServers, ttl } = await response.json();
+    return { iceServers, ttl };
+  }
+  // 426: the hub has no ICE servers. Other rejections may be temporary.
+  return { iceServers: [], ttl: response.status === 426 ? Infinity : 30 };
 }
 
 // ---- The wire format ------------------------------------------------------------------------------------------------
@@ -1464,6 +1603,30 @@ function readNeighbours(near) {
       id,
       roundTripTime: typeof roundTripTime === "number" ? roundTripTime : undefined,
     }));
+}
+
+/** Throws if a browser would reject the list. Returns for how many milliseconds to keep it. @param {any} value */
+function readIceServers(value) {
+  const isList = Array.isArray(value);
+  /** @type {{ iceServers: RTCIceServer[], ttl: number }} */
+  const { iceServers, ttl } = isList ? { iceServers: value, ttl: 0 } : value;
+  const urls = iceServers.flatMap((server) => server.urls).length;
+  if (urls > MAX_ICE_URLS) throw new RangeError(`list has ${urls} ICE URLs; must be at most ${MAX_ICE_URLS}`);
+  if (typeof ttl !== "number" || !(ttl >= 0)) throw new RangeError(`ttl is ${ttl}; must be a number of seconds`);
+  new RTCPeerConnection({ iceServers }).close();
+  // Renewed before the last tenth, so that they are valid until a connection has used them.
+  const keep = Math.min(Math.max(ttl * 900, ICE_SERVERS_MIN_TTL), ICE_SERVERS_MAX_TTL);
+  return { iceServers, ttl: isList ? 0 : keep };
+}
+
+/** @param {RTCStatsReport} report @returns {Path} */
+function readPath(report) {
+  const stats = [...report.values()];
+  const selectedId = stats.find((it) => it.selectedCandidatePairId)?.selectedCandidatePairId;
+  // Firefox marks the pair instead.
+  const pair = stats.find((it) => it.type === "candidate-pair" && (it.id === selectedId || it.selected === true));
+  const types = [pair?.localCandidateId, pair?.remoteCandidateId].map((id) => report.get(id)?.candidateType);
+  return types.includes("relay") ? "relayed" : types.includes(undefined) ? undefined : "direct";
 }
 
 /** @param {unknown} reject @returns {CloseReason} */

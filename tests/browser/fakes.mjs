@@ -49,7 +49,9 @@ export class FakeSocket {
   }
 
   send(bytes) {
-    this.sent.push(decode(bytes));
+    const message = decode(bytes);
+    this.sent.push(message);
+    if (message.heartbeat) setImmediate(() => this.receive({ heartbeat: true }));
   }
 
   close() {
@@ -138,8 +140,10 @@ export class FakeConnection {
 
   async addIceCandidate() {}
 
+  stats = new Map();
+
   async getStats() {
-    return new Map();
+    return this.stats;
   }
 
   getSenders() {
@@ -202,14 +206,15 @@ export async function joinAlone() {
   await FakeSocket.last.receive({ connected: true });
 }
 
-/** Lets a group connect to one member with this id. Returns that connection. */
-export async function joinWith(id) {
+/** Lets a group connect to one member with this id. Returns that connection, which `prepare` gets before it opens. */
+export async function joinWith(id, prepare = (_connection) => {}) {
   await FakeSocket.last.open();
   await FakeSocket.last.receive({ connected: false });
   const { from, negotiationId } = FakeSocket.last.signals.at(-1);
   const description = { type: "answer", sdp: "" };
   await FakeSocket.last.signal({ from: id, to: from, negotiationId, description });
   const connection = FakeConnection.peers.at(-1);
+  prepare(connection);
   await connection.open();
   await FakeSocket.last.receive({ connected: true });
   return connection;
