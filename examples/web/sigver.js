@@ -89,10 +89,10 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * @typedef {{ code: number, reason: string }} Close
  *
  * @typedef {object} Options
- * @property {RTCIceServer[] | (() => IceServers | Promise<IceServers>)} [iceServers] STUN and TURN servers: a list, or a
- *   function that is called for each connection. A result with a `ttl` is kept for this time. If the function fails, or
- *   takes more than 3 s, the connection is attempted without ICE servers. Default: the servers that the hub answers with;
- *   `[]` does not ask the hub, which is enough within one network.
+ * @property {RTCIceServer[] | (() => IceServers | Promise<IceServers>)} [iceServers] STUN and TURN servers: a list, or
+ *   a function that is called for each connection. A result with a `ttl` is kept for this time. If the function fails,
+ *   or takes more than 3 s, the connection is attempted without ICE servers. Default: the servers of the hub. With `[]`,
+ *   which is enough within one network, the hub is not asked.
  * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`.
  * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.
  * @property {boolean} [favored] Asks the hub to prefer this peer when it selects a member for a joiner.
@@ -1114,7 +1114,7 @@ class Peer {
   }
 
   async #updatePath() {
-    const path = await this.#rtc.getStats().then(readPath, () => undefined);
+    const path = await this.#rtc.getStats().then(readPath).catch(() => undefined);
     if (path === undefined || path === this.path || this.#state !== "open") return;
     this.path = path;
     this.#events.pathChanged();

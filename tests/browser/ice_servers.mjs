@@ -3,8 +3,17 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { Group } from "../../examples/web/sigver.js";
-import { advance, FakeConnection, FakeRequest, FakeSocket, install, joinAlone, joinWith } from "./fakes.mjs";
-import { nextSocket, settle } from "./fakes.mjs";
+import {
+  advance,
+  FakeConnection,
+  FakeRequest,
+  FakeSocket,
+  install,
+  joinAlone,
+  joinWith,
+  nextSocket,
+  settle,
+} from "./fakes.mjs";
 
 const TURN = [{ urls: ["turn:turn.example.org"], username: "1700003600:alice", credential: "c2VjcmV0" }];
 const ANSWER = { iceServers: TURN, ttl: 3600 };
@@ -128,6 +137,26 @@ test("connection that ends while it waits is closed once and sets no timer", asy
   assert.equal(connection.localDescription, undefined);
 });
 
+test("connection whose route ends while it waits stays open", async () => {
+  await join();
+  await joinAlone();
+  const connection = await offerFrom(FIRST);
+  await FakeSocket.last.receive({ content: { senderId: 1, recipientId: 0, lastData: true, data: new Uint8Array() } });
+  await FakeRequest.last.answer(ANSWER);
+  await connection.open();
+  await advance(20_000);
+  assert(!connection.closed);
+});
+
+test("connections that wait at the same time share one request", async () => {
+  await join();
+  await joinAlone();
+  const connections = [await offerFrom(FIRST), await offerFrom(FIRST + 1), await offerFrom(FIRST + 2)];
+  assert.equal(FakeRequest.all.length, 1);
+  await FakeRequest.last.answer(ANSWER);
+  for (const connection of connections) assert.deepEqual(serversOf(connection), TURN);
+});
+
 test("lost request is not repeated before the next socket", async () => {
   for (const loses of [() => FakeRequest.last.fail(), () => advance(3_100)]) {
     install();
@@ -153,6 +182,8 @@ test("426 is remembered", async () => {
   await joinAlone();
   const connection = await offerFrom(FIRST);
   assert.equal(connection.localDescription.type, "answer");
+  await advance(60_000);
+  await offerFrom(FIRST + 1);
   assert.equal(FakeRequest.all.length, 1);
 });
 
@@ -296,56 +327,5 @@ test("function of the app that fails or hangs gives no servers, and is called fo
     assert.equal(connection.localDescription.type, "answer");
     assert.deepEqual(serversOf(connection), []);
     assert.deepEqual(serversOf(await offerFrom(FIRST + 1)), TURN);
-  }
-});
-
-// ---- The path to a peer ------------------------------------------------------------------------------------------------
-
-/** Returns statistics of a connection whose selected pair has candidates of these types, as Chromium or Firefox do. */
-function stats(local, remote, firefox = false) {
-  const entries = [
-    { id: "other", type: "candidate-pair", localCandidateId: "relay", remoteCandidateId: "relay" },
-    { id: "pair", type: "candidate-pair", localCandidateId: "l", remoteCandidateId: "r", selected: firefox || undefined },
-    { id: "relay", type: "local-candidate", candidateType: "relay" },
-    { id: "l", type: "local-candidate", candidateType: local },
-    { id: "r", type: "remote-candidate", candidateType: remote },
-  ];
-  if (!firefox) entries.push({ id: "transport", type: "transport", selectedCandidatePairId: "pair" });
-  return new Map(entries.map((entry) => [entry.id, entry]));
-}
-
-const PATHS = { "host host": "direct", "srflx prflx": "direct", "relay host": "relayed", "host relay": "relayed" };
-for (const [types, path] of Object.entries(PATHS)) {
-  test(`path between candidates ${types} is ${path}, and its changes are events`, async () => {
-    for (const firefox of [false, true]) {
-      install();
-      const group = await join({ iceServers: [] });
-      let events = 0;
-      const connection = await joinWith(FIRST, (connection) => {
-        const iceTransport = firefox ? {} : { onselectedcandidatepairchange: null };
-        connection.sctp = { transport: { iceTransport } };
-        connection.stats = stats(...types.split(" "), firefox);
-      });
-      assert.equal(group.peers[0].path, path);
-      group.addEventListener("meshchange", () => events++);
-      const [other, changed] = path === "direct" ? ["relay", "relayed"] : ["host", "direct"];
-      connection.stats = stats(other, "host", firefox);
-      if (firefox) await advance(2_000);
-      else connection.sctp.transport.iceTransport.onselectedcandidatepairchange();
-      await settle();
-      assert.equal(group.peers[0].path, changed);
-      assert.equal(events, 1);
-    }
-  });
-}
-
-test("path is unknown without a selected pair, and when statistics fail", async () => {
-  for (const broken of [async () => new Map(), async () => Promise.reject(new Error("closed"))]) {
-    install();
-    const group = await join({ iceServers: [] });
-    await joinWith(FIRST, (connection) => (connection.getStats = broken));
-    assert.equal(group.peers[0].path, undefined);
-    await advance(4_000);
-    assert.equal(group.peers.length, 1);
   }
 });

@@ -75,7 +75,7 @@ const scenarios = {
       assert.deepEqual(await tab.evaluate(() => left), []);
       assert.equal(await tab.evaluate(() => mine.peers.length), 1);
     }
-    const states = await renews.evaluate(() => globalThis.states.map(({ state, reason }) => `${state} ${reason}`.trim()));
+    const states = await renews.evaluate(() => globalThis.states.map((it) => `${it.state} ${it.reason}`.trim()));
     assert.deepEqual(states, ["joining", "joined", "reconnecting expired", "joined"]);
   },
 
