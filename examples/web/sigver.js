@@ -1355,8 +1355,8 @@ class IceServerCache {
   async #load() {
     this.#failed = false;
     try {
-      const { iceServers, ttl } = readIceServers(await withTimeout(ICE_SERVERS_TIMEOUT, this.#request));
-      this.#expiry = Date.now() + ttl;
+      const { iceServers, keepFor } = readIceServers(await withTimeout(ICE_SERVERS_TIMEOUT, this.#request));
+      this.#expiry = Date.now() + keepFor;
       return iceServers;
     } catch {
       this.#failed = true;
@@ -1605,7 +1605,7 @@ function readNeighbours(near) {
     }));
 }
 
-/** Throws if a browser would reject the list. Returns for how many milliseconds to keep it. @param {any} value */
+/** Throws if a browser would reject the list. Also returns how many milliseconds to keep it. @param {any} value */
 function readIceServers(value) {
   const isList = Array.isArray(value);
   /** @type {{ iceServers: RTCIceServer[], ttl: number }} */
@@ -1615,8 +1615,8 @@ function readIceServers(value) {
   if (typeof ttl !== "number" || !(ttl >= 0)) throw new RangeError(`ttl is ${ttl}; must be a number of seconds`);
   new RTCPeerConnection({ iceServers }).close();
   // Renewed before the last tenth, so that they are valid until a connection has used them.
-  const keep = Math.min(Math.max(ttl * 900, ICE_SERVERS_MIN_TTL), ICE_SERVERS_MAX_TTL);
-  return { iceServers, ttl: isList ? 0 : keep };
+  const keepFor = Math.min(Math.max(ttl * 900, ICE_SERVERS_MIN_TTL), ICE_SERVERS_MAX_TTL);
+  return { iceServers, keepFor: isList ? 0 : keepFor };
 }
 
 /** @param {RTCStatsReport} report @returns {Path} */
