@@ -24,6 +24,10 @@
 const HEARTBEAT_INTERVAL = 5_000;
 const MAX_MISSED_HEARTBEATS = 3; // this client and the hub both close the connection 10 to 15 s after the last heartbeat
 const HUB_TIMEOUT = 10_000; // to open the socket, and for the hub's answer to `connect`
+const KEY_TIMEOUT = 10_000; // for the app's `key` function
+const ICE_SERVERS_TIMEOUT = 3_000; // connection attempts wait this long for ICE servers, then go on without any
+const ICE_SERVERS_MIN_TTL = 10_000; // each request counts as a join for the hub's limits
+const ICE_SERVERS_MAX_TTL = 7 * 24 * 3600_000;
 const ANSWER_TIMEOUT = 5_000; // to the first signal from the other peer; a suspended tab never sends one
 const CONNECT_TIMEOUT = 15_000; // from the offer to open data channels
 const CONNECT_TIMEOUT_AFTER_END = 3_000; // the rest of it after the other peer ended its route
@@ -48,6 +52,8 @@ const MAX_MESSAGE_BYTES = 64 * 1024 * 1024; // a neighbour that sends a longer m
 const MAX_KEY_BYTES = 512;
 const MAX_PENDING_PEERS = 64;
 const MAX_NEIGHBOURS = 1_000; // read from the list of one neighbour
+const MAX_ICE_URLS = 64; // in one list of ICE servers
+const MAX_PATH_CHECKS = 5; // a candidate that a check found before its signal arrived gets its type within this time
 
 /** The hub's link ids are below 2^31. Member ids start there, so the two never collide. */
 const FIRST_MEMBER_ID = 2 ** 31;
@@ -64,22 +70,44 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * - `""`: no problem
  * - `unreachable`: the hub cannot be reached, or it closed the connection
  * - `hub-timeout`: the hub can be reached, but does not answer
+ * - `key-failed`: the `key` function failed, or did not answer within 10 s; it is called again later
+ * - `expired`: the access of this peer has expired (4740); the `key` function is asked for a fresh key
  * - `evicted`: this peer was the only member, and a joiner could not connect to it (4744); it joins again
  * - `peer-timeout`: a member does not answer; the next one is tried
  * - `ice-failed`: a member answered, but no direct connection was established (a firewall or NAT; a TURN server helps)
- * - `rejected`: the hub rejected the key or this peer; final
- * @typedef {"" | "unreachable" | "hub-timeout" | "evicted" | "peer-timeout" | "ice-failed" | "rejected"} Reason
+ * - `rejected`: the hub rejected the key or this peer, or closed it for good; final
+ * @typedef {"" | "unreachable" | "hub-timeout" | "key-failed" | "expired" | "evicted" | "peer-timeout" | "ice-failed"
+ *   | "rejected"} Reason
+ *
+ * The key of the group, or a function that returns it. The function is called before every socket, so that keys can
+ * expire. If it fails, or does not answer within 10 s, it is called again later. If the hub closes the connection with
+ * 4740 (access has expired), the function is asked once for a fresh key. The group is left if the function fails then,
+ * or if the fresh key is rejected too. The connections to peers stay open meanwhile.
+ * @typedef {string | (() => string | Promise<string>)} Key
+ *
+ * How the hub closed its connection.
+ * @typedef {{ code: number, reason: string }} Close
  *
  * @typedef {object} Options
- * @property {RTCIceServer[]} [iceServers] STUN and TURN servers. Default: none, which is enough within one network.
+ * @property {RTCIceServer[] | (() => IceServers | Promise<IceServers>)} [iceServers] STUN and TURN servers: a list, or
+ *   a function that is called for each connection. A result with a `ttl` is kept for this time. If the function fails,
+ *   or takes more than 3 s, the connection is attempted without ICE servers. Default: the servers of the hub. With `[]`,
+ *   which is enough within one network, the hub is not asked.
  * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`.
  * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.
  * @property {boolean} [favored] Asks the hub to prefer this peer when it selects a member for a joiner.
  *
- * One neighbour: its round-trip time in milliseconds, and its own neighbours.
+ * A list that may be kept for `ttl` seconds, or one for a single connection.
+ * @typedef {{ iceServers: RTCIceServer[], ttl: number } | RTCIceServer[]} IceServers
+ *
+ * How packets reach a peer: directly, or `relayed` by a TURN server. `undefined` until it is known.
+ * @typedef {"direct" | "relayed" | undefined} Path
+ *
+ * One neighbour: its round-trip time in milliseconds, the path to it, and its own neighbours.
  * @typedef {object} PeerInfo
  * @property {number} id
  * @property {number | undefined} roundTripTime
+ * @property {Path} path
  * @property {{ id: number, roundTripTime: number | undefined }[]} neighbours
  *
  * @typedef {object} GroupEvents
@@ -88,7 +116,7 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * @property {PeerMessageEvent} message A string arrives as a string, all other data as an `ArrayBuffer`.
  * @property {PeerStreamEvent} stream A peer added a media stream. The stream's own `removetrack` event reports its end.
  * @property {StateEvent} statechange
- * @property {Event} meshchange A neighbour's round-trip time or list of neighbours changed.
+ * @property {Event} meshchange A neighbour's round-trip time, path or list of neighbours changed.
  */
 
 /**
@@ -123,12 +151,12 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * Rejects with
  * - the reason of `options.signal`,
  * - a `NotSupportedError` if WebRTC is not available,
- * - a `TypeError` if the key is empty, longer than 512 bytes, "." or "..", or if the URL is invalid,
- * - a `NotAllowedError` if the hub rejects the key or this peer.
+ * - a `TypeError` if the key is not a string, is empty, longer than 512 bytes, "." or "..", or if the URL is invalid,
+ * - a `RejectedError` if the hub rejects the key or this peer.
  *
  * @param {string | URL} url The hub's mount: `ws:`, `wss:`, `http:`, `https:` or relative to the page. The key is
  *   appended to its path, before its query.
- * @param {string} key
+ * @param {Key} key
  * @param {Options} [options]
  * @returns {Promise<Group>}
  */
@@ -163,11 +191,27 @@ export class PeerStreamEvent extends PeerEvent {
 }
 
 export class StateEvent extends Event {
-  /** @param {State} state @param {Reason} reason */
-  constructor(state, reason) {
+  /** @param {State} state @param {Reason} reason @param {Close} [close] */
+  constructor(state, reason, close) {
     super("statechange");
     this.state = state;
     this.reason = reason;
+    /** The code with which the connection to the hub closed, if that is why the state changed. 1006: it was lost. */
+    this.code = close?.code;
+    /** The text that the hub gave for it. Show it as text, never as HTML. */
+    this.closeReason = close?.reason ?? "";
+  }
+}
+
+/** The hub rejected the key or this peer. Its `name` is `NotAllowedError`. */
+export class RejectedError extends Error {
+  name = "NotAllowedError";
+
+  /** @param {Close} close @param {ErrorOptions} [options] */
+  constructor({ code, reason }, options) {
+    super(`The signaling server rejected this peer (${code}${reason && `: ${reason}`})`, options);
+    this.code = code;
+    this.closeReason = reason;
   }
 }
 
@@ -180,7 +224,12 @@ export class Group extends EventTarget {
   /** @type {State} */ #state = "connecting";
   /** @type {Reason} */ #reason = "";
   #options;
-  #url;
+  #base;
+  #key;
+  /** The URL of the current socket. */
+  #url = "";
+  /** The ICE servers, if they are not a constant list. @type {IceServerCache | undefined} */ #iceServers;
+  #asksHub;
   /** @type {() => void} */ #resolveJoined = () => {};
   /** @type {(error: unknown) => void} */ #rejectJoined = () => {};
   /** Aborted when the group is left, which ends every wait. */
@@ -206,18 +255,23 @@ export class Group extends EventTarget {
   /**
    * Starts to join. Listeners that are added right after the constructor miss no event of a neighbour.
    *
-   * @param {string | URL} url @param {string} key @param {Options} [options]
+   * @param {string | URL} url @param {Key} key @param {Options} [options]
    */
   constructor(url, key, options = {}) {
     super();
+    this.#base = url;
+    this.#key = key;
     this.#options = options;
+    const iceServers = options.iceServers ?? options.rtcConfiguration?.iceServers;
+    this.#asksHub = !iceServers;
+    if (!iceServers) this.#iceServers = new IceServerCache((signal) => fetchIceServers(this.#url, signal), Infinity);
+    else if (typeof iceServers === "function") this.#iceServers = new IceServerCache(async () => iceServers());
     this.joined = new Promise((resolve, reject) => {
       this.#resolveJoined = resolve;
       this.#rejectJoined = reject;
     });
     // A page that only listens to `statechange` must not cause an unhandled rejection.
     this.joined.catch(() => {});
-    this.#url = "";
     try {
       options.signal?.throwIfAborted();
       if (typeof RTCPeerConnection === "undefined") {
@@ -225,7 +279,7 @@ export class Group extends EventTarget {
       }
       // Reports an invalid configuration here, not when the first peer connects.
       new RTCPeerConnection(this.#rtcConfiguration).close();
-      this.#url = groupUrl(url, key, options.favored);
+      groupUrl(url, typeof key === "function" ? "key" : key);
     } catch (error) {
       this.#finish("", error);
       return;
@@ -256,7 +310,7 @@ export class Group extends EventTarget {
   /** A snapshot of the neighbours, sorted by id. @returns {PeerInfo[]} */
   get peers() {
     return [...this.#peers.values()]
-      .map(({ id, roundTripTime, neighbours }) => ({ id, roundTripTime, neighbours }))
+      .map(({ id, roundTripTime, path, neighbours }) => ({ id, roundTripTime, path, neighbours }))
       .sort((a, b) => a.id - b.id);
   }
 
@@ -332,31 +386,58 @@ export class Group extends EventTarget {
 
   /** Keeps a socket to the hub open until the group is left. */
   async #runSignaling() {
+    /** Set from a close with 4740 until the hub accepts a fresh key. @type {Close | undefined} */ let expired;
     for (let failures = 0; ; failures++) {
-      const signaling = new Signaling(this.#url, (content) => this.#onContent(signaling, content));
+      const url = await this.#nextUrl(expired);
+      if (this.#ended.signal.aborted) return;
+      if (url === undefined) {
+        await this.#sleep(backOff(RECONNECT_MIN, RECONNECT_MAX, failures), this.#online.notified());
+        continue;
+      }
+      const signaling = new Signaling(url, (content) => this.#onContent(signaling, content));
       this.#signaling = signaling;
+      this.#url = url;
+      // At the same time as the socket opens. Joining does not wait for it, connection attempts do.
+      if (this.#asksHub) this.#iceServers?.refresh();
       const since = performance.now();
       if (await signaling.opened) await this.#runMembership(signaling);
       signaling.close();
       this.#links.clear();
-      const code = await signaling.closed;
+      const close = await signaling.closed;
+      const { code } = close;
       if (this.#ended.signal.aborted) return;
-      // After a successful join, a rejection may be temporary, and the mesh must survive it.
-      if (!this.#wasJoined && [CloseCode.KEY, CloseCode.URL, CloseCode.POLICY].some((final) => final === code)) {
-        const text = `The signaling server rejected the join with close code ${code}`;
-        return this.#finish("rejected", new DOMException(text, "NotAllowedError"));
-      }
+      if (signaling.isAccepted) expired = undefined;
+      const canRenew = code === CloseCode.EXPIRED && typeof this.#key === "function" && !expired;
+      if (isFinal(code) && !canRenew) return this.#reject(close);
+      if (canRenew) expired = close;
       if (performance.now() - since > STABLE_AFTER) failures = 0;
       // An evicted peer had no neighbours: the group now belongs to the joiner that evicted it. It returns as a joiner.
       const evicted = code === CloseCode.BLOCKING_MEMBER;
       const timedOut = code === CloseCode.HUB_TIMEOUT || code === CloseCode.HEARTBEAT;
-      this.#setState(
-        this.#wasJoined ? "reconnecting" : "connecting",
-        evicted ? "evicted" : timedOut ? "hub-timeout" : "unreachable",
-      );
-      const wait = evicted && failures === 0 ? RETRY_MIN : backOff(RECONNECT_MIN, RECONNECT_MAX, failures);
+      this.#setAway(canRenew ? "expired" : evicted ? "evicted" : timedOut ? "hub-timeout" : "unreachable", close);
+      const soon = (canRenew || evicted) && failures === 0;
+      const wait = soon ? jitter(RETRY_MIN) : backOff(RECONNECT_MIN, RECONNECT_MAX, failures);
       await this.#sleep(wait, this.#online.notified());
     }
+  }
+
+  /**
+   * Returns the URL of the next socket, with a key from the app. Returns `undefined` if the app has none at the moment.
+   *
+   * @param {Close | undefined} expired the close that makes a failure final
+   */
+  async #nextUrl(expired) {
+    const key = this.#key;
+    if (typeof key === "string") return groupUrl(this.#base, key, this.#options.favored);
+    let fresh;
+    try {
+      fresh = await withTimeout(KEY_TIMEOUT, async () => key());
+    } catch (cause) {
+      if (expired) this.#reject(expired, { cause });
+      else this.#setAway("key-failed");
+      return undefined;
+    }
+    return groupUrl(this.#base, fresh, this.#options.favored);
   }
 
   /**
@@ -576,7 +657,7 @@ export class Group extends EventTarget {
    */
   #newPeer(id, negotiationId, initiator, route) {
     const members = initiator ? [...this.#peers.keys()] : undefined;
-    const peer = new Peer(id, negotiationId, initiator, this.#rtcConfiguration, {
+    const peer = new Peer(id, negotiationId, initiator, this.#rtcConfiguration, this.#iceServers?.get(), {
       signal: (body) => {
         const offered = body.description?.type === "offer" ? { members } : {};
         route.send({ from: this.#id, to: peer.id, negotiationId, ...offered, ...body });
@@ -588,6 +669,7 @@ export class Group extends EventTarget {
         this.#onClosed(peer, reason, wasOpen);
       },
       control: (message) => this.#onControl(peer, message),
+      pathChanged: () => this.#ended.signal.aborted || this.dispatchEvent(new Event("meshchange")),
       message: (data) => this.#ended.signal.aborted || this.dispatchEvent(new PeerMessageEvent(peer.id, data)),
       stream: (stream) => this.#ended.signal.aborted || this.dispatchEvent(new PeerStreamEvent(peer.id, stream)),
     });
@@ -595,10 +677,10 @@ export class Group extends EventTarget {
     return peer;
   }
 
-  /** @returns {RTCConfiguration} */
+  /** Without ICE servers that are not known yet. @returns {RTCConfiguration} */
   get #rtcConfiguration() {
-    const { rtcConfiguration, iceServers = rtcConfiguration?.iceServers ?? [] } = this.#options;
-    return { ...rtcConfiguration, iceServers };
+    const { rtcConfiguration, iceServers = rtcConfiguration?.iceServers } = this.#options;
+    return { ...rtcConfiguration, iceServers: (typeof iceServers !== "function" && iceServers) || [] };
   }
 
   // ---- The mesh -----------------------------------------------------------------------------------------------------
@@ -684,16 +766,30 @@ export class Group extends EventTarget {
 
   // ---- State --------------------------------------------------------------------------------------------------------
 
-  /** @param {State} state @param {Reason} reason */
-  #setState(state, reason) {
-    if (this.#state === "left" || (this.#state === state && this.#reason === reason)) return;
+  /** The close code of the last `StateEvent`. @type {number | undefined} */ #code;
+
+  /** @param {State} state @param {Reason} reason @param {Close} [close] */
+  #setState(state, reason, close) {
+    const isSame = this.#state === state && this.#reason === reason && this.#code === close?.code;
+    if (this.#state === "left" || isSame) return;
     this.#state = state;
     this.#reason = reason;
-    this.dispatchEvent(new StateEvent(state, reason));
+    this.#code = close?.code;
+    this.dispatchEvent(new StateEvent(state, reason, close));
   }
 
-  /** @param {Reason} reason @param {unknown} error rejects `joined` */
-  #finish(reason, error) {
+  /** Waits for the next socket. @param {Reason} reason @param {Close} [close] */
+  #setAway(reason, close) {
+    this.#setState(this.#wasJoined ? "reconnecting" : "connecting", reason, close);
+  }
+
+  /** @param {Close} close @param {ErrorOptions} [options] */
+  #reject(close, options) {
+    this.#finish("rejected", new RejectedError(close, options), close);
+  }
+
+  /** @param {Reason} reason @param {unknown} error rejects `joined` @param {Close} [close] */
+  #finish(reason, error, close) {
     if (this.#state === "left") return;
     this.#ended.abort();
     this.#signaling?.close();
@@ -705,7 +801,7 @@ export class Group extends EventTarget {
     }
     this.#peers.clear();
     this.#streams.clear();
-    this.#setState("left", reason);
+    this.#setState("left", reason, close);
     this.#rejectJoined(error);
   }
 
@@ -730,6 +826,7 @@ export class Group extends EventTarget {
  * @property {(body: Partial<Signal>) => void} signal sends a signal over the route while no data channel is open
  * @property {() => boolean} polite whether this peer yields when both change the media at once
  * @property {() => void} opened
+ * @property {() => void} pathChanged
  * @property {(reason: CloseReason, wasOpen: boolean) => void} closed
  * @property {(message: any) => void} control
  * @property {(data: string | ArrayBuffer) => void} message
@@ -748,6 +845,8 @@ class Peer {
   neighbours = [];
   /** In milliseconds, smoothed. @type {number | undefined} */
   roundTripTime;
+  /** @type {Path} */
+  path;
 
   /** @type {"pending" | "open" | "closed"} */ #state = "pending";
   /** @type {(reason?: CloseReason) => void} */ #settle = () => {};
@@ -756,17 +855,20 @@ class Peer {
   #control;
   #data;
   #events;
-  /** @type {ReturnType<typeof setTimeout>} */ #deadline;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #deadline;
   #answered = false;
+  /** Resolves when the ICE servers are set. Descriptions wait for it: the first local one starts to use them. */
+  #ready;
 
   /**
    * @param {number} id 0 if it is not known yet
    * @param {number} negotiationId
    * @param {boolean} initiator whether this side makes the offer
    * @param {RTCConfiguration} configuration
+   * @param {Promise<RTCIceServer[]> | undefined} iceServers in place of those of `configuration`
    * @param {PeerEvents} events
    */
-  constructor(id, negotiationId, initiator, configuration, events) {
+  constructor(id, negotiationId, initiator, configuration, iceServers, events) {
     this.id = id;
     this.negotiationId = negotiationId;
     this.initiator = initiator;
@@ -786,13 +888,24 @@ class Peer {
     this.#data.onmessage = ({ data }) => this.#onData(data);
     this.#data.bufferedAmountLowThreshold = LOW_WATER_BYTES;
 
+    this.#ready = this.#prepare(configuration, iceServers);
+  }
+
+  /** @param {RTCConfiguration} configuration @param {Promise<RTCIceServer[]> | undefined} servers */
+  async #prepare(configuration, servers) {
+    // Not before later offers: another configuration would make a change of the media restart ICE. TURN servers keep
+    // the allocations of an open connection after its credentials have expired.
+    const iceServers = await servers;
+    if (this.#state !== "pending") return;
+    if (iceServers) this.#rtc.setConfiguration({ ...configuration, iceServers });
     const deadline = performance.now() + CONNECT_TIMEOUT;
-    this.#deadline = setTimeout(
+    // The route may have ended already, which sets a shorter one.
+    this.#deadline ??= setTimeout(
       () => {
         if (!this.#answered) return this.close("peer-timeout");
         this.#deadline = setTimeout(() => this.close("ice-failed"), deadline - performance.now());
       },
-      initiator ? ANSWER_TIMEOUT : CONNECT_TIMEOUT,
+      this.initiator ? ANSWER_TIMEOUT : CONNECT_TIMEOUT,
     );
   }
 
@@ -817,6 +930,7 @@ class Peer {
     this.#state = "open";
     this.#openedAt = performance.now();
     clearTimeout(this.#deadline);
+    this.#watchPath();
     this.#events.opened();
     this.#settle();
   }
@@ -848,6 +962,7 @@ class Peer {
     if (this.#state === "pending" && !this.initiator) return;
     try {
       this.#makingOffer = true;
+      await this.#ready;
       await this.#rtc.setLocalDescription();
       this.#signal({ description: this.#rtc.localDescription?.toJSON() });
     } catch {
@@ -882,6 +997,7 @@ class Peer {
   /** @param {RTCSessionDescriptionInit} description */
   async #receiveDescription(description) {
     const rtc = this.#rtc;
+    await this.#ready;
     const stable = rtc.signalingState === "stable" || this.#settingAnswer;
     const collides = description.type === "offer" && (this.#makingOffer || !stable);
     if (collides && !this.#events.polite()) return;
@@ -947,6 +1063,7 @@ class Peer {
   /** Counts pings instead of measuring time: after a tab was suspended, elapsed time does not mean a lost neighbour. */
   ping() {
     if (this.#missedPings++ >= MAX_MISSED_PINGS) return this.close("lost");
+    if (this.#pathChecks-- > 0) this.#updatePath();
     this.sendControl({ ping: performance.now() });
   }
 
@@ -978,6 +1095,29 @@ class Peer {
     if (!(sample >= 0)) return;
     const average = this.roundTripTime ?? sample;
     this.roundTripTime = average + (sample - average) / 4;
+  }
+
+  // ---- The path -----------------------------------------------------------------------------------------------------
+
+  #pathChecks = 0;
+
+  #watchPath() {
+    const transport = this.#rtc.sctp?.transport?.iceTransport;
+    // Firefox does not report changes: check at every ping.
+    const reports = transport && "onselectedcandidatepairchange" in transport;
+    const changed = () => {
+      this.#pathChecks = reports ? MAX_PATH_CHECKS : Infinity;
+      this.#updatePath();
+    };
+    if (reports) transport.onselectedcandidatepairchange = changed;
+    changed();
+  }
+
+  async #updatePath() {
+    const path = await this.#rtc.getStats().then(readPath).catch(() => undefined);
+    if (path === undefined || path === this.path || this.#state !== "open") return;
+    this.path = path;
+    this.#events.pathChanged();
   }
 
   // ---- The data channel: pieces of messages, each with one byte of flags in front -----------------------------------
@@ -1032,25 +1172,41 @@ const PieceFlag = Object.freeze({ TEXT: 1, LAST: 2 });
 
 /** Close codes of the connection to the hub that this client distinguishes. */
 const CloseCode = Object.freeze({
+  PROTOCOL_ERROR: 1002,
   POLICY: 1008,
+  TOO_BIG: 1009,
   HUB_TIMEOUT: 3000, // used by this client only
-  KEY: 4741,
+  EXPIRED: 4740,
   HEARTBEAT: 4742,
   BLOCKING_MEMBER: 4744,
-  URL: 4745,
 });
+
+/**
+ * Returns whether the hub would close the next connection with the same code: its own codes for a fault of this client,
+ * and all codes of the app. Limits that pass by themselves close with 1013.
+ *
+ * @param {number} code
+ */
+function isFinal(code) {
+  const { PROTOCOL_ERROR, POLICY, TOO_BIG, HEARTBEAT, BLOCKING_MEMBER } = CloseCode;
+  return code >= 4000
+    ? code !== HEARTBEAT && code !== BLOCKING_MEMBER
+    : code === PROTOCOL_ERROR || code === POLICY || code === TOO_BIG;
+}
 
 /** One WebSocket to the hub. It ends when it closes, fails to open, or the hub misses its heartbeats. */
 class Signaling {
   /** Resolves with `true` when the socket opens, or with `false` if it does not. @type {Promise<boolean>} */
   opened;
-  /** Resolves with the close code, never before `opened` resolves. @type {Promise<number>} */
+  /** Resolves with the code and the reason, never before `opened` resolves. @type {Promise<Close>} */
   closed;
   isOpen = false;
+  /** Whether the hub has answered a `connect`: it has admitted this peer. */
+  isAccepted = false;
 
   #socket;
   /** @type {(opened: boolean) => void} */ #resolveOpened = () => {};
-  /** @type {(code: number) => void} */ #resolveClosed = () => {};
+  /** @type {(close: Close) => void} */ #resolveClosed = () => {};
   /** Receives the answer to `connect`. @type {((isMember: boolean) => void) | undefined} */ #resolveAnswer;
   #timers = { open: 0, heartbeat: 0, answer: 0 };
   #missedHeartbeats = 0;
@@ -1067,7 +1223,7 @@ class Signaling {
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.#onOpen();
     socket.onmessage = ({ data }) => this.#onMessage(data);
-    socket.onclose = ({ code }) => this.#end(code);
+    socket.onclose = ({ code, reason }) => this.#end({ code, reason });
     this.#timers.open = setTimeout(() => this.close(CloseCode.HUB_TIMEOUT), HUB_TIMEOUT);
   }
 
@@ -1095,6 +1251,7 @@ class Signaling {
       // Browsers throttle the timers of a hidden tab to one per minute, but not the messages that it receives.
       if (performance.now() - this.#lastHeartbeat > HEARTBEAT_INTERVAL * 1.2) this.#sendHeartbeat();
     } else if (message.connected !== undefined) {
+      this.isAccepted = true;
       this.#resolveAnswer?.(message.connected);
     } else if (message.content) {
       this.#oncontent(message.content);
@@ -1142,19 +1299,87 @@ class Signaling {
   /** Does not wait for the close handshake: the hub may be unresponsive. @param {number} [code] */
   close(code = 1000) {
     this.#socket.close(code);
-    this.#end(code);
+    this.#end({ code, reason: "" });
   }
 
-  /** @param {number} code */
-  #end(code) {
+  /** @param {Close} close */
+  #end(close) {
     this.isOpen = false;
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     clearTimeout(this.#timers.open);
     clearTimeout(this.#timers.answer);
     clearInterval(this.#timers.heartbeat);
     this.#resolveOpened(false);
-    this.#resolveClosed(code);
+    this.#resolveClosed(close);
   }
+}
+
+// ---- ICE servers ----------------------------------------------------------------------------------------------------
+
+/**
+ * The ICE servers of new connections. Asks for them when a connection needs them, and keeps them until shortly before
+ * they expire. Never rejects: without an answer, or with an invalid one, the list is empty.
+ */
+class IceServerCache {
+  #request;
+  #retryAfter;
+  /** @type {Promise<RTCIceServer[]>} */ #servers = Promise.resolve([]);
+  /** On the clock of `Date`, which counts the time that a computer sleeps. */
+  #expiry = 0;
+  #failed = false;
+
+  /**
+   * @param {(signal: AbortSignal) => Promise<IceServers>} request
+   * @param {number} [retryAfter] how long the empty list of a failed request is kept, in milliseconds
+   */
+  constructor(request, retryAfter = 0) {
+    this.#request = request;
+    this.#retryAfter = retryAfter;
+  }
+
+  /** Resolves within 3 s. Connections that need the servers at the same time share one request. */
+  get() {
+    if (Date.now() >= this.#expiry) {
+      this.#expiry = Infinity;
+      this.#servers = this.#load();
+    }
+    return this.#servers;
+  }
+
+  /** Asks now if the servers have expired or the last request failed. */
+  refresh() {
+    if (this.#failed) this.#expiry = 0;
+    this.get();
+  }
+
+  async #load() {
+    this.#failed = false;
+    try {
+      const { iceServers, keepFor } = readIceServers(await withTimeout(ICE_SERVERS_TIMEOUT, this.#request));
+      this.#expiry = Date.now() + keepFor;
+      return iceServers;
+    } catch {
+      this.#failed = true;
+      this.#expiry = Date.now() + this.#retryAfter;
+      return [];
+    }
+  }
+}
+
+/**
+ * Asks the hub for ICE servers: a GET on the URL of the socket. Browsers send cookies with it only if the hub has the
+ * page's own origin. They would hide an answer for all origins (`*`) from a request with cookies.
+ *
+ * @param {string} url @param {AbortSignal} signal
+ */
+async function fetchIceServers(url, signal) {
+  const response = await fetch(url.replace(/^ws/, "http"), { headers: { Accept: "application/json" }, signal });
+  if (response.ok) {
+    const { iceServers, ttl } = await response.json();
+    return { iceServers, ttl };
+  }
+  // 426: the hub has no ICE servers. Other rejections may be temporary.
+  return { iceServers: [], ttl: response.status === 426 ? Infinity : 30 };
 }
 
 // ---- The wire format ------------------------------------------------------------------------------------------------
@@ -1380,6 +1605,30 @@ function readNeighbours(near) {
     }));
 }
 
+/** Throws if a browser would reject the list. Also returns how many milliseconds to keep it. @param {any} value */
+function readIceServers(value) {
+  const isList = Array.isArray(value);
+  /** @type {{ iceServers: RTCIceServer[], ttl: number }} */
+  const { iceServers, ttl } = isList ? { iceServers: value, ttl: 0 } : value;
+  const urls = iceServers.flatMap((server) => server.urls).length;
+  if (urls > MAX_ICE_URLS) throw new RangeError(`list has ${urls} ICE URLs; must be at most ${MAX_ICE_URLS}`);
+  if (typeof ttl !== "number" || !(ttl >= 0)) throw new RangeError(`ttl is ${ttl}; must be a number of seconds`);
+  new RTCPeerConnection({ iceServers }).close();
+  // Renewed before the last tenth, so that they are valid until a connection has used them.
+  const keepFor = Math.min(Math.max(ttl * 900, ICE_SERVERS_MIN_TTL), ICE_SERVERS_MAX_TTL);
+  return { iceServers, keepFor: isList ? 0 : keepFor };
+}
+
+/** @param {RTCStatsReport} report @returns {Path} */
+function readPath(report) {
+  const stats = [...report.values()];
+  const selectedId = stats.find((it) => it.selectedCandidatePairId)?.selectedCandidatePairId;
+  // Firefox marks the pair instead.
+  const pair = stats.find((it) => it.type === "candidate-pair" && (it.id === selectedId || it.selected === true));
+  const types = [pair?.localCandidateId, pair?.remoteCandidateId].map((id) => report.get(id)?.candidateType);
+  return types.includes("relay") ? "relayed" : types.includes(undefined) ? undefined : "direct";
+}
+
 /** @param {unknown} reject @returns {CloseReason} */
 function readReject(reject) {
   return reject === "present" || reject === "glare" || reject === "same-id" || reject === "busy" || reject === "gone"
@@ -1411,6 +1660,7 @@ class Notify {
  * @param {string | URL} base @param {string} key @param {boolean} [favored]
  */
 export function groupUrl(base, key, favored) {
+  if (typeof key !== "string") throw new TypeError(`key is of type ${typeof key}; must be a string`);
   const bytes = new TextEncoder().encode(key).length;
   if (bytes < 1 || bytes > MAX_KEY_BYTES) {
     throw new TypeError(`key is ${bytes} bytes; must be 1 to ${MAX_KEY_BYTES}`);
@@ -1424,6 +1674,25 @@ export function groupUrl(base, key, favored) {
   // The protocol uses a bare `favored`; `searchParams` would write `favored=`.
   if (favored) url.search += url.search ? "&favored" : "?favored";
   return url.href;
+}
+
+/**
+ * Calls a function that may hang. Rejects with its error, or with a `TimeoutError` after `ms`.
+ *
+ * @template T
+ * @param {number} ms @param {(signal: AbortSignal) => Promise<T>} call receives a signal that aborts after `ms`
+ * @returns {Promise<T>}
+ */
+async function withTimeout(ms, call) {
+  const deadline = new AbortController();
+  const { signal } = deadline;
+  const timer = setTimeout(() => deadline.abort(new DOMException(`No answer within ${ms} ms`, "TimeoutError")), ms);
+  try {
+    const late = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    return await Promise.race([call(signal), /** @type {Promise<never>} */ (late)]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** @param {string | ArrayBuffer | ArrayBufferView} data */

@@ -47,6 +47,7 @@ const browser = await launch();
 /** Errors of all pages of the running scenario: exceptions, unhandled rejections, requests to other hosts. */
 const pageErrors = [];
 const hosts = new Set([target.page, target.signaling].filter(Boolean).map((url) => new URL(url).host));
+hosts.add("127.0.0.1:9"); // browsers block this port
 
 /** Gives the scenarios control of a page: they can block its sockets and close its connections. */
 function instrument() {
@@ -167,6 +168,7 @@ const scenarios = {
       );
       assert.equal(await tab.textContent("#state"), "Connected");
       assert.equal(await tab.textContent("#notice"), "");
+      await until(tab, () => /^(\w+ \w+, direct, (<1|\d+) ms){2}$/.test(document.querySelector("#peers").textContent));
     }
   },
 

@@ -1,15 +1,23 @@
 #!/bin/sh
-# Installs the dependencies of the browser tests: Debian's Chromium and the npm packages in package.json.
+# Installs the dependencies of the browser tests: Debian's Chromium and coturn, and the npm packages in package.json.
 set -eu
 cd "$(dirname "$0")"
 
-if [ ! -x /usr/bin/chromium ]; then
+packages=''
+[ -x /usr/bin/chromium ] || packages='chromium fonts-dejavu-core'
+PATH="$PATH:/usr/sbin" command -v turnserver >/dev/null || packages="$packages coturn"
+if [ -n "$packages" ]; then
     as_root=''
     [ "$(id -u)" -eq 0 ] || as_root='sudo'
     $as_root apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
+    # shellcheck disable=SC2086 # a list
+    $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get install -y -qq --no-install-recommends $packages >/dev/null
+    # The package starts a service. The tests start a server of their own.
+    case $packages in *coturn*) $as_root systemctl disable --now coturn 2>/dev/null || true ;; esac
 fi
 /usr/bin/chromium --version
+PATH="$PATH:/usr/sbin" command -v turnserver
 
 # playwright-core uses Debian's Chromium and must not download a browser. No package needs its install script.
 PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

@@ -1,0 +1,221 @@
+/** A browser without a network for tests of sigver.js in Node.js: a paused clock, WebSockets, WebRTC and `fetch`. */
+
+import assert from "node:assert/strict";
+import { mock } from "node:test";
+import { decode, encode } from "../../examples/web/sigver.js";
+
+/** Installs the fakes as globals. Call it once for each test. */
+export function install() {
+  mock.timers.reset();
+  mock.restoreAll();
+  mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1e12 });
+  mock.method(performance, "now", () => Date.now());
+  FakeSocket.all = [];
+  FakeConnection.all = [];
+  FakeRequest.all = [];
+  globalThis.WebSocket = FakeSocket;
+  globalThis.RTCPeerConnection = FakeConnection;
+  globalThis.fetch = (url, options) => new FakeRequest(url, options).response;
+}
+
+/** Runs everything that is due now. */
+export async function settle() {
+  for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+}
+
+/** Moves the clock in steps that are shorter than every timeout of sigver.js. */
+export async function advance(ms) {
+  await settle();
+  for (let left = ms; left > 0; left -= 100) {
+    mock.timers.tick(Math.min(left, 100));
+    await settle();
+  }
+}
+
+/** The hub's end of one socket. */
+export class FakeSocket {
+  static OPEN = 1;
+  /** @type {FakeSocket[]} */ static all = [];
+  static get last() {
+    return FakeSocket.all.at(-1);
+  }
+
+  readyState = 0;
+  sent = [];
+
+  constructor(url) {
+    this.url = url;
+    FakeSocket.all.push(this);
+  }
+
+  send(bytes) {
+    const message = decode(bytes);
+    this.sent.push(message);
+    if (message.heartbeat) setImmediate(() => this.receive({ heartbeat: true }));
+  }
+
+  close() {
+    this.readyState = 3;
+  }
+
+  /** The signals that the client sent over the hub. */
+  get signals() {
+    const contents = this.sent.flatMap(({ content }) => (content?.data.length ? [content] : []));
+    return contents.map(({ data }) => JSON.parse(new TextDecoder().decode(data)));
+  }
+
+  async open() {
+    this.readyState = FakeSocket.OPEN;
+    this.onopen();
+    await settle();
+  }
+
+  async receive(message) {
+    this.onmessage?.({ data: encode(message).buffer });
+    await settle();
+  }
+
+  /** Passes a signal of the member that the client is bound to. */
+  async signal(signal) {
+    const data = new TextEncoder().encode(JSON.stringify(signal));
+    await this.receive({ content: { senderId: 0, recipientId: 0, lastData: false, data } });
+  }
+
+  async closeWith(code, reason = "") {
+    this.readyState = 3;
+    this.onclose?.({ code, reason });
+    await settle();
+  }
+}
+
+/** A connection whose channels a test opens. */
+export class FakeConnection {
+  /** @type {FakeConnection[]} */ static all = [];
+  /** The connections to peers, without those that only check a configuration. */
+  static get peers() {
+    return FakeConnection.all.filter(({ channels }) => channels.length);
+  }
+
+  channels = [];
+  connectionState = "new";
+  signalingState = "stable";
+  closed = false;
+
+  constructor(configuration = {}) {
+    this.setConfiguration(configuration);
+    FakeConnection.all.push(this);
+  }
+
+  setConfiguration(configuration) {
+    for (const { urls } of configuration.iceServers ?? []) {
+      for (const url of [urls].flat()) {
+        if (!/^(stun|turn)s?:[^:/]/.test(url)) throw new DOMException(`${url} is no ICE server`, "SyntaxError");
+      }
+    }
+    this.configuration = configuration;
+  }
+
+  createDataChannel(label) {
+    const channel = { label, readyState: "connecting", sent: [], send };
+    function send(data) {
+      channel.sent.push(data);
+      // A peer that answers no ping is lost.
+      const { ping } = label === "control" ? JSON.parse(data) : {};
+      if (ping !== undefined) setImmediate(() => channel.onmessage({ data: JSON.stringify({ pong: ping }) }));
+    }
+    this.channels.push(channel);
+    if (this.channels.length === 1) setImmediate(() => this.onnegotiationneeded?.());
+    return channel;
+  }
+
+  async setLocalDescription() {
+    if (this.closed) throw new DOMException("closed", "InvalidStateError");
+    const description = { type: this.remoteDescription ? "answer" : "offer", sdp: "" };
+    this.localDescription = { ...description, toJSON: () => description };
+  }
+
+  async setRemoteDescription(description) {
+    this.remoteDescription = description;
+  }
+
+  async addIceCandidate() {}
+
+  stats = new Map();
+
+  async getStats() {
+    return this.stats;
+  }
+
+  getSenders() {
+    return [];
+  }
+
+  async open() {
+    for (const channel of this.channels) channel.readyState = "open";
+    this.channels[0].onopen();
+    await settle();
+  }
+
+  close() {
+    this.closed = true;
+  }
+}
+
+/** The hub's end of one HTTP request. */
+export class FakeRequest {
+  /** @type {FakeRequest[]} */ static all = [];
+  static get last() {
+    return FakeRequest.all.at(-1);
+  }
+
+  constructor(url, options = {}) {
+    this.url = url;
+    this.options = options;
+    this.response = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    options.signal?.addEventListener("abort", () => this.reject(options.signal.reason));
+    FakeRequest.all.push(this);
+  }
+
+  /** Answers with a value as JSON, or with a text as it is. */
+  async answer(body, status = 200) {
+    this.resolve(new Response(typeof body === "string" ? body : JSON.stringify(body), { status }));
+    await settle();
+  }
+
+  async fail() {
+    this.reject(new TypeError("Failed to fetch"));
+    await settle();
+  }
+}
+
+/** Moves the clock until the client opens its next socket. */
+export async function nextSocket() {
+  const count = FakeSocket.all.length;
+  for (let waited = 0; FakeSocket.all.length === count; waited += 100) {
+    assert(waited < 45_000, "the client opened no further socket");
+    await advance(100);
+  }
+}
+
+/** Lets a group become the only member. */
+export async function joinAlone() {
+  await FakeSocket.last.open();
+  await FakeSocket.last.receive({ connected: true });
+}
+
+/** Lets a group connect to one member with this id. Returns that connection, which `prepare` gets before it opens. */
+export async function joinWith(id, prepare = (_connection) => {}) {
+  await FakeSocket.last.open();
+  await FakeSocket.last.receive({ connected: false });
+  const { from, negotiationId } = FakeSocket.last.signals.at(-1);
+  const description = { type: "answer", sdp: "" };
+  await FakeSocket.last.signal({ from: id, to: from, negotiationId, description });
+  const connection = FakeConnection.peers.at(-1);
+  prepare(connection);
+  await connection.open();
+  await FakeSocket.last.receive({ connected: true });
+  return connection;
+}
