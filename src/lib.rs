@@ -137,6 +137,8 @@ pub use adapter::warp;
 pub use hub::ClientIpHeader;
 #[cfg(feature = "signed-keys")]
 pub use hub::SignedKeys;
+#[cfg(feature = "turn")]
+pub use hub::{IceConfiguration, IceServer, IceServers};
 pub use hub::{Admission, JoinRequest, PeerInfo, Permit, Rejection};
 pub use hub::{AtLimit, ConfigError, HubBuilder, SignalingHub};
 pub use hub::{Cause, CauseCounts, HubStats};
