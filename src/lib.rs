@@ -137,14 +137,14 @@ pub use adapter::warp;
 pub use hub::ClientIpHeader;
 #[cfg(feature = "signed-keys")]
 pub use hub::SignedKeys;
-#[cfg(feature = "turn")]
-pub use hub::{IceConfiguration, IceServer, IceServers};
 pub use hub::{Admission, JoinRequest, PeerInfo, Permit, Rejection};
 pub use hub::{AtLimit, ConfigError, HubBuilder, SignalingHub};
 pub use hub::{Cause, CauseCounts, HubStats};
 #[cfg(feature = "cluster")]
 pub use hub::{ClusterConfig, ClusterDriver, ClusterStats};
 pub use hub::{DisconnectReason, GroupSnapshot, HubEvent, PeerSnapshot};
+#[cfg(feature = "turn")]
+pub use hub::{IceConfiguration, IceServer, IceServers};
 pub use protocol::{CloseCode, GroupKey};
 pub use transport::{CloseFrame, Frame, Transport, TransportError};
 

@@ -14,7 +14,8 @@ use crate::{JoinRequest, SignalingHub};
 /// A handshake without its `Upgrade` header passed through a misconfigured proxy. Its answer explains that.
 pub(super) fn is_requested_by(request: &Request<()>) -> bool {
     let headers = request.headers();
-    let is_handshake = [UPGRADE, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION].iter().any(|name| headers.contains_key(name));
+    let is_handshake =
+        [UPGRADE, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION].iter().any(|name| headers.contains_key(name));
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     let mut types = accepted.flat_map(|accept| accept.split(',')).filter_map(|range| range.split(';').next());
     request.method() == Method::GET

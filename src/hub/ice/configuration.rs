@@ -76,7 +76,10 @@ impl IceServer {
 /// Omits the credential.
 impl fmt::Debug for IceServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IceServer").field("urls", &self.urls).field("username", &self.username()).finish_non_exhaustive()
+        f.debug_struct("IceServer")
+            .field("urls", &self.urls)
+            .field("username", &self.username())
+            .finish_non_exhaustive()
     }
 }
 

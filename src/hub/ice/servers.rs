@@ -163,7 +163,10 @@ mod tests {
             (new(), "ice_servers is empty; must have at least one URL"),
             (new().stun([""; 0]).turn([""; 0], SECRET), "ice_servers is empty; must have at least one URL"),
             (new().stun(["turn:a.example"]), "ice_servers is \"turn:a.example\"; must be a stun: or stuns: URL"),
-            (new().turn(["turn:a.example", "b"], SECRET), "ice_servers is \"b\"; must be a stun:, stuns:, turn: or turns: URL"),
+            (
+                new().turn(["turn:a.example", "b"], SECRET),
+                "ice_servers is \"b\"; must be a stun:, stuns:, turn: or turns: URL",
+            ),
             (new().turn(["turn:a.example"], "short"), "turn_secret is 5 bytes long; must be at least 20 bytes"),
             (new().stun(["stun:a"]).ttl(Duration::from_secs(59)), "turn_ttl is 59s; must be 60s to 604800s"),
             (new().stun(["stun:a"]).ttl(Duration::from_secs(604_801)), "turn_ttl is 604801s; must be 60s to 604800s"),
