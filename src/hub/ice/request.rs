@@ -31,14 +31,14 @@ impl SignalingHub {
     /// If the hook sets [`PeerInfo::expires_at`], the credentials expire at that time or earlier.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), sigver::ConfigError> {
     /// use sigver::{IceServers, JoinRequest, PeerInfo, SignalingHub};
     ///
     /// let servers = IceServers::new().turn(["turn:turn.example"], "a secret of at least 20 bytes");
     /// let admission = |_: JoinRequest| async { Ok(PeerInfo::new().identity("alice")) };
     /// let hub = SignalingHub::builder().ice_servers(servers).admission(admission).build()?;
     ///
-    /// let configuration = hub.ice_servers("a key").await.map_err(|rejection| rejection.reason().to_owned())?;
+    /// let configuration = hub.ice_servers("a key").await.expect("the hook admits everyone");
     /// assert_eq!(configuration.ttl().as_secs(), 3600);
     /// let username = configuration.servers()[0].username();
     /// assert!(username.is_some_and(|name| name.ends_with(":alice")));
