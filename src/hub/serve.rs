@@ -17,7 +17,9 @@ use super::connection::peer_guard::PeerGuard;
 use super::limits::{Cause, config::Config};
 use super::rooms::frame_queue::FrameQueue;
 use super::shared::{Shared, SignalingHub};
-use crate::protocol::{CloseCode, GroupKey};
+#[cfg(feature = "hyper")]
+use crate::protocol::CloseCode;
+use crate::protocol::GroupKey;
 use crate::transport::Transport;
 
 /// Permission to serve one peer, from [`SignalingHub::admit`].

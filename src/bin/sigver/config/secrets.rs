@@ -52,7 +52,7 @@ impl Secrets {
                 };
                 files.iter().map(read).collect()
             }
-            None => self.from_environment(),
+            None => self.read_environment(),
         }
     }
 
@@ -61,7 +61,7 @@ impl Secrets {
         [self.primary_variable, self.secondary_variable].iter().any(|name| env::var_os(name).is_some())
     }
 
-    fn from_environment(&self) -> Result<Vec<Secret>, ConfigError> {
+    fn read_environment(&self) -> Result<Vec<Secret>, ConfigError> {
         let variable = |name: &str| {
             let bytes = env::var_os(name)?.into_encoded_bytes();
             Some(Secret { origin: name.to_owned(), bytes })
