@@ -61,6 +61,7 @@
 //! | `http2` | WebSockets over HTTP/2 (RFC 8441) in axum and hyper servers |
 //! | `metrics` | metrics for the `metrics` facade |
 //! | `signed-keys` | `SignedKeys`: expiring keys, signed with HMAC-SHA256 |
+//! | `turn` | `HubBuilder::ice_servers`: STUN and TURN servers for the clients, with credentials that expire |
 //! | `cluster` | `HubBuilder::build_cluster` and `sigver::cluster`: groups that span servers |
 //! | `redis` | `cluster::RedisBackplane`: Redis or Valkey as the engine of a cluster |
 //! | `full` | all of the above |
@@ -82,16 +83,18 @@ mod transport;
 /// 2. [`access_control`]: origins, users, tokens, signed keys
 /// 3. [`limits`]: every limit with its default
 /// 4. [`deployment`]: proxies, TLS, slow handshakes, file descriptors
-/// 5. [`shutdown`]: drain without a reconnect storm
-/// 6. [`observability`]: counts, events, logs, metrics
-/// 7. [`standalone`]: the server `sigver` and its probe
-/// 8. [`clustering`]: several servers as one hub
-/// 9. [`compatibility`]: npm's `sigver`, Netflux, close codes
+/// 5. [`ice_servers`]: STUN and TURN servers for the clients, with credentials that expire
+/// 6. [`shutdown`]: drain without a reconnect storm
+/// 7. [`observability`]: counts, events, logs, metrics
+/// 8. [`standalone`]: the server `sigver` and its probe
+/// 9. [`clustering`]: several servers as one hub
+/// 10. [`compatibility`]: npm's `sigver`, Netflux, close codes
 ///
 /// [`mounting`]: guide::mounting
 /// [`access_control`]: guide::access_control
 /// [`limits`]: guide::limits
 /// [`deployment`]: guide::deployment
+/// [`ice_servers`]: guide::ice_servers
 /// [`shutdown`]: guide::shutdown
 /// [`observability`]: guide::observability
 /// [`standalone`]: guide::standalone
@@ -111,6 +114,8 @@ pub mod guide {
     pub mod limits {}
     #[doc = include_str!("guide/deployment.md")]
     pub mod deployment {}
+    #[doc = include_str!("guide/ice_servers.md")]
+    pub mod ice_servers {}
     #[doc = include_str!("guide/shutdown.md")]
     pub mod shutdown {}
     #[doc = include_str!("guide/observability.md")]
@@ -143,6 +148,8 @@ pub use hub::{Cause, CauseCounts, HubStats};
 #[cfg(feature = "cluster")]
 pub use hub::{ClusterConfig, ClusterDriver, ClusterStats};
 pub use hub::{DisconnectReason, GroupSnapshot, HubEvent, PeerSnapshot};
+#[cfg(feature = "turn")]
+pub use hub::{IceConfiguration, IceServer, IceServers};
 pub use protocol::{CloseCode, GroupKey};
 pub use transport::{CloseFrame, Frame, Transport, TransportError};
 

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::open;
-use http_body_util::{Empty, Full};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::Version;
 use hyper::body::{Bytes, Incoming};
 use hyper::ext::Protocol;
@@ -144,6 +144,31 @@ async fn websocket_over_http2_requires_enable_connect_protocol() {
     assert!(peer.connect(1, &[]).await);
     let error = open_over_http2(builder()).await.err().expect("the server did not announce RFC 8441");
     assert!(error.is_user() || error.to_string().contains("http2"), "{error:?}");
+}
+
+#[cfg(feature = "turn")]
+#[tokio::test]
+async fn get_over_http2_returns_ice_servers() {
+    let servers = sigver::IceServers::new().stun(["stun:a.example"]);
+    let hub = SignalingHub::builder().ice_servers(servers).build().expect("valid settings");
+    let (there, here) = tokio::io::duplex(64 * 1024);
+    let server = http2::Builder::new(TokioExecutor::new());
+    tokio::spawn(server.serve_connection(TokioIo::new(there), sigver::hyper::service(hub)));
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(here));
+    let (mut client, connection) = handshake.await.expect("an HTTP/2 connection");
+    tokio::spawn(connection);
+    for (accept, status) in [("application/json", StatusCode::OK), ("*/*", StatusCode::UPGRADE_REQUIRED)] {
+        let request = Request::get("http://localhost/K").header("accept", accept);
+        let request = request.body(Empty::<Bytes>::new()).expect("a request");
+        let response = client.send_request(request).await.expect("a response");
+        assert_eq!((response.status(), response.version()), (status, Version::HTTP_2));
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+        assert!(!response.headers().contains_key("upgrade"), "HTTP/2 forbids it");
+        if status == StatusCode::OK {
+            let body = response.into_body().collect().await.expect("a body").to_bytes();
+            assert_eq!(body, r#"{"iceServers":[{"urls":["stun:a.example"]}],"ttl":3600}"#);
+        }
+    }
 }
 
 /// Returns a connection whose upgrade waits for the peer, because the response does not fit into the pipe.

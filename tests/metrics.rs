@@ -187,3 +187,17 @@ fn hub_without_a_cluster_reports_no_metric_of_a_cluster() {
     let seen = recorded(async || assert!(memory::join(&SignalingHub::new(), "K").connect(1, &[]).await));
     assert!(!seen.keys().any(|name| name.contains("cluster")), "{seen:#?}");
 }
+
+#[cfg(feature = "turn")]
+#[test]
+fn requests_for_ice_servers_are_reported_by_their_outcome() {
+    let seen = recorded(async || {
+        let hub = SignalingHub::builder().joins_per_second_per_ip(1);
+        let hub = hub.ice_servers(sigver::IceServers::new().stun(["stun:a.example"])).build().expect("valid settings");
+        let request = || sigver::JoinRequest::new("K").with_client_ip([192, 0, 2, 7].into());
+        assert!(hub.ice_servers(request()).await.is_ok());
+        assert!(hub.ice_servers(request()).await.is_err());
+    });
+    assert_eq!(seen["sigver_ice_configurations_total"], 1.0, "{seen:#?}");
+    assert_eq!(seen["sigver_rejections_total cause=joins_per_second_per_ip"], 1.0, "{seen:#?}");
+}

@@ -232,7 +232,8 @@ pub use socket::{configure, transport};
 /// Returns a handler for `Router::route`.
 ///
 /// The key is the route's parameter `{key}` or `{*key}`. A route without one takes the key from the query, as
-/// `?key=KEY`. A request that is not a WebSocket handshake gets 426.
+/// `?key=KEY`. A request that is not a WebSocket handshake gets 426, or the ICE servers of the hub: see
+/// `HubBuilder::ice_servers`.
 ///
 /// The client IP is known if the app is served with
 /// `app.into_make_service_with_connect_info::<std::net::SocketAddr>()`. Otherwise limits per IP do not apply.

@@ -5,9 +5,13 @@
 #[cfg(feature = "axum")]
 pub mod axum;
 #[cfg(feature = "hyper")]
+mod cors;
+#[cfg(feature = "hyper")]
 mod frame_limiter;
 #[cfg(feature = "hyper")]
 pub mod hyper;
+#[cfg(feature = "turn")]
+mod ice_servers;
 pub mod memory;
 #[cfg(feature = "hyper")]
 mod upgrade;

@@ -7,7 +7,7 @@ use hyper::header::{
     UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_tungstenite::tungstenite::error::{Error, ProtocolError};
 use hyper_tungstenite::tungstenite::handshake::server::create_response;
 use hyper_tungstenite::tungstenite::protocol::Role;
@@ -15,17 +15,31 @@ use hyper_tungstenite::{WebSocketStream, is_upgrade_request};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
+use super::cors;
 use super::frame_limiter::FrameLimiter;
+#[cfg(feature = "turn")]
+use super::ice_servers;
 use super::websocket::WebSocket;
 use crate::hub::PendingConnection;
 use crate::{JoinRequest, SignalingHub};
 
-/// Answers a WebSocket handshake. If the hub admits the peer, a new task serves its WebSocket. Any other request gets
-/// an error status and a line of text that explains it.
+/// Answers a WebSocket handshake. If the hub admits the peer, a new task serves its WebSocket. A request for ICE servers
+/// gets them if the hub has any. Any other request gets an error status and a line of text that explains it.
 pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: JoinRequest) -> Response<Bytes> {
     let response = match accept(&request) {
         Ok(response) => response.map(|()| Bytes::new()),
-        Err(error) => return error.into_response(request.version()).map(Bytes::from_static),
+        #[cfg(feature = "turn")]
+        Err(HandshakeError::NotAnUpgrade) if hub.has_ice_servers() && ice_servers::is_requested_by(&request) => {
+            return ice_servers::respond(request, &hub, join).await;
+        }
+        Err(error) => {
+            let mut response = error.into_response(request.version()).map(Bytes::from_static);
+            // So that a page can tell a hub without ICE servers from one that it cannot reach.
+            if request.method() == Method::GET {
+                cors::allow(&mut response, request.headers(), &hub);
+            }
+            return response;
+        }
     };
     let upgrade = hyper::upgrade::on(&mut request);
     let connection = hub.expect_connection(join.with_parts(request.into_parts().0)).await;

@@ -100,7 +100,8 @@ use crate::{JoinRequest, SignalingHub};
 /// Returns a filter that answers every request that reaches it. Put it after a path filter.
 ///
 /// The key is the part of the path that the previous filters have not matched, `/signal/KEY`. If that is empty, it is
-/// in the query: `/signal?key=KEY`. A request that is not a WebSocket handshake gets 426.
+/// in the query: `/signal?key=KEY`. A request that is not a WebSocket handshake gets 426, or the ICE servers
+/// of the hub: see `HubBuilder::ice_servers`.
 pub fn filter(hub: SignalingHub) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone {
     handshake().then(move |handshake: Handshake| handshake.upgrade(hub.clone()))
 }

@@ -1,5 +1,7 @@
 //! The builder of a hub: one method per setting.
 
+#[cfg(feature = "turn")]
+mod ice;
 mod identities;
 #[cfg(feature = "cluster")]
 mod node;

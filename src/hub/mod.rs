@@ -2,8 +2,8 @@
 //!
 //! These parts handle a peer:
 //!
-//! - [`admission`] checks a [`JoinRequest`], and grants a slot or rejects the join. [`serve`] defines the order of the
-//!   checks.
+//! - [`admission`] checks a [`JoinRequest`], and grants a slot or rejects the join. [`checks`] defines the order of the
+//!   checks, and [`serve`] the one way into the hub.
 //! - [`rooms`] contains one room per key. A *room* is a group behind one lock, with the bounded outboxes of its peers.
 //! - [`connection`] contains the future of one peer. It reads and writes frames, and runs the peer's timers.
 //! - [`close`] describes why a connection ends. [`app_closes`] closes peers on behalf of the app, and
@@ -13,16 +13,20 @@
 //!
 //! - [`shared`] contains the state that all peers of a hub share.
 //! - [`builder`] and [`limits`] contain the settings.
+//! - `ice` gives clients ICE servers, behind the feature `turn`.
 //! - `cluster` makes the hub a node of a cluster, behind the feature of that name.
 //! - [`observability`] contains the counters, snapshots, events and metrics.
 
 mod admission;
 mod app_closes;
 mod builder;
+mod checks;
 mod close;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod connection;
+#[cfg(feature = "turn")]
+mod ice;
 #[cfg(all(test, shuttle))]
 mod interleavings;
 mod limits;
@@ -52,6 +56,11 @@ pub use builder::HubBuilder;
 pub use close::DisconnectReason;
 #[cfg(feature = "cluster")]
 pub use cluster::{config::ClusterConfig, driver::ClusterDriver};
+#[cfg(feature = "turn")]
+pub use ice::{
+    configuration::{IceConfiguration, IceServer},
+    servers::IceServers,
+};
 pub use limits::Cause;
 pub use limits::config::{AtLimit, ConfigError};
 #[cfg(feature = "hyper")]

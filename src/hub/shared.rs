@@ -93,6 +93,18 @@ impl SignalingHub {
         &self.shared.config
     }
 
+    /// Returns whether the pages that may join are restricted to a list of origins.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn has_allowed_origins(&self) -> bool {
+        self.shared.access_rules.origins.is_some()
+    }
+
+    /// Returns whether pages of this origin may join.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn allows_origin(&self, origin: &str) -> bool {
+        self.shared.access_rules.origins.as_ref().is_none_or(|origins| origins.check(Some(origin)).is_ok())
+    }
+
     /// Returns the current counts of the hub.
     pub fn stats(&self) -> HubStats {
         let Shared { registry, counters, outbox_budget, .. } = &*self.shared;
@@ -102,6 +114,7 @@ impl SignalingHub {
             links: registry.link_count(),
             reserved_outbox_bytes: outbox_budget.reserved(),
             relayed_messages: registry.relayed_messages(),
+            ice_configurations: counters.ice_configurations.load(Ordering::Relaxed),
             rejections: counters.rejections(),
             closes: counters.closes(),
         }

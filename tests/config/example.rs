@@ -17,8 +17,8 @@ fn uncommented(except: &[&str]) -> String {
 
 #[tokio::test]
 async fn example_is_valid_with_and_without_its_settings() {
-    // The files do not exist, a user requires one of them, and the URL names no Sentinels.
-    let settings = uncommented(&["/etc/sigver/", "user = ", "sentinel"]);
+    // The files do not exist, a user and the ICE servers require them, and the URL names no Sentinels.
+    let settings = uncommented(&["/etc/sigver/", "user = ", "sentinel", "ice_servers = "]);
     assert!(settings.contains("\nmax_peers = ") && settings.contains("\nurl = "), "{settings}");
     let folder = tempfile::tempdir().expect("a temporary folder");
     for text in [EXAMPLE, &settings] {

@@ -8,6 +8,7 @@ mod cluster;
 mod common;
 mod example;
 mod file;
+mod ice_servers;
 #[path = "../common/process.rs"]
 mod process;
 mod secrets;

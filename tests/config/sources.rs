@@ -130,7 +130,8 @@ async fn printed_settings_are_read_back() {
     let args: Vec<_> =
         "-h ::1 -p 9 -k a.key -c b.cert -a c.ca --drain-timeout 1m30s --allowed-origin https://a.example \
         --allowed-origin https://*.b.example --allow-missing-origin --trusted-proxy 10.0.0.0/8 \
-        --client-ip-header forwarded --max-handshakes 500 --heartbeat-interval 1500ms --max-message-bytes 1000 \
+        --client-ip-header forwarded --ice-server stun:s.example,turn:t.example --turn-secret-file t.txt --turn-ttl 2h \
+        --max-handshakes 500 --heartbeat-interval 1500ms --max-message-bytes 1000 \
         --max-total-outbox-bytes 18446744073709551615 --bytes-per-second 3MiB --cluster-url redis://127.0.0.1:7000,b \
         --cluster-user me --cluster-password-file p.txt --cluster-ca-certificates ca.pem --cluster-allow-unencrypted \
         --cluster-beat-interval 1s --cluster-max-outbox-bytes-per-node 8MiB --signed-keys-secret-file"
@@ -145,6 +146,7 @@ async fn printed_settings_are_read_back() {
         "c.ca",
         "*.b.example",
         "forwarded",
+        "ice_servers = [\"stun:s.example\", \"turn:t.example\"]\nturn_secret_files = [\"t.txt\"]\nturn_ttl = \"2h\"\n",
         "max_handshakes = 500\n",
         "max_handshakes_per_ip = 64\n",
         "1s 500ms",
@@ -160,7 +162,7 @@ async fn printed_settings_are_read_back() {
     }
     let file = write(folder.path(), "sigver.toml", &first);
     assert_eq!(print(&["--config", utf8(&file)], &[]).await, first);
-    assert!(check(&["--config", utf8(&file)], &[]).await.expect_err("the files do not exist").contains("p.txt"));
+    assert!(check(&["--config", utf8(&file)], &[]).await.expect_err("the files do not exist").contains("t.txt"));
 }
 
 #[tokio::test]

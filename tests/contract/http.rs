@@ -20,8 +20,14 @@ pub(crate) const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// Sends a request for the key `K` with these headers, and returns the head and the body of the response.
 pub(crate) async fn request(server: &dyn TestServer, method: &str, version: &str, headers: &str) -> String {
+    request_path(server, "/K", &format!("{method} {version}"), headers).await
+}
+
+/// As [`request`], for this path below the mount.
+pub(crate) async fn request_path(server: &dyn TestServer, path: &str, line: &str, headers: &str) -> String {
     let mut stream = server.open_stream().await;
-    let request = format!("{method} {}/K {version}\r\n{headers}Content-Length: 0\r\n\r\n", server.mount_path());
+    let (method, version) = line.split_once(' ').expect("a method and a version");
+    let request = format!("{method} {}{path} {version}\r\n{headers}Content-Length: 0\r\n\r\n", server.mount_path());
     stream.write_all(request.as_bytes()).await.expect("the server reads");
     let mut response = String::new();
     while !is_complete(&response) {

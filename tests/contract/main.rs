@@ -9,6 +9,7 @@
     feature = "cluster",
     feature = "hyper",
     feature = "signed-keys",
+    feature = "turn",
     feature = "warp"
 ))]
 
@@ -107,12 +108,26 @@ macro_rules! on_every_hub_handshake {
     };
 }
 
+/// For rules of the handshake that need non-default settings or the hub.
+macro_rules! on_every_mount {
+    ($($rule:ident)*) => {
+        on! {
+            [
+                hyper: Hyper, axum: Axum, warp: Warp,
+                hyper_handler: HyperHandler, axum_handler: AxumHandler, warp_handler: WarpHandler
+            ]
+            $($rule)*
+        }
+    };
+}
+
 mod admission;
 mod bad_input;
 mod frames;
 mod groups;
 mod heartbeats;
 mod http;
+mod ice_servers;
 mod join_limits;
 mod keys;
 mod limits;
@@ -127,5 +142,5 @@ mod shutdown;
 
 use {
     on, on_every_adapter, on_every_adapter_with_one_hub, on_every_configurable_adapter, on_every_hub_handshake,
-    on_every_websocket,
+    on_every_mount, on_every_websocket,
 };

@@ -24,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
 const HUB_ORDER: &[&str] = &[
     "mod.rs",
     "builder/node.rs",
+    "builder/ice.rs",
     "builder/identities.rs",
     "builder/rates.rs",
     "builder.rs",
@@ -42,6 +43,9 @@ const HUB_ORDER: &[&str] = &[
     "app_closes.rs",
     "shutdown.rs",
     "serve.rs",
+    "ice/mod.rs",
+    "ice/request.rs",
+    "checks.rs",
     "connection/mod.rs",
     "connection/connect_gate.rs",
     "connection/peer_guard.rs",
@@ -93,6 +97,10 @@ const HUB_ORDER: &[&str] = &[
     "admission/ip_block.rs",
     "admission/rejection.rs",
     "admission/http_header.rs",
+    "ice/servers.rs",
+    "ice/credential.rs",
+    "ice/configuration.rs",
+    "ice/url.rs",
     "close.rs",
     "limits/mod.rs",
     "limits/config.rs",
@@ -103,11 +111,11 @@ const HUB_ORDER: &[&str] = &[
 ];
 
 /// Crates that only some files or folders may import.
-const CRATES: [(&str, &[&str]); 20] = [
+const CRATES: [(&str, &[&str]); 23] = [
     ("axum", &["adapter/axum"]),
-    ("data_encoding", &["adapter/upgrade.rs", "hub/admission/signed_keys.rs"]),
+    ("data_encoding", &["adapter/upgrade.rs", "hub/admission/signed_keys.rs", "hub/ice/credential.rs"]),
     ("fastrand", &["client/", "cluster/", "hub/"]),
-    ("hmac", &["hub/admission/signed_keys.rs"]),
+    ("hmac", &["hub/admission/signed_keys.rs", "hub/ice/credential.rs"]),
     (
         "http",
         &[
@@ -118,7 +126,10 @@ const CRATES: [(&str, &[&str]); 20] = [
         ],
     ),
     ("http_body_util", &["adapter/hyper.rs"]),
-    ("hyper", &["adapter/hyper.rs", "adapter/upgrade.rs", "adapter/warp.rs"]),
+    (
+        "hyper",
+        &["adapter/cors.rs", "adapter/hyper.rs", "adapter/ice_servers.rs", "adapter/upgrade.rs", "adapter/warp.rs"],
+    ),
     (
         "hyper_tungstenite",
         &["adapter/axum", "adapter/hyper.rs", "adapter/upgrade.rs", "adapter/warp.rs", "adapter/websocket.rs"],
@@ -126,10 +137,13 @@ const CRATES: [(&str, &[&str]); 20] = [
     ("hyper_util", &["adapter/upgrade.rs"]),
     ("ipnet", &["hub/admission/proxies.rs"]),
     ("metrics", &["hub/observability/cluster_metrics.rs", "hub/observability/metrics.rs"]),
-    ("percent_encoding", &["cluster/redis/"]),
+    ("percent_encoding", &["cluster/redis/", "hub/ice/credential.rs"]),
     ("prost", &["protocol/wire.rs", "protocol/wire/"]),
     ("redis", &["cluster/redis/"]),
     ("rustls", &["client/"]),
+    ("serde", &["hub/ice/configuration.rs"]),
+    ("serde_json", &["adapter/ice_servers.rs"]),
+    ("sha1", &["hub/ice/credential.rs"]),
     ("sha2", &["cluster/id.rs", "hub/admission/signed_keys.rs"]),
     ("tokio", &["adapter/", "client/", "cluster/", "hub/"]),
     ("tokio_tungstenite", &["client/"]),

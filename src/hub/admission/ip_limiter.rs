@@ -142,10 +142,15 @@ impl IpConnection {
     /// Counts a join and takes a slot, unless that would exceed a limit. A join over the limit of peers still counts
     /// against the join rate.
     pub(in crate::hub) fn join(&self, config: &Config, now: Duration) -> Result<IpSlot, Rejection> {
-        self.usages().try_for_each(|usage| usage.count_join(config, now))?;
+        self.count_join(config, now)?;
         let ip = Usage::count_peer(&self.ip.0, config)?;
         let network = self.network.as_ref().map(|network| Usage::count_peer(&network.0, config)).transpose()?;
         Ok(IpSlot { ip, network })
+    }
+
+    /// Counts a join against the join rate, without a slot.
+    pub(in crate::hub) fn count_join(&self, config: &Config, now: Duration) -> Result<(), Rejection> {
+        self.usages().try_for_each(|usage| usage.count_join(config, now))
     }
 
     fn usages(&self) -> impl Iterator<Item = &Usage> {

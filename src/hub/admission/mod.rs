@@ -26,13 +26,18 @@ use proxies::TrustedProxies;
 use rejection::Rejection;
 use request::JoinRequest;
 
-/// The checks that the app configures.
+#[cfg(feature = "turn")]
+use crate::hub::ice::servers::IceServers;
+
+/// The checks that the app configures, and what a client receives that passes them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AccessRules {
     pub(super) admission: Option<Arc<dyn Admission>>,
     pub(super) origins: Option<AllowedOrigins>,
     #[cfg(feature = "hyper")]
     pub(super) proxies: TrustedProxies,
+    #[cfg(feature = "turn")]
+    pub(super) ice_servers: Option<Arc<IceServers>>,
 }
 
 impl AccessRules {
@@ -42,6 +47,12 @@ impl AccessRules {
         if request.has_several_origins() {
             return Err(Rejection::origin("request has several Origin headers; must have at most one"));
         }
-        self.origins.as_ref().map_or(Ok(()), |origins| origins.check(request.origin()))
+        match &self.origins {
+            // A page sends no origin with a GET to its own server. A page of another origin can omit it too, but cannot
+            // read the response.
+            Some(_) if !request.is_upgrade() && request.origin().is_none() => Ok(()),
+            Some(origins) => origins.check(request.origin()),
+            None => Ok(()),
+        }
     }
 }

@@ -39,6 +39,12 @@ impl ConnectionCount {
         self.ip.as_ref().map_or(Ok(()), |ip| ip.check(config))
     }
 
+    /// Counts a join from the client IP, if that is known, against its join rate only.
+    #[cfg(feature = "turn")]
+    pub(in crate::hub) fn count_join(&self, config: &Config, now: Duration) -> Result<(), Rejection> {
+        self.ip.as_ref().map_or(Ok(()), |ip| ip.count_join(config, now))
+    }
+
     /// Counts a join from the client IP, if that is known, and takes a slot in its limits.
     pub(in crate::hub) fn join(&self, config: &Config, now: Duration) -> Result<Option<IpSlot>, Rejection> {
         self.ip.as_ref().map(|ip| ip.join(config, now)).transpose()

@@ -32,6 +32,7 @@ pub struct JoinRequest {
     favored: bool,
     client_ip: Option<IpAddr>,
     origin: Option<Box<str>>,
+    is_upgrade: bool,
     #[cfg(feature = "hyper")]
     parts: Option<Arc<http::request::Parts>>,
     /// Whether the head is that of an HTTP request, and not of a request that a test has composed.
@@ -111,12 +112,19 @@ impl JoinRequest {
         self
     }
 
+    /// Turns the request to join into a request for ICE servers only.
+    #[cfg(feature = "turn")]
+    pub(in crate::hub) fn without_upgrade(self) -> Self {
+        Self { is_upgrade: false, ..self }
+    }
+
     fn of_key(key: Result<GroupKey, KeyError>) -> Self {
         Self {
             key,
             favored: false,
             client_ip: None,
             origin: None,
+            is_upgrade: true,
             #[cfg(feature = "hyper")]
             parts: None,
             #[cfg(feature = "hyper")]
@@ -158,6 +166,15 @@ impl JoinRequest {
     /// Returns the origin of the page that opened the connection, if the client sent one.
     pub fn origin(&self) -> Option<&str> {
         self.origin.as_deref()
+    }
+
+    /// Returns whether the client asks to join: with a WebSocket handshake, or over any other transport. `false` if it
+    /// asks for ICE servers only (`HubBuilder::ice_servers`), which it may do at any time, also before and after a join.
+    ///
+    /// An [`Admission`](crate::Admission) decides about both. A hook that accepts a token only once must not use it up
+    /// for ICE servers.
+    pub fn is_upgrade(&self) -> bool {
+        self.is_upgrade
     }
 }
 

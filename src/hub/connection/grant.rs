@@ -67,7 +67,7 @@ impl Grant {
 }
 
 /// Returns the time until an expiry, which is greater than 0.
-fn remaining(expires_at: SystemTime, now: SystemTime) -> Result<Duration, Rejection> {
+pub(in crate::hub) fn remaining(expires_at: SystemTime, now: SystemTime) -> Result<Duration, Rejection> {
     match expires_at.duration_since(now) {
         Ok(remaining) if !remaining.is_zero() => Ok(remaining),
         _ => {

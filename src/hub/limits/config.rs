@@ -227,8 +227,8 @@ impl ConfigError {
         Self { field, value, rule }
     }
 
-    /// Returns the name of the setting: its method of [`HubBuilder`](crate::HubBuilder), or `secret` for a secret of
-    /// `SignedKeys`.
+    /// Returns the name of the setting: its method of [`HubBuilder`](crate::HubBuilder), `secret` for a secret of
+    /// `SignedKeys`, or `turn_secret` and `turn_ttl` for those of `IceServers`.
     pub fn field(&self) -> &'static str {
         self.field
     }

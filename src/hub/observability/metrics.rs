@@ -28,6 +28,8 @@ mod reporting {
         reserved_outbox_bytes: Gauge,
         heartbeat: Histogram,
         group_event: Histogram,
+        #[cfg(feature = "turn")]
+        ice_configurations: Counter,
     }
 
     /// A gauge that is changed under locks and reported outside of them, because the recorder is code of the app.
@@ -82,7 +84,12 @@ mod reporting {
             describe_counter!("sigver_relayed_messages_total", "Relayed content messages");
             describe_counter!("sigver_relayed_bytes_total", Unit::Bytes, "Payload bytes of relayed content messages");
             describe_counter!("sigver_closes_total", "Joined peers that the hub closed, by code and cause");
-            describe_counter!("sigver_rejections_total", "Rejected joins, by cause");
+            describe_counter!(
+                "sigver_rejections_total",
+                "Rejected joins and rejected requests for ICE servers, by cause"
+            );
+            #[cfg(feature = "turn")]
+            describe_counter!("sigver_ice_configurations_total", "Answered requests for ICE servers");
             describe_histogram!(
                 "sigver_outbox_messages",
                 "Messages queued for a peer, sampled each time that the hub's heartbeat to it is due"
@@ -112,6 +119,8 @@ mod reporting {
                 reserved_outbox_bytes: gauge!("sigver_outbox_reserved_bytes"),
                 heartbeat: histogram!("sigver_heartbeat_delay_seconds"),
                 group_event: histogram!("sigver_group_event_duration_seconds"),
+                #[cfg(feature = "turn")]
+                ice_configurations: counter!("sigver_ice_configurations_total"),
             }
         }
     }
@@ -161,6 +170,11 @@ mod reporting {
 
         pub(in crate::hub) fn rejected(&self, cause: Cause) {
             counter!("sigver_rejections_total", "cause" => cause.as_str()).increment(1);
+        }
+
+        #[cfg(feature = "turn")]
+        pub(in crate::hub) fn ice_configuration_sent(&self) {
+            self.ice_configurations.increment(1);
         }
     }
 }
@@ -215,5 +229,7 @@ mod noop {
         pub(in crate::hub) fn heartbeat(&self, _after: Duration) {}
         pub(in crate::hub) fn closed(&self, _code: CloseCode, _cause: Option<Cause>) {}
         pub(in crate::hub) fn rejected(&self, _cause: Cause) {}
+        #[cfg(feature = "turn")]
+        pub(in crate::hub) fn ice_configuration_sent(&self) {}
     }
 }

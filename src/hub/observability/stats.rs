@@ -25,7 +25,9 @@ pub struct HubStats {
     pub reserved_outbox_bytes: usize,
     /// The number of content messages relayed since the hub was created.
     pub relayed_messages: u64,
-    /// The joins rejected since the hub was created, by cause.
+    /// The number of requests for ICE servers answered since the hub was created.
+    pub ice_configurations: u64,
+    /// The joins, and requests for ICE servers, rejected since the hub was created, by cause.
     pub rejections: CauseCounts,
     /// The joined peers that a limit, a deadline or a drain closed since the hub was created, by cause.
     pub closes: CauseCounts,
@@ -72,6 +74,7 @@ pub(in crate::hub) struct Counters {
     pub(in crate::hub) admitted: Arc<Count>,
     /// Connections being served, including those in a close handshake.
     pub(in crate::hub) connections: Arc<Count>,
+    pub(in crate::hub) ice_configurations: AtomicU64,
     rejections: AtomicCauseCounts,
     closes: AtomicCauseCounts,
 }

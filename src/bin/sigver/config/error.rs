@@ -19,8 +19,8 @@ pub(crate) enum ConfigError {
     Unprintable(#[from] toml::ser::Error),
     #[error("{given} is set; requires {missing}")]
     Requires { given: &'static str, missing: &'static str },
-    #[error("signed_keys_secret_files has {0} files; must have 1, or 2 while one secret replaces the other")]
-    SecretCount(usize),
+    #[error("{setting} has {count} files; must have 1, or 2 while one secret replaces the other")]
+    SecretCount { setting: &'static str, count: usize },
     #[error("cannot use the secret in {origin}: {error}")]
     Secret { origin: String, error: sigver::ConfigError },
     #[error("{0} is 0; must be at least 1")]

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod error;
+mod ice_servers;
 mod listen_address;
 mod secrets;
 
@@ -62,6 +63,7 @@ impl Config {
         let address = ListenAddress::parse(host, settings.port.expect("the setting has a default"))?;
         let has_client_ips = !address.is_unix() || settings.client_ip_header.is_some();
         let builder = settings.apply_limits(access_control(&settings, &address, SignalingHub::builder())?);
+        let builder = ice_servers::apply(&settings, builder)?;
         // The hub takes its counters from the recorder, so the recorder comes first.
         let admin = settings.admin.clone().map(|address| AdminConfig { address, metrics: record_metrics() });
         let (hub, cluster) = cluster::build(&settings, builder)?;
@@ -93,8 +95,11 @@ pub(crate) fn read(path: &Path) -> Result<Settings, ConfigError> {
         error: error.to_string(),
     })?;
     let mut settings = settings::parse(&text).map_err(|error| ConfigError::File { path: path.to_owned(), error })?;
-    if secrets::in_environment() {
+    if secrets::SIGNED_KEYS.are_in_environment() {
         settings.signed_keys_secret_files = None;
+    }
+    if secrets::TURN.are_in_environment() {
+        settings.turn_secret_files = None;
     }
     Ok(settings)
 }
@@ -103,8 +108,11 @@ pub(crate) fn read(path: &Path) -> Result<Settings, ConfigError> {
 pub(crate) fn print(settings: Settings) -> Result<String, ConfigError> {
     let mut settings = settings.or(Settings::defaults());
     let mut comments = String::new();
-    if settings.signed_keys_secret_files.is_none() && secrets::in_environment() {
+    if settings.signed_keys_secret_files.is_none() && secrets::SIGNED_KEYS.are_in_environment() {
         comments += "# The secrets of signed keys are in the environment.\n";
+    }
+    if settings.turn_secret_files.is_none() && secrets::TURN.are_in_environment() {
+        comments += "# The secrets of TURN servers are in the environment.\n";
     }
     if let Some(url) = &mut settings.cluster_url {
         let printed = cluster::without_login(url);

@@ -21,6 +21,7 @@ pub(crate) use file::parse;
 pub(crate) use units::Time;
 
 const ACCESS_CONTROL: &str = "Access control";
+const ICE: &str = "ICE servers";
 const LIMITS: &str = "Limits";
 const CLUSTER: &str = "Cluster";
 
@@ -80,6 +81,18 @@ settings! {
             help_heading = ACCESS_CONTROL,
         )]
         signed_keys_secret_files: Vec<PathBuf>;
+
+        /// Give clients this STUN or TURN server: stun:HOST or turn:HOST, with an optional port. Can be repeated.
+        /// TURN servers require --turn-secret-file
+        #[arg(long = "ice-server", value_name = "URL", value_delimiter = ',', help_heading = ICE)]
+        ice_servers: Vec<String>;
+        /// Sign credentials for TURN with the secret in this file, or in SIGVER_TURN_SECRET: coturn's
+        /// static-auth-secret. Can be given twice while one secret replaces the other
+        #[arg(long = "turn-secret-file", value_name = "FILE", value_delimiter = ',', help_heading = ICE)]
+        turn_secret_files: Vec<PathBuf>;
+        /// Time for which a credential for TURN is valid, 1m to 7days
+        #[arg(long, value_name = "TIME", help_heading = ICE)]
+        turn_ttl: Time = Time::seconds(3600);
 
         /// Maximum number of connections without a completed WebSocket handshake. At the limit, the oldest is closed
         /// [default: a quarter of the file descriptor limit, at most 16384]

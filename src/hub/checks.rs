@@ -1,0 +1,99 @@
+//! The checks of a join, in their order.
+
+use std::net::IpAddr;
+
+use super::admission::hook::{self, Admission, PeerInfo};
+use super::admission::permit::{ConnectionCount, PeerSlot};
+use super::admission::rejection::Rejection;
+use super::admission::request::JoinRequest;
+use super::connection::grant::{AdmittedPeer, Grant};
+use super::limits::Cause;
+use super::limits::count::CountGuard;
+use super::shared::Shared;
+use crate::protocol::CloseCode;
+
+impl Shared {
+    /// Determines the client IP of a request, and counts its connection from now on.
+    pub(super) fn open(&self, request: JoinRequest) -> (JoinRequest, ConnectionCount) {
+        #[cfg(feature = "hyper")]
+        let request = {
+            let proxies = &self.access_rules.proxies;
+            self.setup_warnings.check(&request, proxies);
+            request.behind(proxies)
+        };
+        let count = self.count_connection(request.client_ip());
+        (request, count)
+    }
+
+    /// Counts a connection from now on, for the limits of connections and so that a drain waits for it.
+    pub(super) fn count_connection(&self, client_ip: Option<IpAddr>) -> ConnectionCount {
+        let ip = client_ip.map(|ip| self.ip_limiter.connect(ip));
+        ConnectionCount::new(CountGuard::new(&self.counters.connections), ip)
+    }
+
+    /// Runs every check, and then the app's hook. Records a rejection.
+    pub(super) async fn admit(
+        &self,
+        request: JoinRequest,
+        connection: &ConnectionCount,
+    ) -> Result<AdmittedPeer, Rejection> {
+        let (mut slot, request) = self.check(request, connection)?;
+        let Some(admission) = &self.access_rules.admission else { return Ok(slot.into()) };
+        // The app may close the identity while the hook runs.
+        let close_count = self.identities.close_count();
+        let info = self.call_hook(&**admission, request).await;
+        let granted = info.and_then(|info| Ok((Grant::new(self, &info, close_count)?, info)));
+        let recorded = |rejection| self.record_rejection(rejection, slot.client_ip(), Some(&slot.key));
+        let (grant, info) = granted.map_err(recorded)?;
+        slot.set_info(info);
+        Ok(AdmittedPeer { slot, grant })
+    }
+
+    /// Runs the app's hook.
+    pub(super) async fn call_hook(
+        &self,
+        admission: &dyn Admission,
+        request: JoinRequest,
+    ) -> Result<PeerInfo, Rejection> {
+        let info = hook::call(admission, request, self.config.admission_timeout).await?;
+        // A drain may have started while the hook ran.
+        if self.is_draining() { Err(Rejection::draining()) } else { Ok(info) }
+    }
+
+    /// Runs every check except the app's hook. Records a rejection.
+    pub(super) fn check(
+        &self,
+        request: JoinRequest,
+        connection: &ConnectionCount,
+    ) -> Result<(PeerSlot, JoinRequest), Rejection> {
+        let recorded = |rejection| self.record_rejection(rejection, request.client_ip(), request.try_key().ok());
+        let slot = self.grant_slot(&request, connection).map_err(recorded)?;
+        Ok((slot, request))
+    }
+
+    fn grant_slot(&self, request: &JoinRequest, connection: &ConnectionCount) -> Result<PeerSlot, Rejection> {
+        self.check_access(request, connection)?;
+        let now = self.clock();
+        let ip_slot = connection.join(&self.config, now)?;
+        let count = self.count_peer()?;
+        let key = request.try_key()?.clone();
+        Ok(PeerSlot::new(key, request, now, count, ip_slot))
+    }
+
+    /// Runs the checks that come before any limit of joins and peers.
+    pub(super) fn check_access(&self, request: &JoinRequest, connection: &ConnectionCount) -> Result<(), Rejection> {
+        connection.check(&self.config)?;
+        if self.is_draining() {
+            return Err(Rejection::draining());
+        }
+        self.access_rules.check_origin(request)
+    }
+
+    fn count_peer(&self) -> Result<CountGuard, Rejection> {
+        let max = self.config.max_peers;
+        CountGuard::try_new(&self.counters.admitted, max).ok_or_else(|| {
+            let reason = format!("peer limit reached ({max})");
+            Rejection::by(Cause::MaxPeers, CloseCode::TryAgainLater, reason)
+        })
+    }
+}
