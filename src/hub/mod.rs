@@ -2,8 +2,8 @@
 //!
 //! These parts handle a peer:
 //!
-//! - [`admission`] checks a [`JoinRequest`], and grants a slot or rejects the join. [`serve`] defines the order of the
-//!   checks.
+//! - [`admission`] checks a [`JoinRequest`], and grants a slot or rejects the join. [`permit`] describes the order of the
+//!   checks, and [`serve`] runs them.
 //! - [`rooms`] contains one room per key. A *room* is a group behind one lock, with the bounded outboxes of its peers.
 //! - [`connection`] contains the future of one peer. It reads and writes frames, and runs the peer's timers.
 //! - [`close`] describes why a connection ends. [`app_closes`] closes peers on behalf of the app, and
@@ -15,6 +15,7 @@
 //! - [`builder`] and [`limits`] contain the settings.
 //! - `cluster` makes the hub a node of a cluster, behind the feature of that name.
 //! - [`observability`] contains the counters, snapshots, events and metrics.
+//! - [`isolate`](isolate::isolate) contains the panics of the app's code.
 
 mod admission;
 mod app_closes;
@@ -25,8 +26,10 @@ mod cluster;
 mod connection;
 #[cfg(all(test, shuttle))]
 mod interleavings;
+mod isolate;
 mod limits;
 mod observability;
+mod permit;
 mod rooms;
 mod serve;
 mod shared;
@@ -45,6 +48,7 @@ pub use admission::proxies::ClientIpHeader;
 pub use admission::signed_keys::SignedKeys;
 pub use admission::{
     hook::{Admission, PeerInfo},
+    peer_data::PeerData,
     rejection::Rejection,
     request::JoinRequest,
 };
@@ -63,9 +67,9 @@ pub use observability::{
     snapshot::{GroupSnapshot, PeerSnapshot},
     stats::{CauseCounts, HubStats},
 };
+pub use permit::Permit;
 #[cfg(feature = "hyper")]
 pub(crate) use serve::PendingConnection;
-pub use serve::Permit;
 pub use shared::SignalingHub;
 
 use crate::protocol::GroupKey;

@@ -119,6 +119,7 @@ mod limits;
 mod links;
 mod logs;
 mod outboxes;
+mod peer_values;
 mod rates;
 mod rejections;
 mod server;
