@@ -51,7 +51,7 @@ impl EventBus {
     pub(in crate::hub) fn subscribe(&self, capacity: usize) -> impl Stream<Item = HubEvent> + Send + Unpin + use<> {
         let sender = self.sender.get_or_init(|| broadcast::Sender::new(capacity));
         let discarded = Discarded { list: self.discarded.list.clone() };
-        let reader = Reader { receiver: sender.subscribe(), pushed: self.pushed.clone(), _discarded: discarded };
+        let reader = Reader { receiver: sender.subscribe(), pushed: self.pushed.clone(), discarded };
         Box::pin(unfold(reader, |mut reader| async {
             let event = reader.next().await?;
             Some((event, reader))
@@ -71,7 +71,7 @@ struct Reader {
     receiver: broadcast::Receiver<QueuedEvent>,
     pushed: Arc<Notify>,
     /// Dropped after the receiver, which discards the events that this reader has not read.
-    _discarded: Discarded,
+    discarded: Discarded,
 }
 
 impl Reader {
@@ -81,7 +81,11 @@ impl Reader {
             // Create the future first: it also receives a notification between `try_recv` and the await.
             let notified = self.pushed.notified();
             match self.receiver.try_recv() {
-                Ok(event) => return Some(event.into_event()),
+                Ok(event) => {
+                    // The last reader of an event discards it.
+                    self.discarded.empty();
+                    return Some(event.into_event());
+                }
                 Err(TryRecvError::Lagged(missed)) => return Some(HubEvent::Lagged { missed }),
                 Err(TryRecvError::Closed) => return None,
                 Err(TryRecvError::Empty) => notified.await,
