@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 use futures::{FutureExt as _, SinkExt as _, Stream, StreamExt as _};
 use sigver::memory::{self, TestClient};
 use sigver::{
-    AtLimit, Cause, CloseCode, DisconnectReason, Frame, HubBuilder, HubEvent, JoinRequest, PeerInfo,
-    SignalingHub, TransportError,
+    AtLimit, Cause, CloseCode, DisconnectReason, Frame, HubBuilder, HubEvent, JoinRequest, PeerInfo, SignalingHub,
+    TransportError,
 };
 use tokio::task::yield_now;
 use tokio_test::task;

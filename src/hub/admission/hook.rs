@@ -182,8 +182,8 @@ impl PeerInfo {
     ///
     /// The future that serves the peer drops its values one after the other, in the order of the calls, while the hub
     /// holds no lock. Therefore `Drop` may call the hub, and must not block. A panic in `Drop` affects no other value and
-    /// no peer. After [`SignalingHub::drain`](crate::SignalingHub::drain) or
-    /// [`SignalingHub::shutdown`](crate::SignalingHub::shutdown) has returned 0, the values of all peers are dropped.
+    /// no peer. When [`SignalingHub::drain`](crate::SignalingHub::drain) returns 0, the values of all peers have been
+    /// dropped.
     pub fn attach(mut self, value: impl Send + 'static) -> Self {
         self.values.get_or_insert_default().attach(value);
         self

@@ -12,6 +12,9 @@ use crate::hub::limits::Cause;
 use crate::protocol::{GroupKey, PeerId};
 
 /// An event of a hub, from [`SignalingHub::events`](crate::SignalingHub::events).
+///
+/// With the feature `serde`, it serializes as its fields and a `type`, such as `peer_joined`; `sigver::guide::observability`
+/// has an example. `data` is not serialized.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "type", rename_all = "snake_case"))]
 #[non_exhaustive]
