@@ -60,6 +60,7 @@
 //! | `hyper` | `sigver::hyper`: `service`, and `upgrade` for a service that you wrote |
 //! | `http2` | WebSockets over HTTP/2 (RFC 8441) in axum and hyper servers |
 //! | `metrics` | metrics for the `metrics` facade |
+//! | `serde` | `serde::Serialize` for [`HubStats`], snapshots, [`HubEvent`] and `ClusterStats` |
 //! | `signed-keys` | `SignedKeys`: expiring keys, signed with HMAC-SHA256 |
 //! | `turn` | `HubBuilder::ice_servers`: STUN and TURN servers for the clients, with credentials that expire |
 //! | `cluster` | `HubBuilder::build_cluster` and `sigver::cluster`: groups that span servers |
@@ -142,7 +143,7 @@ pub use adapter::warp;
 pub use hub::ClientIpHeader;
 #[cfg(feature = "signed-keys")]
 pub use hub::SignedKeys;
-pub use hub::{Admission, JoinRequest, PeerInfo, Permit, Rejection};
+pub use hub::{Admission, JoinRequest, PeerData, PeerInfo, Permit, Rejection};
 pub use hub::{AtLimit, ConfigError, HubBuilder, SignalingHub};
 pub use hub::{Cause, CauseCounts, HubStats};
 #[cfg(feature = "cluster")]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::admission::hook::{self, Admission, PeerInfo};
+use super::admission::hook;
 use super::admission::permit::{ConnectionCount, PeerSlot};
 use super::admission::rejection::Rejection;
 use super::admission::request::JoinRequest;
@@ -41,23 +41,19 @@ impl Shared {
         let Some(admission) = &self.access_rules.admission else { return Ok(slot.into()) };
         // The app may close the identity while the hook runs.
         let close_count = self.identities.close_count();
-        let info = self.call_hook(&**admission, request).await;
-        let granted = info.and_then(|info| Ok((Grant::new(self, &info, close_count)?, info)));
-        let recorded = |rejection| self.record_rejection(rejection, slot.client_ip(), Some(&slot.key));
-        let (grant, info) = granted.map_err(recorded)?;
-        slot.set_info(info);
-        Ok(AdmittedPeer { slot, grant })
-    }
-
-    /// Runs the app's hook.
-    pub(super) async fn call_hook(
-        &self,
-        admission: &dyn Admission,
-        request: JoinRequest,
-    ) -> Result<PeerInfo, Rejection> {
-        let info = hook::call(admission, request, self.config.admission_timeout).await?;
-        // A drain may have started while the hook ran.
-        if self.is_draining() { Err(Rejection::draining()) } else { Ok(info) }
+        let info = hook::call(&**admission, request, self.config.admission_timeout).await;
+        let granted = info.and_then(|info| {
+            let expires_at = info.expires_at;
+            // First, so that a rejection reports what the hook has answered.
+            slot.set_info(info);
+            // A drain may have started while the hook ran.
+            self.check_draining()?;
+            Grant::new(self, slot.shared_identity().as_ref(), expires_at, close_count)
+        });
+        match granted {
+            Ok(grant) => Ok(AdmittedPeer { grant, slot }),
+            Err(rejection) => Err(self.record_rejection(rejection, &slot)),
+        }
     }
 
     /// Runs every check except the app's hook. Records a rejection.
@@ -66,8 +62,8 @@ impl Shared {
         request: JoinRequest,
         connection: &ConnectionCount,
     ) -> Result<(PeerSlot, JoinRequest), Rejection> {
-        let recorded = |rejection| self.record_rejection(rejection, request.client_ip(), request.try_key().ok());
-        let slot = self.grant_slot(&request, connection).map_err(recorded)?;
+        let slot = self.grant_slot(&request, connection);
+        let slot = slot.map_err(|rejection| self.record_rejection(rejection, &request))?;
         Ok((slot, request))
     }
 
@@ -83,10 +79,12 @@ impl Shared {
     /// Runs the checks that come before any limit of joins and peers.
     pub(super) fn check_access(&self, request: &JoinRequest, connection: &ConnectionCount) -> Result<(), Rejection> {
         connection.check(&self.config)?;
-        if self.is_draining() {
-            return Err(Rejection::draining());
-        }
+        self.check_draining()?;
         self.access_rules.check_origin(request)
+    }
+
+    pub(super) fn check_draining(&self) -> Result<(), Rejection> {
+        if self.is_draining() { Err(Rejection::draining()) } else { Ok(()) }
     }
 
     fn count_peer(&self) -> Result<CountGuard, Rejection> {

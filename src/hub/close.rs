@@ -123,6 +123,7 @@ impl From<SessionError> for Close {
 
 /// Why a peer's connection ended. None of these is an error of the app.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "type", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum DisconnectReason {
     /// The peer closed the connection, with or without a close frame.
@@ -142,9 +143,20 @@ pub enum DisconnectReason {
         cause: Option<Cause>,
     },
     /// The connection failed.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize_error"))]
     ConnectionLost(Arc<TransportError>),
     /// The app dropped the future that served the peer.
     Cancelled,
+}
+
+/// Serializes the text of the connection's error.
+#[cfg(feature = "serde")]
+fn serialize_error<S: serde::Serializer>(error: &TransportError, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeStruct as _;
+    let source = std::error::Error::source(error);
+    let mut fields = serializer.serialize_struct("ConnectionLost", 1)?;
+    fields.serialize_field("error", &source.map_or_else(|| error.to_string(), ToString::to_string))?;
+    fields.end()
 }
 
 impl DisconnectReason {

@@ -3,7 +3,7 @@
 //! These parts handle a peer:
 //!
 //! - [`admission`] checks a [`JoinRequest`], and grants a slot or rejects the join. [`checks`] defines the order of the
-//!   checks, and [`serve`] the one way into the hub.
+//!   checks, [`permit`] describes it, and [`serve`] is the one way into the hub.
 //! - [`rooms`] contains one room per key. A *room* is a group behind one lock, with the bounded outboxes of its peers.
 //! - [`connection`] contains the future of one peer. It reads and writes frames, and runs the peer's timers.
 //! - [`close`] describes why a connection ends. [`app_closes`] closes peers on behalf of the app, and
@@ -16,6 +16,7 @@
 //! - `ice` gives clients ICE servers, behind the feature `turn`.
 //! - `cluster` makes the hub a node of a cluster, behind the feature of that name.
 //! - [`observability`] contains the counters, snapshots, events and metrics.
+//! - [`isolate`](isolate::isolate) contains the panics of the app's code.
 
 mod admission;
 mod app_closes;
@@ -29,8 +30,10 @@ mod connection;
 mod ice;
 #[cfg(all(test, shuttle))]
 mod interleavings;
+mod isolate;
 mod limits;
 mod observability;
+mod permit;
 mod rooms;
 mod serve;
 mod shared;
@@ -49,6 +52,7 @@ pub use admission::proxies::ClientIpHeader;
 pub use admission::signed_keys::SignedKeys;
 pub use admission::{
     hook::{Admission, PeerInfo},
+    peer_data::PeerData,
     rejection::Rejection,
     request::JoinRequest,
 };
@@ -72,9 +76,9 @@ pub use observability::{
     snapshot::{GroupSnapshot, PeerSnapshot},
     stats::{CauseCounts, HubStats},
 };
+pub use permit::Permit;
 #[cfg(feature = "hyper")]
 pub(crate) use serve::PendingConnection;
-pub use serve::Permit;
 pub use shared::SignalingHub;
 
 use crate::protocol::GroupKey;

@@ -1,11 +1,10 @@
 //! From a join request to a served peer: the one way into a hub.
 
-use std::fmt;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use super::admission::permit::ConnectionCount;
+use super::admission::rejected_peer::RejectedPeer;
 use super::admission::rejection::Rejection;
 use super::admission::request::JoinRequest;
 use super::close::DisconnectReason;
@@ -19,41 +18,14 @@ use super::rooms::frame_queue::FrameQueue;
 use super::shared::{Shared, SignalingHub};
 #[cfg(feature = "hyper")]
 use crate::protocol::CloseCode;
-use crate::protocol::GroupKey;
 use crate::transport::Transport;
-
-/// Permission to serve one peer, from [`SignalingHub::admit`].
-///
-/// It counts the connection, and holds the peer's slot in `max_peers` and `max_peers_per_ip`. Dropping it releases both.
-/// `max_groups` and `max_peers_per_group` are checked when the peer is served.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use sigver::{SignalingHub, memory};
-///
-/// let hub = SignalingHub::new();
-/// let admitted = hub.admit("a key").await;
-/// let (transport, client) = memory::pair(16); // Accept the handshake of the peer here.
-/// match admitted {
-///     Ok(permit) => _ = tokio::spawn(permit.serve(transport)),
-///     Err(rejection) => _ = tokio::spawn(hub.reject(transport, rejection)),
-/// }
-/// assert!(memory::TestClient::new(client).connect(1, &[]).await);
-/// # }
-/// ```
-#[must_use]
-pub struct Permit {
-    peer: AdmittedPeer,
-    count: ConnectionCount,
-    shared: Arc<Shared>,
-}
 
 impl SignalingHub {
     /// Serves one peer until it disconnects, and returns the reason.
     ///
-    /// Every peer enters the hub through this method, or through [`SignalingHub::admit`] and [`Permit::serve`]. The
-    /// adapters call them. Call them yourself for a transport of your own, within a tokio runtime that has its timer
-    /// enabled.
+    /// Every peer enters the hub through this method, or through [`SignalingHub::admit`] and
+    /// [`Permit::serve`](crate::Permit::serve). The adapters call them. Call them yourself for a transport of your own,
+    /// within a tokio runtime that has its timer enabled.
     ///
     /// The future does not borrow the hub. It closes the connection with the rejection's close code if admission fails,
     /// or with 4741 or 4745 if the key is invalid. Browsers cannot read the HTTP status of a failed handshake, but they
@@ -73,31 +45,6 @@ impl SignalingHub {
     ) -> impl Future<Output = DisconnectReason> + use<T, R> {
         let (request, count) = self.shared.open(request.into());
         serve(self.shared.clone(), count, transport, Box::new(PendingJoin::Requested(request)))
-    }
-
-    /// Decides whether a peer may join, before its connection exists.
-    ///
-    /// [`SignalingHub::serve`] decides on its own. The adapters call this method before they accept the WebSocket
-    /// handshake, so that a rejection can become an HTTP status.
-    ///
-    /// The checks run in this order: connections of the hub and of the client IP, drain, origin, join rate and number of
-    /// peers of the client IP, number of all peers, key, the app's [`Admission`](crate::Admission), and
-    /// `max_peers_per_identity`. `max_groups` and `max_peers_per_group` are checked when the peer is served.
-    ///
-    /// A rejected connection stays open until its close handshake ends. If there are more than twice as many connections
-    /// as there may be peers, the rejection therefore has an HTTP status: 503 for `max_peers`, 429 for
-    /// `max_peers_per_ip`.
-    ///
-    /// # Errors
-    /// The rejection, which the hub has counted. Answer the handshake with its status, or accept the handshake and pass
-    /// the connection to [`SignalingHub::reject`].
-    ///
-    /// # Cancel safety
-    /// Cancel safe: dropping the future or the returned permit releases the peer's slot.
-    pub async fn admit(&self, request: impl Into<JoinRequest>) -> Result<Permit, Rejection> {
-        let (request, count) = self.shared.open(request.into());
-        let peer = self.shared.admit(request, &count).await?;
-        Ok(Permit { peer, count, shared: self.shared.clone() })
     }
 
     /// Closes the connection of a rejected peer with the rejection's close code and reason.
@@ -162,44 +109,13 @@ impl PendingConnection {
         if let PendingJoin::Admitted(AdmittedPeer { slot, .. }) = &*self.join {
             let reason = format!("no WebSocket upgrade within {:?}", self.shared.config.upgrade_timeout);
             let rejection = Rejection::by(Cause::UpgradeTimeout, CloseCode::Policy, reason);
-            self.shared.record_rejection(rejection, slot.client_ip(), Some(&slot.key));
+            self.shared.record_rejection(rejection, slot);
         }
     }
 }
 
-impl Permit {
-    /// Serves a peer whose admission was decided by [`SignalingHub::admit`], until it disconnects.
-    ///
-    /// # Cancel safety
-    /// As for [`SignalingHub::serve`].
-    pub fn serve<T: Transport>(self, transport: T) -> impl Future<Output = DisconnectReason> {
-        serve(self.shared, self.count, transport, Box::new(PendingJoin::Admitted(self.peer)))
-    }
-
-    /// Returns the key of the group that the peer joins.
-    pub fn key(&self) -> &GroupKey {
-        &self.peer.slot.key
-    }
-
-    /// Returns the identity that the app's [`Admission`](crate::Admission) gave the peer.
-    pub fn identity(&self) -> Option<&str> {
-        self.peer.slot.identity()
-    }
-
-    /// Returns the client IP, if it is known.
-    pub fn client_ip(&self) -> Option<IpAddr> {
-        self.peer.slot.client_ip()
-    }
-}
-
-impl fmt::Debug for Permit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit").field("slot", &self.peer.slot).finish_non_exhaustive()
-    }
-}
-
 /// The state of a peer's admission when its connection starts.
-enum PendingJoin {
+pub(super) enum PendingJoin {
     Requested(JoinRequest),
     Admitted(AdmittedPeer),
     Rejected(Rejection),
@@ -222,7 +138,7 @@ impl<T: Transport> CountedTransport<T> {
 
 /// Serves one peer. Transport and join are boxed: a future reserves space for its arguments and again for what it pins,
 /// and the join is short.
-fn serve<T: Transport>(
+pub(super) fn serve<T: Transport>(
     shared: Arc<Shared>,
     count: ConnectionCount,
     transport: T,
@@ -249,7 +165,7 @@ fn serve<T: Transport>(
 /// Ends the connection of a rejected peer.
 async fn close<T: Transport>(rejection: Box<Rejection>, transport: Pin<&mut T>, shared: &Shared) -> DisconnectReason {
     // Only a rejection of the app has not been recorded yet.
-    let rejection = shared.record_rejection(*rejection, None, None);
+    let rejection = shared.record_rejection(*rejection, RejectedPeer::default());
     let reason = DisconnectReason::from(rejection.close);
     if !rejection.drops_connection {
         close_handshake(&reason, transport, FrameQueue::default(), &shared.config).await;

@@ -1,7 +1,6 @@
 //! The handle of a hub, and the state that all of its peers share.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,13 +10,15 @@ use tokio::time::Instant;
 use super::admission::AccessRules;
 use super::admission::ip_limiter::IpLimiter;
 use super::admission::permit::PeerSlot;
+use super::admission::rejected_peer::RejectedPeer;
 use super::admission::rejection::Rejection;
 use super::close::{Close, DisconnectReason};
 use super::limits::config::Config;
 use super::limits::draining::Draining;
 #[cfg(feature = "cluster")]
 use super::observability::cluster_stats::ClusterStats;
-use super::observability::events::{EventBus, HubEvent};
+use super::observability::event_bus::EventBus;
+use super::observability::events::HubEvent;
 use super::observability::key_hash::KeyHash;
 use super::observability::limit_log::{Example, LimitLog};
 use super::observability::metrics::Metrics;
@@ -176,15 +177,16 @@ impl Shared {
     }
 
     /// Reports a rejected join to counters, metrics, logs and events, unless that was done before. Returns the rejection.
-    pub(super) fn record_rejection(
+    pub(super) fn record_rejection<'a>(
         &self,
         mut rejection: Rejection,
-        client_ip: Option<IpAddr>,
-        key: Option<&GroupKey>,
+        peer: impl Into<RejectedPeer<'a>>,
     ) -> Rejection {
         if std::mem::replace(&mut rejection.counted, true) {
             return rejection;
         }
+        let peer = peer.into();
+        let RejectedPeer { key, client_ip, .. } = peer;
         rejection.client_ip = client_ip;
         let (cause, reason) = (rejection.cause(), rejection.reason());
         let loggable_reason = rejection.loggable_reason();
@@ -198,7 +200,14 @@ impl Shared {
             reason: loggable_reason.map(Arc::from),
         });
         tracing::debug!(%cause, reason = loggable_reason, "rejected");
-        self.events.emit(|| HubEvent::Rejected { cause, reason: reason.into() });
+        self.events.emit(|| HubEvent::Rejected {
+            cause,
+            reason: reason.into(),
+            key: key.cloned(),
+            client_ip,
+            identity: peer.identity(),
+            data: peer.data(),
+        });
         rejection
     }
 

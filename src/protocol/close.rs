@@ -136,6 +136,14 @@ impl fmt::Display for CloseCode {
     }
 }
 
+/// The number in the close frame.
+#[cfg(feature = "serde")]
+impl serde::Serialize for CloseCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(self.as_u16())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

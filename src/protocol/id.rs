@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 /// One connection of one client. The hub assigns it; it is never sent over the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[expect(clippy::exhaustive_structs, reason = "a number, and never anything else")]
 pub struct PeerId(pub u64);
 
@@ -13,12 +14,14 @@ pub struct PeerId(pub u64);
 /// Choose a random id of at least 2^31. Then it differs from every [`LinkId`], and almost certainly from other members'
 /// ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[expect(clippy::exhaustive_structs, reason = "a number, and never anything else")]
 pub struct MemberId(pub u32);
 
 /// The id of a link between a joiner and a member: 1 to 2^31 - 1. Netflux tells member ids from link ids by the highest
 /// bit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct LinkId(NonZeroU32);
 
 impl LinkId {

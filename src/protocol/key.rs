@@ -14,8 +14,9 @@ pub const MAX_KEY_BYTES: usize = 512;
 /// The name of a group: 1 to [`MAX_KEY_BYTES`] bytes of UTF-8. Cheap to clone.
 ///
 /// A key can be the only secret that protects a group. `Debug` therefore shows only its length, and there is no
-/// `Display`.
+/// `Display`. Serialized with serde, it is the whole key.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GroupKey(Arc<str>);
 
 impl GroupKey {

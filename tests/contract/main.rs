@@ -134,6 +134,7 @@ mod limits;
 mod links;
 mod logs;
 mod outboxes;
+mod peer_values;
 mod rates;
 mod rejections;
 mod server;

@@ -1,5 +1,6 @@
 //! The app's admission hook, and how the hub calls it.
 
+use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 use futures::FutureExt as _;
 use tokio::time::timeout;
 
+use super::app_values::AppValues;
 use super::rejection::Rejection;
 use super::request::JoinRequest;
 use crate::hub::limits::Cause;
@@ -68,7 +70,7 @@ impl fmt::Debug for dyn Admission {
     }
 }
 
-/// The identity, key, `favored` flag and expiry of an admitted peer.
+/// The identity, key, `favored` flag and expiry of an admitted peer, and the app's own values.
 ///
 /// ```
 /// use sigver::{GroupKey, JoinRequest, PeerInfo, SignalingHub, memory};
@@ -94,6 +96,8 @@ pub struct PeerInfo {
     pub(in crate::hub) key: Option<GroupKey>,
     pub(in crate::hub) favored: Option<bool>,
     pub(in crate::hub) expires_at: Option<SystemTime>,
+    /// Boxed, because most apps give no values.
+    pub(in crate::hub) values: Option<Box<AppValues>>,
 }
 
 impl PeerInfo {
@@ -131,6 +135,92 @@ impl PeerInfo {
     /// joiner.
     pub fn favored(mut self, favored: bool) -> Self {
         self.favored = Some(favored);
+        self
+    }
+
+    /// Attaches a value that is dropped when the peer has left its group, whatever the cause: a close by either side, a
+    /// lost connection, a dropped future, or a panic. It may be called several times.
+    ///
+    /// Unlike an event, the drop cannot be missed. A guard that counts, holds a permit or writes to a database therefore
+    /// follows the peer without loss:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), sigver::ConfigError> {
+    /// use std::sync::Arc;
+    ///
+    /// use sigver::{CloseCode, JoinRequest, PeerInfo, Rejection, SignalingHub, memory};
+    /// use tokio::sync::Semaphore;
+    ///
+    /// let licenses = Arc::new(Semaphore::new(1));
+    /// let hub = SignalingHub::builder()
+    ///     .admission(move |_: JoinRequest| {
+    ///         let license = licenses.clone().try_acquire_owned();
+    ///         async {
+    ///             match license {
+    ///                 Ok(license) => Ok(PeerInfo::new().attach(license)),
+    ///                 Err(_) => Err(Rejection::close(CloseCode::app(4001), "no license is free")),
+    ///             }
+    ///         }
+    ///     })
+    ///     .build()?;
+    /// let mut alice = memory::join(&hub, "a key");
+    /// assert!(alice.connect(1, &[]).await);
+    /// assert_eq!(memory::join(&hub, "a key").recv_close().await.code, 4001);
+    /// alice.close().await;
+    /// assert!(memory::join(&hub, "a key").connect(2, &[]).await);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// When the value is dropped, the peer no longer appears in snapshots, counts in no limit, and
+    /// [`HubEvent::PeerLeft`](crate::HubEvent::PeerLeft) was sent. The close handshake has not started. So if a client
+    /// joins again after it has received its close frame, its old value was dropped before.
+    ///
+    /// If the peer never joins, the value is dropped when that is certain: a later check rejects the peer, its
+    /// WebSocket handshake fails, or the app drops the [`Permit`](crate::Permit) or the future. If the hub rejects the
+    /// peer, [`HubEvent::Rejected`](crate::HubEvent::Rejected) was sent before. A request for ICE servers joins no group:
+    /// see [`JoinRequest::is_upgrade`].
+    ///
+    /// The future that serves the peer drops its values one after the other, in the order of the calls, while the hub
+    /// holds no lock. Therefore `Drop` may call the hub, and must not block. A panic in `Drop` affects no other value and
+    /// no peer. When [`SignalingHub::drain`](crate::SignalingHub::drain) returns 0, the values of all peers have been
+    /// dropped.
+    pub fn attach(mut self, value: impl Send + 'static) -> Self {
+        self.values.get_or_insert_default().attach(value);
+        self
+    }
+
+    /// Sets a value of the app that snapshots and events of this peer return, such as the user's record. A second call
+    /// replaces the value.
+    ///
+    /// [`PeerSnapshot::data`](crate::PeerSnapshot::data), [`HubEvent::data`](crate::HubEvent::data) and
+    /// [`Permit::data`](crate::Permit::data) return it. Logs, other peers and other nodes of a cluster never see it. It
+    /// is shared and not cloned: it is dropped with the last of the peer, its snapshots and its events. A reader that is
+    /// behind keeps up to [`HubBuilder::event_capacity`](crate::HubBuilder::event_capacity) events. `Drop` may call the
+    /// hub, which holds no lock.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), sigver::ConfigError> {
+    /// use sigver::{JoinRequest, PeerInfo, SignalingHub, memory};
+    ///
+    /// struct User {
+    ///     is_moderator: bool,
+    /// }
+    ///
+    /// let admission = |request: JoinRequest| async move {
+    ///     let is_moderator = request.key().as_str() == "moderators";
+    ///     Ok(PeerInfo::new().data(User { is_moderator }))
+    /// };
+    /// let hub = SignalingHub::builder().admission(admission).build()?;
+    /// assert!(memory::join(&hub, "moderators").connect(1, &[]).await);
+    /// let peers = hub.peers("moderators");
+    /// assert!(peers[0].data::<User>().is_some_and(|user| user.is_moderator));
+    /// assert!(peers[0].data::<String>().is_none(), "another type");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn data(mut self, data: impl Any + Send + Sync) -> Self {
+        self.values.get_or_insert_default().set_data(data);
         self
     }
 }

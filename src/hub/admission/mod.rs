@@ -1,17 +1,21 @@
 //! Access control: decides whether a peer may join, before it has a room or an outbox.
 //!
 //! A [`request`] passes the allowed [`origins`], the limits of its client IP ([`ip_limiter`], behind trusted proxies)
-//! and the app's [`hook`]. The outcome is the slot of a [`permit`], or a [`rejection`].
+//! and the app's [`hook`]. The outcome is the slot of a [`permit`], or a [`rejection`] of a [`rejected_peer`]. The hook
+//! can give the peer [`app_values`], such as its [`peer_data`].
 
+mod app_values;
 pub(super) mod hook;
 #[cfg(feature = "hyper")]
 mod http_header;
 mod ip_block;
 pub(super) mod ip_limiter;
 pub(super) mod origins;
+pub(super) mod peer_data;
 pub(super) mod permit;
 #[cfg(feature = "hyper")]
 pub(super) mod proxies;
+pub(super) mod rejected_peer;
 pub(super) mod rejection;
 pub(super) mod request;
 #[cfg(feature = "signed-keys")]

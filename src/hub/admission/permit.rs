@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::app_values::AppValues;
 use super::hook::PeerInfo;
 use super::ip_limiter::{IpConnection, IpSlot};
+use super::peer_data::PeerData;
 use super::rejection::Rejection;
 use super::request::JoinRequest;
 use crate::hub::limits::Cause;
@@ -62,6 +64,8 @@ pub(in crate::hub) struct PeerSlot {
     client_ip: Option<IpAddr>,
     ip_slot: Option<IpSlot>,
     _count: CountGuard,
+    /// The last field, so that the code of the app in it runs when the slot is released.
+    values: Option<Box<AppValues>>,
 }
 
 impl PeerSlot {
@@ -80,13 +84,15 @@ impl PeerSlot {
             client_ip: request.client_ip(),
             ip_slot,
             _count: count,
+            values: None,
         }
     }
 
     /// Applies the answer of the admission hook.
     pub(in crate::hub) fn set_info(&mut self, info: PeerInfo) {
-        let PeerInfo { identity, key, favored, expires_at: _ } = info;
+        let PeerInfo { identity, key, favored, expires_at: _, values } = info;
         self.identity = identity;
+        self.values = values;
         if let Some(key) = key {
             self.key = key;
         }
@@ -100,6 +106,15 @@ impl PeerSlot {
     /// Returns the identity for events and snapshots, without copying it.
     pub(in crate::hub) fn shared_identity(&self) -> Option<Arc<str>> {
         self.identity.clone()
+    }
+
+    pub(in crate::hub) fn data<T: 'static>(&self) -> Option<&T> {
+        self.values.as_ref()?.data().get()
+    }
+
+    /// Returns the app's data for events and snapshots, without copying it.
+    pub(in crate::hub) fn shared_data(&self) -> PeerData {
+        self.values.as_ref().map(|values| values.data().clone()).unwrap_or_default()
     }
 
     pub(in crate::hub) fn client_ip(&self) -> Option<IpAddr> {

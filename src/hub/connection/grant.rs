@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::hub::admission::hook::PeerInfo;
 use crate::hub::admission::permit::PeerSlot;
 use crate::hub::admission::rejection::Rejection;
 use crate::hub::limits::Cause;
@@ -17,12 +16,12 @@ use crate::protocol::{CloseCode, PeerId};
 /// A longer time would overflow some clocks.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// An admitted peer, which may join.
+/// An admitted peer, which may join. The slot is dropped last, because it has the values of the app.
 #[derive(Debug)]
 pub(in crate::hub) struct AdmittedPeer {
-    pub(in crate::hub) slot: PeerSlot,
     /// Boxed, because most hubs grant nothing.
     pub(in crate::hub) grant: Option<Box<Grant>>,
+    pub(in crate::hub) slot: PeerSlot,
 }
 
 /// The entry of a peer that has an identity, and the end of its session.
@@ -40,16 +39,17 @@ impl Grant {
     /// The rejection, if the expiry has passed, or by the limit of the identity.
     pub(in crate::hub) fn new(
         shared: &Shared,
-        info: &PeerInfo,
+        identity: Option<&Arc<str>>,
+        expires_at: Option<SystemTime>,
         close_count: u64,
     ) -> Result<Option<Box<Self>>, Rejection> {
-        let expires = info.expires_at.map(|time| remaining(time, SystemTime::now())).transpose()?;
+        let expires = expires_at.map(|time| remaining(time, SystemTime::now())).transpose()?;
         let expires = expires.filter(|&remaining| remaining < NEVER).map(|remaining| Instant::now() + remaining);
         let insert = |identity| {
             let outbox = Outbox::new(shared.outbox_budget.clone());
             shared.identities.insert(identity, || shared.next_peer(), outbox, close_count)
         };
-        let identity = info.identity.as_ref().map(insert).transpose()?;
+        let identity = identity.map(insert).transpose()?;
         Ok((identity.is_some() || expires.is_some()).then(|| Box::new(Self { identity, expires })))
     }
 
@@ -88,7 +88,7 @@ impl AdmittedPeer {
 
 impl From<PeerSlot> for AdmittedPeer {
     fn from(slot: PeerSlot) -> Self {
-        Self { slot, grant: None }
+        Self { grant: None, slot }
     }
 }
 
@@ -109,14 +109,17 @@ mod tests {
     #[tokio::test]
     async fn far_expiry_is_never_and_a_grant_without_content_is_none() {
         let shared = Shared::new(Default::default(), Default::default());
-        let grant = |info| Grant::new(&shared, &info, 0).expect("the expiry has not passed");
-        let expires = |after: Duration| grant(PeerInfo::new().expires_at(SystemTime::now() + after));
+        let grant = |identity: Option<&str>, expires_at| {
+            let identity = identity.map(Arc::from);
+            Grant::new(&shared, identity.as_ref(), expires_at, 0).expect("the expiry has not passed")
+        };
+        let expires = |after: Duration| grant(None, Some(SystemTime::now() + after));
         assert!(expires(NEVER - Duration::from_secs(60)).is_some_and(|grant| grant.expires().is_some()));
         // Later than any year of a calendar.
         for far in [NEVER + Duration::from_secs(1), Duration::from_secs(1 << 60)] {
             assert!(expires(far).is_none(), "{far:?}");
         }
-        assert!(grant(PeerInfo::new().favored(true)).is_none());
-        assert!(grant(PeerInfo::new().identity("alice")).is_some_and(|grant| grant.expires().is_none()));
+        assert!(grant(None, None).is_none());
+        assert!(grant(Some("alice"), None).is_some_and(|grant| grant.expires().is_none()));
     }
 }

@@ -1,6 +1,5 @@
 //! Keeps a peer in its room until the guard is dropped.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use crate::hub::admission::ip_limiter::IpSlot;
 use crate::hub::admission::permit::PeerSlot;
 use crate::hub::admission::rejection::Rejection;
 use crate::hub::close::{Close, DisconnectReason};
+use crate::hub::isolate::isolate;
 use crate::hub::limits::Cause;
 use crate::hub::limits::count::CountGuard;
 use crate::hub::observability::events::HubEvent;
@@ -28,6 +28,8 @@ pub(in crate::hub) struct PeerGuard {
     room: Arc<Room>,
     peer: PeerId,
     outbox: Arc<Outbox>,
+    /// The last reference, because the room's one is dropped when the peer leaves. So the values of the app in it are
+    /// dropped with the guard, after everything else is done.
     slot: Arc<PeerSlot>,
     grant: Option<Box<Grant>>,
     span: Span,
@@ -46,9 +48,9 @@ impl PeerGuard {
     /// The rejection, if the join would exceed `max_groups` or `max_peers_per_group`.
     pub(in crate::hub) fn new(shared: &Arc<Shared>, admitted: AdmittedPeer) -> Result<Box<Self>, Rejection> {
         let (peer, outbox) = admitted.id_and_outbox(shared);
-        let AdmittedPeer { slot, grant } = admitted;
+        let AdmittedPeer { grant, slot } = admitted;
         let room = shared.registry.acquire(&slot.key);
-        let room = room.map_err(|rejection| shared.record_rejection(rejection, slot.client_ip(), Some(&slot.key)))?;
+        let room = room.map_err(|rejection| shared.record_rejection(rejection, &slot))?;
         // The guard exists before any code of the app runs, so a panic there removes the peer.
         let mut guard = Box::new(Self {
             shared: shared.clone(),
@@ -138,6 +140,7 @@ impl PeerGuard {
             key: self.slot.key.clone(),
             identity: self.slot.shared_identity(),
             client_ip: self.slot.client_ip(),
+            data: self.slot.shared_data(),
         });
         metrics.joined();
         registry.report_gauges();
@@ -149,15 +152,16 @@ impl PeerGuard {
 }
 
 impl Drop for PeerGuard {
-    /// Removes the peer, and then reports the disconnect. A panic in the app's recorder, subscriber or waker skips
-    /// nothing else, and does not abort the process if the guard is dropped because of another panic.
+    /// Removes the peer, and then reports the disconnect. Afterwards the fields are dropped, with the values of the app. A
+    /// panic in the app's recorder, subscriber, waker or values skips nothing else, and does not abort the process if the
+    /// guard is dropped because of another panic.
     fn drop(&mut self) {
         let Shared { counters, events, metrics, peer_index, registry, .. } = &*self.shared;
         let reason = self.reason.take();
         let reason = reason.as_deref().unwrap_or(&DisconnectReason::Cancelled);
-        let timer = metrics.start_timer();
-        self.room.leave(self.peer, self.shared.clock());
-        let duration = timer.elapsed();
+        let (timer, now) = (metrics.start_timer(), self.shared.clock());
+        self.room.leave(self.peer, now);
+        let leave_time = timer.elapsed();
         peer_index.remove(self.peer);
         self.grant = None;
         if let Some(cause) = reason.cause() {
@@ -167,7 +171,10 @@ impl Drop for PeerGuard {
             peer: self.peer,
             key: self.slot.key.clone(),
             identity: self.slot.shared_identity(),
+            client_ip: self.slot.client_ip(),
             reason: reason.clone(),
+            duration: now.saturating_sub(self.slot.since),
+            data: self.slot.shared_data(),
         });
         registry.release(&self.room);
         self.count = None;
@@ -175,7 +182,7 @@ impl Drop for PeerGuard {
         let span = std::mem::replace(&mut self.span, Span::none());
         isolate(|| events.wake_readers());
         isolate(|| {
-            metrics.group_event(duration);
+            metrics.group_event(leave_time);
             metrics.left();
             registry.report_gauges();
         });
@@ -187,12 +194,6 @@ impl Drop for PeerGuard {
         });
         isolate(|| drop(span));
     }
-}
-
-/// Runs code of the app, and catches a panic in it. The panic hook has reported the panic, and the code shares no state
-/// of the hub.
-fn isolate(code: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(code));
 }
 
 #[cfg(all(test, shuttle))]

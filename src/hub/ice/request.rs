@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::configuration::IceConfiguration;
-use crate::hub::admission::hook::PeerInfo;
+use crate::hub::admission::hook::{self, PeerInfo};
 use crate::hub::admission::permit::ConnectionCount;
+use crate::hub::admission::rejected_peer::RejectedPeer;
 use crate::hub::admission::rejection::Rejection;
 use crate::hub::admission::request::JoinRequest;
 use crate::hub::connection::grant::remaining;
@@ -56,7 +57,8 @@ impl SignalingHub {
         let (request, count) = shared.open(request.into().without_upgrade());
         let (client_ip, key) = (request.client_ip(), request.try_key().ok().cloned());
         let info = shared.check_ice_request(request, &count).await;
-        let info = info.map_err(|rejection| shared.record_rejection(rejection, client_ip, key.as_ref()))?;
+        let client = RejectedPeer { key: key.as_ref(), client_ip, slot: None };
+        let info = info.map_err(|rejection| shared.record_rejection(rejection, client))?;
         shared.counters.ice_configurations.fetch_add(1, Ordering::Relaxed);
         shared.metrics.ice_configuration_sent();
         let PeerInfo { identity, expires_at, .. } = info;
@@ -83,7 +85,9 @@ impl Shared {
         connection.count_join(&self.config, self.clock())?;
         request.try_key()?;
         let Some(admission) = &self.access_rules.admission else { return Ok(PeerInfo::new()) };
-        let info = self.call_hook(&**admission, request).await?;
+        let info = hook::call(&**admission, request, self.config.admission_timeout).await?;
+        // A drain may have started while the hook ran.
+        self.check_draining()?;
         info.expires_at.map(|time| remaining(time, SystemTime::now())).transpose()?;
         Ok(info)
     }

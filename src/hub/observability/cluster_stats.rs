@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "serde")]
+use super::serialize;
 use crate::cluster::{MemberList, OutcomeUnknown, StepResult};
 
 /// The counters of a hub that is a node of a cluster, from
@@ -9,12 +11,14 @@ use crate::cluster::{MemberList, OutcomeUnknown, StepResult};
 ///
 /// They describe this node. Counts start with the hub, and are not read at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ClusterStats {
     /// The number of nodes that were alive at the last successful beat, including this one. 0 before the first one, and
     /// after the driver has ended.
     pub nodes: usize,
     /// The time since the start of the last successful beat. `None` before the first one.
+    #[cfg_attr(feature = "serde", serde(rename = "beat_age_seconds", serialize_with = "serialize::optional_seconds"))]
     pub beat_age: Option<Duration>,
     /// The steps that the engine has applied, or that only read a member list.
     pub steps_applied: u64,

@@ -1,20 +1,22 @@
-//! The stream of events of a hub.
+//! The events of a hub.
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::time::Duration;
 
-use futures::Stream;
-use futures::stream::unfold;
-use tokio::sync::Notify;
-use tokio::sync::broadcast::{self, error::TryRecvError};
-
+#[cfg(feature = "serde")]
+use super::serialize;
+use crate::hub::admission::peer_data::PeerData;
 use crate::hub::close::DisconnectReason;
 use crate::hub::limits::Cause;
-use crate::hub::sync::switch_point;
 use crate::protocol::{GroupKey, PeerId};
 
 /// An event of a hub, from [`SignalingHub::events`](crate::SignalingHub::events).
+///
+/// With the feature `serde`, it serializes as its fields and a `type`, such as `peer_joined`; `sigver::guide::observability`
+/// has an example. `data` is not serialized.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "type", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum HubEvent {
     /// The first peer with this key joined.
@@ -34,6 +36,9 @@ pub enum HubEvent {
         identity: Option<Arc<str>>,
         /// The client IP, if it is known.
         client_ip: Option<IpAddr>,
+        /// The value that the app gave the peer, see [`HubEvent::data`].
+        #[cfg_attr(feature = "serde", serde(skip))]
+        data: PeerData,
     },
     /// The hub answered a `connect` of a peer. A peer may send several.
     #[non_exhaustive]
@@ -54,8 +59,16 @@ pub enum HubEvent {
         key: GroupKey,
         /// The identity that the app's [`Admission`](crate::Admission) gave the peer.
         identity: Option<Arc<str>>,
+        /// The client IP, if it is known.
+        client_ip: Option<IpAddr>,
         /// Why the peer left.
         reason: DisconnectReason,
+        /// The time since the peer was admitted, as in [`PeerSnapshot::age`](crate::PeerSnapshot::age).
+        #[cfg_attr(feature = "serde", serde(rename = "duration_seconds", serialize_with = "serialize::seconds"))]
+        duration: Duration,
+        /// The value that the app gave the peer, see [`HubEvent::data`].
+        #[cfg_attr(feature = "serde", serde(skip))]
+        data: PeerData,
     },
     /// The last peer with this key left.
     #[non_exhaustive]
@@ -70,6 +83,16 @@ pub enum HubEvent {
         cause: Cause,
         /// The reason that the peer received.
         reason: Arc<str>,
+        /// The key of the request, or the one that the app's [`Admission`](crate::Admission) replaced it with. `None` if
+        /// it is invalid, or if the app rejected the peer with [`SignalingHub::reject`](crate::SignalingHub::reject).
+        key: Option<GroupKey>,
+        /// The client IP. `None` if it is not known, or if the app called `SignalingHub::reject`.
+        client_ip: Option<IpAddr>,
+        /// The identity that the app's [`Admission`](crate::Admission) gave the peer, if a later check rejected it.
+        identity: Option<Arc<str>>,
+        /// The value that the app gave the peer, if a later check rejected it. See [`HubEvent::data`].
+        #[cfg_attr(feature = "serde", serde(skip))]
+        data: PeerData,
     },
     /// This reader was too slow and lost events.
     #[non_exhaustive]
@@ -79,68 +102,26 @@ pub enum HubEvent {
     },
 }
 
-/// Sends events to all readers. Costs nothing until the first reader subscribes.
-///
-/// Sending has two steps, because a reader's waker is code of the app: [`EventBus::push`] may be called under a lock,
-/// which fixes the order of events, and [`EventBus::wake_readers`] must not.
-#[derive(Debug, Default)]
-pub(in crate::hub) struct EventBus {
-    sender: OnceLock<broadcast::Sender<HubEvent>>,
-    /// Readers wait here and not in the channel, whose `send` would wake them.
-    pushed: Arc<Notify>,
-}
-
-impl EventBus {
-    /// Sends an event to the current readers. Never waits, and creates the event only if there is a reader.
-    pub(in crate::hub) fn emit(&self, event: impl FnOnce() -> HubEvent) {
-        self.push(event);
-        self.wake_readers();
+impl HubEvent {
+    /// Returns the value that the app gave the event's peer with [`PeerInfo::data`](crate::PeerInfo::data). `None` if it
+    /// gave none, or one of another type.
+    ///
+    /// `PeerJoined`, `PeerLeft` and `Rejected` have it; other events never do.
+    pub fn data<T: 'static>(&self) -> Option<&T> {
+        self.peer_data()?.get()
     }
 
-    /// Queues an event for the current readers without waking them. Runs no code of the app.
-    pub(in crate::hub) fn push(&self, event: impl FnOnce() -> HubEvent) {
-        switch_point();
-        if let Some(sender) = self.sender.get().filter(|sender| sender.receiver_count() > 0) {
-            // Fails only if the last reader has unsubscribed in the meantime. Then nothing needs the event.
-            let _ = sender.send(event());
+    fn peer_data(&self) -> Option<&PeerData> {
+        match self {
+            Self::PeerJoined { data, .. } | Self::PeerLeft { data, .. } | Self::Rejected { data, .. } => Some(data),
+            _ => None,
         }
     }
 
-    /// Wakes the readers after [`EventBus::push`]. The caller must hold no lock.
-    pub(in crate::hub) fn wake_readers(&self) {
-        if self.sender.get().is_some() {
-            self.pushed.notify_waiters();
-        }
-    }
-
-    pub(in crate::hub) fn subscribe(&self, capacity: usize) -> impl Stream<Item = HubEvent> + Send + Unpin + use<> {
-        let sender = self.sender.get_or_init(|| broadcast::Sender::new(capacity));
-        let reader = (sender.subscribe(), self.pushed.clone());
-        Box::pin(unfold(reader, |(mut receiver, pushed)| async {
-            let event = next(&mut receiver, &pushed).await?;
-            Some((event, (receiver, pushed)))
-        }))
-    }
-}
-
-impl Drop for EventBus {
-    /// Ends the streams of the readers.
-    fn drop(&mut self) {
-        self.sender.take();
-        self.pushed.notify_waiters();
-    }
-}
-
-/// Returns the next event of a reader. `None` if the hub was dropped.
-async fn next(receiver: &mut broadcast::Receiver<HubEvent>, pushed: &Notify) -> Option<HubEvent> {
-    loop {
-        // Create the future first: it also receives a notification between `try_recv` and the await.
-        let notified = pushed.notified();
-        match receiver.try_recv() {
-            Ok(event) => return Some(event),
-            Err(TryRecvError::Lagged(missed)) => return Some(HubEvent::Lagged { missed }),
-            Err(TryRecvError::Closed) => return None,
-            Err(TryRecvError::Empty) => notified.await,
-        }
+    /// Returns whether dropping the event can run code of the app: it holds a value of the app, or an error of the app's
+    /// transport.
+    pub(super) fn runs_app_code(&self) -> bool {
+        self.peer_data().is_some_and(|data| !data.is_empty())
+            || matches!(self, Self::PeerLeft { reason: DisconnectReason::ConnectionLost(_), .. })
     }
 }

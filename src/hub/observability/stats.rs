@@ -11,6 +11,7 @@ use crate::hub::limits::count::Count;
 ///
 /// Each count is exact, but they are not read at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct HubStats {
     /// The number of joined peers, members or not.
@@ -35,7 +36,7 @@ pub struct HubStats {
 
 /// A count for each [`Cause`].
 ///
-/// The `Debug` output lists only the counts above 0.
+/// The `Debug` output lists only the counts above 0, and so does the map that serde serializes it as.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct CauseCounts([u64; Cause::ALL.len()]);
 
@@ -49,19 +50,27 @@ impl CauseCounts {
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
+
+    fn above_0(&self) -> impl Iterator<Item = (Cause, u64)> {
+        Cause::ALL.iter().map(|&cause| (cause, self.get(cause))).filter(|(_, count)| *count > 0)
+    }
 }
 
 impl fmt::Debug for CauseCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut map = f.debug_map();
-        for &cause in Cause::ALL {
-            let count = self.get(cause);
-            if count > 0 {
-                // Without the quotes of a text.
-                map.entry(&format_args!("{}", cause.as_str()), &count);
-            }
+        for (cause, count) in self.above_0() {
+            // Without the quotes of a text.
+            map.entry(&format_args!("{cause}"), &count);
         }
         map.finish()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for CauseCounts {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.above_0())
     }
 }
 

@@ -156,6 +156,7 @@ impl Room {
                 joiners: roles.joiners,
                 queued_messages,
                 queued_bytes,
+                data: slot.shared_data(),
             })
         };
         state.peers.iter().filter_map(snapshot).collect()
