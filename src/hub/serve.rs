@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tracing::Instrument as _;
+
 use super::admission::hook;
 use super::admission::permit::{ConnectionCount, PeerSlot};
 use super::admission::rejection::Rejection;
@@ -242,7 +244,7 @@ fn serve<T: Transport>(
             Err(rejection) => return Box::pin(close(rejection, transport, &shared)).await,
         };
         // Without the reason, which was logged when the peer left its group.
-        tracing::debug!("connection closed");
+        tracing::debug!(hub = shared.name(), "connection closed");
         reason
     }
 }
@@ -256,7 +258,7 @@ async fn close<T: Transport>(rejection: Box<Rejection>, transport: Pin<&mut T>, 
         close_handshake(&reason, transport, FrameQueue::default(), &shared.config).await;
     }
     // Without the reason, which may contain a key or a token. The rejection was logged.
-    tracing::debug!("connection of a rejected peer closed");
+    tracing::debug!(hub = shared.name(), "connection of a rejected peer closed");
     reason
 }
 
@@ -281,7 +283,7 @@ impl Shared {
         #[cfg(feature = "hyper")]
         let request = {
             let proxies = &self.access_rules.proxies;
-            self.setup_warnings.check(&request, proxies);
+            self.setup_warnings.check(&request, proxies, self.name());
             request.behind(proxies)
         };
         let count = self.count_connection(request.client_ip());
@@ -304,7 +306,7 @@ impl Shared {
         let Some(admission) = &self.access_rules.admission else { return Ok(slot.into()) };
         // The app may close the identity while the hook runs.
         let close_count = self.identities.close_count();
-        let info = hook::call(&**admission, request, self.config.admission_timeout).await;
+        let info = hook::call(&**admission, request, self.config.admission_timeout).instrument(self.span()).await;
         // A drain may have started while the hook ran.
         let info = info.and_then(|info| if self.is_draining() { Err(Rejection::draining()) } else { Ok(info) });
         let granted = info.and_then(|info| Ok((Grant::new(self, &info, close_count)?, info)));

@@ -64,7 +64,7 @@ try {
     await shows(page.locator("#rejections"), "none");
     await shows(page.locator("#closes"), "none");
     await shows(figure("handshakes"), /^0$/);
-    await shows(page.locator("#closed_handshakes"), "none");
+    await shows(page.locator("#field_closed_handshakes"), "none");
   });
   await report.run("new peers and messages appear within seconds, without keys", async () => {
     peers = [await peer("the-secret", 7), await peer("the-secret", 8), await peer("another", 9)];

@@ -25,6 +25,7 @@ const HUB_ORDER: &[&str] = &[
     "mod.rs",
     "builder/node.rs",
     "builder/identities.rs",
+    "builder/observability.rs",
     "builder/rates.rs",
     "builder.rs",
     "cluster/mod.rs",
@@ -103,7 +104,7 @@ const HUB_ORDER: &[&str] = &[
 ];
 
 /// Crates that only some files or folders may import.
-const CRATES: [(&str, &[&str]); 20] = [
+const CRATES: [(&str, &[&str]); 22] = [
     ("axum", &["adapter/axum"]),
     ("data_encoding", &["adapter/upgrade.rs", "hub/admission/signed_keys.rs"]),
     ("fastrand", &["client/", "cluster/", "hub/"]),
@@ -117,8 +118,8 @@ const CRATES: [(&str, &[&str]); 20] = [
             "hub/admission/request",
         ],
     ),
-    ("http_body_util", &["adapter/hyper.rs"]),
-    ("hyper", &["adapter/hyper.rs", "adapter/upgrade.rs", "adapter/warp.rs"]),
+    ("http_body_util", &["adapter/hyper"]),
+    ("hyper", &["adapter/hyper", "adapter/upgrade.rs", "adapter/warp.rs"]),
     (
         "hyper_tungstenite",
         &["adapter/axum", "adapter/hyper.rs", "adapter/upgrade.rs", "adapter/warp.rs", "adapter/websocket.rs"],
@@ -130,9 +131,11 @@ const CRATES: [(&str, &[&str]); 20] = [
     ("prost", &["protocol/wire.rs", "protocol/wire/"]),
     ("redis", &["cluster/redis/"]),
     ("rustls", &["client/"]),
+    ("serde_json", &["adapter/hyper/admin/"]),
     ("sha2", &["cluster/id.rs", "hub/admission/signed_keys.rs"]),
     ("tokio", &["adapter/", "client/", "cluster/", "hub/"]),
     ("tokio_tungstenite", &["client/"]),
+    ("tower_service", &["adapter/hyper/"]),
     ("tracing", &["adapter/", "client/", "cluster/", "hub/"]),
     ("warp", &["adapter/warp.rs"]),
 ];
