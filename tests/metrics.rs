@@ -201,3 +201,48 @@ fn requests_for_ice_servers_are_reported_by_their_outcome() {
     assert_eq!(seen["sigver_ice_configurations_total"], 1.0, "{seen:#?}");
     assert_eq!(seen["sigver_rejections_total cause=joins_per_second_per_ip"], 1.0, "{seen:#?}");
 }
+
+#[test]
+fn every_metric_of_a_hub_with_a_name_has_the_label_hub() {
+    let run = |name: Option<&'static str>| {
+        recorded(async || {
+            let mut builder = SignalingHub::builder().max_peers(1);
+            if let Some(name) = name {
+                builder = builder.name(name);
+            }
+            let hub = builder.build().expect("valid settings");
+            let mut peer = memory::join(&hub, "K");
+            assert!(peer.connect(1, &[]).await);
+            assert_eq!(memory::join(&hub, "K").recv_close().await.code, 1013);
+            hub.close_group("K", CloseCode::app(4001));
+            peer.recv_close().await;
+        })
+    };
+    let (named, unnamed) = (run(Some("lobby")), run(None));
+    assert!(unnamed.len() > 10 && !unnamed.keys().any(|name| name.contains("hub=")), "{unnamed:#?}");
+    let labelled = |name: &String| match name.strip_suffix(" sum") {
+        Some(name) => format!("{name} hub=lobby sum"),
+        None => format!("{name} hub=lobby"),
+    };
+    assert_eq!(named.keys().cloned().collect::<Vec<_>>(), unnamed.keys().map(labelled).collect::<Vec<_>>());
+}
+
+#[test]
+#[cfg(feature = "cluster")]
+fn every_metric_of_a_named_node_has_the_label_hub() {
+    use sigver::ClusterConfig;
+    use sigver::cluster::MemoryBackplane;
+
+    let seen = recorded(async || {
+        let config = ClusterConfig::new(MemoryBackplane::new().connect());
+        let (hub, driver) = SignalingHub::builder().name("lobby").build_cluster(config).expect("valid settings");
+        tokio::spawn(driver);
+        assert!(memory::join(&hub, "K").connect(1, &[]).await);
+    });
+    let mut cluster = 0;
+    for name in seen.keys() {
+        assert!(name.trim_end_matches(" sum").ends_with(" hub=lobby"), "{name}");
+        cluster += usize::from(name.starts_with("sigver_cluster_"));
+    }
+    assert!(cluster >= 10, "{seen:#?}");
+}

@@ -211,14 +211,15 @@
 //! let service = app.into_make_service_with_connect_info::<SocketAddr>();
 //! ```
 
+#[cfg(feature = "admin")]
+mod admin;
+pub(in crate::adapter) mod connect_info;
 mod route;
 mod socket;
 
-use std::net::SocketAddr;
-
 use ::axum::Router;
 use ::axum::body::Body;
-use ::axum::extract::{ConnectInfo, Request};
+use ::axum::extract::Request;
 use ::axum::http::request::Parts;
 use ::axum::response::{IntoResponse, Response};
 use ::axum::routing::{MethodRouter, any};
@@ -226,6 +227,8 @@ use ::axum::routing::{MethodRouter, any};
 use super::upgrade::upgrade;
 use crate::{JoinRequest, Rejection, SignalingHub};
 
+#[cfg(feature = "admin")]
+pub use admin::admin_router;
 pub use route::{key, path_param};
 pub use socket::{configure, transport};
 
@@ -316,7 +319,7 @@ pub fn upgrade_with<J: Into<JoinRequest>>(
 ) -> impl Future<Output = Response> + Send + use<J> {
     let mut join = join.into();
     if join.client_ip().is_none()
-        && let Some(ConnectInfo(client)) = request.extensions().get::<ConnectInfo<SocketAddr>>()
+        && let Some(client) = connect_info::client_addr(request.extensions())
     {
         join = join.with_client_ip(client.ip());
     }

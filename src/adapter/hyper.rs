@@ -95,14 +95,13 @@
 //! }
 //! ```
 
-use std::convert::Infallible;
-use std::future::ready;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
+#[cfg(feature = "admin")]
+mod admin;
+mod mount;
+mod service;
 
 use ::hyper::body::Bytes;
-use ::hyper::{Request, Response, StatusCode};
+use ::hyper::{Request, Response};
 use http_body_util::Full;
 use hyper_tungstenite::WebSocketStream;
 use hyper_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -112,6 +111,14 @@ use super::upgrade;
 use super::websocket::WebSocket;
 use crate::transport::{Transport, TransportError};
 use crate::{JoinRequest, SignalingHub};
+
+#[cfg(feature = "admin")]
+pub use admin::{AdminService, admin};
+/// The version of tungstenite that this crate uses, for an app that changes a [`WebSocketConfig`] of
+/// [`websocket_config`] or passes a WebSocket to [`transport`].
+#[doc(no_inline)]
+pub use hyper_tungstenite::tungstenite;
+pub use service::Service;
 
 /// Answers a WebSocket handshake whose URL has the key in its query: `/any/path?key=KEY`.
 ///
@@ -148,59 +155,7 @@ pub fn upgrade_with<B, J: Into<JoinRequest>>(
 /// Returns a service that serves signaling. The key is the path below the mount, `/KEY`. If that is empty, it is in the
 /// query: `/?key=KEY`.
 pub fn service(hub: SignalingHub) -> Service {
-    Service { hub, mount: Arc::default(), client: None }
-}
-
-/// A hyper service that serves signaling only. Created by [`service`].
-#[derive(Clone, Debug)]
-pub struct Service {
-    hub: SignalingHub,
-    /// Without a trailing slash. Empty for the root.
-    mount: Arc<str>,
-    client: Option<SocketAddr>,
-}
-
-impl Service {
-    /// Mounts the service at a path such as `/signal`. Default: the root. Requests for other paths get 404.
-    #[must_use]
-    pub fn at(mut self, path: &str) -> Self {
-        self.mount = match path.trim_matches('/') {
-            "" => Arc::default(),
-            path => format!("/{path}").into(),
-        };
-        self
-    }
-
-    /// Returns the service for a connection from this client. Without it, limits per IP do not apply.
-    #[must_use]
-    pub fn with_client_addr(&self, address: SocketAddr) -> Self {
-        Self { client: Some(address), ..self.clone() }
-    }
-}
-
-impl<B> ::hyper::service::Service<Request<B>> for Service {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<B>) -> Self::Future {
-        let uri = request.uri();
-        let tail = uri.path().strip_prefix(&*self.mount).and_then(|rest| match rest {
-            "" => Some(""),
-            rest => rest.strip_prefix('/'),
-        });
-        let Some(tail) = tail else {
-            let mut response = Response::new(Full::from(format!("The signaling endpoint is {}/KEY.\n", self.mount)));
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            return Box::pin(ready(Ok(response)));
-        };
-        let mut join = JoinRequest::from_url(tail, uri.query());
-        if let Some(client) = self.client {
-            join = join.with_client_ip(client.ip());
-        }
-        let response = upgrade::upgrade(request.map(|_| ()), self.hub.clone(), join);
-        Box::pin(async { Ok(response.await.map(Full::from)) })
-    }
+    Service::new(hub)
 }
 
 /// Returns the hub's buffer sizes and limits for a WebSocket that the app upgrades itself.

@@ -63,7 +63,9 @@ async fn serve(upgrade: OnUpgrade, connection: PendingConnection) {
             // The hub logs why the peer left.
             let _ = connection.serve(WebSocket::new(stream)).await;
         }
-        Ok(Err(error)) => tracing::debug!(%error, "connection lost before the WebSocket upgrade completed"),
+        Ok(Err(error)) => {
+            tracing::debug!(hub = config.name.as_deref(), %error, "connection lost before the WebSocket upgrade completed")
+        }
         Err(_) => connection.time_out(),
     }
 }

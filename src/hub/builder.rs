@@ -5,6 +5,7 @@ mod ice;
 mod identities;
 #[cfg(feature = "cluster")]
 mod node;
+mod observability;
 mod rates;
 
 use std::sync::Arc;
@@ -325,18 +326,6 @@ impl HubBuilder {
     /// It applies to the adapters. If the app upgrades the WebSocket itself, it must bound this time itself.
     pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
         self.config.upgrade_timeout = timeout;
-        self
-    }
-}
-
-/// Observability.
-impl HubBuilder {
-    /// Sets how many events the hub keeps for a slow reader of [`SignalingHub::events`]. Default: 1024. It must be 1 to
-    /// 65 536, and is rounded up to a power of two.
-    ///
-    /// An event takes about 128 bytes. The memory is allocated when the first reader subscribes.
-    pub fn event_capacity(mut self, count: usize) -> Self {
-        self.config.event_capacity = count;
         self
     }
 }

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::admission::hook;
+use tracing::Instrument as _;
+
+use super::admission::hook::{self, Admission, PeerInfo};
 use super::admission::permit::{ConnectionCount, PeerSlot};
 use super::admission::rejection::Rejection;
 use super::admission::request::JoinRequest;
@@ -18,7 +20,7 @@ impl Shared {
         #[cfg(feature = "hyper")]
         let request = {
             let proxies = &self.access_rules.proxies;
-            self.setup_warnings.check(&request, proxies);
+            self.setup_warnings.check(&request, proxies, self.name());
             request.behind(proxies)
         };
         let count = self.count_connection(request.client_ip());
@@ -41,12 +43,11 @@ impl Shared {
         let Some(admission) = &self.access_rules.admission else { return Ok(slot.into()) };
         // The app may close the identity while the hook runs.
         let close_count = self.identities.close_count();
-        let info = hook::call(&**admission, request, self.config.admission_timeout).await;
+        let info = self.call_hook(&**admission, request).await;
         let granted = info.and_then(|info| {
             let expires_at = info.expires_at;
             // First, so that a rejection reports what the hook has answered.
             slot.set_info(info);
-            // A drain may have started while the hook ran.
             self.check_draining()?;
             Grant::new(self, slot.shared_identity().as_ref(), expires_at, close_count)
         });
@@ -54,6 +55,15 @@ impl Shared {
             Ok(grant) => Ok(AdmittedPeer { grant, slot }),
             Err(rejection) => Err(self.record_rejection(rejection, &slot)),
         }
+    }
+
+    /// Runs the app's hook, whose log lines have the name of the hub. A drain may start meanwhile.
+    pub(super) async fn call_hook(
+        &self,
+        admission: &dyn Admission,
+        request: JoinRequest,
+    ) -> Result<PeerInfo, Rejection> {
+        hook::call(admission, request, self.config.admission_timeout).instrument(self.span()).await
     }
 
     /// Runs every check except the app's hook. Records a rejection.

@@ -157,7 +157,7 @@ pub(super) fn serve<T: Transport>(
             Err(rejection) => return Box::pin(close(rejection, transport, &shared)).await,
         };
         // Without the reason, which was logged when the peer left its group.
-        tracing::debug!("connection closed");
+        tracing::debug!(hub = shared.name(), "connection closed");
         reason
     }
 }
@@ -171,7 +171,7 @@ async fn close<T: Transport>(rejection: Box<Rejection>, transport: Pin<&mut T>, 
         close_handshake(&reason, transport, FrameQueue::default(), &shared.config).await;
     }
     // Without the reason, which may contain a key or a token. The rejection was logged.
-    tracing::debug!("connection of a rejected peer closed");
+    tracing::debug!(hub = shared.name(), "connection of a rejected peer closed");
     reason
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::admission::AccessRules;
 use super::admission::ip_limiter::IpLimiter;
@@ -90,6 +91,11 @@ impl SignalingHub {
         Self { shared: Arc::new(Shared::new(config, access_rules)) }
     }
 
+    /// Returns the name of the hub ([`HubBuilder::name`](crate::HubBuilder::name)).
+    pub fn name(&self) -> Option<&str> {
+        self.shared.name()
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.shared.config
     }
@@ -134,6 +140,7 @@ impl SignalingHub {
 impl Shared {
     pub(super) fn new(config: Config, access_rules: AccessRules) -> Self {
         let (config, events, epoch) = (Arc::new(config), Arc::<EventBus>::default(), Instant::now());
+        let (metrics, limit_log) = (Metrics::new(config.name.clone()), LimitLog::new(epoch, config.name.clone()));
         Self {
             outbox_budget: Arc::default(),
             registry: Registry::new(config.clone(), events.clone()),
@@ -144,14 +151,26 @@ impl Shared {
             ip_limiter: Arc::new(IpLimiter::new(epoch)),
             events,
             counters: Counters::default(),
-            metrics: Metrics::default(),
-            limit_log: LimitLog::new(epoch),
+            metrics,
+            limit_log,
             #[cfg(feature = "hyper")]
             setup_warnings: SetupWarnings::default(),
             draining: Draining::default(),
             epoch,
             next_peer: AtomicU64::new(0),
         }
+    }
+
+    /// Returns the name of the hub, which its spans and log lines show.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.config.name.as_deref()
+    }
+
+    /// Returns a span with the name of the hub, for log lines outside of the peers' spans. None if it has no name.
+    ///
+    /// Its level is the least verbose one, because a subscriber that does not enable a span omits its fields.
+    pub(super) fn span(&self) -> Span {
+        self.name().map_or_else(Span::none, |hub| tracing::error_span!("hub", hub))
     }
 
     /// Rejects all further joins. The caller collects the peers afterwards, see [`Draining`].
@@ -199,7 +218,7 @@ impl Shared {
             code: rejection.close_code(),
             reason: loggable_reason.map(Arc::from),
         });
-        tracing::debug!(%cause, reason = loggable_reason, "rejected");
+        tracing::debug!(hub = self.name(), %cause, reason = loggable_reason, "rejected");
         self.events.emit(|| HubEvent::Rejected {
             cause,
             reason: reason.into(),

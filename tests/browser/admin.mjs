@@ -7,6 +7,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
+import { createServer, request as httpRequest } from "node:http";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 
@@ -27,6 +28,21 @@ const lines = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
 const address = async () => /listening on (\S+)/.exec((await lines.next()).value)[1];
 const signaling = `ws://${await address()}`;
 const admin = `http://${await address()}/`;
+
+/** Starts a server that passes requests below `/internal/sigver` to the admin server, as an app that mounts the page. */
+async function mounted() {
+  const proxy = createServer((request, response) => {
+    const path = request.url.replace(/^\/internal\/sigver(?=[/?]|$)/, "");
+    if (path === request.url) return response.writeHead(404).end();
+    const forwarded = httpRequest(new URL(path || "/", admin), (answer) => {
+      response.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(response);
+    });
+    forwarded.on("error", () => response.destroy()).end();
+  });
+  await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${proxy.address().port}/internal/sigver`;
+}
 
 /** Opens a peer and sends `connect`. Resolves after the answer, or after the hub closed the connection. */
 async function peer(key, id) {
@@ -64,7 +80,7 @@ try {
     await shows(page.locator("#rejections"), "none");
     await shows(page.locator("#closes"), "none");
     await shows(figure("handshakes"), /^0$/);
-    await shows(page.locator("#closed_handshakes"), "none");
+    await shows(page.locator("#field_closed_handshakes"), "none");
   });
   await report.run("new peers and messages appear within seconds, without keys", async () => {
     peers = [await peer("the-secret", 7), await peer("the-secret", 8), await peer("another", 9)];
@@ -81,6 +97,19 @@ try {
     await shows(page.locator("#peers td"), /^7$/);
     await shows(page.locator("#peers td"), "bound");
     await shows(page.locator("#peers td"), "127.0.0.1");
+  });
+  await report.run("page below a path works with and without a slash at its end", async () => {
+    const base = await mounted();
+    for (const url of [base, `${base}/`, `${base}?a=b#c`]) {
+      await page.goto(url);
+      await shows(page.locator("#state"), /^ready$/);
+      await shows(figure("peers"), /^3$/);
+      await page.locator("#groups button").first().click();
+      await shows(page.locator("#peers td"), /^7$/);
+    }
+    await page.goto(admin);
+    await page.locator("#groups button").first().click();
+    await shows(page.locator("#peers td"), /^7$/);
   });
   await report.run("rejected joins are counted by cause", async () => {
     peers.push(await peer("the-secret", 10), await peer("the-secret", 11));

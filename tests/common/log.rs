@@ -8,7 +8,8 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{DefaultGuard, Interest, set_default};
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
-/// The lines at a level and above since it was created, as `WARN message name=value`.
+/// The lines at a level and above since it was created, as `WARN message name=value`. If the line is in a span with the
+/// name of a hub, ` in hub NAME` follows.
 pub(crate) struct Log {
     lines: Lines,
     _guard: DefaultGuard,
@@ -26,7 +27,7 @@ impl Log {
     pub(crate) fn capture_at(level: Level) -> Self {
         keep_second_subscriber();
         let lines = Lines::default();
-        Self { _guard: set_default(Capture { lines: lines.clone(), level }), lines }
+        Self { _guard: set_default(Capture { lines: lines.clone(), level, spans: Mutex::default() }), lines }
     }
 
     /// Returns the lines since the last call.
@@ -41,12 +42,23 @@ impl Log {
 /// of another test has no subscriber, so the callsite would be disabled for all threads.
 fn keep_second_subscriber() {
     static SECOND: OnceLock<Dispatch> = OnceLock::new();
-    SECOND.get_or_init(|| Dispatch::new(Capture { lines: Lines::default(), level: Level::ERROR }));
+    SECOND.get_or_init(|| {
+        Dispatch::new(Capture { lines: Lines::default(), level: Level::ERROR, spans: Mutex::default() })
+    });
 }
 
 struct Capture {
     lines: Lines,
     level: Level,
+    spans: Mutex<Spans>,
+}
+
+#[derive(Default)]
+struct Spans {
+    /// The field `hub` of each span. The id of a span is its position, counted from 1.
+    hubs: Vec<Option<String>>,
+    /// The spans that the thread has entered.
+    entered: Vec<Id>,
 }
 
 impl Subscriber for Capture {
@@ -59,8 +71,12 @@ impl Subscriber for Capture {
         metadata.target().starts_with("sigver") && *metadata.level() <= self.level
     }
 
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut hub = HubField(None);
+        span.record(&mut hub);
+        let hubs = &mut self.spans.lock().expect("nothing panicked").hubs;
+        hubs.push(hub.0);
+        Id::from_u64(hubs.len() as u64)
     }
 
     fn record(&self, _: &Id, _: &Record<'_>) {}
@@ -69,11 +85,34 @@ impl Subscriber for Capture {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line { message: event.metadata().level().to_string(), fields: String::new() };
         event.record(&mut line);
+        let spans = self.spans.lock().expect("nothing panicked");
+        let explicit = event.parent().into_iter();
+        let current = spans.entered.iter().rev().filter(|_| event.is_contextual());
+        let mut hubs = explicit.chain(current).filter_map(|id| spans.hubs[id.into_u64() as usize - 1].as_deref());
+        if let Some(hub) = hubs.next() {
+            line.fields += &format!(" in hub {hub}");
+        }
         self.lines.lock().expect("nothing panicked").push(line.message + &line.fields);
     }
 
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
+    fn enter(&self, id: &Id) {
+        self.spans.lock().expect("nothing panicked").entered.push(id.clone());
+    }
+
+    fn exit(&self, _: &Id) {
+        self.spans.lock().expect("nothing panicked").entered.pop();
+    }
+}
+
+/// The field `hub` of a span.
+struct HubField(Option<String>);
+
+impl Visit for HubField {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "hub" {
+            self.0 = Some(format!("{value:?}"));
+        }
+    }
 }
 
 struct Line {

@@ -36,7 +36,7 @@ macro_rules! on_every_adapter {
         on! {
             [
                 memory: Memory, memory_node: MemoryNode, memory_cluster: MemoryCluster,
-                hyper: Hyper, axum: Axum, warp: Warp,
+                hyper: Hyper, tower: Tower, axum: Axum, warp: Warp,
                 hyper_handler: HyperHandler, axum_handler: AxumHandler, warp_handler: WarpHandler,
                 standalone: Standalone, standalone_tls: StandaloneTls, standalone_cluster: StandaloneCluster,
                 hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
@@ -53,7 +53,7 @@ macro_rules! on_every_configurable_adapter {
         on! {
             [
                 memory: Memory, memory_node: MemoryNode, memory_cluster: MemoryCluster,
-                hyper: Hyper, axum: Axum, warp: Warp,
+                hyper: Hyper, tower: Tower, axum: Axum, warp: Warp,
                 hyper_handler: HyperHandler, axum_handler: AxumHandler, warp_handler: WarpHandler,
                 hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
                 warp_upgraded_by_app: WarpUpgradedByApp
@@ -69,7 +69,7 @@ macro_rules! on_every_adapter_with_one_hub {
     ($($rule:ident)*) => {
         on! {
             [
-                memory: Memory, memory_node: MemoryNode, hyper: Hyper, axum: Axum, warp: Warp,
+                memory: Memory, memory_node: MemoryNode, hyper: Hyper, tower: Tower, axum: Axum, warp: Warp,
                 hyper_handler: HyperHandler, axum_handler: AxumHandler, warp_handler: WarpHandler,
                 hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
                 warp_upgraded_by_app: WarpUpgradedByApp
@@ -84,7 +84,7 @@ macro_rules! on_every_websocket {
     ($($rule:ident)*) => {
         on! {
             [
-                hyper: Hyper, axum: Axum, warp: Warp, standalone: Standalone, standalone_tls: StandaloneTls,
+                hyper: Hyper, tower: Tower, axum: Axum, warp: Warp, standalone: Standalone, standalone_tls: StandaloneTls,
                 hyper_handler: HyperHandler, axum_handler: AxumHandler, warp_handler: WarpHandler,
                 hyper_upgraded_by_app: HyperUpgradedByApp, axum_upgraded_by_app: AxumUpgradedByApp,
                 warp_upgraded_by_app: WarpUpgradedByApp
@@ -100,7 +100,7 @@ macro_rules! on_every_hub_handshake {
     ($($rule:ident)*) => {
         on! {
             [
-                hyper: Hyper, axum: Axum, warp: Warp, standalone: Standalone, standalone_tls: StandaloneTls,
+                hyper: Hyper, tower: Tower, axum: Axum, warp: Warp, standalone: Standalone, standalone_tls: StandaloneTls,
                 hyper_handler: HyperHandler, axum_handler: AxumHandler, warp_handler: WarpHandler
             ]
             $($rule)*

@@ -30,6 +30,8 @@ pub(crate) enum Adapter {
     /// As [`Adapter::Memory`], with a cluster of three hubs. Successive peers join successive hubs.
     MemoryCluster,
     Hyper,
+    /// The service of hyper behind layers of tower, in a router of axum.
+    Tower,
     Axum,
     Warp,
     Standalone,
@@ -95,7 +97,7 @@ impl Adapter {
     /// the handshake, otherwise by the close code.
     pub(crate) fn rejection(self, status: u16, code: u16) -> Rejected {
         match self {
-            Self::Hyper | Self::Axum | Self::Warp => Rejected::Http(status),
+            Self::Hyper | Self::Tower | Self::Axum | Self::Warp => Rejected::Http(status),
             Self::HyperHandler | Self::AxumHandler | Self::WarpHandler => Rejected::Http(status),
             Self::Standalone | Self::StandaloneTls | Self::StandaloneCluster => Rejected::Http(status),
             Self::HyperUpgradedByApp | Self::AxumUpgradedByApp | Self::WarpUpgradedByApp => Rejected::Closed(code),

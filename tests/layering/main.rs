@@ -26,6 +26,7 @@ const HUB_ORDER: &[&str] = &[
     "builder/node.rs",
     "builder/ice.rs",
     "builder/identities.rs",
+    "builder/observability.rs",
     "builder/rates.rs",
     "builder.rs",
     "cluster/mod.rs",
@@ -118,7 +119,7 @@ const HUB_ORDER: &[&str] = &[
 ];
 
 /// Crates that only some files or folders may import.
-const CRATES: [(&str, &[&str]); 23] = [
+const CRATES: [(&str, &[&str]); 24] = [
     ("axum", &["adapter/axum"]),
     ("data_encoding", &["adapter/upgrade.rs", "hub/admission/signed_keys.rs", "hub/ice/credential.rs"]),
     ("fastrand", &["client/", "cluster/", "hub/"]),
@@ -132,11 +133,8 @@ const CRATES: [(&str, &[&str]); 23] = [
             "hub/admission/request",
         ],
     ),
-    ("http_body_util", &["adapter/hyper.rs"]),
-    (
-        "hyper",
-        &["adapter/cors.rs", "adapter/hyper.rs", "adapter/ice_servers.rs", "adapter/upgrade.rs", "adapter/warp.rs"],
-    ),
+    ("http_body_util", &["adapter/hyper"]),
+    ("hyper", &["adapter/cors.rs", "adapter/hyper", "adapter/ice_servers.rs", "adapter/upgrade.rs", "adapter/warp.rs"]),
     (
         "hyper_tungstenite",
         &["adapter/axum", "adapter/hyper.rs", "adapter/upgrade.rs", "adapter/warp.rs", "adapter/websocket.rs"],
@@ -149,11 +147,12 @@ const CRATES: [(&str, &[&str]); 23] = [
     ("redis", &["cluster/redis/"]),
     ("rustls", &["client/"]),
     ("serde", &["hub/ice/configuration.rs"]),
-    ("serde_json", &["adapter/ice_servers.rs"]),
+    ("serde_json", &["adapter/hyper/admin/", "adapter/ice_servers.rs"]),
     ("sha1", &["hub/ice/credential.rs"]),
     ("sha2", &["cluster/id.rs", "hub/admission/signed_keys.rs"]),
     ("tokio", &["adapter/", "client/", "cluster/", "hub/"]),
     ("tokio_tungstenite", &["client/"]),
+    ("tower_service", &["adapter/hyper/"]),
     ("tracing", &["adapter/", "client/", "cluster/", "hub/"]),
     ("warp", &["adapter/warp.rs"]),
 ];

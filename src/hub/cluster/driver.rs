@@ -7,11 +7,13 @@ use std::task::{Context, Poll};
 
 use futures::future::{join5, select};
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use super::config::ClusterConfig;
 use super::node::Node;
 use super::strays::MAX_STRAYS;
 use crate::cluster::{NodeId, Rules};
+use crate::hub::observability::cluster_counters::ClusterCounters;
 use crate::hub::rooms::bus::Bus;
 use crate::hub::rooms::cluster_rooms::ClusterRooms;
 use crate::hub::shared::{Shared, SignalingHub};
@@ -30,6 +32,8 @@ use crate::hub::shared::{Shared, SignalingHub};
 #[must_use = "the hub answers no connect until its driver runs"]
 pub struct ClusterDriver {
     run: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The span of all log lines of the driver.
+    span: Span,
 }
 
 /// Turns readiness off when the driver ends or is dropped, and drops what waits for the driver.
@@ -56,9 +60,11 @@ impl ClusterDriver {
             max_held_bytes: shared.config.max_outbox_bytes,
         };
         let me = NodeId(fastrand::u64(..));
-        let bus = Bus::new(me, rules, config.max_outbox_bytes_per_node, config.connect_answer_timeout);
+        let counters = ClusterCounters::new(shared.config.name.as_ref());
+        let bus = Bus::new(me, rules, config.max_outbox_bytes_per_node, config.connect_answer_timeout, counters);
         let bus = Arc::new(bus);
         shared.registry.set_cluster(ClusterRooms::new(bus.clone()));
+        let span = shared.span();
         let shared = Arc::new(shared);
         let running = Running { bus: bus.clone(), shared: Arc::downgrade(&shared) };
         let (sender, strays) = mpsc::channel(MAX_STRAYS);
@@ -69,7 +75,7 @@ impl ClusterDriver {
             let loops = pin!(join5(steps, strays, node.run_sends(), node.run_receives(), audits));
             select(pin!(node.run_beats()), loops).await;
         };
-        (SignalingHub { shared }, Self { run: Box::pin(run) })
+        (SignalingHub { shared }, Self { run: Box::pin(run), span })
     }
 }
 
@@ -77,7 +83,8 @@ impl Future for ClusterDriver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.run.as_mut().poll(cx)
+        let Self { run, span } = &mut *self;
+        span.in_scope(|| run.as_mut().poll(cx))
     }
 }
 

@@ -145,7 +145,8 @@ impl PeerGuard {
         metrics.joined();
         registry.report_gauges();
         let group = KeyHash(registry.hash(&self.slot.key));
-        self.span = tracing::debug_span!("peer", id = self.peer.0, %group, identity = self.slot.identity());
+        let (hub, identity) = (self.shared.name(), self.slot.identity());
+        self.span = tracing::debug_span!("peer", hub, id = self.peer.0, %group, identity);
         tracing::debug!(parent: &self.span, "peer joined");
         events.wake_readers();
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::configuration::IceConfiguration;
-use crate::hub::admission::hook::{self, PeerInfo};
+use crate::hub::admission::hook::PeerInfo;
 use crate::hub::admission::permit::ConnectionCount;
 use crate::hub::admission::rejected_peer::RejectedPeer;
 use crate::hub::admission::rejection::Rejection;
@@ -85,8 +85,7 @@ impl Shared {
         connection.count_join(&self.config, self.clock())?;
         request.try_key()?;
         let Some(admission) = &self.access_rules.admission else { return Ok(PeerInfo::new()) };
-        let info = hook::call(&**admission, request, self.config.admission_timeout).await?;
-        // A drain may have started while the hook ran.
+        let info = self.call_hook(&**admission, request).await?;
         self.check_draining()?;
         info.expires_at.map(|time| remaining(time, SystemTime::now())).transpose()?;
         Ok(info)

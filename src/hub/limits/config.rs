@@ -1,5 +1,6 @@
 //! Every setting of a hub: its default, its range, and the error that reports an invalid value.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest interval that published clients tolerate: Netflux disconnects 10 to 15 s after the last heartbeat.
@@ -10,6 +11,9 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Larger than any signaling message, and small enough for the arithmetic of rate limits.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
+
+/// The names of the hubs of one app are short, and are part of every time series and log line.
+const MAX_NAME_BYTES: usize = 64;
 
 /// The number of ids in a `connect` that cost as much as a message without ids.
 const IDS_PER_MESSAGE: usize = 64;
@@ -47,6 +51,7 @@ pub enum AtLimit {
 /// The settings of [`HubBuilder`](crate::HubBuilder), whose methods document each of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) max_missed_heartbeats: u32,
     pub(crate) first_connect_timeout: Duration,
@@ -79,6 +84,7 @@ pub(crate) struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            name: None,
             heartbeat_interval: MAX_HEARTBEAT_INTERVAL,
             max_missed_heartbeats: 3,
             first_connect_timeout: Duration::from_secs(60),
@@ -113,6 +119,11 @@ impl Config {
     /// Returns an error for the first invalid setting.
     pub(in crate::hub) fn check(&self) -> Result<(), ConfigError> {
         let wrong = |field, value, rule| Err(ConfigError::new(field, value, rule));
+        if let Some(name) = &self.name
+            && !is_valid_name(name)
+        {
+            return wrong("name", format!("{name:?}"), "must be 1 to 64 bytes without control characters");
+        }
         if self.heartbeat_interval.is_zero() || self.heartbeat_interval > MAX_HEARTBEAT_INTERVAL {
             return wrong(
                 "heartbeat_interval",
@@ -211,6 +222,10 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn is_valid_name(name: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.contains(char::is_control)
 }
 
 /// A setting with an invalid value.

@@ -1,6 +1,7 @@
 //! What the rooms and the driver of a cluster node count.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -9,7 +10,6 @@ use super::cluster_stats::{ClusterStats, StepOutcome};
 use crate::cluster::Repairs;
 
 /// The counters that the rooms and the driver of one node share.
-#[derive(Default)]
 pub(in crate::hub) struct ClusterCounters {
     steps: [AtomicU64; StepOutcome::ALL.len()],
     steps_waiting: AtomicUsize,
@@ -24,6 +24,22 @@ pub(in crate::hub) struct ClusterCounters {
 }
 
 impl ClusterCounters {
+    /// Creates the counters of a hub with this name.
+    pub(in crate::hub) fn new(hub: Option<&Arc<str>>) -> Self {
+        Self {
+            steps: Default::default(),
+            steps_waiting: AtomicUsize::new(0),
+            records_sent: AtomicU64::new(0),
+            records_received: AtomicU64::new(0),
+            gaps: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
+            repairs_put_back: AtomicU64::new(0),
+            repairs_removed: AtomicU64::new(0),
+            repairs_other_lineage: AtomicU64::new(0),
+            metrics: ClusterMetrics::new(hub),
+        }
+    }
+
     /// Returns the counts, without what the bus knows: `nodes` and `beat_age`.
     pub(in crate::hub) fn load(&self) -> ClusterStats {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);

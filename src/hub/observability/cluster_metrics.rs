@@ -8,13 +8,14 @@ pub(in crate::hub) use reporting::ClusterMetrics;
 
 #[cfg(feature = "metrics")]
 mod reporting {
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::{Arc, Mutex, PoisonError};
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-    use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
+    use metrics::{Counter, Gauge, Histogram, Label, Unit, counter, gauge, histogram};
     use metrics::{describe_counter, describe_gauge, describe_histogram};
 
     use crate::hub::observability::cluster_stats::{ClusterStats, StepOutcome};
+    use crate::hub::observability::metrics::labels;
 
     /// Handles of the metrics, created with the hub. No label depends on user input.
     pub(in crate::hub) struct ClusterMetrics {
@@ -34,8 +35,9 @@ mod reporting {
         reported: Mutex<ClusterStats>,
     }
 
-    impl Default for ClusterMetrics {
-        fn default() -> Self {
+    impl ClusterMetrics {
+        /// Creates the metrics of a hub with this name.
+        pub(in crate::hub) fn new(hub: Option<&Arc<str>>) -> Self {
             describe_gauge!("sigver_cluster_nodes", "Nodes that were alive at the last beat, including this one");
             describe_gauge!(
                 "sigver_cluster_last_beat_timestamp_seconds",
@@ -56,26 +58,31 @@ mod reporting {
                 "sigver_cluster_repairs_total",
                 "Repairs of member lists, by kind: put_back, removed or other_lineage"
             );
-            let step = |outcome| histogram!("sigver_cluster_step_duration_seconds", "outcome" => outcome);
-            let repairs = |kind| counter!("sigver_cluster_repairs_total", "kind" => kind);
+            let named = || labels(hub, []);
+            let step = |outcome| {
+                let labels = labels(hub, [Label::from_static_parts("outcome", outcome)]);
+                histogram!("sigver_cluster_step_duration_seconds", labels)
+            };
+            let repairs = |kind| {
+                let labels = labels(hub, [Label::from_static_parts("kind", kind)]);
+                counter!("sigver_cluster_repairs_total", labels)
+            };
             Self {
-                nodes: gauge!("sigver_cluster_nodes"),
-                last_beat: gauge!("sigver_cluster_last_beat_timestamp_seconds"),
-                steps_waiting: gauge!("sigver_cluster_steps_waiting"),
+                nodes: gauge!("sigver_cluster_nodes", named()),
+                last_beat: gauge!("sigver_cluster_last_beat_timestamp_seconds", named()),
+                steps_waiting: gauge!("sigver_cluster_steps_waiting", named()),
                 steps: ["applied", "condition_failed", "full", "unknown"].map(step),
-                records_sent: counter!("sigver_cluster_records_sent_total"),
-                records_received: counter!("sigver_cluster_records_received_total"),
-                gaps: counter!("sigver_cluster_gaps_total"),
-                resets: counter!("sigver_cluster_resets_total"),
+                records_sent: counter!("sigver_cluster_records_sent_total", named()),
+                records_received: counter!("sigver_cluster_records_received_total", named()),
+                gaps: counter!("sigver_cluster_gaps_total", named()),
+                resets: counter!("sigver_cluster_resets_total", named()),
                 repairs_put_back: repairs("put_back"),
                 repairs_removed: repairs("removed"),
                 repairs_other_lineage: repairs("other_lineage"),
                 reported: Mutex::default(),
             }
         }
-    }
 
-    impl ClusterMetrics {
         pub(in crate::hub) fn step(&self, outcome: StepOutcome, duration: Duration) {
             self.steps[outcome as usize].record(duration);
         }
@@ -110,15 +117,19 @@ mod reporting {
 
 #[cfg(not(feature = "metrics"))]
 mod noop {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use crate::hub::observability::cluster_stats::{ClusterStats, StepOutcome};
 
     /// Does nothing.
-    #[derive(Default)]
     pub(in crate::hub) struct ClusterMetrics {}
 
     impl ClusterMetrics {
+        pub(in crate::hub) fn new(_hub: Option<&Arc<str>>) -> Self {
+            Self {}
+        }
+
         pub(in crate::hub) fn step(&self, _outcome: StepOutcome, _duration: Duration) {}
         pub(in crate::hub) fn report(&self, _stats: &ClusterStats) {}
     }

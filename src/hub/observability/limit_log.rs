@@ -24,6 +24,8 @@ pub(in crate::hub) struct LimitLog {
     /// When the first tally with unwritten counts is due, in milliseconds after `epoch`. `u64::MAX` if there is none.
     due: AtomicU64,
     epoch: Instant,
+    /// The name of the hub.
+    hub: Option<Arc<str>>,
 }
 
 /// What a limit did since its last line.
@@ -49,9 +51,9 @@ pub(in crate::hub) struct Example {
 }
 
 impl LimitLog {
-    pub(in crate::hub) fn new(epoch: Instant) -> Self {
+    pub(in crate::hub) fn new(epoch: Instant, hub: Option<Arc<str>>) -> Self {
         let tallies = std::array::from_fn(|_| Mutex::default());
-        Self { tallies, due: AtomicU64::new(u64::MAX), epoch }
+        Self { tallies, due: AtomicU64::new(u64::MAX), epoch, hub }
     }
 
     /// Counts a rejected join. Calls `example` only if a line can show it.
@@ -92,7 +94,7 @@ impl LimitLog {
         }
         drop(tally);
         if let Some(line) = line {
-            line.write(cause);
+            line.write(cause, self.hub.as_deref());
         }
     }
 
@@ -112,7 +114,7 @@ impl LimitLog {
             }
             drop(tally);
             if let Some(line) = line {
-                line.write(cause);
+                line.write(cause, self.hub.as_deref());
             }
         }
     }
@@ -145,10 +147,11 @@ struct Line {
 
 impl Line {
     /// Writes the line outside of every span: the span of the current task belongs to another peer.
-    fn write(self, cause: Cause) {
+    fn write(self, cause: Cause, hub: Option<&str>) {
         let Self { rejected, closed, example: Example { client_ip, group, peer, code, reason } } = self;
         tracing::warn!(
             parent: None,
+            hub,
             %cause,
             rejected,
             closed,

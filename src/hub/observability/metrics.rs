@@ -2,15 +2,18 @@
 
 #[cfg(not(feature = "metrics"))]
 pub(in crate::hub) use noop::{DeferredGauge, Metrics};
+#[cfg(all(feature = "cluster", feature = "metrics"))]
+pub(super) use reporting::labels;
 #[cfg(feature = "metrics")]
 pub(in crate::hub) use reporting::{DeferredGauge, Metrics};
 
 #[cfg(feature = "metrics")]
 mod reporting {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicI64, Ordering};
     use std::time::{Duration, Instant};
 
-    use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
+    use metrics::{Counter, Gauge, Histogram, Label, Unit, counter, gauge, histogram};
     use metrics::{describe_counter, describe_gauge, describe_histogram};
 
     use crate::hub::limits::Cause;
@@ -19,6 +22,7 @@ mod reporting {
     /// Handles of the frequent metrics. They are created with the hub, so a recorder must be installed before that. No
     /// label depends on user input.
     pub(in crate::hub) struct Metrics {
+        hub: Option<Arc<str>>,
         peers: Gauge,
         member: Counter,
         bound: Counter,
@@ -40,12 +44,12 @@ mod reporting {
     }
 
     impl DeferredGauge {
-        pub(in crate::hub) fn groups() -> Self {
-            Self { gauge: gauge!("sigver_groups"), pending: AtomicI64::new(0) }
+        pub(in crate::hub) fn groups(hub: Option<&Arc<str>>) -> Self {
+            Self { gauge: gauge!("sigver_groups", labels(hub, [])), pending: AtomicI64::new(0) }
         }
 
-        pub(in crate::hub) fn links() -> Self {
-            Self { gauge: gauge!("sigver_links"), pending: AtomicI64::new(0) }
+        pub(in crate::hub) fn links(hub: Option<&Arc<str>>) -> Self {
+            Self { gauge: gauge!("sigver_links", labels(hub, [])), pending: AtomicI64::new(0) }
         }
 
         pub(in crate::hub) fn increment(&self) {
@@ -75,8 +79,14 @@ mod reporting {
         }
     }
 
-    impl Default for Metrics {
-        fn default() -> Self {
+    /// Returns the labels of a metric: its own, and the name of the hub if it has one.
+    pub(in crate::hub) fn labels(hub: Option<&Arc<str>>, own: impl IntoIterator<Item = Label>) -> Vec<Label> {
+        own.into_iter().chain(hub.map(|name| Label::new("hub", name.clone()))).collect()
+    }
+
+    impl Metrics {
+        /// Creates the metrics of a hub with this name.
+        pub(in crate::hub) fn new(hub: Option<Arc<str>>) -> Self {
             describe_gauge!("sigver_peers", "Joined peers");
             describe_gauge!("sigver_groups", "Groups with at least one peer");
             describe_gauge!("sigver_links", "Links between a joiner and a member");
@@ -109,23 +119,27 @@ mod reporting {
                 Unit::Seconds,
                 "Duration of a connect or a leave, including the wait for the group's lock"
             );
+            let labels = |own: Option<Label>| labels(hub.as_ref(), own);
+            let connects = |outcome| {
+                let outcome = Label::from_static_parts("outcome", outcome);
+                counter!("sigver_connects_total", labels(Some(outcome)))
+            };
             Self {
-                peers: gauge!("sigver_peers"),
-                member: counter!("sigver_connects_total", "outcome" => "member"),
-                bound: counter!("sigver_connects_total", "outcome" => "bound"),
-                relayed_messages: counter!("sigver_relayed_messages_total"),
-                relayed_bytes: counter!("sigver_relayed_bytes_total"),
-                outbox: histogram!("sigver_outbox_messages"),
-                reserved_outbox_bytes: gauge!("sigver_outbox_reserved_bytes"),
-                heartbeat: histogram!("sigver_heartbeat_delay_seconds"),
-                group_event: histogram!("sigver_group_event_duration_seconds"),
+                peers: gauge!("sigver_peers", labels(None)),
+                member: connects("member"),
+                bound: connects("bound"),
+                relayed_messages: counter!("sigver_relayed_messages_total", labels(None)),
+                relayed_bytes: counter!("sigver_relayed_bytes_total", labels(None)),
+                outbox: histogram!("sigver_outbox_messages", labels(None)),
+                reserved_outbox_bytes: gauge!("sigver_outbox_reserved_bytes", labels(None)),
+                heartbeat: histogram!("sigver_heartbeat_delay_seconds", labels(None)),
+                group_event: histogram!("sigver_group_event_duration_seconds", labels(None)),
                 #[cfg(feature = "turn")]
-                ice_configurations: counter!("sigver_ice_configurations_total"),
+                ice_configurations: counter!("sigver_ice_configurations_total", labels(None)),
+                hub,
             }
         }
-    }
 
-    impl Metrics {
         pub(in crate::hub) fn joined(&self) {
             self.peers.increment(1);
         }
@@ -164,12 +178,14 @@ mod reporting {
 
         pub(in crate::hub) fn closed(&self, code: CloseCode, cause: Option<Cause>) {
             // Not a label per peer: an app uses few close codes.
-            let cause = cause.map_or("none", Cause::as_str);
-            counter!("sigver_closes_total", "code" => code.as_u16().to_string(), "cause" => cause).increment(1);
+            let cause = Label::from_static_parts("cause", cause.map_or("none", Cause::as_str));
+            let own = [Label::new("code", code.as_u16().to_string()), cause];
+            counter!("sigver_closes_total", labels(self.hub.as_ref(), own)).increment(1);
         }
 
         pub(in crate::hub) fn rejected(&self, cause: Cause) {
-            counter!("sigver_rejections_total", "cause" => cause.as_str()).increment(1);
+            let own = [Label::from_static_parts("cause", cause.as_str())];
+            counter!("sigver_rejections_total", labels(self.hub.as_ref(), own)).increment(1);
         }
 
         #[cfg(feature = "turn")]
@@ -181,13 +197,13 @@ mod reporting {
 
 #[cfg(not(feature = "metrics"))]
 mod noop {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use crate::hub::limits::Cause;
     use crate::protocol::CloseCode;
 
     /// Does nothing.
-    #[derive(Default)]
     pub(in crate::hub) struct Metrics {}
 
     pub(in crate::hub) struct Timer;
@@ -202,11 +218,11 @@ mod noop {
     pub(in crate::hub) struct DeferredGauge;
 
     impl DeferredGauge {
-        pub(in crate::hub) fn groups() -> Self {
+        pub(in crate::hub) fn groups(_hub: Option<&Arc<str>>) -> Self {
             Self
         }
 
-        pub(in crate::hub) fn links() -> Self {
+        pub(in crate::hub) fn links(_hub: Option<&Arc<str>>) -> Self {
             Self
         }
 
@@ -216,6 +232,10 @@ mod noop {
     }
 
     impl Metrics {
+        pub(in crate::hub) fn new(_hub: Option<Arc<str>>) -> Self {
+            Self {}
+        }
+
         pub(in crate::hub) fn joined(&self) {}
         pub(in crate::hub) fn left(&self) {}
         pub(in crate::hub) fn connect_answered(&self, _member: bool) {}

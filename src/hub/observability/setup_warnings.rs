@@ -13,12 +13,14 @@ pub(in crate::hub) struct SetupWarnings {
 }
 
 impl SetupWarnings {
-    /// Checks the request of a peer that came through an HTTP server. `request` has the address of the socket.
-    pub(in crate::hub) fn check(&self, request: &JoinRequest, proxies: &TrustedProxies) {
+    /// Checks the request of a peer that came through an HTTP server. `request` has the address of the socket, `hub` is
+    /// the name of the hub.
+    pub(in crate::hub) fn check(&self, request: &JoinRequest, proxies: &TrustedProxies, hub: Option<&str>) {
         let Some(parts) = request.parts().filter(|_| request.came_over_http()) else { return };
         match request.client_ip() {
             None if is_first(&self.client_ip_unknown) => tracing::warn!(
                 parent: None,
+                hub,
                 "client IP unknown, so limits per IP do not apply; pass it to the hub: with \
                  `into_make_service_with_connect_info::<SocketAddr>()` (axum), `with_client_addr` (hyper) or \
                  `JoinRequest::with_client_ip`",
@@ -26,6 +28,7 @@ impl SetupWarnings {
             Some(ip) if proxies.ignores_header(ip, &parts.headers) && is_first(&self.proxy_not_trusted) => {
                 tracing::warn!(
                     parent: None,
+                    hub,
                     %ip,
                     "ignored a Forwarded or X-Forwarded-For header from an address outside `trusted_proxies`; if it is \
                      a proxy, all of its clients share the limits of one IP until `trusted_proxies` contains it",

@@ -68,6 +68,7 @@ impl Bus {
         rules: Rules,
         max_outbox_bytes_per_node: usize,
         connect_answer_timeout: Duration,
+        counters: ClusterCounters,
     ) -> Self {
         let state = State {
             me,
@@ -89,7 +90,7 @@ impl Bus {
             groups_changed: Notify::new(),
             records_changed: Notify::new(),
             batch_ended: Notify::new(),
-            counters: ClusterCounters::default(),
+            counters,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxBuildHasher;
 
@@ -24,6 +24,11 @@ type Ids = HashSet<LinkId, FxBuildHasher>;
 const KEPT_CAPACITY: usize = 256;
 
 impl LinkIdPool {
+    /// Creates the pool of a hub with this name.
+    pub(super) fn new(hub: Option<&Arc<str>>) -> Self {
+        Self { shards: shards(), in_use: AtomicUsize::new(0), gauge: DeferredGauge::links(hub) }
+    }
+
     /// Returns a random id that no other link of the hub has.
     pub(super) fn allocate(&self) -> LinkId {
         loop {
@@ -70,7 +75,7 @@ impl LinkIdPool {
 
 impl Default for LinkIdPool {
     fn default() -> Self {
-        Self { shards: shards(), in_use: AtomicUsize::new(0), gauge: DeferredGauge::links() }
+        Self::new(None)
     }
 }
 

@@ -63,14 +63,14 @@ const KEPT_CAPACITY: usize = 64;
 
 impl Registry {
     pub(in crate::hub) fn new(config: Arc<Config>, events: Arc<EventBus>) -> Self {
-        let (link_ids, room_count) = (Arc::default(), Arc::default());
-        let gauge = DeferredGauge::groups();
+        let link_ids = Arc::new(LinkIdPool::new(config.name.as_ref()));
+        let gauge = DeferredGauge::groups(config.name.as_ref());
         Self {
             shards: shards(),
             hasher: RandomState::new(),
             config,
             link_ids,
-            room_count,
+            room_count: Arc::default(),
             gauge,
             events,
             #[cfg(feature = "cluster")]

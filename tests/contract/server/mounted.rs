@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use sigver::warp::Handshake;
 use sigver::{JoinRequest, SignalingHub};
 use tokio::net::TcpListener;
+use tower::ServiceBuilder;
 use warp::Filter as _;
 use warp::path::FullPath;
 use warp::ws::Ws;
@@ -36,6 +37,12 @@ pub(super) async fn start(adapter: Adapter, hub: SignalingHub) -> Box<dyn TestSe
         Adapter::Hyper => {
             let service = sigver::hyper::service(hub).at("/signal");
             tokio::spawn(serve_hyper(listener, move |client| service.with_client_addr(client)));
+        }
+        Adapter::Tower => {
+            // The service accepts a body of any type.
+            let layers = ServiceBuilder::new().map_request(|request: axum::extract::Request| request.map(|_| "a body"));
+            let service = layers.service(sigver::hyper::service(hub).at("/signal"));
+            serve_axum(listener, axum::Router::new().fallback_service(service));
         }
         Adapter::AxumHandler => serve_axum(listener, axum_handler(hub)),
         Adapter::WarpHandler => {

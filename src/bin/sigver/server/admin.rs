@@ -1,4 +1,4 @@
-//! The admin listener: health checks, metrics, and a page with the live status.
+//! The admin listener: the hub's admin service, with metrics and what is known of handshakes.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -7,30 +7,23 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_SECURITY_POLICY, HOST, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service as _, service_fn};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
-use sigver::{GroupSnapshot, SignalingHub};
+use serde_json::json;
+use sigver::SignalingHub;
+use sigver::hyper::AdminService;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::connection_table::ConnectionTable;
 use super::handshakes::Handshakes;
-use super::health;
 use super::listener::Listener;
 use super::listener::Stream;
-use super::response::{content, json, text};
-use super::status::{Peer, Status};
 
-const PAGE: &str = include_str!("admin.html");
-/// The page contains its script and style, and requests only its own server.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
-    frame-ancestors 'none'";
-/// `/groups/HASH` lists at most this number of peers.
-const MAX_LISTED_PEERS: usize = 500;
 /// The time for the head of a request, and for all requests of a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// The interval at which the exporter aggregates the recorded histograms.
@@ -39,11 +32,15 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// The admin service of one hub.
 #[derive(Clone)]
 pub(super) struct Admin {
-    hub: SignalingHub,
-    handshakes: Arc<Handshakes>,
+    service: AdminService,
     metrics: PrometheusHandle,
     /// The host part of the setting `admin`.
     host: String,
+}
+
+/// Returns whether a path is that of a health check, which may come from a load balancer.
+pub(super) fn is_health_path(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
 }
 
 impl Admin {
@@ -60,7 +57,15 @@ impl Admin {
             "Connections that a limit closed before they completed the WebSocket handshake, by cause"
         );
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
-        Self { hub, handshakes, metrics, host }
+        let (handle, [pending, closed]) = (metrics.clone(), [(); 2].map(|()| handshakes.clone()));
+        let service = sigver::hyper::admin(hub)
+            .with_metrics(move || render_metrics(&handle, &handshakes))
+            .with_field("handshakes", move || json!(pending.pending()))
+            .with_field("closed_handshakes", move || {
+                let closed = closed.closes().map(|(cause, count)| (cause.as_str(), count));
+                json!(closed.into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>())
+            });
+        Self { service, metrics, host }
     }
 
     /// Serves until it is dropped. A connection over the maximum closes the oldest one.
@@ -81,7 +86,7 @@ impl Admin {
 
     async fn serve_connection(self, socket: Stream, client: SocketAddr) {
         let admin = &self;
-        let service = service_fn(|request| async move { Ok::<_, Infallible>(admin.respond(&request).await) });
+        let service = service_fn(move |request| admin.respond(request));
         let mut http = http1::Builder::new();
         let served = http.timer(TokioTimer::new()).header_read_timeout(CONNECTION_TIMEOUT);
         let served = served.serve_connection(TokioIo::new(socket), service);
@@ -91,43 +96,18 @@ impl Admin {
         }
     }
 
-    async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are supported.\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
-        }
-        let path = request.uri().path();
-        // Before the check of the host: health checks of load balancers may send any `Host`.
-        if let Some(response) = health::respond(path, &self.hub) {
-            return response;
-        }
-        // DNS rebinding: another site could point its own name at this address and read the responses in the operator's
-        // browser.
-        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        if !self.is_own_host(host) {
-            return text(
-                StatusCode::MISDIRECTED_REQUEST,
-                "The host must be an IP address, localhost, or the host of --admin.\n",
-            );
-        }
-        match path {
-            "/" => {
-                let mut response = content("text/html; charset=utf-8", PAGE);
-                response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
-                response
+    async fn respond(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        // The checks of load balancers may send any `Host`. Other methods get 405 in any case.
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        if is_read && !is_health_path(request.uri().path()) {
+            // DNS rebinding: another site could point its own name at this address and read the responses in the
+            // operator's browser.
+            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            if !self.is_own_host(host) {
+                return Ok(misdirected());
             }
-            "/metrics" => content("text/plain; version=0.0.4; charset=utf-8", self.render_metrics()),
-            "/status" => json(&Status::of(&self.hub, &self.handshakes).await),
-            path => match path.strip_prefix("/groups/").and_then(|hash| self.find_group(hash)) {
-                Some(group) => {
-                    let mut peers = self.hub.peers(group.key);
-                    peers.sort_unstable_by_key(|peer| peer.id);
-                    json(&peers.iter().take(MAX_LISTED_PEERS).map(Peer::of).collect::<Vec<_>>())
-                }
-                None => text(StatusCode::NOT_FOUND, "Paths: /, /status, /groups/HASH, /healthz, /readyz, /metrics\n"),
-            },
         }
+        self.service.call(request).await
     }
 
     /// Returns whether a `Host` header names this server. Only a browser on this server's own page sends such a host.
@@ -140,16 +120,23 @@ impl Admin {
         let known = ["localhost", &*self.host].iter().any(|known| name.eq_ignore_ascii_case(known));
         known || bare.parse::<IpAddr>().is_ok()
     }
+}
 
-    fn render_metrics(&self) -> String {
-        gauge!("sigver_handshakes").set(self.handshakes.pending() as f64);
-        for (cause, count) in self.handshakes.closes() {
-            counter!("sigver_handshakes_closed_total", "cause" => cause.as_str()).absolute(count);
-        }
-        self.metrics.render()
-    }
+fn misdirected() -> Response<Full<Bytes>> {
+    let text = "The host must be an IP address, localhost, or the host of --admin.\n";
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
 
-    fn find_group(&self, hash: &str) -> Option<GroupSnapshot> {
-        self.hub.find_group(u64::from_str_radix(hash, 16).ok()?)
+fn render_metrics(metrics: &PrometheusHandle, handshakes: &Handshakes) -> String {
+    gauge!("sigver_handshakes").set(handshakes.pending() as f64);
+    for (cause, count) in handshakes.closes() {
+        counter!("sigver_handshakes_closed_total", "cause" => cause.as_str()).absolute(count);
     }
+    metrics.render()
 }

@@ -4,13 +4,10 @@ mod admin;
 mod connection_table;
 mod counted_log;
 mod handshakes;
-mod health;
 mod ip_block;
 mod listener;
 mod public;
-mod response;
 mod socket;
-mod status;
 #[cfg(unix)]
 mod unix_socket;
 

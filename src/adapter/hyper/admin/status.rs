@@ -1,17 +1,22 @@
-//! The JSON responses of the admin listener.
+//! The JSON responses of the admin service.
 
 use serde::Serialize;
-use sigver::{Cause, CauseCounts, ClusterStats, GroupSnapshot, PeerSnapshot, SignalingHub};
 
-use super::handshakes::Handshakes;
+use super::fields::Fields;
+#[cfg(feature = "cluster")]
+use crate::ClusterStats;
+use crate::{Cause, CauseCounts, GroupSnapshot, PeerSnapshot, SignalingHub};
 
 /// `/status` lists the largest groups, at most this number.
 const MAX_LISTED_GROUPS: usize = 200;
 
 /// The response of `/status`. It contains hashes of keys, as the log does: a key can be the only protection of a group.
 #[derive(Serialize)]
-pub(super) struct Status {
+pub(super) struct Status<'a> {
     version: &'static str,
+    /// Absent if the hub has no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
     draining: bool,
     ready: bool,
     peers: usize,
@@ -21,14 +26,16 @@ pub(super) struct Status {
     rejections: Vec<(&'static str, u64)>,
     closes: Vec<(&'static str, u64)>,
     largest_groups: Vec<Group>,
-    handshakes: usize,
-    closed_handshakes: Vec<(&'static str, u64)>,
-    /// Absent if the server is in no cluster.
+    #[serde(flatten)]
+    fields: &'a Fields,
+    /// Absent if the hub is in no cluster.
+    #[cfg(feature = "cluster")]
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<Cluster>,
 }
 
 /// The counts of this node, as [`ClusterStats`] describes them.
+#[cfg(feature = "cluster")]
 #[derive(Serialize)]
 struct Cluster {
     nodes: usize,
@@ -64,13 +71,13 @@ pub(super) struct Peer {
     queued_bytes: usize,
 }
 
-impl Status {
-    pub(super) async fn of(hub: &SignalingHub, handshakes: &Handshakes) -> Self {
+impl<'a> Status<'a> {
+    pub(super) async fn of(hub: &'a SignalingHub, fields: &'a Fields) -> Self {
         let groups = hub.largest_groups(MAX_LISTED_GROUPS).await;
         let stats = hub.stats();
-        let closed = handshakes.closes().map(|(cause, count)| (cause.as_str(), count));
         Self {
             version: env!("CARGO_PKG_VERSION"),
+            name: hub.name(),
             draining: hub.is_draining(),
             ready: hub.is_ready(),
             peers: stats.peers,
@@ -80,13 +87,14 @@ impl Status {
             rejections: by_cause(&stats.rejections),
             closes: by_cause(&stats.closes),
             largest_groups: groups.iter().map(Group::of).collect(),
-            handshakes: handshakes.pending(),
-            closed_handshakes: closed.into_iter().filter(|(_, count)| *count > 0).collect(),
+            fields,
+            #[cfg(feature = "cluster")]
             cluster: hub.cluster_stats().as_ref().map(Cluster::of),
         }
     }
 }
 
+#[cfg(feature = "cluster")]
 impl Cluster {
     fn of(stats: &ClusterStats) -> Self {
         Self {
