@@ -119,7 +119,7 @@ const HUB_ORDER: &[&str] = &[
 ];
 
 /// Crates that only some files or folders may import.
-const CRATES: [(&str, &[&str]); 24] = [
+const CRATES: [(&str, &[&str]); 23] = [
     ("axum", &["adapter/axum"]),
     ("data_encoding", &["adapter/upgrade.rs", "hub/admission/signed_keys.rs", "hub/ice/credential.rs"]),
     ("fastrand", &["client/", "cluster/", "hub/"]),
@@ -146,7 +146,6 @@ const CRATES: [(&str, &[&str]); 24] = [
     ("prost", &["protocol/wire.rs", "protocol/wire/"]),
     ("redis", &["cluster/redis/"]),
     ("rustls", &["client/"]),
-    ("serde", &["hub/ice/configuration.rs"]),
     ("serde_json", &["adapter/hyper/admin/", "adapter/ice_servers.rs"]),
     ("sha1", &["hub/ice/credential.rs"]),
     ("sha2", &["cluster/id.rs", "hub/admission/signed_keys.rs"]),

@@ -12,6 +12,7 @@ use super::hook::{Admission, PeerInfo};
 use super::rejection::Rejection;
 use super::request::JoinRequest;
 use crate::hub::limits::config::ConfigError;
+use crate::hub::limits::Cause;
 use crate::protocol::{CloseCode, GroupKey, KeyError};
 
 /// The output size of SHA-256, which RFC 2104 recommends as the minimum.
@@ -25,8 +26,8 @@ const MIN_SECRET_BYTES: usize = 32;
 /// Published clients send no header and no query, so the key is the only place for a credential.
 ///
 /// The hub verifies a signed key once, when its peer joins, and closes the peer with 4740 when the key expires
-/// ([`PeerInfo::expires_at`]). An unsigned or forged key closes the peer with 1008, and so does a key that has expired
-/// before the join.
+/// ([`PeerInfo::expires_at`]). A key that has expired before the join closes the peer with 4740, too: the client should
+/// get a fresh one. An unsigned or forged key closes it with 1008.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -118,7 +119,7 @@ impl SignedKeys {
         let expiry = expiry.parse().map_err(|_| forged())?;
         let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         if since_1970 >= Duration::from_secs(expiry) {
-            return Err(reject("key has expired"));
+            return Err(Rejection::by(Cause::ExpiresAt, CloseCode::Expired, "key has expired"));
         }
         let key = GroupKey::new(key).map_err(|error| Rejection::from(&error))?;
         Ok((key, expiry))
@@ -162,6 +163,14 @@ mod tests {
 
     fn sign(secret: &str, key: &str) -> String {
         keys(secret).sign(&GroupKey::new(key).expect("a key"), at(1000)).expect("short enough")
+    }
+
+    #[test]
+    fn expired_key_is_rejected_with_4740() {
+        let rejection = keys(SECRET).verify(&JoinRequest::new(sign(SECRET, "room"))).expect_err("expired in 1970");
+        assert_eq!((rejection.cause(), rejection.close_code()), (Cause::ExpiresAt, CloseCode::Expired));
+        let rejection = keys(OTHER).verify(&JoinRequest::new(sign(SECRET, "room"))).expect_err("forged");
+        assert_eq!(rejection.close_code(), CloseCode::Policy);
     }
 
     fn read(keys: &SignedKeys, signed_key: &str, seconds: u64) -> Result<String, String> {
