@@ -9,8 +9,8 @@ use crate::SignalingHub;
 
 /// Lets a page read the response to its request, if pages of its origin may join.
 ///
-/// If the hub has a list of allowed origins, the request may contain the user's cookies. Otherwise, every page may read the
-/// response, but a browser hides it from a page that sent cookies.
+/// If the hub has a list of allowed origins, the request may contain the user's cookies. Otherwise, every page may read
+/// the response, but a browser hides it from a page that sent cookies.
 pub(super) fn allow<B>(response: &mut Response<B>, request: &HeaderMap, hub: &SignalingHub) {
     let headers = response.headers_mut();
     headers.append(VARY, HeaderValue::from_static("Origin"));

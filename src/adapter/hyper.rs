@@ -123,8 +123,8 @@ pub use service::Service;
 /// Answers a WebSocket handshake whose URL has the key in its query: `/any/path?key=KEY`.
 ///
 /// If the hub admits the peer, a new task serves its WebSocket. Any other request gets an error status and a line of
-/// text that explains it, for example 426 for a request that is not a handshake. With `HubBuilder::ice_servers`, a `GET`
-/// with `Accept: application/json` gets the ICE servers.
+/// text that explains it, for example 426 for a request that is not a handshake. With `HubBuilder::ice_servers`, a
+/// `GET` with `Accept: application/json` gets the ICE servers.
 ///
 /// The hub does not know the client IP, so the limits per IP do not apply. Pass it with [`upgrade_with`].
 ///

@@ -23,8 +23,8 @@ use super::websocket::WebSocket;
 use crate::hub::PendingConnection;
 use crate::{JoinRequest, SignalingHub};
 
-/// Answers a WebSocket handshake. If the hub admits the peer, a new task serves its WebSocket. A request for ICE servers
-/// gets them if the hub has any. Any other request gets an error status and a line of text that explains it.
+/// Answers a WebSocket handshake. If the hub admits the peer, a new task serves its WebSocket. A request for ICE
+/// servers gets them if the hub has any. Any other request gets an error status and a line of text that explains it.
 pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: JoinRequest) -> Response<Bytes> {
     let response = match accept(&request) {
         Ok(response) => response.map(|()| Bytes::new()),

@@ -273,8 +273,8 @@ async fn signed_key_admits_until_it_expires(adapter: Adapter) {
     let [mut alice, mut bob] = [server.open(&first).await, server.open(&second).await];
     assert!(alice.connect(1, &[]).await);
     assert!(!bob.connect(2, &[]).await, "both keys are signed for one group");
-    for bad in [&expired, "room", &first.replace("room", "other")] {
-        assert_eq!(server.open_rejected(OpenRequest::new(bad)).await, Rejected::Closed(1008), "{bad}");
+    for (bad, code) in [(&*expired, 4740), ("room", 1008), (&first.replace("room", "other"), 1008)] {
+        assert_eq!(server.open_rejected(OpenRequest::new(bad)).await, Rejected::Closed(code), "{bad}");
     }
 }
 

@@ -169,7 +169,8 @@ impl JoinRequest {
     }
 
     /// Returns whether the client asks to join: with a WebSocket handshake, or over any other transport. `false` if it
-    /// asks for ICE servers only (`HubBuilder::ice_servers`), which it may do at any time, also before and after a join.
+    /// asks for ICE servers only (`HubBuilder::ice_servers`), which it may do at any time, also before and after a
+    /// join.
     ///
     /// An [`Admission`](crate::Admission) decides about both. A hook that accepts a token only once must not use it up
     /// for ICE servers.

@@ -11,8 +11,8 @@ use sha2::Sha256;
 use super::hook::{Admission, PeerInfo};
 use super::rejection::Rejection;
 use super::request::JoinRequest;
-use crate::hub::limits::config::ConfigError;
 use crate::hub::limits::Cause;
+use crate::hub::limits::config::ConfigError;
 use crate::protocol::{CloseCode, GroupKey, KeyError};
 
 /// The output size of SHA-256, which RFC 2104 recommends as the minimum.

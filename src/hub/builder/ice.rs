@@ -9,8 +9,8 @@ use crate::hub::ice::servers::IceServers;
 impl HubBuilder {
     /// Sets the ICE servers that clients get from the URL of the hub. Default: none.
     ///
-    /// The adapters answer a `GET` with `Accept: application/json`, on the same URL as the WebSocket, with the JSON of an
-    /// [`IceConfiguration`](crate::IceConfiguration): the servers, and for TURN servers a credential that expires.
+    /// The adapters answer a `GET` with `Accept: application/json`, on the same URL as the WebSocket, with the JSON of
+    /// an [`IceConfiguration`](crate::IceConfiguration): the servers, and for TURN servers a credential that expires.
     /// Without this setting, the answer is 426, as for any other request that is not a WebSocket handshake. The chapter
     /// `ice_servers` of the guide shows the settings of coturn and the rotation of a secret.
     ///

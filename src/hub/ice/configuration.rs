@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 /// The ICE servers of one client, and how long their credentials are valid. Returned by
 /// [`SignalingHub::ice_servers`](crate::SignalingHub::ice_servers).
 ///
-/// It serializes to the JSON that the adapters send. A browser accepts its `iceServers` in an `RTCConfiguration`; `ttl` is
-/// in seconds:
+/// It serializes to the JSON that the adapters send. A browser accepts its `iceServers` in an `RTCConfiguration`; `ttl`
+/// is in seconds:
 ///
 /// ```json
 /// {

@@ -17,16 +17,16 @@ impl SignalingHub {
     /// Returns the ICE servers for a client, with a credential for each TURN server. The list is empty if
     /// [`HubBuilder::ice_servers`](crate::HubBuilder::ice_servers) is not set.
     ///
-    /// The adapters call this method for a `GET` with `Accept: application/json`. Call it yourself to serve the list from
-    /// another route of the app.
+    /// The adapters call this method for a `GET` with `Accept: application/json`. Call it yourself to serve the list
+    /// from another route of the app.
     ///
     /// The checks are those of [`SignalingHub::admit`], in the same order, with these differences:
     ///
-    /// - The request takes no slot: it passes when `max_peers`, `max_peers_per_ip` or `max_peers_per_identity` is reached,
-    ///   so that a connected peer can renew its credentials, and replaces no peer. It counts against
+    /// - The request takes no slot: it passes when `max_peers`, `max_peers_per_ip` or `max_peers_per_identity` is
+    ///   reached, so that a connected peer can renew its credentials, and replaces no peer. It counts against
     ///   `joins_per_second_per_ip`, and as a connection while it is decided.
-    /// - It passes the allowed origins without an `Origin`, which browsers omit in a `GET` to the page's own server. A page
-    ///   of another origin cannot read the response.
+    /// - It passes the allowed origins without an `Origin`, which browsers omit in a `GET` to the page's own server. A
+    ///   page of another origin cannot read the response.
     /// - In the [`Admission`](crate::Admission) hook, [`JoinRequest::is_upgrade`] returns `false`.
     ///
     /// If the hook sets [`PeerInfo::expires_at`], the credentials expire at that time or earlier.

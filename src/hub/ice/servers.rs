@@ -53,10 +53,10 @@ impl IceServers {
     /// `?transport=udp` or `?transport=tcp` (RFC 7065).
     ///
     /// The secret must have at least 20 bytes. coturn calls it `static-auth-secret`. Each client gets a credential that
-    /// expires after [`IceServers::ttl`]: the user name is `EXPIRY:IDENTITY`, with the expiry in seconds since 1970 and the
-    /// [identity](crate::PeerInfo::identity) that the admission hook gave the client, or only `EXPIRY`. The password is
-    /// the HMAC-SHA1 of the user name in base64. In the user name, an identity is percent-encoded where coturn rejects
-    /// its characters, and truncated to 508 bytes in all.
+    /// expires after [`IceServers::ttl`]: the user name is `EXPIRY:IDENTITY`, with the expiry in seconds since 1970 and
+    /// the [identity](crate::PeerInfo::identity) that the admission hook gave the client, or only `EXPIRY`. The
+    /// password is the HMAC-SHA1 of the user name in base64. In the user name, an identity is percent-encoded where
+    /// coturn rejects its characters, and truncated to 508 bytes in all.
     ///
     /// Each call adds an entry to the answer. For servers that are switched from one secret to another one after the
     /// other, call it twice with the same URLs.
