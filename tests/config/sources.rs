@@ -26,7 +26,7 @@ fn limits_in(paths: &[&str]) -> Vec<String> {
 
 #[tokio::test]
 async fn every_limit_of_the_builder_has_a_flag_a_variable_and_a_key() {
-    let hub = limits_in(&["src/hub/builder.rs", "src/hub/builder/rates.rs"]);
+    let hub = limits_in(&["src/hub/builder.rs", "src/hub/builder/observability.rs", "src/hub/builder/rates.rs"]);
     let cluster = limits_in(&["src/hub/cluster/config.rs", "src/cluster/redis/builder.rs"]);
     assert!(hub.len() >= 25 && cluster.len() >= 7, "{hub:?} {cluster:?}");
     let help = String::from_utf8(run(&["--help"]).await.stdout).expect("UTF-8");

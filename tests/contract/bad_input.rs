@@ -35,7 +35,10 @@ async fn expect_close(adapter: Adapter, invalid: Frame, code: u16) {
     offender.send_frame(invalid).await;
     assert_eq!(offender.recv_close().await.code, code);
     bystanders.assert_undisturbed().await;
-    assert!(!server.open("K").await.connect(4, &[3]).await, "the offender is no longer a member");
+    while server.open("K").await.connect(4, &[3]).await {
+        // Its node sends the close frame and the removal from the member list at the same time.
+        assert!(matches!(adapter, Adapter::StandaloneCluster), "the offender is no longer a member");
+    }
 }
 
 async fn text_message_closes_with_4743(adapter: Adapter) {
