@@ -58,8 +58,8 @@ impl ConnectionCount {
 pub(in crate::hub) struct PeerSlot {
     pub(in crate::hub) key: GroupKey,
     pub(in crate::hub) favored: bool,
-    /// The time when the slot was granted, on the hub's clock.
-    pub(in crate::hub) since: Duration,
+    /// The time when the slot was granted, on the hub's clock. Nanoseconds, because a `Duration` takes twice the space.
+    since_nanos: u64,
     identity: Option<Arc<str>>,
     client_ip: Option<IpAddr>,
     ip_slot: Option<IpSlot>,
@@ -79,7 +79,8 @@ impl PeerSlot {
         Self {
             key,
             favored: request.is_favored(),
-            since,
+            // These last for 584 years.
+            since_nanos: since.as_nanos() as u64,
             identity: None,
             client_ip: request.client_ip(),
             ip_slot,
@@ -97,6 +98,11 @@ impl PeerSlot {
             self.key = key;
         }
         self.favored = favored.unwrap_or(self.favored);
+    }
+
+    /// Returns the time when the slot was granted, on the hub's clock.
+    pub(in crate::hub) fn since(&self) -> Duration {
+        Duration::from_nanos(self.since_nanos)
     }
 
     pub(in crate::hub) fn identity(&self) -> Option<&str> {

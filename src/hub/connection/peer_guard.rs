@@ -174,7 +174,7 @@ impl Drop for PeerGuard {
             identity: self.slot.shared_identity(),
             client_ip: self.slot.client_ip(),
             reason: reason.clone(),
-            duration: now.saturating_sub(self.slot.since),
+            duration: now.saturating_sub(self.slot.since()),
             data: self.slot.shared_data(),
         });
         registry.release(&self.room);

@@ -86,7 +86,7 @@ impl Room {
     /// Adds a peer to the group.
     pub(in crate::hub) fn join(&self, peer: PeerId, slot: &Arc<PeerSlot>, outbox: &Arc<Outbox>) {
         let state = &mut *self.lock();
-        self.apply(state, Event::Join { peer, favored: slot.favored }, slot.since);
+        self.apply(state, Event::Join { peer, favored: slot.favored }, slot.since());
         state.peers.insert(peer, RoomPeer { outbox: outbox.clone(), slot: slot.clone(), is_muted: false });
     }
 
@@ -150,7 +150,7 @@ impl Room {
                 key: self.key.clone(),
                 identity: slot.shared_identity(),
                 client_ip: slot.client_ip(),
-                age: now.saturating_sub(slot.since),
+                age: now.saturating_sub(slot.since()),
                 member_id: roles.member_id,
                 is_bound: roles.link.is_some(),
                 joiners: roles.joiners,
