@@ -57,8 +57,9 @@
 //! | none (default) | the hub, [`client`], [`protocol`] and [`memory`], without an HTTP crate |
 //! | `axum` | `sigver::axum`: `router` and `handler`, and `upgrade_with` for a handler that you wrote |
 //! | `warp` | `sigver::warp`: `filter`, and `handshake` to choose the key |
-//! | `hyper` | `sigver::hyper`: `service`, and `upgrade` for a service that you wrote |
+//! | `hyper` | `sigver::hyper`: `service`, for hyper and tower, and `upgrade` for a service that you wrote |
 //! | `http2` | WebSockets over HTTP/2 (RFC 8441) in axum and hyper servers |
+//! | `admin` | `sigver::hyper::admin` and `sigver::axum::admin_router`: health checks, status, admin page |
 //! | `metrics` | metrics for the `metrics` facade |
 //! | `signed-keys` | `SignedKeys`: expiring keys, signed with HMAC-SHA256 |
 //! | `cluster` | `HubBuilder::build_cluster` and `sigver::cluster`: groups that span servers |
@@ -83,7 +84,7 @@ mod transport;
 /// 3. [`limits`]: every limit with its default
 /// 4. [`deployment`]: proxies, TLS, slow handshakes, file descriptors
 /// 5. [`shutdown`]: drain without a reconnect storm
-/// 6. [`observability`]: counts, events, logs, metrics
+/// 6. [`observability`]: counts, events, logs, metrics, admin page
 /// 7. [`standalone`]: the server `sigver` and its probe
 /// 8. [`clustering`]: several servers as one hub
 /// 9. [`compatibility`]: npm's `sigver`, Netflux, close codes
