@@ -57,8 +57,9 @@
 //! | none (default) | the hub, [`client`], [`protocol`] and [`memory`], without an HTTP crate |
 //! | `axum` | `sigver::axum`: `router` and `handler`, and `upgrade_with` for a handler that you wrote |
 //! | `warp` | `sigver::warp`: `filter`, and `handshake` to choose the key |
-//! | `hyper` | `sigver::hyper`: `service`, and `upgrade` for a service that you wrote |
+//! | `hyper` | `sigver::hyper`: `service`, for hyper and tower, and `upgrade` for a service that you wrote |
 //! | `http2` | WebSockets over HTTP/2 (RFC 8441) in axum and hyper servers |
+//! | `admin` | `sigver::hyper::admin` and `sigver::axum::admin_router`: health checks, status, admin page |
 //! | `metrics` | metrics for the `metrics` facade |
 //! | `serde` | `serde::Serialize` for [`HubStats`], snapshots, [`HubEvent`] and `ClusterStats` |
 //! | `signed-keys` | `SignedKeys`: expiring keys, signed with HMAC-SHA256 |
@@ -86,7 +87,7 @@ mod transport;
 /// 4. [`deployment`]: proxies, TLS, slow handshakes, file descriptors
 /// 5. [`ice_servers`]: STUN and TURN servers for the clients, with credentials that expire
 /// 6. [`shutdown`]: drain without a reconnect storm
-/// 7. [`observability`]: counts, events, logs, metrics
+/// 7. [`observability`]: counts, events, logs, metrics, admin page
 /// 8. [`standalone`]: the server `sigver` and its probe
 /// 9. [`clustering`]: several servers as one hub
 /// 10. [`compatibility`]: npm's `sigver`, Netflux, close codes

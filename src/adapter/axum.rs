@@ -82,6 +82,20 @@
 //!
 //! Behind a reverse proxy, also set [`HubBuilder::trusted_proxies`](crate::HubBuilder::trusted_proxies).
 //!
+//! # Layers of tower
+//!
+//! [`hyper::Service`](crate::hyper::Service) is a service of tower, for `Router::route_service` and `fallback_service`:
+//!
+//! ```
+//! use axum::Router;
+//! use sigver::SignalingHub;
+//!
+//! let signal = sigver::hyper::service(SignalingHub::new()).at("/signal");
+//! let app: Router = Router::new()
+//!     .route_service("/signal", signal.clone()) // ws://HOST/signal?key=KEY
+//!     .route_service("/signal/{*key}", signal); // ws://HOST/signal/KEY
+//! ```
+//!
 //! # Access control
 //!
 //! Middleware runs before the handler. The admission hook reads what the middleware stored in the request's extensions.

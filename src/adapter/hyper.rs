@@ -19,6 +19,26 @@
 //!
 //! Every connection must be served `with_upgrades`. `examples/hyper.rs` is a complete server.
 //!
+//! # Behind tower
+//!
+//! [`Service`] also implements the `Service` trait of [tower](https://docs.rs/tower-service), for requests with any
+//! type of body. It works behind layers, and in frameworks that accept a service of tower:
+//!
+//! ```
+//! use hyper::{Request, body::Incoming};
+//! use sigver::SignalingHub;
+//! use tower::ServiceBuilder;
+//!
+//! let service = ServiceBuilder::new()
+//!     .map_request(|request: Request<Incoming>| request) // the app's layers
+//!     .service(sigver::hyper::service(SignalingHub::new()).at("/signal"));
+//! // For hyper's `serve_connection`:
+//! let service = hyper_util::service::TowerToHyperService::new(service);
+//! ```
+//!
+//! If one service serves all connections, the middleware must insert the client address into the extensions of each
+//! request: see [`Service::with_client_addr`].
+//!
 //! # In a service of your own
 //!
 //! [`upgrade_with`] answers one request, with a key that the app chooses. [`upgrade`] reads the key from the query. The
@@ -46,6 +66,11 @@
 //!     }
 //! }
 //! ```
+//!
+//! # Admin pages
+//!
+//! With the feature `admin`, `sigver::hyper::admin` returns a service with health checks, the status as JSON, and a
+//! page with the live status, for an app that authenticates its operators.
 //!
 //! # HTTP/2
 //!

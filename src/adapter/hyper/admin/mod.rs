@@ -47,11 +47,11 @@ pub fn admin(hub: SignalingHub) -> AdminService {
 /// | `/metrics` | the text of the app's exporter, if [`AdminService::with_metrics`] is set |
 ///
 /// Other paths get 404, and methods other than GET and HEAD get 405. No response may be cached, and none contains a key
-/// or a payload. `/groups/HASH` and the page contain identities and client IPs. The guide describes
-/// [the fields of the JSON](https://docs.rs/sigver/latest/sigver/guide/observability/index.html).
+/// or a payload. `/groups/HASH` and the page contain identities and client IPs. The chapter `observability` of the
+/// guide describes the fields of the JSON.
 ///
-/// **Warning:** the service has no authentication. Mount it behind that of the app, or on a listener that only operators
-/// reach. If a browser reaches it without a login, check the `Host` header: otherwise another site can point its own
+/// **Warning:** the service has no authentication. Mount it behind that of the app, or on a listener that only
+/// operators reach. If a browser reaches it without a login, check the `Host` header: otherwise another site can point its own
 /// name at the address of the server, and read the responses in the operator's browser (DNS rebinding).
 ///
 /// The page works at any path, with or without a slash at its end, as its requests are relative to it. As a service of
