@@ -2,8 +2,8 @@
 //!
 //! These parts handle a peer:
 //!
-//! - [`admission`] checks a [`JoinRequest`], and grants a slot or rejects the join. [`permit`] describes the order of the
-//!   checks, and [`serve`] runs them.
+//! - [`admission`] checks a [`JoinRequest`], and grants a slot or rejects the join. [`permit`] describes the order of
+//!   the checks, and [`serve`] runs them.
 //! - [`rooms`] contains one room per key. A *room* is a group behind one lock, with the bounded outboxes of its peers.
 //! - [`connection`] contains the future of one peer. It reads and writes frames, and runs the peer's timers.
 //! - [`close`] describes why a connection ends. [`app_closes`] closes peers on behalf of the app, and
