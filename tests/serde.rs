@@ -89,7 +89,10 @@ async fn events_have_a_type_and_the_names_of_their_fields() {
     joiner.close().await;
     assert_eq!(hub.close_peers_where(|peer| peer.member_id.is_some(), CloseCode::app(4001)), 1);
     assert_eq!(peer.recv_close().await.code, 4001);
-    let joined = |peer: u64| json!({ "type": "peer_joined", "peer": peer, "key": "room", "identity": "alice", "client_ip": "192.0.2.7" });
+    let joined = |peer: u64| {
+        let client_ip = "192.0.2.7";
+        json!({ "type": "peer_joined", "peer": peer, "key": "room", "identity": "alice", "client_ip": client_ip })
+    };
     let answered =
         |peer: u64, member: bool| json!({ "type": "connect_answered", "peer": peer, "key": "room", "member": member });
     let left = |peer: u64, reason: Value| {

@@ -36,8 +36,8 @@ impl AppValues {
 }
 
 impl Drop for AppValues {
-    /// Drops the values in the order of their calls. A panic skips no other value, and does not abort the process if the
-    /// values are dropped because of another panic.
+    /// Drops the values in the order of their calls. A panic skips no other value, and does not abort the process if
+    /// the values are dropped because of another panic.
     fn drop(&mut self) {
         for value in std::mem::take(self.attached_mut()) {
             isolate(|| drop(value));

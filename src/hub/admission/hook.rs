@@ -141,8 +141,8 @@ impl PeerInfo {
     /// Attaches a value that is dropped when the peer has left its group, whatever the cause: a close by either side, a
     /// lost connection, a dropped future, or a panic. It may be called several times.
     ///
-    /// Unlike an event, the drop cannot be missed. A guard that counts, holds a permit or writes to a database therefore
-    /// follows the peer without loss:
+    /// Unlike an event, the drop cannot be missed. A guard that counts, holds a permit or writes to a database
+    /// therefore follows the peer without loss:
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), sigver::ConfigError> {
@@ -172,7 +172,7 @@ impl PeerInfo {
     /// # }
     /// ```
     ///
-    /// When the value is dropped, the peer no longer appears in snapshots, counts in no limit, and
+    /// When the value is dropped, the peer no longer appears in snapshots, has released its slot in the limits, and
     /// [`HubEvent::PeerLeft`](crate::HubEvent::PeerLeft) was sent. The close handshake has not started. So if a client
     /// joins again after it has received its close frame, its old value was dropped before.
     ///
@@ -182,9 +182,9 @@ impl PeerInfo {
     /// see [`JoinRequest::is_upgrade`].
     ///
     /// The future that serves the peer drops its values one after the other, in the order of the calls, while the hub
-    /// holds no lock. Therefore `Drop` may call the hub, and must not block. A panic in `Drop` affects no other value and
-    /// no peer. When [`SignalingHub::drain`](crate::SignalingHub::drain) returns 0, the values of all peers have been
-    /// dropped.
+    /// holds no lock. Therefore `Drop` may call the hub, and must not block. A panic in `Drop` affects no other value
+    /// and no peer. When [`SignalingHub::drain`](crate::SignalingHub::drain) returns 0, the values of all peers have
+    /// been dropped.
     pub fn attach(mut self, value: impl Send + 'static) -> Self {
         self.values.get_or_insert_default().attach(value);
         self
@@ -195,9 +195,9 @@ impl PeerInfo {
     ///
     /// [`PeerSnapshot::data`](crate::PeerSnapshot::data), [`HubEvent::data`](crate::HubEvent::data) and
     /// [`Permit::data`](crate::Permit::data) return it. Logs, other peers and other nodes of a cluster never see it. It
-    /// is shared and not cloned: it is dropped with the last of the peer, its snapshots and its events. A reader that is
-    /// behind keeps up to [`HubBuilder::event_capacity`](crate::HubBuilder::event_capacity) events. `Drop` may call the
-    /// hub, which holds no lock.
+    /// is shared and not cloned: it is dropped when the peer has left and no snapshot or event refers to it. A reader
+    /// that is behind keeps up to [`HubBuilder::event_capacity`](crate::HubBuilder::event_capacity) events. `Drop` may
+    /// call the hub, which holds no lock.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), sigver::ConfigError> {

@@ -153,9 +153,9 @@ impl PeerGuard {
 }
 
 impl Drop for PeerGuard {
-    /// Removes the peer, and then reports the disconnect. Afterwards the fields are dropped, with the values of the app. A
-    /// panic in the app's recorder, subscriber, waker or values skips nothing else, and does not abort the process if the
-    /// guard is dropped because of another panic.
+    /// Removes the peer, and then reports the disconnect. Afterwards the fields are dropped, with the values of the
+    /// app. A panic in the app's recorder, subscriber, waker or values skips nothing else, and does not abort the
+    /// process if the guard is dropped because of another panic.
     fn drop(&mut self) {
         let Shared { counters, events, metrics, peer_index, registry, .. } = &*self.shared;
         let reason = self.reason.take();

@@ -14,8 +14,8 @@ use crate::hub::sync::switch_point;
 
 /// Sends events to all readers. Costs nothing until the first reader subscribes.
 ///
-/// Sending has two steps, because a reader's waker and the values in an event are code of the app: [`EventBus::push`] may
-/// be called under a lock, which fixes the order of events, and [`EventBus::wake_readers`] must not.
+/// Sending has two steps, because a reader's waker and the values in an event are code of the app: [`EventBus::push`]
+/// may be called under a lock, which fixes the order of events, and [`EventBus::wake_readers`] must not.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct EventBus {
     sender: OnceLock<broadcast::Sender<QueuedEvent>>,
@@ -94,8 +94,8 @@ impl Reader {
     }
 }
 
-/// An event in the channel. The channel drops it under a lock of its own, and perhaps one of the hub. An event that runs
-/// code of the app is therefore moved to the discarded ones.
+/// An event in the channel. The channel drops it under a lock of its own, and perhaps one of the hub. An event that
+/// runs code of the app is therefore moved to the discarded ones.
 #[derive(Clone, Debug)]
 struct QueuedEvent {
     event: HubEvent,

@@ -13,8 +13,8 @@ use crate::protocol::{GroupKey, PeerId};
 
 /// An event of a hub, from [`SignalingHub::events`](crate::SignalingHub::events).
 ///
-/// With the feature `serde`, it serializes as its fields and a `type`, such as `peer_joined`; `sigver::guide::observability`
-/// has an example. `data` is not serialized.
+/// With the feature `serde`, it serializes as its fields and a `type`, such as `peer_joined`;
+/// `sigver::guide::observability` has an example. `data` is not serialized.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "type", rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -83,8 +83,9 @@ pub enum HubEvent {
         cause: Cause,
         /// The reason that the peer received.
         reason: Arc<str>,
-        /// The key of the request, or the one that the app's [`Admission`](crate::Admission) replaced it with. `None` if
-        /// it is invalid, or if the app rejected the peer with [`SignalingHub::reject`](crate::SignalingHub::reject).
+        /// The key of the request, or the one that the app's [`Admission`](crate::Admission) replaced it with. `None`
+        /// if it is invalid, or if the app rejected the peer with
+        /// [`SignalingHub::reject`](crate::SignalingHub::reject).
         key: Option<GroupKey>,
         /// The client IP. `None` if it is not known, or if the app called `SignalingHub::reject`.
         client_ip: Option<IpAddr>,
@@ -103,8 +104,8 @@ pub enum HubEvent {
 }
 
 impl HubEvent {
-    /// Returns the value that the app gave the event's peer with [`PeerInfo::data`](crate::PeerInfo::data). `None` if it
-    /// gave none, or one of another type.
+    /// Returns the value that the app gave the event's peer with [`PeerInfo::data`](crate::PeerInfo::data). `None` if
+    /// it gave none, or one of another type.
     ///
     /// `PeerJoined`, `PeerLeft` and `Rejected` have it; other events never do.
     pub fn data<T: 'static>(&self) -> Option<&T> {
@@ -118,8 +119,8 @@ impl HubEvent {
         }
     }
 
-    /// Returns whether dropping the event can run code of the app: it holds a value of the app, or an error of the app's
-    /// transport.
+    /// Returns whether dropping the event can run code of the app: it holds a value of the app, or an error of the
+    /// app's transport.
     pub(super) fn runs_app_code(&self) -> bool {
         self.peer_data().is_some_and(|data| !data.is_empty())
             || matches!(self, Self::PeerLeft { reason: DisconnectReason::ConnectionLost(_), .. })

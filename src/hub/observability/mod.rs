@@ -1,6 +1,6 @@
 //! What an app can observe: counts ([`stats`], `cluster_stats`), groups and peers ([`snapshot`]), [`events`] over an
-//! [`event_bus`], [`metrics`], and the log lines that an operator needs ([`limit_log`], [`setup_warnings`]). Logs show the
-//! [`key_hash`] of a group.
+//! [`event_bus`], [`metrics`], and the log lines that an operator needs ([`limit_log`], [`setup_warnings`]). Logs show
+//! the [`key_hash`] of a group.
 
 #[cfg(feature = "cluster")]
 pub(super) mod cluster_counters;
