@@ -70,7 +70,8 @@ async fn peers_meet_at_keys_in_path_and_query() {
 async fn client_ip_is_the_address_that_a_hoop_has_inserted() {
     let hub = SignalingHub::new();
     let address = serve(&hub).await;
-    assert!(open(address, "/signal/K").await.connect(1, &[]).await);
+    let mut peer = open(address, "/signal/K").await;
+    assert!(peer.connect(1, &[]).await);
     assert_eq!(hub.peers("K")[0].client_ip, Some(address.ip()));
 }
 

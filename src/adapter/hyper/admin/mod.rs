@@ -25,8 +25,8 @@ use status::{Peer, Status};
 
 const PAGE: &str = include_str!("page.html");
 /// The page contains its script and style, and requests only its own server.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
-    frame-ancestors 'none'";
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+    img-src data:; frame-ancestors 'none'";
 /// `/groups/HASH` lists at most this number of peers.
 const MAX_LISTED_PEERS: usize = 500;
 
