@@ -68,6 +68,8 @@
 //! | `redis` | `cluster::RedisBackplane`: Redis or Valkey as the engine of a cluster |
 //! | `full` | all of the above |
 //! | `cli` | the standalone server `sigver` |
+//!
+//! `axum`, `warp`, `http2`, `admin` and `turn` enable `hyper`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -54,7 +54,7 @@ async fn stats_and_snapshots_have_the_names_of_their_fields() {
     tokio::time::advance(Duration::from_millis(1500)).await;
 
     let stats = json!({
-        "peers": 2, "groups": 1, "links": 1, "reserved_outbox_bytes": 0, "relayed_messages": 0,
+        "peers": 2, "groups": 1, "links": 1, "reserved_outbox_bytes": 0, "relayed_messages": 0, "ice_configurations": 0,
         "rejections": { "max_peers_per_group": 1 }, "closes": {},
     });
     assert_eq!(json(hub.stats()), stats);
@@ -103,7 +103,8 @@ async fn events_have_a_type_and_the_names_of_their_fields() {
     };
     let rejected = |cause: &str, reason: &str, key: Option<&str>, identity: Option<&str>| {
         json!({
-            "type": "rejected", "cause": cause, "reason": reason, "key": key, "client_ip": null, "identity": identity,
+            "type": "rejected", "is_upgrade": true, "cause": cause, "reason": reason, "key": key, "client_ip": null,
+            "identity": identity,
         })
     };
     let mut expected = [

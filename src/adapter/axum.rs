@@ -135,6 +135,9 @@
 //! # Ok::<(), sigver::ConfigError>(())
 //! ```
 //!
+//! If users can log out or be banned, the hook must look up the session itself: a session that the middleware has read
+//! can end before the admission begins.
+//!
 //! A handler can pass what its extractors know: `JoinRequest::new(key).with_extension(user)`. A [`Rejection`] is a
 //! response, so a handler can return one.
 //!

@@ -1,7 +1,7 @@
 //! A client for tests, which panics instead of returning unexpected events.
 
 use bytes::Bytes;
-use futures::SinkExt as _;
+use futures::{SinkExt as _, StreamExt as _};
 
 use super::{Client, ClientError, Event};
 use crate::protocol::{MemberId, Message};
@@ -130,8 +130,19 @@ impl<T: Transport + Unpin> TestClient<T> {
         }
     }
 
-    /// Sends a close frame and closes the transport.
-    pub async fn close(self) {
+    /// Closes the connection: sends a close frame, and waits for that of the hub or for the end of the connection.
+    ///
+    /// After that, the peer has left its group: it appears in no snapshot, its event was sent, and its attached values
+    /// were dropped. It waits forever if nothing serves the other end.
+    pub async fn close(mut self) {
+        let transport = self.client.transport_mut();
+        // The hub may have ended the connection already.
+        let _: Result<(), T::Err> = transport.send(Frame::Close(None)).await;
+        while let Some(Ok(frame)) = transport.next().await {
+            if matches!(frame, Frame::Close(_)) {
+                break;
+            }
+        }
         self.client.close().await;
     }
 }

@@ -211,6 +211,42 @@ impl SignalingHub {
     }
 }
 
+/// Searches.
+impl SignalingHub {
+    /// Returns a snapshot of every peer that matches the predicate, in no particular order, for example of all peers of
+    /// a tenant. In a cluster, it contains only the peers of this node.
+    ///
+    /// It yields to other tasks while it visits the groups, and calls the predicate without a lock. Peers that join or
+    /// leave meanwhile may be missing; the snapshots are not taken at the same instant. [`SignalingHub::peers`] visits
+    /// one group only.
+    ///
+    /// # Cancel safety
+    /// It changes nothing, so its future can be dropped at any time.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use sigver::{SignalingHub, memory};
+    ///
+    /// let hub = SignalingHub::new();
+    /// let _peers = ["acme/1", "acme/2", "globex/1"].map(|key| memory::join(&hub, key));
+    /// tokio::task::yield_now().await;
+    /// let is_of_acme = |tenant: Option<(String, _)>| tenant.is_some_and(|(name, _)| name == "acme");
+    /// assert_eq!(hub.peers_where(|peer| is_of_acme(peer.key.namespace())).await.len(), 2);
+    /// # }
+    /// ```
+    pub async fn peers_where(&self, mut predicate: impl FnMut(&PeerSnapshot) -> bool) -> Vec<PeerSnapshot> {
+        let registry = &self.shared.registry;
+        let mut matching = Vec::new();
+        for shard in 0..registry.shard_count() {
+            for room in registry.rooms_of_shard(shard) {
+                matching.extend(room.peer_snapshots(self.shared.clock()).into_iter().filter(&mut predicate));
+                consume_budget().await;
+            }
+        }
+        matching
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -220,6 +220,7 @@ impl Shared {
         });
         tracing::debug!(hub = self.name(), %cause, reason = loggable_reason, "rejected");
         self.events.emit(|| HubEvent::Rejected {
+            is_upgrade: peer.is_upgrade,
             cause,
             reason: reason.into(),
             key: key.cloned(),

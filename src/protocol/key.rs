@@ -90,6 +90,25 @@ impl GroupKey {
         }
     }
 
+    /// Returns the namespace and the key of a key that [`GroupKey::within`] has composed. `None` if the key has no
+    /// namespace.
+    ///
+    /// ```
+    /// use sigver::GroupKey;
+    ///
+    /// let key = GroupKey::new("room/1")?.within("acme")?;
+    /// let (namespace, room) = key.namespace().expect("the key has a namespace");
+    /// assert_eq!((&*namespace, room.as_str()), ("acme", "room/1"));
+    /// assert!(room.namespace().is_some(), "any key with a slash looks like one with a namespace");
+    /// # Ok::<(), sigver::protocol::KeyError>(())
+    /// ```
+    pub fn namespace(&self) -> Option<(String, Self)> {
+        let (namespace, key) = self.as_str().split_once('/')?;
+        let key = Self::new(key).ok().filter(|_| !namespace.is_empty())?;
+        // In the opposite order of `within`.
+        Some((namespace.replace("%2F", "/").replace("%25", "%"), key))
+    }
+
     /// Returns the decoded key.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -257,5 +276,19 @@ mod tests {
     #[test]
     fn debug_output_does_not_contain_the_key() {
         assert_eq!(format!("{:?}", GroupKey::new("secret").expect("a valid key")), "GroupKey(6 bytes)");
+    }
+
+    #[test]
+    fn namespace_is_the_one_that_the_key_was_composed_with() {
+        for namespace in ["acme", "a/b", "50%", "%2F", "%252f/%", "é"] {
+            for key in ["room", "room/1", "/", "%2F"] {
+                let composed = GroupKey::new(key).and_then(|key| key.within(namespace)).expect("short enough");
+                let (found, rest) = composed.namespace().expect("a namespace");
+                assert_eq!((&*found, rest.as_str()), (namespace, key));
+            }
+        }
+        for key in ["room", "/room", "room/", "/"] {
+            assert_eq!(GroupKey::new(key).expect("a key").namespace(), None, "{key}");
+        }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures::StreamExt as _;
 use hyper::StatusCode;
 use hyper::header::RETRY_AFTER;
 use serde_json::{Value, json};
 use sigver::{
-    AtLimit, Cause, CloseCode, GroupKey, HubBuilder, IceServers, JoinRequest, PeerInfo, Rejection, SignalingHub,
-    SignedKeys,
+    AtLimit, Cause, CloseCode, GroupKey, HubBuilder, HubEvent, IceServers, JoinRequest, PeerInfo, Rejection,
+    SignalingHub, SignedKeys,
 };
 
 use crate::http::{KEY, VERSION, header, request, request_path};
@@ -179,9 +180,12 @@ async fn rejection_by_admission_has_its_status_and_reason(adapter: Adapter) {
 
 async fn invalid_key_and_drain_reject(adapter: Adapter) {
     let hub = adapter.build(hub());
+    let mut events = hub.events();
     let server = adapter.mount(hub.clone()).await;
     for key in ["", "%ff", &"k".repeat(513)] {
         assert_eq!(status(&get(&*server, key, "").await), 400, "{key:?}");
+        let event = events.next().await;
+        assert!(matches!(event, Some(HubEvent::Rejected { is_upgrade: false, .. })), "{event:?}");
     }
     assert_eq!(status(&get(&*server, "?key=K", "").await), 200);
     assert_eq!(hub.stats().rejections.get(Cause::InvalidKey), 3);

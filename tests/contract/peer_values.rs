@@ -152,7 +152,10 @@ async fn rejected_event_reports_key_client_ip_and_cause(adapter: Adapter) {
     ] {
         server.open_rejected(OpenRequest::new(tail)).await;
         let event = events.next().await.expect("the hub exists");
-        let HubEvent::Rejected { cause, key, client_ip, identity, .. } = &event else { panic!("got {event:?}") };
+        let HubEvent::Rejected { is_upgrade, cause, key, client_ip, identity, .. } = &event else {
+            panic!("got {event:?}")
+        };
+        assert!(is_upgrade, "{tail}");
         assert_eq!((key.as_ref().map(|key| key.as_str()), *cause), (expected_key, expected_cause));
         assert_eq!(*client_ip, Some([127, 0, 0, 1].into()), "{tail}");
         let is_admitted = expected_cause == Cause::MaxPeersPerGroup;

@@ -2,14 +2,13 @@
 
 use ::axum::Router;
 
-use crate::SignalingHub;
-use crate::adapter::hyper::admin;
+use crate::adapter::hyper::AdminService;
 
 /// Returns a router with the health checks, the status and the admin page of a hub, for `Router::nest_service`. Protect
 /// it with the app's own authentication.
 ///
-/// [`hyper::AdminService`](crate::hyper::AdminService) documents the paths, and how to add the text of the app's
-/// exporter at `/metrics`: mount `sigver::hyper::admin(hub).with_metrics(render)` with `nest_service` instead.
+/// [`hyper::AdminService`](crate::hyper::AdminService) documents the paths. To add the text of the app's exporter at
+/// `/metrics`, or values of the app, pass `sigver::hyper::admin(hub).with_metrics(render)` in place of the hub.
 ///
 /// ```
 /// use axum::extract::Request;
@@ -38,8 +37,8 @@ use crate::adapter::hyper::admin;
 ///         false => StatusCode::SERVICE_UNAVAILABLE,
 ///     }));
 /// ```
-pub fn admin_router<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> Router<S> {
-    let service = admin(hub);
+pub fn admin_router<S: Clone + Send + Sync + 'static>(admin: impl Into<AdminService>) -> Router<S> {
+    let service = admin.into();
     // Routes and not a fallback, so that `Router::route_layer` applies too.
     Router::new().route_service("/", service.clone()).route_service("/{*path}", service)
 }

@@ -153,12 +153,14 @@ impl PeerInfo {
     ///
     /// let licenses = Arc::new(Semaphore::new(1));
     /// let hub = SignalingHub::builder()
-    ///     .admission(move |_: JoinRequest| {
-    ///         let license = licenses.clone().try_acquire_owned();
+    ///     .admission(move |request: JoinRequest| {
+    ///         // A request for ICE servers needs no license.
+    ///         let license = request.is_upgrade().then(|| licenses.clone().try_acquire_owned());
     ///         async {
     ///             match license {
-    ///                 Ok(license) => Ok(PeerInfo::new().attach(license)),
-    ///                 Err(_) => Err(Rejection::close(CloseCode::app(4001), "no license is free")),
+    ///                 None => Ok(PeerInfo::new()),
+    ///                 Some(Ok(license)) => Ok(PeerInfo::new().attach(license)),
+    ///                 Some(Err(_)) => Err(Rejection::close(CloseCode::app(4001), "no license is free")),
     ///             }
     ///         }
     ///     })
@@ -178,8 +180,8 @@ impl PeerInfo {
     ///
     /// If the peer never joins, the value is dropped when that is certain: a later check rejects the peer, its
     /// WebSocket handshake fails, or the app drops the [`Permit`](crate::Permit) or the future. If the hub rejects the
-    /// peer, [`HubEvent::Rejected`](crate::HubEvent::Rejected) was sent before. A request for ICE servers joins no group:
-    /// see [`JoinRequest::is_upgrade`].
+    /// peer, [`HubEvent::Rejected`](crate::HubEvent::Rejected) was sent before. The value of a
+    /// request for ICE servers ([`JoinRequest::is_upgrade`]) is dropped when it is answered.
     ///
     /// The future that serves the peer drops its values one after the other, in the order of the calls, while the hub
     /// holds no lock. Therefore `Drop` may call the hub, and must not block. A panic in `Drop` affects no other value

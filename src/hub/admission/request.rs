@@ -173,7 +173,8 @@ impl JoinRequest {
     /// join.
     ///
     /// An [`Admission`](crate::Admission) decides about both. A hook that accepts a token only once must not use it up
-    /// for ICE servers.
+    /// for ICE servers. A hook that attaches a value, for example a permit ([`PeerInfo::attach`](crate::PeerInfo::attach)),
+    /// should attach it only to a peer that joins.
     pub fn is_upgrade(&self) -> bool {
         self.is_upgrade
     }

@@ -57,7 +57,7 @@ impl SignalingHub {
         let (request, count) = shared.open(request.into().without_upgrade());
         let (client_ip, key) = (request.client_ip(), request.try_key().ok().cloned());
         let info = shared.check_ice_request(request, &count).await;
-        let client = RejectedPeer { key: key.as_ref(), client_ip, slot: None };
+        let client = RejectedPeer { key: key.as_ref(), client_ip, slot: None, is_upgrade: false };
         let info = info.map_err(|rejection| shared.record_rejection(rejection, client))?;
         shared.counters.ice_configurations.fetch_add(1, Ordering::Relaxed);
         shared.metrics.ice_configuration_sent();

@@ -76,9 +76,12 @@ pub enum HubEvent {
         /// The group's key.
         key: GroupKey,
     },
-    /// The hub rejected a join.
+    /// The hub rejected a join, or a request for ICE servers.
     #[non_exhaustive]
     Rejected {
+        /// Whether a join was rejected, and not a request for ICE servers
+        /// ([`JoinRequest::is_upgrade`](crate::JoinRequest::is_upgrade)).
+        is_upgrade: bool,
         /// The limit or check that rejected it.
         cause: Cause,
         /// The reason that the peer received.

@@ -67,9 +67,10 @@ pub fn admin(hub: SignalingHub) -> AdminService {
 /// let respond = async |request: Request<Incoming>| {
 ///     use hyper::service::Service as _;
 ///     // Authenticate the request first.
-///     match request.uri().path().starts_with("/internal/sigver") {
-///         true => admin.call(request).await,
-///         false => signal.call(request).await,
+///     if request.uri().path().starts_with("/internal/sigver") {
+///         admin.call(request).await
+///     } else {
+///         signal.call(request).await
 ///     }
 /// };
 /// ```
@@ -79,6 +80,12 @@ pub struct AdminService {
     mount: Mount,
     metrics: Option<Arc<dyn Fn() -> String + Send + Sync>>,
     fields: Fields,
+}
+
+impl From<SignalingHub> for AdminService {
+    fn from(hub: SignalingHub) -> Self {
+        admin(hub)
+    }
 }
 
 impl AdminService {

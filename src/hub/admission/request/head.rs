@@ -98,6 +98,20 @@ impl JoinRequest {
         self.parts()?.extensions.get()
     }
 
+    /// Returns the value of a header, if the request has one of this name and the value is ASCII text. With several, the
+    /// first. A page cannot set headers of a WebSocket handshake, but other clients can.
+    ///
+    /// ```
+    /// use sigver::JoinRequest;
+    ///
+    /// let request = JoinRequest::new("a key").with_header("authorization", "Bearer alices-token");
+    /// let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    /// assert_eq!(token, Some("alices-token"));
+    /// ```
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.parts()?.headers.get(name)?.to_str().ok()
+    }
+
     /// Returns the value of a cookie, if the request has one of this name. With several, the first.
     ///
     /// ```
@@ -198,6 +212,14 @@ mod tests {
         let request = JoinRequest::new("K").with_extension(1_u8);
         let other = request.clone().with_extension(2_u8);
         assert_eq!((request.extension(), other.extension()), (Some(&1_u8), Some(&2_u8)));
+    }
+
+    #[test]
+    fn header_is_the_first_of_its_name_in_any_case() {
+        let request =
+            JoinRequest::new("K").with_header("x-a", "1").with_header("x-a", "2").with_header("x-b", "\u{e9}");
+        assert_eq!([request.header("X-A"), request.header("x-b"), request.header("no name")], [Some("1"), None, None]);
+        assert_eq!(JoinRequest::new("K").header("x-a"), None);
     }
 
     #[test]
