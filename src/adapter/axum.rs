@@ -143,7 +143,7 @@
 //!
 //! # Graceful shutdown
 //!
-//! axum's graceful shutdown does not wait for WebSockets, and waits for unfinished HTTP requests without a limit. Drain
+//! axum's graceful shutdown does not wait for WebSockets over HTTP/1.1, and waits for unfinished HTTP requests without a limit. Drain
 //! the hub while axum still accepts connections, and bound the wait afterwards:
 //!
 //! ```no_run

@@ -32,6 +32,13 @@ pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: J
         Err(HandshakeError::NotAnUpgrade) if hub.has_ice_servers() && ice_servers::is_requested_by(&request) => {
             return ice_servers::respond(request, &hub, join).await;
         }
+        #[cfg(feature = "turn")]
+        Err(_)
+            if hub.has_ice_servers()
+                && let Some(response) = ice_servers::preflight(&request, &hub) =>
+        {
+            return response;
+        }
         Err(error) => {
             let mut response = error.into_response(request.version()).map(Bytes::from_static);
             // So that a page can tell a hub without ICE servers from one that it cannot reach.
@@ -84,7 +91,12 @@ impl HandshakeError {
         let (status, text) = match self {
             Self::NotAnUpgrade => (
                 StatusCode::UPGRADE_REQUIRED,
-                "This is a WebRTC signaling endpoint. Open it as a WebSocket (ws:// or wss://), with GET over HTTP/1.1.\n",
+                if cfg!(feature = "http2") {
+                    "This is a WebRTC signaling endpoint. Open it as a WebSocket (ws:// or wss://), with GET over HTTP/1.1 or \
+                     with an extended CONNECT over HTTP/2.\n"
+                } else {
+                    "This is a WebRTC signaling endpoint. Open it as a WebSocket (ws:// or wss://), with GET over HTTP/1.1.\n"
+                },
             ),
             Self::MethodNotGet => {
                 (StatusCode::METHOD_NOT_ALLOWED, "The method of a WebSocket handshake must be GET.\n")

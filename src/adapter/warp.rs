@@ -21,7 +21,7 @@
 //!
 //! ```
 //! use sigver::SignalingHub;
-//! use sigver::warp::{Handshake, handshake};
+//! use sigver::warp::{Handshake, PathParam, handshake};
 //! use warp::Filter as _;
 //!
 //! let [documents, tenants] = [SignalingHub::new(), SignalingHub::new()];
@@ -30,8 +30,8 @@
 //!         handshake.with_key(format!("document {document}")).upgrade(documents.clone())
 //!     },
 //! );
-//! let tenant = warp::path!("t" / String / ..).and(handshake()).then(
-//!     move |tenant: String, handshake: Handshake| {
+//! let tenant = warp::path!("t" / PathParam / ..).and(handshake()).then(
+//!     move |tenant: PathParam, handshake: Handshake| {
 //!         let key = handshake.key().and_then(|key| key.within(tenant));
 //!         handshake.with_key(key).upgrade(tenants.clone())
 //!     },
@@ -78,6 +78,8 @@
 //! );
 //! ```
 
+mod path_param;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
@@ -96,6 +98,8 @@ use super::websocket::into_transport_error;
 use crate::protocol::{GroupKey, KeyError};
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
 use crate::{JoinRequest, SignalingHub};
+
+pub use path_param::PathParam;
 
 /// Returns a filter that answers every request that reaches it. Put it after a path filter.
 ///

@@ -29,9 +29,9 @@ impl SignalingHub {
     /// then.
     ///
     /// The spread prevents a reconnect storm: Netflux, for example, reconnects exactly 3 s after a close. The graceful
-    /// shutdown of an HTTP server does not wait for upgraded connections. Call this method first, while the server
-    /// still accepts connections, and stop the server afterwards. Both together must take less time than the service
-    /// manager allows.
+    /// shutdown of an HTTP server does not wait for upgraded connections over HTTP/1.1, and waits for them forever over
+    /// HTTP/2. Call this method first, while the server still accepts connections, and stop the server afterwards. Both
+    /// together must take less time than the service manager allows.
     ///
     /// # Cancel safety
     /// If the future is dropped, the hub keeps rejecting joins, and the peers that are not closed yet stay connected.

@@ -22,6 +22,7 @@ crate::on_every_mount! {
     get_returns_servers_with_credentials_that_expire
     only_a_get_that_accepts_json_is_answered
     admission_sees_that_it_is_no_upgrade
+    preflight_of_an_allowed_origin_may_send_headers
     rejection_by_admission_has_its_status_and_reason
     invalid_key_and_drain_reject
     pages_of_allowed_origins_can_read_the_answer
@@ -147,6 +148,23 @@ async fn admission_sees_that_it_is_no_upgrade(adapter: Adapter) {
     assert_eq!(hub.peers("my key")[0].identity.as_deref(), Some("peer"));
 }
 
+async fn preflight_of_an_allowed_origin_may_send_headers(adapter: Adapter) {
+    let preflight = |origin: &str| {
+        let requested = "Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization";
+        format!("Host: x\r\nOrigin: {origin}\r\n{requested}\r\n")
+    };
+    let hub = adapter.build(hub().allowed_origins(["https://app.example"]));
+    let server = adapter.mount(hub.clone()).await;
+    for (origin, expected) in [("https://app.example", Some("https://app.example")), ("https://evil.example", None)] {
+        let response = request(&*server, "OPTIONS", "HTTP/1.1", &preflight(origin)).await;
+        assert_eq!(status(&response), 204, "{response}");
+        assert_eq!(header(&response, ORIGIN), expected, "{response}");
+        assert_eq!(header(&response, "access-control-allow-headers"), Some("authorization"), "{response}");
+        assert_eq!(header(&response, "access-control-allow-methods"), Some("GET"), "{response}");
+    }
+    assert_eq!((hub.stats().ice_configurations, hub.stats().rejections.total()), (0, 0));
+}
+
 async fn rejection_by_admission_has_its_status_and_reason(adapter: Adapter) {
     let admission = |request: JoinRequest| async move {
         Err::<PeerInfo, _>(match request.key().as_str() {
@@ -169,6 +187,8 @@ async fn rejection_by_admission_has_its_status_and_reason(adapter: Adapter) {
         let response = get(&*server, key, "Origin: https://app.example\r\n").await;
         assert_eq!((status(&response), body(&response)), (expected, reason), "{response}");
         assert_eq!(header(&response, "retry-after"), (key == "status").then_some("30"));
+        let exposed = header(&response, "access-control-expose-headers");
+        assert_eq!(exposed, (key == "status").then_some("retry-after"));
         assert_eq!(header(&response, ORIGIN), Some("*"), "{response}");
         assert_eq!(header(&response, "cache-control"), Some("no-store"), "{response}");
         assert_eq!(header(&response, "vary"), Some("Origin"), "{response}");

@@ -43,6 +43,11 @@ impl Service {
         self
     }
 
+    /// Returns whether a path is that of the mount, or below it.
+    pub fn matches(&self, path: &str) -> bool {
+        self.mount.tail(path).is_some()
+    }
+
     /// Returns the service for a connection from this client.
     ///
     /// If the app serves all connections with one service, the client address is read from the extensions of each

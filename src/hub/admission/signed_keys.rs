@@ -25,6 +25,9 @@ const MIN_SECRET_BYTES: usize = 32;
 /// unpadded base64url. All of these characters, except those of KEY, are allowed in a URL path without escaping.
 /// Published clients send no header and no query, so the key is the only place for a credential.
 ///
+/// A key is valid at every hub that has its secret. If an app has several hubs, use one secret for each, or sign
+/// `key.within("the name of the hub")`.
+///
 /// The hub verifies a signed key once, when its peer joins, and closes the peer with 4740 when the key expires
 /// ([`PeerInfo::expires_at`]). A key that has expired before the join closes the peer with 4740, too: the client should
 /// get a fresh one. An unsigned or forged key closes it with 1008.
@@ -63,7 +66,8 @@ impl SignedKeys {
     ///
     /// To rotate a secret without rejecting peers: set the new one as the secondary secret of every server. Then make
     /// it the primary secret of every server, with the old one as the secondary secret. Remove the old one after the
-    /// last key that it signed has expired.
+    /// last key that it signed has expired. A running hub keeps its secrets; the chapter `access_control` of the guide
+    /// shows a hook that replaces them.
     ///
     /// # Errors
     /// The secret has fewer than 32 bytes.

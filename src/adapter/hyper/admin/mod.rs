@@ -1,6 +1,7 @@
 //! Health checks, the status as JSON, and a page with the live status of one hub.
 
 mod fields;
+mod hosts;
 mod status;
 
 use std::convert::Infallible;
@@ -21,6 +22,7 @@ use serde_json::Value;
 use super::mount::Mount;
 use crate::{GroupSnapshot, SignalingHub};
 use fields::Fields;
+use hosts::AllowedHosts;
 use status::{Peer, Status};
 
 const PAGE: &str = include_str!("page.html");
@@ -32,7 +34,13 @@ const MAX_LISTED_PEERS: usize = 500;
 
 /// Returns a service with the health checks, the status and the admin page of a hub.
 pub fn admin(hub: SignalingHub) -> AdminService {
-    AdminService { hub, mount: Mount::default(), metrics: None, fields: Fields::default() }
+    AdminService {
+        hub,
+        mount: Mount::default(),
+        metrics: None,
+        fields: Fields::default(),
+        allowed_hosts: AllowedHosts::default(),
+    }
 }
 
 /// A service with the health checks, the status and the admin page of a hub. Created by [`admin`].
@@ -51,8 +59,7 @@ pub fn admin(hub: SignalingHub) -> AdminService {
 /// guide describes the fields of the JSON.
 ///
 /// **Warning:** the service has no authentication. Mount it behind that of the app, or on a listener that only
-/// operators reach. If a browser reaches it without a login, check the `Host` header: otherwise another site can point its own
-/// name at the address of the server, and read the responses in the operator's browser (DNS rebinding).
+/// operators reach. If a browser reaches it without a login, set [`AdminService::allowed_hosts`].
 ///
 /// The page works at any path, with or without a slash at its end, as its requests are relative to it. As a service of
 /// hyper and of tower, it is always ready, ignores the body, and never fails.
@@ -67,7 +74,7 @@ pub fn admin(hub: SignalingHub) -> AdminService {
 /// let respond = async |request: Request<Incoming>| {
 ///     use hyper::service::Service as _;
 ///     // Authenticate the request first.
-///     if request.uri().path().starts_with("/internal/sigver") {
+///     if admin.matches(request.uri().path()) {
 ///         admin.call(request).await
 ///     } else {
 ///         signal.call(request).await
@@ -80,6 +87,7 @@ pub struct AdminService {
     mount: Mount,
     metrics: Option<Arc<dyn Fn() -> String + Send + Sync>>,
     fields: Fields,
+    allowed_hosts: AllowedHosts,
 }
 
 impl From<SignalingHub> for AdminService {
@@ -95,6 +103,23 @@ impl AdminService {
     #[must_use]
     pub fn at(mut self, path: &str) -> Self {
         self.mount = Mount::new(path);
+        self
+    }
+
+    /// Returns whether a path is that of the mount, or below it.
+    pub fn matches(&self, path: &str) -> bool {
+        self.mount.tail(path).is_some()
+    }
+
+    /// Responds only if the host of the request is an IP address, `localhost` or one of these names, and otherwise with
+    /// 421. Default: any host.
+    ///
+    /// Set it if a browser reaches the service without a login. Without it, another site can point its own name at the
+    /// address of the server, and read the responses in the operator's browser (DNS rebinding). Requests for `/healthz`
+    /// and `/readyz` may name any host, because load balancers send their own.
+    #[must_use]
+    pub fn allowed_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.allowed_hosts = AllowedHosts::new(hosts);
         self
     }
 
@@ -125,13 +150,18 @@ impl AdminService {
         self
     }
 
-    async fn respond(self, method: Method, path: &str) -> Response<Full<Bytes>> {
+    async fn respond(self, method: Method, path: &str, is_allowed_host: bool) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are supported.\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
-        let response = match (self.mount.tail(path), &self.metrics) {
+        let tail = self.mount.tail(path);
+        if !is_allowed_host && !matches!(tail, Some("healthz" | "readyz")) {
+            let rule = "The host of the request must be an IP address, localhost, or an allowed host.\n";
+            return text(StatusCode::MISDIRECTED_REQUEST, rule);
+        }
+        let response = match (tail, &self.metrics) {
             (Some(""), _) => {
                 let mut response = content("text/html; charset=utf-8", PAGE);
                 response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
@@ -184,7 +214,8 @@ impl<B> ::hyper::service::Service<Request<B>> for AdminService {
 
     fn call(&self, request: Request<B>) -> Self::Future {
         let (service, method, uri) = (self.clone(), request.method().clone(), request.uri().clone());
-        Box::pin(async move { Ok(service.respond(method, uri.path()).await) })
+        let is_allowed_host = self.allowed_hosts.allow(&uri, request.headers());
+        Box::pin(async move { Ok(service.respond(method, uri.path(), is_allowed_host).await) })
     }
 }
 

@@ -1,16 +1,11 @@
 //! The admin listener: the hub's admin service, with metrics and what is known of handshakes.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -34,8 +29,6 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct Admin {
     service: AdminService,
     metrics: PrometheusHandle,
-    /// The host part of the setting `admin`.
-    host: String,
 }
 
 /// Returns whether a path is that of a health check, which may come from a load balancer.
@@ -56,16 +49,17 @@ impl Admin {
             "sigver_handshakes_closed_total",
             "Connections that a limit closed before they completed the WebSocket handshake, by cause"
         );
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let (handle, [pending, closed]) = (metrics.clone(), [(); 2].map(|()| handshakes.clone()));
         let service = sigver::hyper::admin(hub)
+            .allowed_hosts([host])
             .with_metrics(move || render_metrics(&handle, &handshakes))
             .with_field("handshakes", move || json!(pending.pending()))
             .with_field("closed_handshakes", move || {
                 let closed = closed.closes().map(|(cause, count)| (cause.as_str(), count));
                 json!(closed.into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>())
             });
-        Self { service, metrics, host }
+        Self { service, metrics }
     }
 
     /// Serves until it is dropped. A connection over the maximum closes the oldest one.
@@ -85,52 +79,14 @@ impl Admin {
     }
 
     async fn serve_connection(self, socket: Stream, client: SocketAddr) {
-        let admin = &self;
-        let service = service_fn(move |request| admin.respond(request));
         let mut http = http1::Builder::new();
         let served = http.timer(TokioTimer::new()).header_read_timeout(CONNECTION_TIMEOUT);
-        let served = served.serve_connection(TokioIo::new(socket), service);
+        let served = served.serve_connection(TokioIo::new(socket), self.service);
         // A client with further requests connects again.
         if let Ok(Err(error)) = timeout(CONNECTION_TIMEOUT, served).await {
             tracing::debug!(%client, %error, "admin connection failed");
         }
     }
-
-    async fn respond(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-        // The checks of load balancers may send any `Host`. Other methods get 405 in any case.
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        if is_read && !is_health_path(request.uri().path()) {
-            // DNS rebinding: another site could point its own name at this address and read the responses in the
-            // operator's browser.
-            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-            if !self.is_own_host(host) {
-                return Ok(misdirected());
-            }
-        }
-        self.service.call(request).await
-    }
-
-    /// Returns whether a `Host` header names this server. Only a browser on this server's own page sends such a host.
-    fn is_own_host(&self, host: &str) -> bool {
-        let name = match host.rsplit_once(':') {
-            Some((name, port)) if !port.ends_with(']') => name,
-            _ => host,
-        };
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        let known = ["localhost", &*self.host].iter().any(|known| name.eq_ignore_ascii_case(known));
-        known || bare.parse::<IpAddr>().is_ok()
-    }
-}
-
-fn misdirected() -> Response<Full<Bytes>> {
-    let text = "The host must be an IP address, localhost, or the host of --admin.\n";
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }
 
 fn render_metrics(metrics: &PrometheusHandle, handshakes: &Handshakes) -> String {
