@@ -220,11 +220,9 @@
 //!     })
 //! }
 //!
-//! let hub = SignalingHub::new();
-//! let app: Router = Router::new()
-//!     .route("/documents/{document}/signal", any(signal))
-//!     .with_state(hub);
+//! let app = Router::new().route("/documents/{document}/signal", any(signal));
 //! // Without the address, `ConnectInfo` fails with 500.
+//! let app = app.with_state(SignalingHub::new());
 //! let service = app.into_make_service_with_connect_info::<SocketAddr>();
 //! ```
 
