@@ -135,8 +135,7 @@
 //! # Ok::<(), sigver::ConfigError>(())
 //! ```
 //!
-//! If users can log out or be banned, the hook must look up the session itself: a session that the middleware has read
-//! can end before the admission begins.
+//! If users can log out, let the hook look up the session: the middleware reads it before the admission begins.
 //!
 //! A handler can pass what its extractors know: `JoinRequest::new(key).with_extension(user)`. A [`Rejection`] is a
 //! response, so a handler can return one.
@@ -197,11 +196,10 @@
 //! ```
 //! use std::net::SocketAddr;
 //!
-//! use axum::Router;
 //! use axum::extract::{ConnectInfo, Path, State, WebSocketUpgrade};
 //! use axum::http::request::Parts;
 //! use axum::response::Response;
-//! use axum::routing::any;
+//! use axum::{Router, routing::any};
 //! use sigver::{JoinRequest, SignalingHub};
 //!
 //! async fn signal(
