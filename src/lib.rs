@@ -69,7 +69,8 @@
 //! | `full` | all of the above |
 //! | `cli` | the standalone server `sigver` |
 //!
-//! `axum`, `warp`, `http2`, `admin` and `turn` enable `hyper`.
+//! `axum`, `warp`, `http2`, `admin` and `turn` enable `hyper`. The adapters are for axum 0.8, warp 0.4 and hyper 1. Metrics
+//! reach a recorder for `metrics` 0.24; one for another version receives nothing.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -127,3 +127,19 @@ async fn address_of_the_connection_precedes_the_extensions_of_a_request() {
     tokio::spawn(async move { axum::serve(listener, app).await });
     assert_eq!(client_ip(address, &hub).await, Some(CLIENT.ip()));
 }
+
+#[tokio::test]
+async fn handshake_without_the_upgrade_of_the_server_gets_500_that_explains_it() {
+    let app = Router::new().fallback_service(sigver::hyper::service(SignalingHub::new()));
+    for (upgrade, status) in [("websocket", StatusCode::INTERNAL_SERVER_ERROR), ("h2c", StatusCode::UPGRADE_REQUIRED)] {
+        let request = Request::get("/K").header("connection", "upgrade").header("upgrade", upgrade);
+        let request =
+            request.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let response = app.clone().oneshot(request.body(axum::body::Body::empty()).expect("a request")).await;
+        let response = response.expect("the service does not fail");
+        assert_eq!(response.status(), status);
+        let body = axum::body::to_bytes(response.into_body(), 1000).await.expect("a short body");
+        let explains = String::from_utf8_lossy(&body).contains("`OnUpgrade`");
+        assert_eq!(explains, status == StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

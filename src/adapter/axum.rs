@@ -38,8 +38,7 @@
 //!
 //! # Tenants
 //!
-//! [`router`] uses nothing but the key: `/t/acme/KEY` and `/t/globex/KEY` of a nested router are one group. With
-//! [`router_with`], the app composes the key from all parts of the request:
+//! [`router`] uses only the key: `/t/acme/KEY` and `/t/globex/KEY` are one group. [`router_with`] composes it:
 //!
 //! ```
 //! use axum::Router;
@@ -53,7 +52,8 @@
 //! let app: Router = Router::new().nest_service("/t/{tenant}", signal);
 //! ```
 //!
-//! The client chooses the tenant in its URL. An [`Admission`](crate::Admission) hook decides whether it may.
+//! The client chooses the tenant in its URL. An [`Admission`](crate::Admission) hook decides whether it may. All
+//! tenants share the identities of the hub.
 //!
 //! # The key
 //!

@@ -81,6 +81,8 @@ async fn serve(upgrade: OnUpgrade, connection: PendingConnection) {
 #[derive(Clone, Copy)]
 enum HandshakeError {
     NotAnUpgrade,
+    /// The client asks for an upgrade, but the server does not offer one.
+    NoUpgradeOffered,
     MethodNotGet,
     UnsupportedVersion,
     InvalidKey,
@@ -95,8 +97,14 @@ impl HandshakeError {
                     "This is a WebRTC signaling endpoint. Open it as a WebSocket (ws:// or wss://), with GET over HTTP/1.1 or \
                      with an extended CONNECT over HTTP/2.\n"
                 } else {
-                    "This is a WebRTC signaling endpoint. Open it as a WebSocket (ws:// or wss://), with GET over HTTP/1.1.\n"
+                    "This is a WebRTC signaling endpoint. Open it as a WebSocket (ws:// or wss://), with GET over HTTP/1.1. \
+                     Over HTTP/2, sigver requires its feature `http2`.\n"
                 },
+            ),
+            Self::NoUpgradeOffered => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The request is a WebSocket handshake, but its extensions lack hyper's `OnUpgrade`. A framework or layer has \
+                 removed it, or the service was called without a connection.\n",
             ),
             Self::MethodNotGet => {
                 (StatusCode::METHOD_NOT_ALLOWED, "The method of a WebSocket handshake must be GET.\n")
@@ -125,7 +133,8 @@ impl HandshakeError {
 fn accept(request: &Request<()>) -> Result<Response<()>, HandshakeError> {
     // hyper does not offer an upgrade over HTTP/1.0 or without the headers that request one.
     if request.extensions().get::<OnUpgrade>().is_none() {
-        return Err(HandshakeError::NotAnUpgrade);
+        let is_handshake = request.version() == Version::HTTP_11 && is_upgrade_request(request);
+        return Err(if is_handshake { HandshakeError::NoUpgradeOffered } else { HandshakeError::NotAnUpgrade });
     }
     let mut response = if request.version() >= Version::HTTP_2 {
         if !is_websocket_connect(request) {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
+use tokio::time::Instant;
 
 use super::{Client, ClientError, Event};
 use crate::protocol::{MemberId, Message};
@@ -9,7 +10,8 @@ use crate::transport::{CloseFrame, Frame, Transport};
 
 /// A [`Client`] for tests: ids are plain numbers, and anything unexpected is a panic that names it.
 ///
-/// It reports heartbeats instead of answering them, so that a test controls when a peer is silent. A `send*` method that
+/// It reports heartbeats instead of answering them, so that a test controls when a peer is silent (see
+/// [`answer_heartbeats`](TestClient::answer_heartbeats)). A `send*` method that
 /// fails does nothing: [`recv`](TestClient::recv) then returns why the connection ended. All methods are as cancel safe
 /// as the methods of [`Client`].
 ///
@@ -35,6 +37,31 @@ impl<T: Transport + Unpin> TestClient<T> {
     /// Creates a client of the hub at the other end of `transport`.
     pub fn new(transport: T) -> Self {
         Self { client: Client::new(transport).manual_heartbeats() }
+    }
+
+    /// Answers heartbeats while a method receives, as [`Client`] does, instead of reporting them. For tests that last longer
+    /// than 15 s, after which the hub closes a silent peer with 4742.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), sigver::ConfigError> {
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// use sigver::{JoinRequest, PeerInfo, SignalingHub, memory};
+    ///
+    /// let in_8_hours = SystemTime::now() + Duration::from_secs(8 * 3600);
+    /// let admission = move |_: JoinRequest| async move { Ok(PeerInfo::new().expires_at(in_8_hours)) };
+    /// let hub = SignalingHub::builder().admission(admission).build()?;
+    /// let mut peer = memory::join(&hub, "a key").answer_heartbeats();
+    /// assert!(peer.connect(1, &[]).await);
+    /// assert_eq!(peer.recv_close().await.code, 4740);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn answer_heartbeats(mut self) -> Self {
+        self.client.manual_heartbeats = false;
+        self.client.last_frame = Instant::now();
+        self
     }
 
     /// Sends a frame of any kind, valid or not.

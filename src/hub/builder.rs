@@ -83,8 +83,8 @@ impl HubBuilder {
 
 /// Access control.
 impl HubBuilder {
-    /// Sets the admission hook. It runs after all built-in checks except `max_groups` and `max_peers_per_group`.
-    /// Default: admit every client.
+    /// Sets the admission hook. It runs after all built-in checks except `max_peers_per_identity`, `max_groups` and
+    /// `max_peers_per_group`. Default: admit every client.
     ///
     /// [`Admission`] has an example.
     pub fn admission(mut self, admission: impl Admission) -> Self {

@@ -163,8 +163,8 @@ async fn peer_whose_access_has_expired_is_rejected_with_4740(adapter: Adapter) {
 async fn peer_is_closed_with_4740_when_its_signed_key_expires(adapter: Adapter) {
     let keys = SignedKeys::new([7; 32]).expect("the secret has 32 bytes");
     let room = GroupKey::new("room").expect("the key is valid");
-    // The expiry is rounded down to seconds.
-    let key = keys.sign(&room, SystemTime::now() + Duration::from_secs(3)).expect("the signed key is short enough");
+    // The expiry is rounded up to seconds.
+    let key = keys.sign(&room, SystemTime::now() + Duration::from_secs(2)).expect("the signed key is short enough");
     let server = adapter.start_with(SignalingHub::builder().admission(keys)).await;
     let mut peer = server.open(&key).await;
     assert!(peer.connect(1, &[]).await);

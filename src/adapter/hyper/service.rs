@@ -21,7 +21,7 @@ use crate::{JoinRequest, SignalingHub};
 /// It implements the `Service` trait of hyper and that of `tower-service`, for a body of any type, which it drops. As a
 /// service of tower it is always ready, so it needs no `poll_ready` before each call. The request must have hyper's
 /// `OnUpgrade` among its extensions, which hyper's servers insert: a layer that replaces the request without its
-/// extensions makes every handshake fail with 426.
+/// extensions makes every handshake fail with 500.
 #[derive(Clone, Debug)]
 pub struct Service {
     hub: SignalingHub,
@@ -52,7 +52,7 @@ impl Service {
     ///
     /// If the app serves all connections with one service, the client address is read from the extensions of each
     /// request: axum's `ConnectInfo<SocketAddr>` (with the feature `axum`), or a [`SocketAddr`] that the app's
-    /// middleware has inserted. Without an address, limits per IP do not apply.
+    /// middleware has inserted. The address of this method takes precedence. Without one, limits per IP do not apply.
     #[must_use]
     pub fn with_client_addr(&self, address: SocketAddr) -> Self {
         Self { client: Some(address), ..self.clone() }

@@ -18,9 +18,10 @@ use crate::protocol::{CloseCode, GroupKey};
 
 /// The app's access decision, for [`HubBuilder::admission`](crate::HubBuilder::admission).
 ///
-/// The hub calls it after all other checks except `max_peers_per_group` and `max_groups`. The peer already counts in
-/// `max_peers` and `max_peers_per_ip` while the hook runs. It has no group or outbox yet. Calls for several peers may
-/// run at the same time. A panic rejects only the peer of that call, with 1011. A call that takes longer than
+/// The hub calls it after all other checks except `max_peers_per_identity`, `max_groups` and `max_peers_per_group`, which
+/// can still reject a peer that it has admitted. The peer already counts in `max_peers` and `max_peers_per_ip` while the
+/// hook runs. It has no group or outbox yet. Calls for several peers may run at the same time. A panic rejects only the
+/// peer of that call, with 1011. A call that takes longer than
 /// [`HubBuilder::admission_timeout`](crate::HubBuilder::admission_timeout) rejects its peer with 1013.
 ///
 /// Closures implement it:
@@ -107,6 +108,10 @@ impl PeerInfo {
     }
 
     /// Sets the identity shown in events, snapshots and logs, such as a user name. Other peers never see it.
+    ///
+    /// All groups of a hub share the identities: `max_peers_per_identity`,
+    /// [`SignalingHub::close_identity`](crate::SignalingHub::close_identity) and the quotas of a TURN server apply to all
+    /// of them. If names are unique only within a tenant, the identity must contain the tenant.
     pub fn identity(mut self, identity: impl Into<Arc<str>>) -> Self {
         self.identity = Some(identity.into());
         self

@@ -76,13 +76,15 @@ impl SignedKeys {
         Ok(self)
     }
 
-    /// Signs a group key. Percent-encode the result for a URL if the key needs it.
+    /// Signs a group key. Percent-encode the result for a URL if the key needs it. The expiry is rounded up to a whole
+    /// second.
     ///
     /// # Errors
     /// [`KeyError::TooLong`] if the signed key has more than 512 bytes. The signature adds about 55 bytes.
     pub fn sign(&self, key: &GroupKey, expires: SystemTime) -> Result<String, KeyError> {
         // A time before 1970 becomes 1970, which has expired too.
-        let expiry = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        let since_1970 = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let expiry = since_1970.as_secs() + u64::from(since_1970.subsec_nanos() > 0);
         let signed = format!("{}~{expiry}", key.as_str());
         let mac = self.primary.clone().chain_update(&signed).finalize().into_bytes();
         let signed_key = format!("{signed}~{}", BASE64URL_NOPAD.encode(&mac));
@@ -186,6 +188,15 @@ mod tests {
     fn mac_is_hmac_sha256_in_base64url() {
         // printf 'room~1000' | openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef -binary | basenc --base64url
         assert_eq!(sign(SECRET, "room"), "room~1000~rKV4OzG9qYkdWw3eZtgGu-m40boEkK10zABS-NGaIDc");
+    }
+
+    #[test]
+    fn expiry_is_rounded_up_to_a_second() {
+        for (millis, expiry) in [(0, "0"), (1, "1"), (999, "1"), (1000, "1"), (1001, "2")] {
+            let expires = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+            let signed = keys(SECRET).sign(&GroupKey::new("room").expect("a key"), expires).expect("short enough");
+            assert_eq!(signed.split('~').nth(1), Some(expiry), "{millis} ms");
+        }
     }
 
     #[test]

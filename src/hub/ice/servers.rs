@@ -58,8 +58,8 @@ impl IceServers {
     /// password is the HMAC-SHA1 of the user name in base64. In the user name, an identity is percent-encoded where
     /// coturn rejects its characters, and truncated to 508 bytes in all.
     ///
-    /// Each call adds an entry to the answer. For servers that are switched from one secret to another one after the
-    /// other, call it twice with the same URLs.
+    /// Each call adds an entry to the answer. While servers are switched from one secret to another, call it a second time
+    /// with the old secret and only the URLs over TCP and TLS: the chapter `ice_servers` of the guide explains why.
     pub fn turn<U: AsRef<str>>(mut self, urls: impl IntoIterator<Item = U>, secret: impl AsRef<[u8]>) -> Self {
         match TurnSecret::new(secret.as_ref()) {
             Ok(secret) => self.with(Kind::Turn, urls, Some(secret)),
