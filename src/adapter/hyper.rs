@@ -190,8 +190,8 @@ pub fn websocket_config(hub: &SignalingHub) -> WebSocketConfig {
     hub.config().websocket_config()
 }
 
-/// Returns a transport for [`SignalingHub::serve`] over a WebSocket that the app upgraded itself. Use
-/// [`websocket_config`] for the upgrade.
+/// Returns a transport for [`SignalingHub::serve`] over a WebSocket that the app upgraded itself, or for a client of
+/// tests. Use [`websocket_config`] for the upgrade. The socket is one of hyper-tungstenite 0.20 or tokio-tungstenite 0.29.
 ///
 /// tungstenite assembles fragmented messages before the hub sees them, so `messages_per_second` counts whole messages
 /// and not their fragments. A peer can send fragments as fast as its connection allows, which costs CPU time. On the

@@ -157,7 +157,9 @@ impl<T: Transport + Unpin> TestClient<T> {
         }
     }
 
-    /// Closes the connection: sends a close frame, and waits for that of the hub or for the end of the connection.
+    /// Closes the connection: sends a close frame without a code, and waits for that of the hub or for the end of the
+    /// connection. To send a code, use [`send_frame`](TestClient::send_frame). Dropping the client ends the connection
+    /// without a close frame.
     ///
     /// After that, the peer has left its group: it appears in no snapshot, its event was sent, and its attached values
     /// were dropped. It waits forever if nothing serves the other end.

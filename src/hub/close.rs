@@ -129,7 +129,8 @@ pub enum DisconnectReason {
     /// The peer closed the connection, with or without a close frame.
     #[non_exhaustive]
     ClosedByPeer {
-        /// The close code that the peer sent: one of RFC 6455, or one of the app.
+        /// The close code that the peer sent: one of RFC 6455, or one of the app. `None` if its close frame has no code,
+        /// or if the connection ended without a close frame.
         code: Option<u16>,
     },
     /// The hub closed the connection.
