@@ -53,6 +53,8 @@ const MAX_KEY_BYTES = 512;
 const MAX_PENDING_PEERS = 64;
 const MAX_NEIGHBOURS = 1_000; // read from the list of one neighbour
 const MAX_ICE_URLS = 64; // in one list of ICE servers
+const MAX_KNOWN_IDS = 1_000; // ids that are not connected and stay bound to their certificates
+const CERTIFICATE_LIFETIME = 365 * 24 * 3600_000; // the longest that browsers allow
 const MAX_PATH_CHECKS = 5; // a candidate that a check found before its signal arrived gets its type within this time
 
 /** The hub's link ids are below 2^31. Member ids start there, so the two never collide. */
@@ -93,7 +95,8 @@ const FIRST_MEMBER_ID = 2 ** 31;
  *   a function that is called for each connection. A result with a `ttl` is kept for this time. If the function fails,
  *   or takes more than 3 s, the connection is attempted without ICE servers. Default: the servers of the hub. With `[]`,
  *   which is enough within one network, the hub is not asked.
- * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`.
+ * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`. Without `certificates`,
+ *   the group generates one for itself.
  * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.
  * @property {boolean} [favored] Asks the hub to prefer this peer when it selects a member for a joiner.
  *
@@ -103,9 +106,11 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * How packets reach a peer: directly, or `relayed` by a TURN server. `undefined` until it is known.
  * @typedef {"direct" | "relayed" | undefined} Path
  *
- * One neighbour: its round-trip time in milliseconds, the path to it, and its own neighbours.
+ * One neighbour: its round-trip time in milliseconds, the path to it, its own neighbours, and the SHA-256 fingerprint
+ * of its certificate in upper-case hex. It has proven that it has the certificate's private key.
  * @typedef {object} PeerInfo
  * @property {number} id
+ * @property {string} fingerprint
  * @property {number | undefined} roundTripTime
  * @property {Path} path
  * @property {{ id: number, roundTripTime: number | undefined }[]} neighbours
@@ -230,6 +235,8 @@ export class Group extends EventTarget {
   #url = "";
   /** The ICE servers, if they are not a constant list. @type {IceServerCache | undefined} */ #iceServers;
   #asksHub;
+  /** The same for all connections, so that this peer can prove that its id is its own. @type {RTCCertificate[]} */
+  #certificates = [];
   /** @type {() => void} */ #resolveJoined = () => {};
   /** @type {(error: unknown) => void} */ #rejectJoined = () => {};
   /** Aborted when the group is left, which ends every wait. */
@@ -250,6 +257,7 @@ export class Group extends EventTarget {
   /** Ids that sent `bye`, and when. Lists that still contain them are stale. @type {Map<number, number>} */
   #leftIds = new Map();
   /** Ids that were lost without `bye`, and when. @type {Map<number, number>} */ #lostIds = new Map();
+  /** Fingerprints of the peers that were connected. */ #knownIds = new KnownIds();
   /** @type {Map<MediaStream, MediaStreamTrack[]>} */ #streams = new Map();
 
   /**
@@ -310,7 +318,9 @@ export class Group extends EventTarget {
   /** A snapshot of the neighbours, sorted by id. @returns {PeerInfo[]} */
   get peers() {
     return [...this.#peers.values()]
-      .map(({ id, roundTripTime, path, neighbours }) => ({ id, roundTripTime, path, neighbours }))
+      .map(({ id, fingerprint, roundTripTime, path, neighbours }) => {
+        return { id, fingerprint, roundTripTime, path, neighbours };
+      })
       .sort((a, b) => a.id - b.id);
   }
 
@@ -386,6 +396,7 @@ export class Group extends EventTarget {
 
   /** Keeps a socket to the hub open until the group is left. */
   async #runSignaling() {
+    this.#certificates = this.#options.rtcConfiguration?.certificates ?? [await generateCertificate()];
     /** Set from a close with 4740 until the hub accepts a fresh key. @type {Close | undefined} */ let expired;
     for (let failures = 0; ; failures++) {
       const url = await this.#nextUrl(expired);
@@ -573,23 +584,33 @@ export class Group extends EventTarget {
   }
 
   /**
-   * Returns why an offer is rejected, or closes what the offer replaces. Two peers can start two attempts at once; the
-   * attempt that the peer with the lower id began survives.
+   * Returns why an offer is rejected, or closes the attempt that it replaces. Two peers can start two attempts at once;
+   * the attempt that the peer with the lower id began survives.
    *
    * @param {Signal} offer
    * @returns {CloseReason | undefined}
    */
-  #rejectOffer({ from, members }) {
-    if (from === this.#id) return "same-id";
+  #rejectOffer({ from, members, description }) {
+    if (!this.#owns(from, readFingerprint(description))) return "same-id";
     const open = this.#peers.get(from);
     if (open && (members?.includes(this.#id) || open.age < SETTLED_AFTER)) return "present";
     const rival = this.#pendingPeer(from);
     if (rival?.initiator && this.#id < from) return "glare";
     if (!rival && this.#pendingPeers.size >= MAX_PENDING_PEERS) return "busy";
     rival?.close("glare");
-    // The sender has lost an open connection, and this side has not noticed yet.
-    open?.close("replaced");
+    // If `open` is set, the sender has lost it, and this side has not noticed yet. It stays until the new connection
+    // opens: only that proves that the offer is from the same peer, because fingerprints are no secret.
     return undefined;
+  }
+
+  /**
+   * Returns whether the peer with this certificate may have this id. The first peer that connects with an id owns it.
+   *
+   * @param {number} id @param {string | undefined} fingerprint `undefined` if a description has no single one
+   */
+  #owns(id, fingerprint) {
+    const known = this.#peers.get(id)?.fingerprint ?? this.#knownIds.get(id);
+    return id !== this.#id && (known === undefined || known === fingerprint);
   }
 
   /**
@@ -599,6 +620,10 @@ export class Group extends EventTarget {
    * @returns {boolean} whether this attempt continues
    */
   #identify(member, id) {
+    if (id === this.#id) {
+      member.close("same-id");
+      return false;
+    }
     const rival = this.#pendingPeer(id);
     if (rival && !rival.initiator && id < this.#id) {
       member.close("glare");
@@ -663,6 +688,7 @@ export class Group extends EventTarget {
         route.send({ from: this.#id, to: peer.id, negotiationId, ...offered, ...body });
       },
       polite: () => this.#id > peer.id,
+      owned: () => this.#owns(peer.id, peer.fingerprint),
       opened: () => this.#onOpened(peer, route),
       closed: (reason, wasOpen) => {
         if (!wasOpen) route.end({ from: this.#id, to: peer.id, negotiationId, reject: reason });
@@ -680,7 +706,8 @@ export class Group extends EventTarget {
   /** Without ICE servers that are not known yet. @returns {RTCConfiguration} */
   get #rtcConfiguration() {
     const { rtcConfiguration, iceServers = rtcConfiguration?.iceServers } = this.#options;
-    return { ...rtcConfiguration, iceServers: (typeof iceServers !== "function" && iceServers) || [] };
+    const configuration = { ...rtcConfiguration, iceServers: (typeof iceServers !== "function" && iceServers) || [] };
+    return this.#certificates.length ? { ...configuration, certificates: this.#certificates } : configuration;
   }
 
   // ---- The mesh -----------------------------------------------------------------------------------------------------
@@ -695,6 +722,7 @@ export class Group extends EventTarget {
     this.#lostIds.delete(id);
     this.#leftIds.delete(id);
     this.#peers.set(id, peer);
+    this.#knownIds.set(id, peer.fingerprint);
     this.#announceNeighbours();
     for (const [stream, tracks] of this.#streams) peer.addTracks(stream, tracks);
     this.dispatchEvent(new PeerEvent("peerjoin", id));
@@ -825,6 +853,7 @@ export class Group extends EventTarget {
  * @typedef {object} PeerEvents Callbacks of a `Peer`.
  * @property {(body: Partial<Signal>) => void} signal sends a signal over the route while no data channel is open
  * @property {() => boolean} polite whether this peer yields when both change the media at once
+ * @property {() => boolean} owned whether the other peer may have its id, now that its fingerprint is proven
  * @property {() => void} opened
  * @property {() => void} pathChanged
  * @property {(reason: CloseReason, wasOpen: boolean) => void} closed
@@ -847,6 +876,8 @@ class Peer {
   roundTripTime;
   /** @type {Path} */
   path;
+  /** Of the other peer's certificate. Proven when the connection is open. It never changes. @type {string} */
+  fingerprint = "";
 
   /** @type {"pending" | "open" | "closed"} */ #state = "pending";
   /** @type {(reason?: CloseReason) => void} */ #settle = () => {};
@@ -927,6 +958,7 @@ class Peer {
     if (this.#state !== "pending") return;
     if (this.#control.readyState !== "open" || this.#data.readyState !== "open") return;
     if (this.id === 0) return this.close("ice-failed");
+    if (!this.#events.owned()) return this.close("same-id");
     this.#state = "open";
     this.#openedAt = performance.now();
     clearTimeout(this.#deadline);
@@ -972,16 +1004,22 @@ class Peer {
     }
   }
 
-  /** @param {Signal} signal */
-  receive(signal) {
+  /** Handles a signal from the route. After the connection is open, only candidates still arrive by it. */
+  receive(/** @type {Signal} */ { reject, description, candidate }) {
     this.#answered = true;
-    if (signal.reject !== undefined) {
-      if (this.#state === "pending") this.close(readReject(signal.reject));
-    } else if (signal.description) {
-      this.#receiveDescription(signal.description).catch(() => this.#fail());
-    } else if (signal.candidate) {
-      if (this.#rtc.remoteDescription) this.#addCandidate(signal.candidate);
-      else this.#earlyCandidates.push(signal.candidate);
+    // Later descriptions and rejections are not from the other peer, which uses the control channel by now.
+    if (this.#state !== "pending") description = reject = undefined;
+    if (reject !== undefined) this.close(readReject(reject));
+    else this.#negotiate({ description, candidate });
+  }
+
+  /** @param {{ description?: RTCSessionDescriptionInit, candidate?: RTCIceCandidateInit }} body */
+  #negotiate({ description, candidate }) {
+    if (description) {
+      this.#receiveDescription(description).catch(() => this.#fail());
+    } else if (candidate) {
+      if (this.#rtc.remoteDescription) this.#addCandidate(candidate);
+      else this.#earlyCandidates.push(candidate);
     }
   }
 
@@ -997,6 +1035,9 @@ class Peer {
   /** @param {RTCSessionDescriptionInit} description */
   async #receiveDescription(description) {
     const rtc = this.#rtc;
+    // The browser verifies the certificate when it connects. Nobody can change it afterwards.
+    const fingerprint = readFingerprint(description);
+    if (!fingerprint || fingerprint !== (this.fingerprint ||= fingerprint)) return this.#fail();
     await this.#ready;
     const stable = rtc.signalingState === "stable" || this.#settingAnswer;
     const collides = description.type === "offer" && (this.#makingOffer || !stable);
@@ -1086,7 +1127,7 @@ class Peer {
     this.#missedPings = 0;
     if (typeof message.ping === "number") this.sendControl({ pong: message.ping });
     else if (typeof message.pong === "number") this.#updateRoundTripTime(performance.now() - message.pong);
-    else if (message.description || message.candidate) this.receive(message);
+    else if (message.description || message.candidate) this.#negotiate(message);
     else this.#events.control(message);
   }
 
@@ -1629,11 +1670,49 @@ function readPath(report) {
   return types.includes("relay") ? "relayed" : types.includes(undefined) ? undefined : "direct";
 }
 
+/**
+ * Returns the fingerprint in a description: 32 bytes in upper-case hex, separated by colons. Returns `undefined` unless
+ * all lines have the same one. Browsers accept a certificate that matches any line, so several would prove nothing.
+ *
+ * @param {RTCSessionDescriptionInit | undefined} description
+ */
+function readFingerprint(description) {
+  const lines = String(description?.sdp).split(/[\r\n]+/).filter((line) => /fingerprint/i.test(line));
+  const found = lines.map((line) => /^a=fingerprint:sha-256 ((?:[\da-f]{2}:){31}[\da-f]{2})$/i.exec(line)?.[1]);
+  const [first, ...others] = new Set(found.map((fingerprint) => fingerprint?.toUpperCase()));
+  return others.length === 0 ? first : undefined;
+}
+
 /** @param {unknown} reject @returns {CloseReason} */
 function readReject(reject) {
   return reject === "present" || reject === "glare" || reject === "same-id" || reject === "busy" || reject === "gone"
     ? reject
     : "ice-failed";
+}
+
+// ---- Identities -----------------------------------------------------------------------------------------------------
+
+/** The certificates of ids: the first peer that connects with an id owns it ("trust on first use"). */
+class KnownIds {
+  /** @type {Map<number, string>} */ #fingerprints = new Map();
+
+  /** @param {number} id */
+  get(id) {
+    return this.#fingerprints.get(id);
+  }
+
+  /** Forgets the id that connected the longest time ago if there are too many. @param {number} id */
+  set(id, /** @type {string} */ fingerprint) {
+    this.#fingerprints.delete(id);
+    this.#fingerprints.set(id, fingerprint);
+    const [oldest] = this.#fingerprints.keys();
+    if (oldest !== undefined && this.#fingerprints.size > MAX_KNOWN_IDS) this.#fingerprints.delete(oldest);
+  }
+}
+
+function generateCertificate() {
+  const algorithm = { name: "ECDSA", namedCurve: "P-256", expires: CERTIFICATE_LIFETIME };
+  return RTCPeerConnection.generateCertificate(algorithm);
 }
 
 // ---- Helpers --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,175 @@
+/**
+ * Tests sigver.js and the demo page in Chromium against hostile peers and failing networks.
+ *
+ *     node faults.mjs --server "PATH/sigver" [--only WORDS]
+ *
+ * Prints one line per scenario, then `N passed, M failed`. Nothing sleeps: every wait is for a condition and has a
+ * timeout.
+ */
+
+import assert from "node:assert/strict";
+import { parseArgs } from "node:util";
+import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
+import { Report } from "./report.mjs";
+import { signalingOnly } from "./servers.mjs";
+
+const { values: args } = parseArgs({
+  options: { server: { type: "string" }, only: { type: "string", default: "" } },
+});
+if (!args.server) throw new Error("--server is missing; must be the command of a sigver server");
+
+const LATER = 45_000; // for conditions that need a timeout of sigver.js
+
+const target = await signalingOnly(args.server);
+const browser = await launch();
+const pageErrors = [];
+
+async function openPage(url) {
+  const context = await browser.newContext({ permissions: PERMISSIONS });
+  const page = await context.newPage();
+  page.on("pageerror", (error) => pageErrors.push(error));
+  await page.goto(url);
+  return page;
+}
+
+/** Opens a tab that joins the group and records its events. */
+async function open(key, options = {}) {
+  const page = await openPage(target.page);
+  await page.evaluate(
+    async ([signaling, key, options]) => {
+      const { Group } = await import("./sigver.js");
+      group.leave(); // of the demo page
+      globalThis.events = [];
+      globalThis.received = [];
+      globalThis.mine = new Group(signaling, key, { iceServers: [], ...options });
+      for (const type of ["peerjoin", "peerleave"]) {
+        mine.addEventListener(type, ({ peerId }) => events.push([type, peerId]));
+      }
+      mine.addEventListener("message", ({ peerId, data }) => received.push([peerId, data]));
+    },
+    [target.signaling, key, options],
+  );
+  return page;
+}
+
+/** Opens a tab whose peer this test controls. It is bound to a member, and sends nothing yet. */
+async function openHostile(key, id) {
+  const page = await openPage(target.page);
+  await page.evaluate(
+    async ([signaling, key, id]) => {
+      const { RawPeer } = await import("./raw_peer.js");
+      group.leave();
+      globalThis.peer = new RawPeer(signaling, key, id);
+    },
+    [target.signaling, key, id],
+  );
+  await until(page, () => peer.isMember === false);
+  return page;
+}
+
+/** Opens a hostile tab that is connected to the member. */
+async function openNeighbour(key, id) {
+  const page = await openHostile(key, id);
+  await page.evaluate(() => void (globalThis.connection = peer.offerToMember()));
+  await until(page, () => connection.isOpen);
+  return page;
+}
+
+const idOf = (tab) => tab.evaluate(() => mine.id);
+const meshed = (tabs) =>
+  Promise.all(
+    tabs.map((tab) => until(tab, (count) => mine.peers.length === count && mine.state === "joined", tabs.length - 1)),
+  );
+
+/** Opens a favored tab, to which the hub binds joiners, and other tabs that are connected to it. */
+async function openGroup(key, count) {
+  const tabs = [await open(key, { favored: true })];
+  await meshed(tabs);
+  for (; tabs.length < count; await meshed(tabs)) tabs.push(await open(key));
+  return tabs;
+}
+
+/** Checks that a member is still connected to the true peer, and has been without a break. */
+async function stillConnected(member, peer) {
+  const id = await idOf(peer);
+  assert.deepEqual(await member.evaluate((id) => events.filter(([, it]) => it === id), id), [["peerjoin", id]]);
+  assert.equal(await peer.evaluate((to) => mine.send("it is me", to), await idOf(member)), 1);
+  await until(member, (id) => received.some(([from, data]) => from === id && data === "it is me"), id);
+}
+
+const scenarios = {
+  async "each peer has one fingerprint, which all others see"(key) {
+    const tabs = await openGroup(key, 3);
+    const seen = await Promise.all(
+      tabs.map((tab) => tab.evaluate(() => mine.peers.map(({ id, fingerprint }) => `${id} ${fingerprint}`))),
+    );
+    assert.equal(seen.flat().length, 6);
+    assert.equal(new Set(seen.flat()).size, 3, "the same for all others");
+    assert.equal(new Set(seen.flat().map((it) => it.split(" ")[1])).size, 3, "different for each peer");
+    for (const it of seen.flat()) assert.match(it, /^\d+ ([0-9A-F]{2}:){31}[0-9A-F]{2}$/);
+  },
+
+  async "impostor cannot take over the id of a connected peer through the hub"(key) {
+    const [member, victim] = await openGroup(key, 2);
+    const impostor = await openHostile(key, 7);
+    await impostor.evaluate((from) => void (globalThis.attempt = peer.offerToMember({ from })), await idOf(victim));
+    await until(impostor, () => attempt.reject || attempt.isOpen);
+    assert.equal(await impostor.evaluate(() => attempt.reject), "same-id");
+    await stillConnected(member, victim);
+  },
+
+  async "neighbour cannot take over the id of a connected peer through a relay"(key) {
+    const [member, victim] = await openGroup(key, 2);
+    const impostor = await openNeighbour(key, 7);
+    const [from, to] = [await idOf(victim), await idOf(member)];
+    await impostor.evaluate(
+      (ids) => void (globalThis.attempt = peer.offerThrough(connection, ids)),
+      { from, to },
+    );
+    await until(impostor, () => attempt.reject || attempt.isOpen);
+    assert.equal(await impostor.evaluate(() => attempt.reject), "same-id");
+    await stillConnected(member, victim);
+  },
+
+  async "neighbour with a copied fingerprint cannot take over the id of a connected peer"(key) {
+    const [member, victim] = await openGroup(key, 2);
+    const impostor = await openNeighbour(key, 7);
+    const [from, to] = [await idOf(victim), await idOf(member)];
+    const fingerprint = await member.evaluate((id) => mine.peers.find((it) => it.id === id).fingerprint, from);
+    let reject;
+    do {
+      // Offers do not replace a young connection, so the first ones are rejected for this reason.
+      await impostor.evaluate(
+        ({ fingerprint, ...ids }) => {
+          const edit = (sdp) => sdp.replace(/(a=fingerprint:sha-256 )\S+/g, `$1${fingerprint}`);
+          globalThis.attempt = peer.offerThrough(connection, { ...ids, edit });
+        },
+        { from, to, fingerprint },
+      );
+      await until(impostor, () => attempt.reject || attempt.isOpen, undefined, LATER);
+      reject = await impostor.evaluate(() => attempt.reject);
+    } while (reject === "present");
+    assert.equal(reject, "ice-failed");
+    await stillConnected(member, victim);
+  },
+};
+
+let passed = false;
+try {
+  const report = new Report();
+  for (const [name, scenario] of Object.entries(scenarios)) {
+    if (!name.includes(args.only)) continue;
+    await report.run(name, async () => {
+      pageErrors.length = 0;
+      await scenario(`room-${Date.now()}`);
+      assert.deepEqual(pageErrors, []);
+    });
+    await Promise.all(browser.contexts().map((context) => context.close()));
+  }
+  passed = report.end();
+} finally {
+  await browser.close();
+  target.files.stop();
+  await target.server.stop();
+}
+process.exitCode = passed ? 0 : 1;
