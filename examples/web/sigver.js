@@ -45,10 +45,12 @@ const LOST_AFTER = 20_000; // by this age of a loss without `bye`, the hub has n
 const REMEMBER_FOR = 60_000; // ids of neighbours that left or were lost
 const FLUSH_TIME = 200; // between sending `bye` and closing the connections
 
-const CHUNK_BYTES = 16 * 1024; // every browser transmits this size in one piece
+const CHUNK_BYTES = 16 * 1024; // every browser transmits this size in one piece; all pieces but the last are full
 const HIGH_WATER_BYTES = 1024 * 1024; // sending waits while more than this is buffered
 const LOW_WATER_BYTES = 256 * 1024;
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024; // a neighbour that sends a longer message is disconnected
+const MAX_CONTROL_LENGTH = 64 * 1024; // in UTF-16 units; a neighbour that sends more is disconnected
+const MAX_EARLY_CANDIDATES = 100; // that arrive before their description; further ones are dropped
 const MAX_KEY_BYTES = 512;
 const MAX_PENDING_PEERS = 64;
 const MAX_NEIGHBOURS = 1_000; // read from the list of one neighbour
@@ -139,7 +141,7 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * @property {(signal?: Signal) => void} end Ends the route, after sending one last signal if there is one.
  *
  * Why a `Peer` closed.
- * @typedef {"left" | "lost" | "peer-timeout" | "ice-failed" | "glare" | "replaced" | "present" | "gone" | "same-id"
+ * @typedef {"left" | "lost" | "invalid" | "peer-timeout" | "ice-failed" | "glare" | "replaced" | "present" | "gone" | "same-id"
  *   | "busy" | "ended"} CloseReason
  */
 
@@ -254,7 +256,11 @@ export class Group extends EventTarget {
   /** Joiners that the hub bound to this peer, by link. @type {Map<number, Peer>} */ #links = new Map();
   /** Peers in the lists of neighbours, to connect to. @type {Map<number, { tries: number, timer: number }>} */
   #discovered = new Map();
-  /** Ids that sent `bye`, and when. Lists that still contain them are stale. @type {Map<number, number>} */
+  /**
+   * Ids that sent `bye` or broke the protocol, and when. This peer does not look for them, even if lists contain them.
+   *
+   * @type {Map<number, number>}
+   */
   #leftIds = new Map();
   /** Ids that were lost without `bye`, and when. @type {Map<number, number>} */ #lostIds = new Map();
   /** Fingerprints of the peers that were connected. */ #knownIds = new KnownIds();
@@ -734,7 +740,7 @@ export class Group extends EventTarget {
     this.#removePending(peer);
     if (this.#ended.signal.aborted || !wasOpen) return;
     this.#peers.delete(id);
-    if (reason === "left") {
+    if (reason === "left" || reason === "invalid") {
       this.#leftIds.set(id, performance.now());
       this.#removeDiscovered(id);
     } else if (reason === "lost") {
@@ -967,8 +973,9 @@ class Peer {
     this.#settle();
   }
 
-  #fail() {
-    this.close(this.#state === "open" ? "lost" : "ice-failed");
+  /** @param {CloseReason} [reason] of an open connection */
+  #fail(reason = "lost") {
+    this.close(this.#state === "open" ? reason : "ice-failed");
   }
 
   /** @param {CloseReason} reason */
@@ -1019,7 +1026,7 @@ class Peer {
       this.#receiveDescription(description).catch(() => this.#fail());
     } else if (candidate) {
       if (this.#rtc.remoteDescription) this.#addCandidate(candidate);
-      else this.#earlyCandidates.push(candidate);
+      else if (this.#earlyCandidates.length < MAX_EARLY_CANDIDATES) this.#earlyCandidates.push(candidate);
     }
   }
 
@@ -1037,7 +1044,7 @@ class Peer {
     const rtc = this.#rtc;
     // The browser verifies the certificate when it connects. Nobody can change it afterwards.
     const fingerprint = readFingerprint(description);
-    if (!fingerprint || fingerprint !== (this.fingerprint ||= fingerprint)) return this.#fail();
+    if (!fingerprint || fingerprint !== (this.fingerprint ||= fingerprint)) return this.#fail("invalid");
     await this.#ready;
     const stable = rtc.signalingState === "stable" || this.#settingAnswer;
     const collides = description.type === "offer" && (this.#makingOffer || !stable);
@@ -1119,9 +1126,10 @@ class Peer {
     }
   }
 
-  /** @param {unknown} text */
+  /** @param {unknown} text untrusted */
   #onControl(text) {
     this.#open(); // a message may arrive before the channel's open event
+    if (typeof text !== "string" || text.length > MAX_CONTROL_LENGTH) return this.#fail("invalid");
     const message = readJson(text);
     if (!message || this.#state !== "open") return;
     this.#missedPings = 0;
@@ -1191,17 +1199,21 @@ class Peer {
     }
   }
 
-  /** @param {unknown} data */
+  /** @param {unknown} data untrusted */
   #onData(data) {
     this.#open(); // a message may arrive before the channel's open event
     if (this.#state !== "open" || !(data instanceof ArrayBuffer) || data.byteLength === 0) return;
     const piece = new Uint8Array(data);
     const flags = piece[0] ?? 0;
+    const isLast = (flags & PieceFlag.LAST) !== 0;
+    const length = piece.length - 1;
     this.#missedPings = 0;
+    this.#piecesBytes += length;
+    // Without this rule, a message could have any number of empty pieces.
+    const isFull = length === CHUNK_BYTES || (isLast && length < CHUNK_BYTES);
+    if (!isFull || this.#piecesBytes > MAX_MESSAGE_BYTES) return this.close("invalid");
     this.#pieces.push(piece.subarray(1));
-    this.#piecesBytes += piece.length - 1;
-    if (this.#piecesBytes > MAX_MESSAGE_BYTES) return this.close("lost");
-    if (!(flags & PieceFlag.LAST)) return;
+    if (!isLast) return;
     const bytes = concat(this.#pieces, this.#piecesBytes);
     this.#pieces = [];
     this.#piecesBytes = 0;

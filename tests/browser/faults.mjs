@@ -152,6 +152,31 @@ const scenarios = {
     assert.equal(reject, "ice-failed");
     await stillConnected(member, victim);
   },
+
+  async "endless pieces close the connection of their sender"(key) {
+    const [member, other] = await openGroup(key, 2);
+    const hostile = await openNeighbour(key, 7);
+    await until(member, () => mine.peers.length === 2);
+    await hostile.evaluate(() => {
+      const piece = new Uint8Array(1); // neither text nor last, and empty
+      const flood = setInterval(() => {
+        if (connection.isClosed) return clearInterval(flood);
+        for (let count = 0; count < 100; count++) connection.data.send(piece);
+      });
+    });
+    await until(hostile, () => connection.isClosed);
+    await until(member, () => events.some(([type, id]) => type === "peerleave" && id === 7));
+    await stillConnected(member, other);
+  },
+
+  async "control message of more than 64 KiB closes the connection of its sender"(key) {
+    const [member, other] = await openGroup(key, 2);
+    const hostile = await openNeighbour(key, 7);
+    await until(member, () => mine.peers.length === 2);
+    await hostile.evaluate(() => connection.control.send(" ".repeat(64 * 1024 + 1)));
+    await until(hostile, () => connection.isClosed);
+    await stillConnected(member, other);
+  },
 };
 
 let passed = false;
