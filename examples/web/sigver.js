@@ -41,8 +41,9 @@ const CONNECT_DELAY = 500; // neighbours that leave together cause one `connect`
 const SETTLED_AFTER = 5_000; // a younger connection is not replaced by an offer that crossed it
 const PING_INTERVAL = 2_000; // measures the round-trip time and detects lost neighbours
 const MAX_MISSED_PINGS = 5;
+const PLACE_TIME = 30_000; // how long an id that is not met keeps its place
 const LOST_AFTER = 20_000; // by this age of a loss without `bye`, the hub has noticed a dead peer
-const REMEMBER_FOR = 60_000; // ids of neighbours that left or were lost
+const REMEMBER_FOR = 60_000; // ids of neighbours that left, broke the protocol or were lost
 const FLUSH_TIME = 200; // between sending `bye` and closing the connections
 
 const CHUNK_BYTES = 16 * 1024; // every browser transmits this size in one piece; all pieces but the last are full
@@ -52,8 +53,13 @@ const MAX_MESSAGE_BYTES = 64 * 1024 * 1024; // a neighbour that sends a longer m
 const MAX_CONTROL_LENGTH = 64 * 1024; // in UTF-16 units; a neighbour that sends more is disconnected
 const MAX_EARLY_CANDIDATES = 100; // that arrive before their description; further ones are dropped
 const MAX_KEY_BYTES = 512;
-const MAX_PENDING_PEERS = 64;
 const MAX_NEIGHBOURS = 1_000; // read from the list of one neighbour
+// A neighbour can name peers that do not exist, and make offers in their names.
+const MAX_UNMET_IDS = 8; // of one neighbour that are attempted
+const MAX_DISCOVERING = 8; // attempts at once to peers that neighbours named
+const MAX_ANSWERING = 64; // answered offers of peers that are not connected yet
+const MAX_ANSWERING_PER_RELAY = 16; // of these, through one neighbour
+const MIN_JOINER_SLOTS = 16; // for joiners from the hub, however many others are answered
 const MAX_ICE_URLS = 64; // in one list of ICE servers
 const MAX_KNOWN_IDS = 1_000; // ids that are not connected and stay bound to their certificates
 const CERTIFICATE_LIFETIME = 365 * 24 * 3600_000; // the longest that browsers allow
@@ -139,6 +145,7 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * @typedef {object} Route How signals reach a peer that is not a neighbour yet: through the hub or through a neighbour.
  * @property {(signal: Signal) => void} send
  * @property {(signal?: Signal) => void} end Ends the route, after sending one last signal if there is one.
+ * @property {number} [relay] The neighbour that relays the signals. Without it, the hub does.
  *
  * Why a `Peer` closed.
  * @typedef {"left" | "lost" | "invalid" | "peer-timeout" | "ice-failed" | "glare" | "replaced" | "present" | "gone" | "same-id"
@@ -254,8 +261,11 @@ export class Group extends EventTarget {
   /** Peers whose channels are not open yet, by negotiation id. @type {Map<number, Peer>} */ #pendingPeers = new Map();
   /** The pending peer that the hub bound this peer to. @type {Peer | undefined} */ #boundMember;
   /** Joiners that the hub bound to this peer, by link. @type {Map<number, Peer>} */ #links = new Map();
-  /** Peers in the lists of neighbours, to connect to. @type {Map<number, { tries: number, timer: number }>} */
-  #discovered = new Map();
+  /** Peers in the lists of neighbours, to connect to. */
+  #discovery = new Discovery(
+    (id) => (this.#id < id ? 0 : OFFER_DELAY),
+    () => this.#discover(),
+  );
   /**
    * Ids that sent `bye` or broke the protocol, and when. This peer does not look for them, even if lists contain them.
    *
@@ -492,7 +502,8 @@ export class Group extends EventTarget {
       }
       // Another `connect` evicts the only member if this peer has tried it. Wait first for attempts that the member or a
       // neighbour began.
-      if (closeReason === "glare" || closeReason === "present") await this.#sleep(jitter(RETRY_MIN), signaling.closed);
+      const isAlive = closeReason === "glare" || closeReason === "present" || closeReason === "busy";
+      if (isAlive) await this.#sleep(jitter(RETRY_MIN), signaling.closed);
       await this.#sleep(ANSWER_TIMEOUT, signaling.closed, this.#pendingPeersSettled());
       // The first failure is retried immediately, with the next member; further failures back off.
       if (failedAttempts++) await this.#sleep(backOff(RETRY_MIN, RETRY_MAX, failedAttempts), signaling.closed);
@@ -579,7 +590,7 @@ export class Group extends EventTarget {
       return known;
     }
     if (signal.description?.type !== "offer") return undefined;
-    const reject = this.#rejectOffer(signal);
+    const reject = this.#rejectOffer(signal, route.relay);
     if (reject) {
       route.end({ from: this.#id, to: from, negotiationId, reject });
       return undefined;
@@ -593,16 +604,16 @@ export class Group extends EventTarget {
    * Returns why an offer is rejected, or closes the attempt that it replaces. Two peers can start two attempts at once;
    * the attempt that the peer with the lower id began survives.
    *
-   * @param {Signal} offer
+   * @param {Signal} offer @param {number | undefined} relay
    * @returns {CloseReason | undefined}
    */
-  #rejectOffer({ from, members, description }) {
+  #rejectOffer({ from, members, description }, relay) {
     if (!this.#owns(from, readFingerprint(description))) return "same-id";
     const open = this.#peers.get(from);
     if (open && (members?.includes(this.#id) || open.age < SETTLED_AFTER)) return "present";
     const rival = this.#pendingPeer(from);
     if (rival?.initiator && this.#id < from) return "glare";
-    if (!rival && this.#pendingPeers.size >= MAX_PENDING_PEERS) return "busy";
+    if (!(rival || this.#hasSlot(relay)) || this.#peers.get(relay ?? 0)?.limits.offers.take() === false) return "busy";
     rival?.close("glare");
     // If `open` is set, the sender has lost it, and this side has not noticed yet. It stays until the new connection
     // opens: only that proves that the offer is from the same peer, because fingerprints are no secret.
@@ -617,6 +628,14 @@ export class Group extends EventTarget {
   #owns(id, fingerprint) {
     const known = this.#peers.get(id)?.fingerprint ?? this.#knownIds.get(id);
     return id !== this.#id && (known === undefined || known === fingerprint);
+  }
+
+  /** Returns whether one more offer can be answered. @param {number | undefined} relay through which it arrived */
+  #hasSlot(relay) {
+    const answering = [...this.#pendingPeers.values()].filter(({ initiator }) => !initiator);
+    const sameWay = answering.filter((it) => it.relay === relay).length;
+    if (relay === undefined) return sameWay < MIN_JOINER_SLOTS || answering.length < MAX_ANSWERING;
+    return sameWay < MAX_ANSWERING_PER_RELAY && answering.length < MAX_ANSWERING;
   }
 
   /**
@@ -651,35 +670,33 @@ export class Group extends EventTarget {
   }
 
   /**
-   * Schedules connections to the neighbours of a neighbour.
+   * Updates the ids that these neighbours name, and connects to those that are due.
    *
-   * @param {Peer} neighbour
+   * @param {Iterable<Peer>} [neighbours]
    */
-  #discover(neighbour) {
-    for (const { id } of neighbour.neighbours) {
-      const entry = this.#discovered.get(id);
-      if (id === this.#id || this.#peers.has(id) || this.#leftIds.has(id) || entry?.timer) continue;
-      const tries = entry?.tries ?? 0;
-      const wait = tries ? backOff(RETRY_MIN, RETRY_MAX, tries) : this.#id < id ? 0 : OFFER_DELAY;
-      this.#discovered.set(id, { tries: tries + 1, timer: setTimeout(() => this.#connectToDiscovered(id), wait) });
+  #discover(neighbours = this.#peers.values()) {
+    if (this.#ended.signal.aborted) return;
+    const isUnmet = (/** @type {number} */ id) => id !== this.#id && !this.#peers.has(id) && !this.#leftIds.has(id);
+    for (const { id, neighbours: named } of neighbours) {
+      this.#discovery.update(id, named.map(({ id }) => id).filter(isUnmet));
     }
-  }
-
-  /** @param {number} id */
-  #connectToDiscovered(id) {
-    const entry = this.#discovered.get(id);
-    if (entry) entry.timer = 0;
-    const relays = [...this.#peers.values()].filter((it) => it.neighbours.some((other) => other.id === id));
-    const relay = relays[Math.floor(Math.random() * relays.length)];
-    if (!relay) return void this.#discovered.delete(id);
-    if (this.#peers.has(id) || this.#pendingPeer(id) || this.#pendingPeers.size >= MAX_PENDING_PEERS) return;
-    this.#newPeer(id, drawUint32(), true, this.#relayRoute(relay.id));
+    let free = MAX_DISCOVERING - [...this.#pendingPeers.values()].filter((it) => it.initiator && it.relay).length;
+    for (const id of this.#discovery.due) {
+      if (free <= 0) break;
+      if (this.#pendingPeer(id)) continue;
+      const relays = [...this.#peers.values()].filter((it) => it.neighbours.some((other) => other.id === id));
+      const relay = relays[Math.floor(Math.random() * relays.length)];
+      if (!relay) continue;
+      this.#discovery.begin(id);
+      this.#newPeer(id, drawUint32(), true, this.#relayRoute(relay.id));
+      free--;
+    }
   }
 
   /** @param {number} relayId @returns {Route} */
   #relayRoute(relayId) {
     const send = (/** @type {Signal} */ signal) => this.#peers.get(relayId)?.sendControl({ relay: signal });
-    return { send, end: (signal) => signal && send(signal) };
+    return { send, end: (signal) => signal && send(signal), relay: relayId };
   }
 
   /**
@@ -695,6 +712,7 @@ export class Group extends EventTarget {
       },
       polite: () => this.#id > peer.id,
       owned: () => this.#owns(peer.id, peer.fingerprint),
+      near: () => [...this.#peers.values()].map(({ id, roundTripTime }) => [id, roundTripTime ?? null]),
       opened: () => this.#onOpened(peer, route),
       closed: (reason, wasOpen) => {
         if (!wasOpen) route.end({ from: this.#id, to: peer.id, negotiationId, reject: reason });
@@ -705,6 +723,7 @@ export class Group extends EventTarget {
       message: (data) => this.#ended.signal.aborted || this.dispatchEvent(new PeerMessageEvent(peer.id, data)),
       stream: (stream) => this.#ended.signal.aborted || this.dispatchEvent(new PeerStreamEvent(peer.id, stream)),
     });
+    peer.relay = route.relay;
     this.#pendingPeers.set(negotiationId, peer);
     return peer;
   }
@@ -724,13 +743,14 @@ export class Group extends EventTarget {
     this.#removePending(peer);
     route.end();
     this.#peers.get(id)?.close("replaced");
-    this.#removeDiscovered(id);
+    this.#discovery.delete(id);
     this.#lostIds.delete(id);
     this.#leftIds.delete(id);
     this.#peers.set(id, peer);
     this.#knownIds.set(id, peer.fingerprint);
     this.#announceNeighbours();
     for (const [stream, tracks] of this.#streams) peer.addTracks(stream, tracks);
+    this.#discover();
     this.dispatchEvent(new PeerEvent("peerjoin", id));
   }
 
@@ -738,11 +758,16 @@ export class Group extends EventTarget {
   #onClosed(peer, reason, wasOpen) {
     const { id } = peer;
     this.#removePending(peer);
-    if (this.#ended.signal.aborted || !wasOpen) return;
+    if (this.#ended.signal.aborted) return;
+    if (!wasOpen) {
+      if (peer.initiator) this.#discovery.retry(id);
+      return this.#discover();
+    }
     this.#peers.delete(id);
+    this.#discovery.deleteNeighbour(id);
     if (reason === "left" || reason === "invalid") {
       this.#leftIds.set(id, performance.now());
-      this.#removeDiscovered(id);
+      this.#discovery.delete(id);
     } else if (reason === "lost") {
       this.#lostIds.set(id, performance.now());
     }
@@ -755,12 +780,12 @@ export class Group extends EventTarget {
   #onControl(peer, message) {
     if (this.#ended.signal.aborted) return;
     if (message.bye === true) return peer.close("left");
-    if (Array.isArray(message.near)) {
+    if (Array.isArray(message.near) && peer.limits.near.take()) {
       peer.neighbours = readNeighbours(message.near);
-      this.#discover(peer);
+      this.#discover([peer]);
       this.dispatchEvent(new Event("meshchange"));
     }
-    const signal = isSignal(message.relay) ? message.relay : undefined;
+    const signal = isSignal(message.relay) && peer.limits.signals.take() ? message.relay : undefined;
     if (!signal) return;
     if (signal.to === this.#id) {
       this.#onSignal(signal, this.#relayRoute(peer.id));
@@ -773,8 +798,7 @@ export class Group extends EventTarget {
   }
 
   #announceNeighbours() {
-    const near = [...this.#peers.values()].map(({ id, roundTripTime }) => [id, roundTripTime ?? null]);
-    for (const peer of this.#peers.values()) peer.sendControl({ near });
+    for (const peer of this.#peers.values()) peer.announceNeighbours();
   }
 
   #tick() {
@@ -790,12 +814,6 @@ export class Group extends EventTarget {
   #removePending(peer) {
     this.#pendingPeers.delete(peer.negotiationId);
     for (const [link, joiner] of this.#links) if (joiner === peer) this.#links.delete(link);
-  }
-
-  /** @param {number} id */
-  #removeDiscovered(id) {
-    clearTimeout(this.#discovered.get(id)?.timer);
-    this.#discovered.delete(id);
   }
 
   // ---- State --------------------------------------------------------------------------------------------------------
@@ -827,7 +845,7 @@ export class Group extends EventTarget {
     if (this.#state === "left") return;
     this.#ended.abort();
     this.#signaling?.close();
-    for (const id of [...this.#discovered.keys()]) this.#removeDiscovered(id);
+    this.#discovery.clear();
     for (const pending of [...this.#pendingPeers.values()]) pending.close("left");
     for (const peer of this.#peers.values()) {
       peer.sendControl({ bye: true });
@@ -859,6 +877,7 @@ export class Group extends EventTarget {
  * @typedef {object} PeerEvents Callbacks of a `Peer`.
  * @property {(body: Partial<Signal>) => void} signal sends a signal over the route while no data channel is open
  * @property {() => boolean} polite whether this peer yields when both change the media at once
+ * @property {() => (number | null)[][]} near the ids and round-trip times of this side's neighbours
  * @property {() => boolean} owned whether the other peer may have its id, now that its fingerprint is proven
  * @property {() => void} opened
  * @property {() => void} pathChanged
@@ -884,6 +903,10 @@ class Peer {
   path;
   /** Of the other peer's certificate. Proven when the connection is open. It never changes. @type {string} */
   fingerprint = "";
+  /** The neighbour that relayed its signals; `undefined` if the hub did. @type {number | undefined} */
+  relay;
+  /** What this neighbour may send. Bursts are for groups that form at once. */
+  limits = { near: new RateLimit(1, 3), signals: new RateLimit(100, 200), offers: new RateLimit(4, 32) };
 
   /** @type {"pending" | "open" | "closed"} */ #state = "pending";
   /** @type {(reason?: CloseReason) => void} */ #settle = () => {};
@@ -984,6 +1007,7 @@ class Peer {
     const wasOpen = this.#state === "open";
     this.#state = "closed";
     clearTimeout(this.#deadline);
+    this.#nearThrottle.cancel();
     this.#rtc.close();
     this.#sendable.notifyAll();
     this.#events.closed(reason, wasOpen);
@@ -1124,6 +1148,14 @@ class Peer {
       // The buffer of this channel only overflows if the other side no longer reads.
       this.#fail();
     }
+  }
+
+  /** Two at once, because a peer may join right after a regular list. */
+  #nearThrottle = new Throttle(new RateLimit(1, 2), () => this.sendControl({ near: this.#events.near() }));
+
+  /** Sends the list of neighbours, on average once per second at most. */
+  announceNeighbours() {
+    this.#nearThrottle.request();
   }
 
   /** @param {unknown} text untrusted */
@@ -1702,6 +1734,113 @@ function readReject(reject) {
     : "ice-failed";
 }
 
+// ---- Discovery ------------------------------------------------------------------------------------------------------
+
+/**
+ * The ids that neighbours name and that this peer is not connected to, and when to attempt them.
+ *
+ * A neighbour can name peers that do not exist, so it has a limited number of places for its ids. Only ids with a place
+ * are attempted, with a back-off. An id gives its place back when it is met. Otherwise it keeps the place for 30 s, even
+ * if the neighbour no longer names it. So new ids cost no more attempts than old ones, and all ids get their turn.
+ */
+class Discovery {
+  /** @type {Map<number, { tries: number, isDue: boolean, timer: number, placedAt: number }>} */ #ids = new Map();
+  /** The ids that each neighbour names, and since when they have its places.
+   * @type {Map<number, { named: Set<number>, places: Map<number, number> }>} */
+  #neighbours = new Map();
+  #firstDelay;
+  #onDue;
+
+  /** @param {(id: number) => number} firstDelay before the first attempt @param {() => void} onDue */
+  constructor(firstDelay, onDue) {
+    this.#firstDelay = firstDelay;
+    this.#onDue = onDue;
+  }
+
+  /** Replaces the ids that a neighbour names. @param {number} neighbour @param {number[]} unmetIds */
+  update(neighbour, unmetIds) {
+    const now = performance.now();
+    const named = new Set(unmetIds);
+    const places = this.#neighbours.get(neighbour)?.places ?? new Map();
+    this.#neighbours.set(neighbour, { named, places });
+    for (const [id, since] of places) if (now - since >= PLACE_TIME) places.delete(id);
+    const placedAt = (/** @type {number} */ id) => this.#ids.get(id)?.placedAt ?? 0;
+    const waiting = [...named].filter((id) => !places.has(id)).sort((a, b) => placedAt(a) - placedAt(b));
+    for (const id of waiting.slice(0, MAX_UNMET_IDS - places.size)) {
+      places.set(id, now);
+      const known = this.#ids.get(id);
+      if (known) known.placedAt = now;
+      else this.#ids.set(id, { tries: 0, isDue: false, timer: this.#wait(id, this.#firstDelay(id)), placedAt: now });
+    }
+    this.#forget();
+  }
+
+  /** The ids to attempt now. An id that failed yields to ids that failed less often. */
+  get due() {
+    const isNamed = (/** @type {number} */ id) =>
+      [...this.#neighbours.values()].some(({ named, places }) => named.has(id) && places.has(id));
+    return [...this.#ids]
+      .filter(([id, { isDue }]) => isDue && isNamed(id))
+      .sort(([, a], [, b]) => a.tries - b.tries)
+      .map(([id]) => id);
+  }
+
+  /** An attempt begins. @param {number} id */
+  begin(id) {
+    const known = this.#ids.get(id);
+    if (!known) return;
+    known.isDue = false;
+    known.tries++;
+  }
+
+  /** An attempt failed. @param {number} id */
+  retry(id) {
+    const known = this.#ids.get(id);
+    if (!known || known.isDue) return;
+    clearTimeout(known.timer);
+    known.timer = this.#wait(id, backOff(RETRY_MIN, RETRY_MAX, known.tries));
+  }
+
+  /** The id is met, or has left. @param {number} id */
+  delete(id) {
+    clearTimeout(this.#ids.get(id)?.timer);
+    this.#ids.delete(id);
+    for (const { named, places } of this.#neighbours.values()) {
+      named.delete(id);
+      places.delete(id);
+    }
+  }
+
+  /** @param {number} neighbour */
+  deleteNeighbour(neighbour) {
+    this.#neighbours.delete(neighbour);
+    this.#forget();
+  }
+
+  clear() {
+    this.#neighbours.clear();
+    this.#forget();
+  }
+
+  #forget() {
+    const neighbours = [...this.#neighbours.values()];
+    for (const [id, { timer }] of this.#ids) {
+      if (neighbours.some(({ named, places }) => named.has(id) || places.has(id))) continue;
+      clearTimeout(timer);
+      this.#ids.delete(id);
+    }
+  }
+
+  /** @param {number} id @param {number} ms */
+  #wait(id, ms) {
+    return setTimeout(() => {
+      const known = this.#ids.get(id);
+      if (known) known.isDue = true;
+      this.#onDue();
+    }, ms);
+  }
+}
+
 // ---- Identities -----------------------------------------------------------------------------------------------------
 
 /** The certificates of ids: the first peer that connects with an id owns it ("trust on first use"). */
@@ -1742,6 +1881,63 @@ class Notify {
   notifyAll() {
     this.#resolve();
     this.#next = undefined;
+  }
+}
+
+/** A token bucket. */
+class RateLimit {
+  #rate;
+  #burst;
+  #tokens;
+  #since = performance.now();
+
+  /** @param {number} rate per second @param {number} burst at once */
+  constructor(rate, burst) {
+    this.#rate = rate;
+    this.#burst = burst;
+    this.#tokens = burst;
+  }
+
+  /** Takes one token. Returns whether there was one. */
+  take() {
+    const now = performance.now();
+    this.#tokens = Math.min(this.#burst, this.#tokens + ((now - this.#since) / 1000) * this.#rate);
+    this.#since = now;
+    if (this.#tokens < 1) return false;
+    this.#tokens--;
+    return true;
+  }
+
+  /** Milliseconds until there is a token again, after `take` found none. */
+  get delay() {
+    return Math.ceil(((1 - this.#tokens) / this.#rate) * 1000);
+  }
+}
+
+/** Calls a function as often as a rate limit allows. A request beyond the limit is served as soon as it allows it. */
+class Throttle {
+  #limit;
+  #call;
+  #timer = 0;
+
+  /** @param {RateLimit} limit @param {() => void} call */
+  constructor(limit, call) {
+    this.#limit = limit;
+    this.#call = call;
+  }
+
+  request() {
+    if (this.#timer) return;
+    if (this.#limit.take()) return this.#call();
+    this.#timer = setTimeout(() => {
+      this.#timer = 0;
+      this.request();
+    }, this.#limit.delay);
+  }
+
+  cancel() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
   }
 }
 

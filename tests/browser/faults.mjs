@@ -71,14 +71,14 @@ async function openHostile(key, id) {
 async function openNeighbour(key, id) {
   const page = await openHostile(key, id);
   await page.evaluate(() => void (globalThis.connection = peer.offerToMember()));
-  await until(page, () => connection.isOpen);
+  await until(page, () => connection.isOpen || connection.reject);
   return page;
 }
 
 const idOf = (tab) => tab.evaluate(() => mine.id);
-const meshed = (tabs) =>
+const meshed = (tabs, neighbours = tabs.length - 1) =>
   Promise.all(
-    tabs.map((tab) => until(tab, (count) => mine.peers.length === count && mine.state === "joined", tabs.length - 1)),
+    tabs.map((tab) => until(tab, (count) => mine.peers.length === count && mine.state === "joined", neighbours)),
   );
 
 /** Opens a favored tab, to which the hub binds joiners, and other tabs that are connected to it. */
@@ -176,6 +176,47 @@ const scenarios = {
     await hostile.evaluate(() => connection.control.send(" ".repeat(64 * 1024 + 1)));
     await until(hostile, () => connection.isClosed);
     await stillConnected(member, other);
+  },
+
+  async "neighbour that names invented peers costs a few attempts, and keeps no peer out"(key) {
+    const [member] = await openGroup(key, 1);
+    const hostile = await openNeighbour(key, 7);
+    await hostile.evaluate(() => {
+      globalThis.lists = 0;
+      let id = 2 ** 32;
+      connection.onrelay = ({ from, to, negotiationId }) =>
+        connection.sendControl({ relay: { from: to, to: from, negotiationId, reject: "gone" } });
+      setInterval(() => {
+        connection.sendControl({ near: Array.from({ length: 8 }, () => [--id, 1]) });
+        lists++;
+      }, 50);
+    });
+    await until(hostile, () => connection.relayed.length > 0);
+    const peer = await open(key);
+    await meshed([peer], 1);
+    await until(hostile, () => lists >= 200);
+    const named = await hostile.evaluate(() => {
+      const offers = connection.relayed.filter(({ description }) => description?.type === "offer");
+      const ids = new Set(offers.map(({ to }) => to));
+      ids.delete(peer.id); // the new peer looks for it
+      return ids.size;
+    });
+    assert(named <= 8, `the member attempted ${named} invented peers`);
+  },
+
+  async "neighbour that makes offers in the names of invented peers keeps no joiner out"(key) {
+    const [member] = await openGroup(key, 1);
+    const hostile = await openNeighbour(key, 7);
+    await hostile.evaluate(async (to) => {
+      const { sdp } = connection.rtc.localDescription;
+      for (let id = 1; id <= 100; id++) {
+        const description = { type: "offer", sdp };
+        connection.sendControl({ relay: { from: 2 ** 31 + id, to, negotiationId: id, members: [], description } });
+      }
+    }, await idOf(member));
+    await until(hostile, () => connection.relayed.some(({ reject }) => reject === "busy"));
+    const joiner = await openNeighbour(key, 8);
+    assert.equal(await joiner.evaluate(() => connection.reject), undefined);
   },
 };
 
