@@ -53,6 +53,7 @@ const MAX_MESSAGE_BYTES = 64 * 1024 * 1024; // a neighbour that sends a longer m
 const MAX_CONTROL_LENGTH = 64 * 1024; // in UTF-16 units; a neighbour that sends more is disconnected
 const MAX_EARLY_CANDIDATES = 100; // that arrive before their description; further ones are dropped
 const MAX_KEY_BYTES = 512;
+const MAX_ICE_FAILURES = 2; // with the only member, which is not evicted after the last one
 const MAX_NEIGHBOURS = 1_000; // read from the list of one neighbour
 // A neighbour can name peers that do not exist, and make offers in their names.
 const MAX_UNMET_IDS = 8; // of one neighbour that are attempted
@@ -70,7 +71,7 @@ const FIRST_MEMBER_ID = 2 ** 31;
 
 /**
  * - `connecting`: the hub is not connected yet
- * - `joining`: the hub is connected, and this peer is connecting to a member
+ * - `joining`: this peer is connecting to a member, or waits before it tries again
  * - `joined`: this peer is a member of the group
  * - `reconnecting`: the hub is disconnected; the mesh keeps working, but no peer can join through this one
  * - `left`: final
@@ -84,7 +85,8 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * - `expired`: the access of this peer has expired (4740); the `key` function is asked for a fresh key
  * - `evicted`: this peer was the only member, and a joiner could not connect to it (4744); it joins again
  * - `peer-timeout`: a member does not answer; the next one is tried
- * - `ice-failed`: a member answered, but no direct connection was established (a firewall or NAT; a TURN server helps)
+ * - `ice-failed`: the other peer answered, but no direct connection was established (a firewall or NAT; a TURN server
+ *   helps). It stays the reason of `joining` and `joined` until some peer is connected.
  * - `rejected`: the hub rejected the key or this peer, or closed it for good; final
  * @typedef {"" | "unreachable" | "hub-timeout" | "key-failed" | "expired" | "evicted" | "peer-timeout" | "ice-failed"
  *   | "rejected"} Reason
@@ -137,7 +139,7 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * @property {number} from
  * @property {number} to 0 while a joiner does not know the id of the member that it is bound to
  * @property {number} negotiationId drawn by the peer that makes the offer; signals of other attempts are ignored
- * @property {number[]} [members] in an offer: the neighbours of its sender
+ * @property {number[]} [members] with a description: the neighbours of its sender
  * @property {RTCSessionDescriptionInit} [description]
  * @property {RTCIceCandidateInit} [candidate]
  * @property {string} [reject]
@@ -273,6 +275,8 @@ export class Group extends EventTarget {
    */
   #leftIds = new Map();
   /** Ids that were lost without `bye`, and when. @type {Map<number, number>} */ #lostIds = new Map();
+  /** Whether ICE failed, and no peer has been connected since. */ #iceFailed = false;
+  /** How often it failed with each id since then. @type {Map<number, number>} */ #iceFailures = new Map();
   /** Fingerprints of the peers that were connected. */ #knownIds = new KnownIds();
   /** @type {Map<MediaStream, MediaStreamTrack[]>} */ #streams = new Map();
 
@@ -427,7 +431,7 @@ export class Group extends EventTarget {
       // At the same time as the socket opens. Joining does not wait for it, connection attempts do.
       if (this.#asksHub) this.#iceServers?.refresh();
       const since = performance.now();
-      if (await signaling.opened) await this.#runMembership(signaling);
+      const isBlocked = (await signaling.opened) && (await this.#runMembership(signaling));
       signaling.close();
       this.#links.clear();
       const close = await signaling.closed;
@@ -437,11 +441,17 @@ export class Group extends EventTarget {
       const canRenew = code === CloseCode.EXPIRED && typeof this.#key === "function" && !expired;
       if (isFinal(code) && !canRenew) return this.#reject(close);
       if (canRenew) expired = close;
+      if (isBlocked) {
+        failures = 0;
+        await this.#sleep(jitter(RETRY_MAX), this.#online.notified());
+        continue;
+      }
       if (performance.now() - since > STABLE_AFTER) failures = 0;
       // An evicted peer had no neighbours: the group now belongs to the joiner that evicted it. It returns as a joiner.
       const evicted = code === CloseCode.BLOCKING_MEMBER;
       const timedOut = code === CloseCode.HUB_TIMEOUT || code === CloseCode.HEARTBEAT;
-      this.#setAway(canRenew ? "expired" : evicted ? "evicted" : timedOut ? "hub-timeout" : "unreachable", close);
+      if (evicted) this.#setState("joining", this.#iceFailed ? "ice-failed" : "evicted", close);
+      else this.#setAway(canRenew ? "expired" : timedOut ? "hub-timeout" : "unreachable", close);
       const soon = (canRenew || evicted) && failures === 0;
       const wait = soon ? jitter(RETRY_MIN) : backOff(RECONNECT_MIN, RECONNECT_MAX, failures);
       await this.#sleep(wait, this.#online.notified());
@@ -473,33 +483,38 @@ export class Group extends EventTarget {
    * hub answers `false` and binds this peer to one of them. This merges halves of a group that formed separately.
    *
    * @param {Signaling} signaling
+   * @returns {Promise<boolean>} whether it gave up because ICE fails with the only member
    */
   async #runMembership(signaling) {
     let failedAttempts = 0;
     /** @type {Reason} */ let lastReason = "";
-    if (!this.#wasJoined) this.#setState("joining", "");
+    const reason = () => (this.#iceFailed ? "ice-failed" : lastReason);
+    if (!this.#wasJoined) this.#setState("joining", reason());
     while (signaling.isOpen) {
       const connectDue = this.#connectDue.notified();
       const isMember = await signaling.connect(this.#id, [...this.#peers.keys()]);
-      if (isMember === undefined) return;
+      if (isMember === undefined) return false;
       if (isMember) {
         failedAttempts = 0;
         lastReason = "";
         this.#wasJoined = true;
-        this.#setState("joined", "");
+        this.#setState("joined", reason());
         this.#resolveJoined();
         await Promise.race([connectDue, signaling.closed]);
         await this.#sleep(jitter(CONNECT_DELAY), signaling.closed);
         await this.#healSplit(signaling);
         continue;
       }
-      this.#setState("joining", lastReason);
-      const closeReason = await this.#connectToBoundMember(signaling);
+      this.#setState("joining", reason());
+      const { member, closeReason } = await this.#connectToBoundMember(signaling);
       if (closeReason === undefined) continue;
       if (closeReason === "peer-timeout" || closeReason === "ice-failed") {
         lastReason = closeReason;
-        this.#setState("joining", lastReason);
+        this.#setState("joining", reason());
       }
+      // Another `connect` would evict the member if it is the only one, and it would evict this peer in turn.
+      const failures = this.#iceFailures.get(member.id) ?? 0;
+      if (closeReason === "ice-failed" && !member.hasNeighbours && failures >= MAX_ICE_FAILURES) return true;
       // Another `connect` evicts the only member if this peer has tried it. Wait first for attempts that the member or a
       // neighbour began.
       const isAlive = closeReason === "glare" || closeReason === "present" || closeReason === "busy";
@@ -508,13 +523,14 @@ export class Group extends EventTarget {
       // The first failure is retried immediately, with the next member; further failures back off.
       if (failedAttempts++) await this.#sleep(backOff(RETRY_MIN, RETRY_MAX, failedAttempts), signaling.closed);
     }
+    return false;
   }
 
   /**
    * Makes an offer to the member that the hub bound this peer to.
    *
    * @param {Signaling} signaling
-   * @returns {Promise<CloseReason | undefined>} why it failed
+   * @returns {Promise<{ member: Peer, closeReason: CloseReason | undefined }>} `closeReason` is set if it failed
    */
   async #connectToBoundMember(signaling) {
     const member = this.#newPeer(0, drawUint32(), true, signaling.route(0));
@@ -522,7 +538,7 @@ export class Group extends EventTarget {
     const closeReason = await Promise.race([member.settled, signaling.closed.then(() => undefined)]);
     this.#boundMember = undefined;
     if (closeReason === "same-id" && this.#peers.size === 0) this.#id = drawMemberId();
-    return closeReason;
+    return { member, closeReason };
   }
 
   /** @param {Signaling} signaling @param {Content} content */
@@ -566,7 +582,7 @@ export class Group extends EventTarget {
     if (lost.length === 0 || !(await signaling.connect(this.#id, lost))) return;
     for (let tries = this.#peers.size + 2; tries > 0 && signaling.isOpen; tries--) {
       if ((await signaling.connect(this.#id, [])) !== false) return;
-      if ((await this.#connectToBoundMember(signaling)) === undefined) return;
+      if ((await this.#connectToBoundMember(signaling)).closeReason === undefined) return;
     }
   }
 
@@ -704,11 +720,10 @@ export class Group extends EventTarget {
    * @param {number} negotiationId @param {boolean} initiator @param {Route} route
    */
   #newPeer(id, negotiationId, initiator, route) {
-    const members = initiator ? [...this.#peers.keys()] : undefined;
     const peer = new Peer(id, negotiationId, initiator, this.#rtcConfiguration, this.#iceServers?.get(), {
       signal: (body) => {
-        const offered = body.description?.type === "offer" ? { members } : {};
-        route.send({ from: this.#id, to: peer.id, negotiationId, ...offered, ...body });
+        const members = body.description && [...this.#peers.keys()];
+        route.send({ from: this.#id, to: peer.id, negotiationId, members, ...body });
       },
       polite: () => this.#id > peer.id,
       owned: () => this.#owns(peer.id, peer.fingerprint),
@@ -748,6 +763,9 @@ export class Group extends EventTarget {
     this.#leftIds.delete(id);
     this.#peers.set(id, peer);
     this.#knownIds.set(id, peer.fingerprint);
+    this.#iceFailed = false;
+    this.#iceFailures.clear();
+    if (this.#reason === "ice-failed") this.#setState(this.#state, "");
     this.#announceNeighbours();
     for (const [stream, tracks] of this.#streams) peer.addTracks(stream, tracks);
     this.#discover();
@@ -760,6 +778,7 @@ export class Group extends EventTarget {
     this.#removePending(peer);
     if (this.#ended.signal.aborted) return;
     if (!wasOpen) {
+      if (reason === "ice-failed") this.#onIceFailed(id);
       if (peer.initiator) this.#discovery.retry(id);
       return this.#discover();
     }
@@ -774,6 +793,16 @@ export class Group extends EventTarget {
     this.#announceNeighbours();
     this.dispatchEvent(new PeerEvent("peerleave", id));
     this.#connectDue.notifyAll();
+  }
+
+  /** @param {number} id 0 if it is not known */
+  #onIceFailed(id) {
+    // A peer with neighbours reports nothing: its neighbours see the other peer.
+    if (this.#peers.size > 0) return;
+    if (this.#iceFailures.size >= MAX_ANSWERING) this.#iceFailures.clear();
+    this.#iceFailures.set(id, (this.#iceFailures.get(id) ?? 0) + 1);
+    this.#iceFailed = true;
+    if (this.#state === "joining" || this.#state === "joined") this.#setState(this.#state, "ice-failed");
   }
 
   /** @param {Peer} peer @param {any} message untrusted */
@@ -903,6 +932,8 @@ class Peer {
   path;
   /** Of the other peer's certificate. Proven when the connection is open. It never changes. @type {string} */
   fingerprint = "";
+  /** Whether the other peer named neighbours with its description. */
+  hasNeighbours = false;
   /** The neighbour that relayed its signals; `undefined` if the hub did. @type {number | undefined} */
   relay;
   /** What this neighbour may send. Bursts are for groups that form at once. */
@@ -1036,8 +1067,9 @@ class Peer {
   }
 
   /** Handles a signal from the route. After the connection is open, only candidates still arrive by it. */
-  receive(/** @type {Signal} */ { reject, description, candidate }) {
+  receive(/** @type {Signal} */ { reject, members, description, candidate }) {
     this.#answered = true;
+    this.hasNeighbours ||= members !== undefined && members.length > 0;
     // Later descriptions and rejections are not from the other peer, which uses the control channel by now.
     if (this.#state !== "pending") description = reject = undefined;
     if (reject !== undefined) this.close(readReject(reject));
@@ -1093,7 +1125,7 @@ class Peer {
     if (this.#state !== "pending") return;
     clearTimeout(this.#deadline);
     if (!this.#answered) return this.close("ended");
-    this.#deadline = setTimeout(() => this.close("ice-failed"), CONNECT_TIMEOUT_AFTER_END);
+    this.#deadline = setTimeout(() => this.close("ended"), CONNECT_TIMEOUT_AFTER_END);
   }
 
   // ---- Media --------------------------------------------------------------------------------------------------------
@@ -1727,11 +1759,12 @@ function readFingerprint(description) {
   return others.length === 0 ? first : undefined;
 }
 
+/** @type {CloseReason[]} */
+const REJECTS = ["present", "glare", "same-id", "busy", "gone", "left", "peer-timeout", "ended"];
+
 /** @param {unknown} reject @returns {CloseReason} */
 function readReject(reject) {
-  return reject === "present" || reject === "glare" || reject === "same-id" || reject === "busy" || reject === "gone"
-    ? reject
-    : "ice-failed";
+  return REJECTS.find((it) => it === reject) ?? "ice-failed";
 }
 
 // ---- Discovery ------------------------------------------------------------------------------------------------------

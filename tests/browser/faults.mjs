@@ -19,17 +19,50 @@ const { values: args } = parseArgs({
 if (!args.server) throw new Error("--server is missing; must be the command of a sigver server");
 
 const LATER = 45_000; // for conditions that need a timeout of sigver.js
+const MUCH_LATER = 90_000; // for conditions that need such a timeout and then a back-off
+const ICE_FAILED = "Couldn't connect directly to the other peer.";
 
 const target = await signalingOnly(args.server);
 const browser = await launch();
 const pageErrors = [];
 
-async function openPage(url) {
+/** Opens the demo page, which joins the group, in its own context. */
+async function openPage(url, key = "", before = () => {}) {
   const context = await browser.newContext({ permissions: PERMISSIONS });
   const page = await context.newPage();
   page.on("pageerror", (error) => pageErrors.push(error));
-  await page.goto(url);
+  await page.addInitScript(instrument);
+  await page.addInitScript(before);
+  await page.goto(`${url}#${key}`);
   return page;
+}
+
+/** Records the sockets of a page, and the states of its group. */
+function instrument() {
+  const { WebSocket: Socket } = globalThis;
+  globalThis.sockets = [];
+  globalThis.WebSocket = class extends Socket {
+    constructor(url) {
+      super(url);
+      sockets.push(this);
+    }
+  };
+  globalThis.states = [];
+  const { dispatchEvent } = EventTarget.prototype;
+  EventTarget.prototype.dispatchEvent = function (event) {
+    const { state, reason, code } = event;
+    if (event.type === "statechange" && state) states.push({ state, reason, code });
+    return dispatchEvent.call(this, event);
+  };
+}
+
+/** Two pages that both drop the candidates of others never connect. One of them connects to any other page. */
+function withoutIce() {
+  const { setRemoteDescription } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.addIceCandidate = async () => {};
+  RTCPeerConnection.prototype.setRemoteDescription = function ({ type, sdp }) {
+    return setRemoteDescription.call(this, { type, sdp: sdp.replace(/^a=candidate:.*\r\n/gm, "") });
+  };
 }
 
 /** Opens a tab that joins the group and records its events. */
@@ -217,6 +250,36 @@ const scenarios = {
     await until(hostile, () => connection.relayed.some(({ reject }) => reject === "busy"));
     const joiner = await openNeighbour(key, 8);
     assert.equal(await joiner.evaluate(() => connection.reject), undefined);
+  },
+
+  async "failed ICE is shown until a peer is connected, and the two peers evict each other once at most"(key) {
+    const first = await openPage(target.page, key, withoutIce);
+    await until(first, () => group.state === "joined");
+    assert.equal(await first.textContent("#state"), "Waiting for others");
+    const second = await openPage(target.page, key, withoutIce);
+    // The second evicts the first, which returns as a joiner and fails again.
+    await until(second, () => group.state === "joined", undefined, LATER);
+    for (const tab of [first, second]) {
+      await until(tab, (text) => document.querySelector("#notice").textContent.startsWith(text), ICE_FAILED, LATER);
+      assert.equal(await tab.isVisible("#hint"), false);
+      assert.equal(await tab.textContent("#count"), "Not connected to others");
+    }
+    assert.equal(await second.textContent("#state"), "Can't connect to others");
+    // It waits, and tries again with another socket.
+    await until(first, () => sockets.length === 3, undefined, MUCH_LATER);
+    assert.deepEqual(await second.evaluate(() => [sockets.length, states.map(({ code }) => code).filter(Boolean)]), [1, []]);
+    assert.equal(await second.evaluate(() => `${group.state} ${group.reason}`), "joined ice-failed");
+    assert.deepEqual(
+      await first.evaluate(() => states.filter(({ code, state }) => code || state === "reconnecting")),
+      [{ state: "joining", reason: "ice-failed", code: 4744 }],
+    );
+    const third = await openPage(target.page, key);
+    for (const tab of [first, second]) {
+      await until(tab, () => group.state === "joined" && group.peers.length === 1, undefined, MUCH_LATER);
+      assert.equal(await tab.evaluate(() => group.reason), "");
+      await until(tab, () => document.querySelector("#state").textContent === "Connected");
+    }
+    await until(third, () => group.peers.length === 2);
   },
 };
 
