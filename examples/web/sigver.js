@@ -1808,12 +1808,11 @@ class Discovery {
     this.#forget();
   }
 
-  /** The ids to attempt now. An id that failed yields to ids that failed less often. */
+  /** The ids to attempt now, if a neighbour still names them. An id yields to ids that failed less often. */
   get due() {
-    const isNamed = (/** @type {number} */ id) =>
-      [...this.#neighbours.values()].some(({ named, places }) => named.has(id) && places.has(id));
+    const neighbours = [...this.#neighbours.values()];
     return [...this.#ids]
-      .filter(([id, { isDue }]) => isDue && isNamed(id))
+      .filter(([id, { isDue }]) => isDue && neighbours.some(({ places }) => places.has(id)))
       .sort(([, a], [, b]) => a.tries - b.tries)
       .map(([id]) => id);
   }

@@ -223,6 +223,55 @@ test("joiners are not rejected as busy while fewer than 16 of them are pending, 
   assert.equal(await joiner(X + 300), "busy");
 });
 
+test("16 joiners have slots of their own while four neighbours use up all others", async () => {
+  const { group, x, y } = await joinWithXY();
+  const neighbours = [x, y];
+  for (const index of range(3)) {
+    await joiner(X + 10 + index);
+    neighbours.push(FakeConnection.peers.at(-1));
+    await neighbours.at(-1).open();
+  }
+  for (const [index, connection] of neighbours.entries()) {
+    for (let count = 0; count < 16; count++) {
+      const from = X + 1_000 + 100 * index + count;
+      const description = { type: "offer", sdp: sdpOf("DD") };
+      await control(connection, { relay: { from, to: group.id, negotiationId: from, members: [], description } });
+    }
+  }
+  assert.equal(pending().length, 64);
+  for (const index of range(16)) assert.equal(await joiner(X + 100 + index), undefined);
+  assert.equal(await joiner(X + 300), "busy");
+});
+
+test("id that a neighbour names for the first time goes before ids that failed", async () => {
+  const { x, y } = await joinWithXY();
+  await joiner(X + 10);
+  const z = FakeConnection.peers.at(-1);
+  await z.open();
+  await near(x, range(8).map(invented));
+  await near(y, range(8, 8).map(invented));
+  await advance(9_000);
+  assert.equal(offersTo(y).length, 8, "after the first 8 got no answer for 5 s");
+  await near(z, [invented(100)]);
+  await advance(2_000);
+  assert.equal(offersTo(x).length, 8 + 7, "the first 8 are due again");
+  assert.equal(offersTo(z).length, 1);
+});
+
+test("joiner that is rejected as busy waits before it connects again, which could evict the member", async () => {
+  new Group("wss://hub/signal", "room", { iceServers: [] });
+  await settle();
+  await FakeSocket.last.open();
+  await FakeSocket.last.receive({ connected: false });
+  const { from: to, negotiationId } = FakeSocket.last.signals.at(-1);
+  const connects = () => FakeSocket.last.sent.filter(({ connect }) => connect).length;
+  await FakeSocket.last.signal({ from: X, to, negotiationId, reject: "busy" });
+  await advance(200);
+  assert.equal(connects(), 1);
+  await advance(400);
+  assert.equal(connects(), 2);
+});
+
 test("100 signals per second are relayed for one neighbour", async () => {
   const { x, y } = await joinWithXY();
   const relay = () => control(x, { relay: { from: X, to: Y, negotiationId: 9, candidate: { candidate: "" } } });
