@@ -41,18 +41,29 @@ const CONNECT_DELAY = 500; // neighbours that leave together cause one `connect`
 const SETTLED_AFTER = 5_000; // a younger connection is not replaced by an offer that crossed it
 const PING_INTERVAL = 2_000; // measures the round-trip time and detects lost neighbours
 const MAX_MISSED_PINGS = 5;
+const PLACE_TIME = 30_000; // how long an id that is not met keeps its place
 const LOST_AFTER = 20_000; // by this age of a loss without `bye`, the hub has noticed a dead peer
-const REMEMBER_FOR = 60_000; // ids of neighbours that left or were lost
+const REMEMBER_FOR = 60_000; // ids of neighbours that left, broke the protocol or were lost
 const FLUSH_TIME = 200; // between sending `bye` and closing the connections
 
-const CHUNK_BYTES = 16 * 1024; // every browser transmits this size in one piece
+const CHUNK_BYTES = 16 * 1024; // every browser transmits this size in one piece; all pieces but the last are full
 const HIGH_WATER_BYTES = 1024 * 1024; // sending waits while more than this is buffered
 const LOW_WATER_BYTES = 256 * 1024;
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024; // a neighbour that sends a longer message is disconnected
+const MAX_CONTROL_LENGTH = 64 * 1024; // in UTF-16 units; a neighbour that sends more is disconnected
+const MAX_EARLY_CANDIDATES = 100; // that arrive before their description; further ones are dropped
 const MAX_KEY_BYTES = 512;
-const MAX_PENDING_PEERS = 64;
+const MAX_ICE_FAILURES = 2; // with the only member, which is not evicted after the last one
 const MAX_NEIGHBOURS = 1_000; // read from the list of one neighbour
+// A neighbour can name peers that do not exist, and make offers in their names.
+const MAX_UNMET_IDS = 8; // of one neighbour that are attempted
+const MAX_DISCOVERING = 8; // attempts at once to peers that neighbours named
+const MAX_ANSWERING = 64; // answered offers of peers that are not connected yet
+const MAX_ANSWERING_PER_RELAY = 16; // of these, through one neighbour
+const MIN_JOINER_SLOTS = 16; // for joiners from the hub, however many others are answered
 const MAX_ICE_URLS = 64; // in one list of ICE servers
+const MAX_KNOWN_IDS = 1_000; // ids that are not connected and stay bound to their certificates
+const CERTIFICATE_LIFETIME = 365 * 24 * 3600_000; // the longest that browsers allow
 const MAX_PATH_CHECKS = 5; // a candidate that a check found before its signal arrived gets its type within this time
 
 /** The hub's link ids are below 2^31. Member ids start there, so the two never collide. */
@@ -60,7 +71,7 @@ const FIRST_MEMBER_ID = 2 ** 31;
 
 /**
  * - `connecting`: the hub is not connected yet
- * - `joining`: the hub is connected, and this peer is connecting to a member
+ * - `joining`: this peer is connecting to a member, or waits before it tries again
  * - `joined`: this peer is a member of the group
  * - `reconnecting`: the hub is disconnected; the mesh keeps working, but no peer can join through this one
  * - `left`: final
@@ -74,7 +85,8 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * - `expired`: the access of this peer has expired (4740); the `key` function is asked for a fresh key
  * - `evicted`: this peer was the only member, and a joiner could not connect to it (4744); it joins again
  * - `peer-timeout`: a member does not answer; the next one is tried
- * - `ice-failed`: a member answered, but no direct connection was established (a firewall or NAT; a TURN server helps)
+ * - `ice-failed`: the other peer answered, but no direct connection was established (a firewall or NAT; a TURN server
+ *   helps). It stays the reason of `joining` and `joined` until some peer is connected.
  * - `rejected`: the hub rejected the key or this peer, or closed it for good; final
  * @typedef {"" | "unreachable" | "hub-timeout" | "key-failed" | "expired" | "evicted" | "peer-timeout" | "ice-failed"
  *   | "rejected"} Reason
@@ -93,7 +105,8 @@ const FIRST_MEMBER_ID = 2 ** 31;
  *   a function that is called for each connection. A result with a `ttl` is kept for this time. If the function fails,
  *   or takes more than 3 s, the connection is attempted without ICE servers. Default: the servers of the hub. With `[]`,
  *   which is enough within one network, the hub is not asked.
- * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`.
+ * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`. Without `certificates`,
+ *   the group generates one for itself.
  * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.
  * @property {boolean} [favored] Asks the hub to prefer this peer when it selects a member for a joiner.
  *
@@ -103,9 +116,11 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * How packets reach a peer: directly, or `relayed` by a TURN server. `undefined` until it is known.
  * @typedef {"direct" | "relayed" | undefined} Path
  *
- * One neighbour: its round-trip time in milliseconds, the path to it, and its own neighbours.
+ * One neighbour: its round-trip time in milliseconds, the path to it, its own neighbours, and the SHA-256 fingerprint
+ * of its certificate in upper-case hex. It has proven that it has the certificate's private key.
  * @typedef {object} PeerInfo
  * @property {number} id
+ * @property {string} fingerprint
  * @property {number | undefined} roundTripTime
  * @property {Path} path
  * @property {{ id: number, roundTripTime: number | undefined }[]} neighbours
@@ -124,7 +139,7 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * @property {number} from
  * @property {number} to 0 while a joiner does not know the id of the member that it is bound to
  * @property {number} negotiationId drawn by the peer that makes the offer; signals of other attempts are ignored
- * @property {number[]} [members] in an offer: the neighbours of its sender
+ * @property {number[]} [members] with a description: the neighbours of its sender
  * @property {RTCSessionDescriptionInit} [description]
  * @property {RTCIceCandidateInit} [candidate]
  * @property {string} [reject]
@@ -132,9 +147,10 @@ const FIRST_MEMBER_ID = 2 ** 31;
  * @typedef {object} Route How signals reach a peer that is not a neighbour yet: through the hub or through a neighbour.
  * @property {(signal: Signal) => void} send
  * @property {(signal?: Signal) => void} end Ends the route, after sending one last signal if there is one.
+ * @property {number} [relay] The neighbour that relays the signals. Without it, the hub does.
  *
  * Why a `Peer` closed.
- * @typedef {"left" | "lost" | "peer-timeout" | "ice-failed" | "glare" | "replaced" | "present" | "gone" | "same-id"
+ * @typedef {"left" | "lost" | "invalid" | "peer-timeout" | "ice-failed" | "glare" | "replaced" | "present" | "gone" | "same-id"
  *   | "busy" | "ended"} CloseReason
  */
 
@@ -230,6 +246,8 @@ export class Group extends EventTarget {
   #url = "";
   /** The ICE servers, if they are not a constant list. @type {IceServerCache | undefined} */ #iceServers;
   #asksHub;
+  /** The same for all connections, so that this peer can prove that its id is its own. @type {RTCCertificate[]} */
+  #certificates = [];
   /** @type {() => void} */ #resolveJoined = () => {};
   /** @type {(error: unknown) => void} */ #rejectJoined = () => {};
   /** Aborted when the group is left, which ends every wait. */
@@ -245,11 +263,21 @@ export class Group extends EventTarget {
   /** Peers whose channels are not open yet, by negotiation id. @type {Map<number, Peer>} */ #pendingPeers = new Map();
   /** The pending peer that the hub bound this peer to. @type {Peer | undefined} */ #boundMember;
   /** Joiners that the hub bound to this peer, by link. @type {Map<number, Peer>} */ #links = new Map();
-  /** Peers in the lists of neighbours, to connect to. @type {Map<number, { tries: number, timer: number }>} */
-  #discovered = new Map();
-  /** Ids that sent `bye`, and when. Lists that still contain them are stale. @type {Map<number, number>} */
+  /** Peers in the lists of neighbours, to connect to. */
+  #discovery = new Discovery(
+    (id) => (this.#id < id ? 0 : OFFER_DELAY),
+    () => this.#discover(),
+  );
+  /**
+   * Ids that sent `bye` or broke the protocol, and when. This peer does not look for them, even if lists contain them.
+   *
+   * @type {Map<number, number>}
+   */
   #leftIds = new Map();
   /** Ids that were lost without `bye`, and when. @type {Map<number, number>} */ #lostIds = new Map();
+  /** Whether ICE failed, and no peer has been connected since. */ #iceFailed = false;
+  /** How often it failed with each id since then. @type {Map<number, number>} */ #iceFailures = new Map();
+  /** Fingerprints of the peers that were connected. */ #knownIds = new KnownIds();
   /** @type {Map<MediaStream, MediaStreamTrack[]>} */ #streams = new Map();
 
   /**
@@ -310,7 +338,9 @@ export class Group extends EventTarget {
   /** A snapshot of the neighbours, sorted by id. @returns {PeerInfo[]} */
   get peers() {
     return [...this.#peers.values()]
-      .map(({ id, roundTripTime, path, neighbours }) => ({ id, roundTripTime, path, neighbours }))
+      .map(({ id, fingerprint, roundTripTime, path, neighbours }) => {
+        return { id, fingerprint, roundTripTime, path, neighbours };
+      })
       .sort((a, b) => a.id - b.id);
   }
 
@@ -386,6 +416,7 @@ export class Group extends EventTarget {
 
   /** Keeps a socket to the hub open until the group is left. */
   async #runSignaling() {
+    this.#certificates = this.#options.rtcConfiguration?.certificates ?? [await generateCertificate()];
     /** Set from a close with 4740 until the hub accepts a fresh key. @type {Close | undefined} */ let expired;
     for (let failures = 0; ; failures++) {
       const url = await this.#nextUrl(expired);
@@ -400,7 +431,7 @@ export class Group extends EventTarget {
       // At the same time as the socket opens. Joining does not wait for it, connection attempts do.
       if (this.#asksHub) this.#iceServers?.refresh();
       const since = performance.now();
-      if (await signaling.opened) await this.#runMembership(signaling);
+      const isBlocked = (await signaling.opened) && (await this.#runMembership(signaling));
       signaling.close();
       this.#links.clear();
       const close = await signaling.closed;
@@ -410,11 +441,17 @@ export class Group extends EventTarget {
       const canRenew = code === CloseCode.EXPIRED && typeof this.#key === "function" && !expired;
       if (isFinal(code) && !canRenew) return this.#reject(close);
       if (canRenew) expired = close;
+      if (isBlocked) {
+        failures = 0;
+        await this.#sleep(jitter(RETRY_MAX), this.#online.notified());
+        continue;
+      }
       if (performance.now() - since > STABLE_AFTER) failures = 0;
       // An evicted peer had no neighbours: the group now belongs to the joiner that evicted it. It returns as a joiner.
       const evicted = code === CloseCode.BLOCKING_MEMBER;
       const timedOut = code === CloseCode.HUB_TIMEOUT || code === CloseCode.HEARTBEAT;
-      this.#setAway(canRenew ? "expired" : evicted ? "evicted" : timedOut ? "hub-timeout" : "unreachable", close);
+      if (evicted) this.#setState("joining", this.#iceFailed ? "ice-failed" : "evicted", close);
+      else this.#setAway(canRenew ? "expired" : timedOut ? "hub-timeout" : "unreachable", close);
       const soon = (canRenew || evicted) && failures === 0;
       const wait = soon ? jitter(RETRY_MIN) : backOff(RECONNECT_MIN, RECONNECT_MAX, failures);
       await this.#sleep(wait, this.#online.notified());
@@ -446,47 +483,54 @@ export class Group extends EventTarget {
    * hub answers `false` and binds this peer to one of them. This merges halves of a group that formed separately.
    *
    * @param {Signaling} signaling
+   * @returns {Promise<boolean>} whether it gave up because ICE fails with the only member
    */
   async #runMembership(signaling) {
     let failedAttempts = 0;
     /** @type {Reason} */ let lastReason = "";
-    if (!this.#wasJoined) this.#setState("joining", "");
+    const reason = () => (this.#iceFailed ? "ice-failed" : lastReason);
+    if (!this.#wasJoined) this.#setState("joining", reason());
     while (signaling.isOpen) {
       const connectDue = this.#connectDue.notified();
       const isMember = await signaling.connect(this.#id, [...this.#peers.keys()]);
-      if (isMember === undefined) return;
+      if (isMember === undefined) return false;
       if (isMember) {
         failedAttempts = 0;
         lastReason = "";
         this.#wasJoined = true;
-        this.#setState("joined", "");
+        this.#setState("joined", reason());
         this.#resolveJoined();
         await Promise.race([connectDue, signaling.closed]);
         await this.#sleep(jitter(CONNECT_DELAY), signaling.closed);
         await this.#healSplit(signaling);
         continue;
       }
-      this.#setState("joining", lastReason);
-      const closeReason = await this.#connectToBoundMember(signaling);
+      this.#setState("joining", reason());
+      const { member, closeReason } = await this.#connectToBoundMember(signaling);
       if (closeReason === undefined) continue;
       if (closeReason === "peer-timeout" || closeReason === "ice-failed") {
         lastReason = closeReason;
-        this.#setState("joining", lastReason);
+        this.#setState("joining", reason());
       }
+      // Another `connect` would evict the member if it is the only one, and it would evict this peer in turn.
+      const failures = this.#iceFailures.get(member.id) ?? 0;
+      if (closeReason === "ice-failed" && !member.hasNeighbours && failures >= MAX_ICE_FAILURES) return true;
       // Another `connect` evicts the only member if this peer has tried it. Wait first for attempts that the member or a
       // neighbour began.
-      if (closeReason === "glare" || closeReason === "present") await this.#sleep(jitter(RETRY_MIN), signaling.closed);
+      const isAlive = closeReason === "glare" || closeReason === "present" || closeReason === "busy";
+      if (isAlive) await this.#sleep(jitter(RETRY_MIN), signaling.closed);
       await this.#sleep(ANSWER_TIMEOUT, signaling.closed, this.#pendingPeersSettled());
       // The first failure is retried immediately, with the next member; further failures back off.
       if (failedAttempts++) await this.#sleep(backOff(RETRY_MIN, RETRY_MAX, failedAttempts), signaling.closed);
     }
+    return false;
   }
 
   /**
    * Makes an offer to the member that the hub bound this peer to.
    *
    * @param {Signaling} signaling
-   * @returns {Promise<CloseReason | undefined>} why it failed
+   * @returns {Promise<{ member: Peer, closeReason: CloseReason | undefined }>} `closeReason` is set if it failed
    */
   async #connectToBoundMember(signaling) {
     const member = this.#newPeer(0, drawUint32(), true, signaling.route(0));
@@ -494,7 +538,7 @@ export class Group extends EventTarget {
     const closeReason = await Promise.race([member.settled, signaling.closed.then(() => undefined)]);
     this.#boundMember = undefined;
     if (closeReason === "same-id" && this.#peers.size === 0) this.#id = drawMemberId();
-    return closeReason;
+    return { member, closeReason };
   }
 
   /** @param {Signaling} signaling @param {Content} content */
@@ -538,7 +582,7 @@ export class Group extends EventTarget {
     if (lost.length === 0 || !(await signaling.connect(this.#id, lost))) return;
     for (let tries = this.#peers.size + 2; tries > 0 && signaling.isOpen; tries--) {
       if ((await signaling.connect(this.#id, [])) !== false) return;
-      if ((await this.#connectToBoundMember(signaling)) === undefined) return;
+      if ((await this.#connectToBoundMember(signaling)).closeReason === undefined) return;
     }
   }
 
@@ -562,7 +606,7 @@ export class Group extends EventTarget {
       return known;
     }
     if (signal.description?.type !== "offer") return undefined;
-    const reject = this.#rejectOffer(signal);
+    const reject = this.#rejectOffer(signal, route.relay);
     if (reject) {
       route.end({ from: this.#id, to: from, negotiationId, reject });
       return undefined;
@@ -573,23 +617,41 @@ export class Group extends EventTarget {
   }
 
   /**
-   * Returns why an offer is rejected, or closes what the offer replaces. Two peers can start two attempts at once; the
-   * attempt that the peer with the lower id began survives.
+   * Returns why an offer is rejected, or closes the attempt that it replaces. Two peers can start two attempts at once;
+   * the attempt that the peer with the lower id began survives.
    *
-   * @param {Signal} offer
+   * @param {Signal} offer @param {number | undefined} relay
    * @returns {CloseReason | undefined}
    */
-  #rejectOffer({ from, members }) {
-    if (from === this.#id) return "same-id";
+  #rejectOffer({ from, members, description }, relay) {
+    if (!this.#owns(from, readFingerprint(description))) return "same-id";
     const open = this.#peers.get(from);
     if (open && (members?.includes(this.#id) || open.age < SETTLED_AFTER)) return "present";
     const rival = this.#pendingPeer(from);
     if (rival?.initiator && this.#id < from) return "glare";
-    if (!rival && this.#pendingPeers.size >= MAX_PENDING_PEERS) return "busy";
+    if (!(rival || this.#hasSlot(relay)) || this.#peers.get(relay ?? 0)?.limits.offers.take() === false) return "busy";
     rival?.close("glare");
-    // The sender has lost an open connection, and this side has not noticed yet.
-    open?.close("replaced");
+    // If `open` is set, the sender has lost it, and this side has not noticed yet. It stays until the new connection
+    // opens: only that proves that the offer is from the same peer, because fingerprints are no secret.
     return undefined;
+  }
+
+  /**
+   * Returns whether the peer with this certificate may have this id. The first peer that connects with an id owns it.
+   *
+   * @param {number} id @param {string | undefined} fingerprint `undefined` if a description has no single one
+   */
+  #owns(id, fingerprint) {
+    const known = this.#peers.get(id)?.fingerprint ?? this.#knownIds.get(id);
+    return id !== this.#id && (known === undefined || known === fingerprint);
+  }
+
+  /** Returns whether one more offer can be answered. @param {number | undefined} relay through which it arrived */
+  #hasSlot(relay) {
+    const answering = [...this.#pendingPeers.values()].filter(({ initiator }) => !initiator);
+    const sameWay = answering.filter((it) => it.relay === relay).length;
+    if (relay === undefined) return sameWay < MIN_JOINER_SLOTS || answering.length < MAX_ANSWERING;
+    return sameWay < MAX_ANSWERING_PER_RELAY && answering.length < MAX_ANSWERING;
   }
 
   /**
@@ -599,6 +661,10 @@ export class Group extends EventTarget {
    * @returns {boolean} whether this attempt continues
    */
   #identify(member, id) {
+    if (id === this.#id) {
+      member.close("same-id");
+      return false;
+    }
     const rival = this.#pendingPeer(id);
     if (rival && !rival.initiator && id < this.#id) {
       member.close("glare");
@@ -620,35 +686,33 @@ export class Group extends EventTarget {
   }
 
   /**
-   * Schedules connections to the neighbours of a neighbour.
+   * Updates the ids that these neighbours name, and connects to those that are due.
    *
-   * @param {Peer} neighbour
+   * @param {Iterable<Peer>} [neighbours]
    */
-  #discover(neighbour) {
-    for (const { id } of neighbour.neighbours) {
-      const entry = this.#discovered.get(id);
-      if (id === this.#id || this.#peers.has(id) || this.#leftIds.has(id) || entry?.timer) continue;
-      const tries = entry?.tries ?? 0;
-      const wait = tries ? backOff(RETRY_MIN, RETRY_MAX, tries) : this.#id < id ? 0 : OFFER_DELAY;
-      this.#discovered.set(id, { tries: tries + 1, timer: setTimeout(() => this.#connectToDiscovered(id), wait) });
+  #discover(neighbours = this.#peers.values()) {
+    if (this.#ended.signal.aborted) return;
+    const isUnmet = (/** @type {number} */ id) => id !== this.#id && !this.#peers.has(id) && !this.#leftIds.has(id);
+    for (const { id, neighbours: named } of neighbours) {
+      this.#discovery.update(id, named.map(({ id }) => id).filter(isUnmet));
     }
-  }
-
-  /** @param {number} id */
-  #connectToDiscovered(id) {
-    const entry = this.#discovered.get(id);
-    if (entry) entry.timer = 0;
-    const relays = [...this.#peers.values()].filter((it) => it.neighbours.some((other) => other.id === id));
-    const relay = relays[Math.floor(Math.random() * relays.length)];
-    if (!relay) return void this.#discovered.delete(id);
-    if (this.#peers.has(id) || this.#pendingPeer(id) || this.#pendingPeers.size >= MAX_PENDING_PEERS) return;
-    this.#newPeer(id, drawUint32(), true, this.#relayRoute(relay.id));
+    let free = MAX_DISCOVERING - [...this.#pendingPeers.values()].filter((it) => it.initiator && it.relay).length;
+    for (const id of this.#discovery.due) {
+      if (free <= 0) break;
+      if (this.#pendingPeer(id)) continue;
+      const relays = [...this.#peers.values()].filter((it) => it.neighbours.some((other) => other.id === id));
+      const relay = relays[Math.floor(Math.random() * relays.length)];
+      if (!relay) continue;
+      this.#discovery.begin(id);
+      this.#newPeer(id, drawUint32(), true, this.#relayRoute(relay.id));
+      free--;
+    }
   }
 
   /** @param {number} relayId @returns {Route} */
   #relayRoute(relayId) {
     const send = (/** @type {Signal} */ signal) => this.#peers.get(relayId)?.sendControl({ relay: signal });
-    return { send, end: (signal) => signal && send(signal) };
+    return { send, end: (signal) => signal && send(signal), relay: relayId };
   }
 
   /**
@@ -656,13 +720,14 @@ export class Group extends EventTarget {
    * @param {number} negotiationId @param {boolean} initiator @param {Route} route
    */
   #newPeer(id, negotiationId, initiator, route) {
-    const members = initiator ? [...this.#peers.keys()] : undefined;
     const peer = new Peer(id, negotiationId, initiator, this.#rtcConfiguration, this.#iceServers?.get(), {
       signal: (body) => {
-        const offered = body.description?.type === "offer" ? { members } : {};
-        route.send({ from: this.#id, to: peer.id, negotiationId, ...offered, ...body });
+        const members = body.description && [...this.#peers.keys()];
+        route.send({ from: this.#id, to: peer.id, negotiationId, members, ...body });
       },
       polite: () => this.#id > peer.id,
+      owned: () => this.#owns(peer.id, peer.fingerprint),
+      near: () => [...this.#peers.values()].map(({ id, roundTripTime }) => [id, roundTripTime ?? null]),
       opened: () => this.#onOpened(peer, route),
       closed: (reason, wasOpen) => {
         if (!wasOpen) route.end({ from: this.#id, to: peer.id, negotiationId, reject: reason });
@@ -673,6 +738,7 @@ export class Group extends EventTarget {
       message: (data) => this.#ended.signal.aborted || this.dispatchEvent(new PeerMessageEvent(peer.id, data)),
       stream: (stream) => this.#ended.signal.aborted || this.dispatchEvent(new PeerStreamEvent(peer.id, stream)),
     });
+    peer.relay = route.relay;
     this.#pendingPeers.set(negotiationId, peer);
     return peer;
   }
@@ -680,7 +746,8 @@ export class Group extends EventTarget {
   /** Without ICE servers that are not known yet. @returns {RTCConfiguration} */
   get #rtcConfiguration() {
     const { rtcConfiguration, iceServers = rtcConfiguration?.iceServers } = this.#options;
-    return { ...rtcConfiguration, iceServers: (typeof iceServers !== "function" && iceServers) || [] };
+    const configuration = { ...rtcConfiguration, iceServers: (typeof iceServers !== "function" && iceServers) || [] };
+    return this.#certificates.length ? { ...configuration, certificates: this.#certificates } : configuration;
   }
 
   // ---- The mesh -----------------------------------------------------------------------------------------------------
@@ -691,12 +758,17 @@ export class Group extends EventTarget {
     this.#removePending(peer);
     route.end();
     this.#peers.get(id)?.close("replaced");
-    this.#removeDiscovered(id);
+    this.#discovery.delete(id);
     this.#lostIds.delete(id);
     this.#leftIds.delete(id);
     this.#peers.set(id, peer);
+    this.#knownIds.set(id, peer.fingerprint);
+    this.#iceFailed = false;
+    this.#iceFailures.clear();
+    if (this.#reason === "ice-failed") this.#setState(this.#state, "");
     this.#announceNeighbours();
     for (const [stream, tracks] of this.#streams) peer.addTracks(stream, tracks);
+    this.#discover();
     this.dispatchEvent(new PeerEvent("peerjoin", id));
   }
 
@@ -704,11 +776,17 @@ export class Group extends EventTarget {
   #onClosed(peer, reason, wasOpen) {
     const { id } = peer;
     this.#removePending(peer);
-    if (this.#ended.signal.aborted || !wasOpen) return;
+    if (this.#ended.signal.aborted) return;
+    if (!wasOpen) {
+      if (reason === "ice-failed") this.#onIceFailed(id);
+      if (peer.initiator) this.#discovery.retry(id);
+      return this.#discover();
+    }
     this.#peers.delete(id);
-    if (reason === "left") {
+    this.#discovery.deleteNeighbour(id);
+    if (reason === "left" || reason === "invalid") {
       this.#leftIds.set(id, performance.now());
-      this.#removeDiscovered(id);
+      this.#discovery.delete(id);
     } else if (reason === "lost") {
       this.#lostIds.set(id, performance.now());
     }
@@ -717,16 +795,26 @@ export class Group extends EventTarget {
     this.#connectDue.notifyAll();
   }
 
+  /** @param {number} id 0 if it is not known */
+  #onIceFailed(id) {
+    // A peer with neighbours reports nothing: its neighbours see the other peer.
+    if (this.#peers.size > 0) return;
+    if (this.#iceFailures.size >= MAX_ANSWERING) this.#iceFailures.clear();
+    this.#iceFailures.set(id, (this.#iceFailures.get(id) ?? 0) + 1);
+    this.#iceFailed = true;
+    if (this.#state === "joining" || this.#state === "joined") this.#setState(this.#state, "ice-failed");
+  }
+
   /** @param {Peer} peer @param {any} message untrusted */
   #onControl(peer, message) {
     if (this.#ended.signal.aborted) return;
     if (message.bye === true) return peer.close("left");
-    if (Array.isArray(message.near)) {
+    if (Array.isArray(message.near) && peer.limits.near.take()) {
       peer.neighbours = readNeighbours(message.near);
-      this.#discover(peer);
+      this.#discover([peer]);
       this.dispatchEvent(new Event("meshchange"));
     }
-    const signal = isSignal(message.relay) ? message.relay : undefined;
+    const signal = isSignal(message.relay) && peer.limits.signals.take() ? message.relay : undefined;
     if (!signal) return;
     if (signal.to === this.#id) {
       this.#onSignal(signal, this.#relayRoute(peer.id));
@@ -739,8 +827,7 @@ export class Group extends EventTarget {
   }
 
   #announceNeighbours() {
-    const near = [...this.#peers.values()].map(({ id, roundTripTime }) => [id, roundTripTime ?? null]);
-    for (const peer of this.#peers.values()) peer.sendControl({ near });
+    for (const peer of this.#peers.values()) peer.announceNeighbours();
   }
 
   #tick() {
@@ -756,12 +843,6 @@ export class Group extends EventTarget {
   #removePending(peer) {
     this.#pendingPeers.delete(peer.negotiationId);
     for (const [link, joiner] of this.#links) if (joiner === peer) this.#links.delete(link);
-  }
-
-  /** @param {number} id */
-  #removeDiscovered(id) {
-    clearTimeout(this.#discovered.get(id)?.timer);
-    this.#discovered.delete(id);
   }
 
   // ---- State --------------------------------------------------------------------------------------------------------
@@ -793,7 +874,7 @@ export class Group extends EventTarget {
     if (this.#state === "left") return;
     this.#ended.abort();
     this.#signaling?.close();
-    for (const id of [...this.#discovered.keys()]) this.#removeDiscovered(id);
+    this.#discovery.clear();
     for (const pending of [...this.#pendingPeers.values()]) pending.close("left");
     for (const peer of this.#peers.values()) {
       peer.sendControl({ bye: true });
@@ -825,6 +906,8 @@ export class Group extends EventTarget {
  * @typedef {object} PeerEvents Callbacks of a `Peer`.
  * @property {(body: Partial<Signal>) => void} signal sends a signal over the route while no data channel is open
  * @property {() => boolean} polite whether this peer yields when both change the media at once
+ * @property {() => (number | null)[][]} near the ids and round-trip times of this side's neighbours
+ * @property {() => boolean} owned whether the other peer may have its id, now that its fingerprint is proven
  * @property {() => void} opened
  * @property {() => void} pathChanged
  * @property {(reason: CloseReason, wasOpen: boolean) => void} closed
@@ -847,6 +930,14 @@ class Peer {
   roundTripTime;
   /** @type {Path} */
   path;
+  /** Of the other peer's certificate. Proven when the connection is open. It never changes. @type {string} */
+  fingerprint = "";
+  /** Whether the other peer named neighbours with its description. */
+  hasNeighbours = false;
+  /** The neighbour that relayed its signals; `undefined` if the hub did. @type {number | undefined} */
+  relay;
+  /** What this neighbour may send. Bursts are for groups that form at once. */
+  limits = { near: new RateLimit(1, 3), signals: new RateLimit(100, 200), offers: new RateLimit(4, 32) };
 
   /** @type {"pending" | "open" | "closed"} */ #state = "pending";
   /** @type {(reason?: CloseReason) => void} */ #settle = () => {};
@@ -927,6 +1018,7 @@ class Peer {
     if (this.#state !== "pending") return;
     if (this.#control.readyState !== "open" || this.#data.readyState !== "open") return;
     if (this.id === 0) return this.close("ice-failed");
+    if (!this.#events.owned()) return this.close("same-id");
     this.#state = "open";
     this.#openedAt = performance.now();
     clearTimeout(this.#deadline);
@@ -935,8 +1027,9 @@ class Peer {
     this.#settle();
   }
 
-  #fail() {
-    this.close(this.#state === "open" ? "lost" : "ice-failed");
+  /** @param {CloseReason} [reason] of an open connection */
+  #fail(reason = "lost") {
+    this.close(this.#state === "open" ? reason : "ice-failed");
   }
 
   /** @param {CloseReason} reason */
@@ -945,6 +1038,7 @@ class Peer {
     const wasOpen = this.#state === "open";
     this.#state = "closed";
     clearTimeout(this.#deadline);
+    this.#nearThrottle.cancel();
     this.#rtc.close();
     this.#sendable.notifyAll();
     this.#events.closed(reason, wasOpen);
@@ -972,16 +1066,23 @@ class Peer {
     }
   }
 
-  /** @param {Signal} signal */
-  receive(signal) {
+  /** Handles a signal from the route. After the connection is open, only candidates still arrive by it. */
+  receive(/** @type {Signal} */ { reject, members, description, candidate }) {
     this.#answered = true;
-    if (signal.reject !== undefined) {
-      if (this.#state === "pending") this.close(readReject(signal.reject));
-    } else if (signal.description) {
-      this.#receiveDescription(signal.description).catch(() => this.#fail());
-    } else if (signal.candidate) {
-      if (this.#rtc.remoteDescription) this.#addCandidate(signal.candidate);
-      else this.#earlyCandidates.push(signal.candidate);
+    this.hasNeighbours ||= members !== undefined && members.length > 0;
+    // Later descriptions and rejections are not from the other peer, which uses the control channel by now.
+    if (this.#state !== "pending") description = reject = undefined;
+    if (reject !== undefined) this.close(readReject(reject));
+    else this.#negotiate({ description, candidate });
+  }
+
+  /** @param {{ description?: RTCSessionDescriptionInit, candidate?: RTCIceCandidateInit }} body */
+  #negotiate({ description, candidate }) {
+    if (description) {
+      this.#receiveDescription(description).catch(() => this.#fail());
+    } else if (candidate) {
+      if (this.#rtc.remoteDescription) this.#addCandidate(candidate);
+      else if (this.#earlyCandidates.length < MAX_EARLY_CANDIDATES) this.#earlyCandidates.push(candidate);
     }
   }
 
@@ -997,6 +1098,9 @@ class Peer {
   /** @param {RTCSessionDescriptionInit} description */
   async #receiveDescription(description) {
     const rtc = this.#rtc;
+    // The browser verifies the certificate when it connects. Nobody can change it afterwards.
+    const fingerprint = readFingerprint(description);
+    if (!fingerprint || fingerprint !== (this.fingerprint ||= fingerprint)) return this.#fail("invalid");
     await this.#ready;
     const stable = rtc.signalingState === "stable" || this.#settingAnswer;
     const collides = description.type === "offer" && (this.#makingOffer || !stable);
@@ -1021,7 +1125,7 @@ class Peer {
     if (this.#state !== "pending") return;
     clearTimeout(this.#deadline);
     if (!this.#answered) return this.close("ended");
-    this.#deadline = setTimeout(() => this.close("ice-failed"), CONNECT_TIMEOUT_AFTER_END);
+    this.#deadline = setTimeout(() => this.close("ended"), CONNECT_TIMEOUT_AFTER_END);
   }
 
   // ---- Media --------------------------------------------------------------------------------------------------------
@@ -1078,15 +1182,24 @@ class Peer {
     }
   }
 
-  /** @param {unknown} text */
+  /** Two at once, because a peer may join right after a regular list. */
+  #nearThrottle = new Throttle(new RateLimit(1, 2), () => this.sendControl({ near: this.#events.near() }));
+
+  /** Sends the list of neighbours, on average once per second at most. */
+  announceNeighbours() {
+    this.#nearThrottle.request();
+  }
+
+  /** @param {unknown} text untrusted */
   #onControl(text) {
     this.#open(); // a message may arrive before the channel's open event
+    if (typeof text !== "string" || text.length > MAX_CONTROL_LENGTH) return this.#fail("invalid");
     const message = readJson(text);
     if (!message || this.#state !== "open") return;
     this.#missedPings = 0;
     if (typeof message.ping === "number") this.sendControl({ pong: message.ping });
     else if (typeof message.pong === "number") this.#updateRoundTripTime(performance.now() - message.pong);
-    else if (message.description || message.candidate) this.receive(message);
+    else if (message.description || message.candidate) this.#negotiate(message);
     else this.#events.control(message);
   }
 
@@ -1150,17 +1263,21 @@ class Peer {
     }
   }
 
-  /** @param {unknown} data */
+  /** @param {unknown} data untrusted */
   #onData(data) {
     this.#open(); // a message may arrive before the channel's open event
     if (this.#state !== "open" || !(data instanceof ArrayBuffer) || data.byteLength === 0) return;
     const piece = new Uint8Array(data);
     const flags = piece[0] ?? 0;
+    const isLast = (flags & PieceFlag.LAST) !== 0;
+    const length = piece.length - 1;
     this.#missedPings = 0;
+    this.#piecesBytes += length;
+    // Without this rule, a message could have any number of empty pieces.
+    const isFull = length === CHUNK_BYTES || (isLast && length < CHUNK_BYTES);
+    if (!isFull || this.#piecesBytes > MAX_MESSAGE_BYTES) return this.close("invalid");
     this.#pieces.push(piece.subarray(1));
-    this.#piecesBytes += piece.length - 1;
-    if (this.#piecesBytes > MAX_MESSAGE_BYTES) return this.close("lost");
-    if (!(flags & PieceFlag.LAST)) return;
+    if (!isLast) return;
     const bytes = concat(this.#pieces, this.#piecesBytes);
     this.#pieces = [];
     this.#piecesBytes = 0;
@@ -1629,11 +1746,156 @@ function readPath(report) {
   return types.includes("relay") ? "relayed" : types.includes(undefined) ? undefined : "direct";
 }
 
+/**
+ * Returns the fingerprint in a description: 32 bytes in upper-case hex, separated by colons. Returns `undefined` unless
+ * all lines have the same one. Browsers accept a certificate that matches any line, so several would prove nothing.
+ *
+ * @param {RTCSessionDescriptionInit | undefined} description
+ */
+function readFingerprint(description) {
+  const lines = String(description?.sdp).split(/[\r\n]+/).filter((line) => /fingerprint/i.test(line));
+  const found = lines.map((line) => /^a=fingerprint:sha-256 ((?:[\da-f]{2}:){31}[\da-f]{2})$/i.exec(line)?.[1]);
+  const [first, ...others] = new Set(found.map((fingerprint) => fingerprint?.toUpperCase()));
+  return others.length === 0 ? first : undefined;
+}
+
+/** @type {CloseReason[]} */
+const REJECTS = ["present", "glare", "same-id", "busy", "gone", "left", "peer-timeout", "ended"];
+
 /** @param {unknown} reject @returns {CloseReason} */
 function readReject(reject) {
-  return reject === "present" || reject === "glare" || reject === "same-id" || reject === "busy" || reject === "gone"
-    ? reject
-    : "ice-failed";
+  return REJECTS.find((it) => it === reject) ?? "ice-failed";
+}
+
+// ---- Discovery ------------------------------------------------------------------------------------------------------
+
+/**
+ * The ids that neighbours name and that this peer is not connected to, and when to attempt them.
+ *
+ * A neighbour can name peers that do not exist, so it has a limited number of places for its ids. Only ids with a place
+ * are attempted, with a back-off. An id gives its place back when it is met. Otherwise it keeps the place for 30 s, even
+ * if the neighbour no longer names it. So new ids cost no more attempts than old ones, and all ids get their turn.
+ */
+class Discovery {
+  /** @type {Map<number, { tries: number, isDue: boolean, timer: number, placedAt: number }>} */ #ids = new Map();
+  /** The ids that each neighbour names, and since when they have its places.
+   * @type {Map<number, { named: Set<number>, places: Map<number, number> }>} */
+  #neighbours = new Map();
+  #firstDelay;
+  #onDue;
+
+  /** @param {(id: number) => number} firstDelay before the first attempt @param {() => void} onDue */
+  constructor(firstDelay, onDue) {
+    this.#firstDelay = firstDelay;
+    this.#onDue = onDue;
+  }
+
+  /** Replaces the ids that a neighbour names. @param {number} neighbour @param {number[]} unmetIds */
+  update(neighbour, unmetIds) {
+    const now = performance.now();
+    const named = new Set(unmetIds);
+    const places = this.#neighbours.get(neighbour)?.places ?? new Map();
+    this.#neighbours.set(neighbour, { named, places });
+    for (const [id, since] of places) if (now - since >= PLACE_TIME) places.delete(id);
+    const placedAt = (/** @type {number} */ id) => this.#ids.get(id)?.placedAt ?? 0;
+    const waiting = [...named].filter((id) => !places.has(id)).sort((a, b) => placedAt(a) - placedAt(b));
+    for (const id of waiting.slice(0, MAX_UNMET_IDS - places.size)) {
+      places.set(id, now);
+      const known = this.#ids.get(id);
+      if (known) known.placedAt = now;
+      else this.#ids.set(id, { tries: 0, isDue: false, timer: this.#wait(id, this.#firstDelay(id)), placedAt: now });
+    }
+    this.#forget();
+  }
+
+  /** The ids to attempt now, if a neighbour still names them. An id yields to ids that failed less often. */
+  get due() {
+    const neighbours = [...this.#neighbours.values()];
+    return [...this.#ids]
+      .filter(([id, { isDue }]) => isDue && neighbours.some(({ places }) => places.has(id)))
+      .sort(([, a], [, b]) => a.tries - b.tries)
+      .map(([id]) => id);
+  }
+
+  /** An attempt begins. @param {number} id */
+  begin(id) {
+    const known = this.#ids.get(id);
+    if (!known) return;
+    known.isDue = false;
+    known.tries++;
+  }
+
+  /** An attempt failed. @param {number} id */
+  retry(id) {
+    const known = this.#ids.get(id);
+    if (!known || known.isDue) return;
+    clearTimeout(known.timer);
+    known.timer = this.#wait(id, backOff(RETRY_MIN, RETRY_MAX, known.tries));
+  }
+
+  /** The id is met, or has left. @param {number} id */
+  delete(id) {
+    clearTimeout(this.#ids.get(id)?.timer);
+    this.#ids.delete(id);
+    for (const { named, places } of this.#neighbours.values()) {
+      named.delete(id);
+      places.delete(id);
+    }
+  }
+
+  /** @param {number} neighbour */
+  deleteNeighbour(neighbour) {
+    this.#neighbours.delete(neighbour);
+    this.#forget();
+  }
+
+  clear() {
+    this.#neighbours.clear();
+    this.#forget();
+  }
+
+  #forget() {
+    const neighbours = [...this.#neighbours.values()];
+    for (const [id, { timer }] of this.#ids) {
+      if (neighbours.some(({ named, places }) => named.has(id) || places.has(id))) continue;
+      clearTimeout(timer);
+      this.#ids.delete(id);
+    }
+  }
+
+  /** @param {number} id @param {number} ms */
+  #wait(id, ms) {
+    return setTimeout(() => {
+      const known = this.#ids.get(id);
+      if (known) known.isDue = true;
+      this.#onDue();
+    }, ms);
+  }
+}
+
+// ---- Identities -----------------------------------------------------------------------------------------------------
+
+/** The certificates of ids: the first peer that connects with an id owns it ("trust on first use"). */
+class KnownIds {
+  /** @type {Map<number, string>} */ #fingerprints = new Map();
+
+  /** @param {number} id */
+  get(id) {
+    return this.#fingerprints.get(id);
+  }
+
+  /** Forgets the id that connected the longest time ago if there are too many. @param {number} id */
+  set(id, /** @type {string} */ fingerprint) {
+    this.#fingerprints.delete(id);
+    this.#fingerprints.set(id, fingerprint);
+    const [oldest] = this.#fingerprints.keys();
+    if (oldest !== undefined && this.#fingerprints.size > MAX_KNOWN_IDS) this.#fingerprints.delete(oldest);
+  }
+}
+
+function generateCertificate() {
+  const algorithm = { name: "ECDSA", namedCurve: "P-256", expires: CERTIFICATE_LIFETIME };
+  return RTCPeerConnection.generateCertificate(algorithm);
 }
 
 // ---- Helpers --------------------------------------------------------------------------------------------------------
@@ -1651,6 +1913,63 @@ class Notify {
   notifyAll() {
     this.#resolve();
     this.#next = undefined;
+  }
+}
+
+/** A token bucket. */
+class RateLimit {
+  #rate;
+  #burst;
+  #tokens;
+  #since = performance.now();
+
+  /** @param {number} rate per second @param {number} burst at once */
+  constructor(rate, burst) {
+    this.#rate = rate;
+    this.#burst = burst;
+    this.#tokens = burst;
+  }
+
+  /** Takes one token. Returns whether there was one. */
+  take() {
+    const now = performance.now();
+    this.#tokens = Math.min(this.#burst, this.#tokens + ((now - this.#since) / 1000) * this.#rate);
+    this.#since = now;
+    if (this.#tokens < 1) return false;
+    this.#tokens--;
+    return true;
+  }
+
+  /** Milliseconds until there is a token again, after `take` found none. */
+  get delay() {
+    return Math.ceil(((1 - this.#tokens) / this.#rate) * 1000);
+  }
+}
+
+/** Calls a function as often as a rate limit allows. A request beyond the limit is served as soon as it allows it. */
+class Throttle {
+  #limit;
+  #call;
+  #timer = 0;
+
+  /** @param {RateLimit} limit @param {() => void} call */
+  constructor(limit, call) {
+    this.#limit = limit;
+    this.#call = call;
+  }
+
+  request() {
+    if (this.#timer) return;
+    if (this.#limit.take()) return this.#call();
+    this.#timer = setTimeout(() => {
+      this.#timer = 0;
+      this.request();
+    }, this.#limit.delay);
+  }
+
+  cancel() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
   }
 }
 

@@ -88,8 +88,16 @@ export class FakeSocket {
   }
 }
 
+/** Returns the SDP of a peer whose certificate has this fingerprint: 32 times the same byte. */
+export const sdpOf = (byte) => `v=0\r\na=fingerprint:sha-256 ${fingerprintOf(byte)}\r\n`;
+export const fingerprintOf = (byte) => Array(32).fill(byte).join(":");
+
 /** A connection whose channels a test opens. */
 export class FakeConnection {
+  static async generateCertificate(algorithm) {
+    return { algorithm };
+  }
+
   /** @type {FakeConnection[]} */ static all = [];
   /** The connections to peers, without those that only check a configuration. */
   static get peers() {
@@ -130,7 +138,7 @@ export class FakeConnection {
 
   async setLocalDescription() {
     if (this.closed) throw new DOMException("closed", "InvalidStateError");
-    const description = { type: this.remoteDescription ? "answer" : "offer", sdp: "" };
+    const description = { type: this.remoteDescription ? "answer" : "offer", sdp: sdpOf("00") };
     this.localDescription = { ...description, toJSON: () => description };
   }
 
@@ -206,12 +214,15 @@ export async function joinAlone() {
   await FakeSocket.last.receive({ connected: true });
 }
 
-/** Lets a group connect to one member with this id. Returns that connection, which `prepare` gets before it opens. */
-export async function joinWith(id, prepare = (_connection) => {}) {
+/**
+ * Lets a group connect to one member with this id, whose certificate has the fingerprint of this byte. Returns that
+ * connection, which `prepare` gets before it opens.
+ */
+export async function joinWith(id, prepare = (_connection) => {}, byte = "AA") {
   await FakeSocket.last.open();
   await FakeSocket.last.receive({ connected: false });
   const { from, negotiationId } = FakeSocket.last.signals.at(-1);
-  const description = { type: "answer", sdp: "" };
+  const description = { type: "answer", sdp: sdpOf(byte) };
   await FakeSocket.last.signal({ from: id, to: from, negotiationId, description });
   const connection = FakeConnection.peers.at(-1);
   prepare(connection);

@@ -12,6 +12,7 @@ import {
   joinAlone,
   joinWith,
   nextSocket,
+  sdpOf,
   settle,
 } from "./fakes.mjs";
 
@@ -29,7 +30,7 @@ async function join(options, key = "room") {
 
 /** Lets a peer with this id send an offer to a member. Returns the new connection. */
 async function offerFrom(id) {
-  const offer = { from: id, to: 0, negotiationId: id, members: [], description: { type: "offer", sdp: "" } };
+  const offer = { from: id, to: 0, negotiationId: id, members: [], description: { type: "offer", sdp: sdpOf("AA") } };
   const data = new TextEncoder().encode(JSON.stringify(offer));
   await FakeSocket.last.receive({ content: { senderId: id - FIRST + 1, recipientId: 0, lastData: false, data } });
   return FakeConnection.peers.at(-1);
@@ -62,9 +63,10 @@ test("connection uses the hub's servers, whether it makes the offer or the answe
   await join({ rtcConfiguration: configuration });
   await FakeRequest.last.answer(ANSWER);
   const offerer = await joinWith(FIRST);
-  assert.deepEqual(offerer.configuration, { ...configuration, iceServers: TURN });
+  const { certificates } = offerer.configuration;
+  assert.deepEqual(offerer.configuration, { ...configuration, certificates, iceServers: TURN });
   const answerer = await offerFrom(FIRST + 1);
-  assert.deepEqual(answerer.configuration, { ...configuration, iceServers: TURN });
+  assert.deepEqual(answerer.configuration, { ...configuration, certificates, iceServers: TURN });
   assert.equal(answerer.localDescription.type, "answer");
   assert.equal(FakeRequest.all.length, 1);
 });

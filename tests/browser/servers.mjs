@@ -10,6 +10,7 @@ const START_TIMEOUT = 15_000;
 const FILES = {
   "/": ["../../examples/web/index.html", "text/html; charset=utf-8"],
   "/sigver.js": ["../../examples/web/sigver.js", "text/javascript; charset=utf-8"],
+  "/raw_peer.js": ["raw_peer.js", "text/javascript; charset=utf-8"],
 };
 
 /** The published signaling server, npm `sigver`. */

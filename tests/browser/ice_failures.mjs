@@ -1,0 +1,176 @@
+/** Tests that sigver.js shows failed ICE until a peer is connected, and that two such peers do not evict each other. */
+
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { Group } from "../../examples/web/sigver.js";
+import { advance, FakeConnection, FakeSocket, install, joinAlone, nextSocket, sdpOf, settle } from "./fakes.mjs";
+
+const X = 2 ** 31 + 7; // below the id that a group draws, so that its offers never win
+const DEADLINE = 15_000;
+
+async function join() {
+  const group = new Group("ws://hub", "room", { iceServers: [] });
+  const states = [];
+  group.addEventListener("statechange", ({ state, reason, code }) =>
+    states.push([state, reason, code].filter(Boolean).join(" ")),
+  );
+  await settle();
+  await FakeSocket.last.open();
+  return { group, states };
+}
+
+const connects = () => FakeSocket.last.sent.filter(({ connect }) => connect).length;
+
+/** Lets the hub bind the group to the member X, which answers. Then ICE fails, or the test opens the connection. */
+async function bind({ id = X, members = [], fails = true } = {}) {
+  await FakeSocket.last.receive({ connected: false });
+  const { from: to, negotiationId } = FakeSocket.last.signals.findLast(({ description }) => description);
+  const description = { type: "answer", sdp: sdpOf("AA") };
+  await FakeSocket.last.signal({ from: id, to, negotiationId, members, description });
+  if (fails) await advance(DEADLINE);
+  return FakeConnection.peers.at(-1);
+}
+
+/** Lets a joiner with the id X make an offer over the hub. */
+async function joiner({ link = 1, lastSignal = undefined } = {}) {
+  const send = (signal, lastData) => {
+    const data = signal ? new TextEncoder().encode(JSON.stringify(signal)) : new Uint8Array();
+    return FakeSocket.last.receive({ content: { senderId: link, recipientId: 0, lastData, data } });
+  };
+  const signal = { from: X, to: 0, negotiationId: link };
+  await send({ ...signal, members: [], description: { type: "offer", sdp: sdpOf("AA") } }, false);
+  if (lastSignal) await send(lastSignal.reject ? { ...signal, ...lastSignal } : undefined, true);
+  return FakeConnection.peers.at(-1);
+}
+
+beforeEach(install);
+
+test("reason stays while this peer is a member without neighbours, until some peer is connected", async () => {
+  const { group, states } = await join();
+  await bind();
+  assert.deepEqual([group.state, group.reason], ["joining", "ice-failed"]);
+  assert.equal(connects(), 2);
+  await FakeSocket.last.receive({ connected: true });
+  assert.deepEqual([group.state, group.reason], ["joined", "ice-failed"]);
+  await group.joined;
+  await advance(60_000);
+  assert.deepEqual([group.state, group.reason], ["joined", "ice-failed"]);
+  await (await joiner()).open();
+  assert.deepEqual([group.state, group.reason], ["joined", ""]);
+  assert.deepEqual(states, ["joining", "joining ice-failed", "joined ice-failed", "joined"]);
+});
+
+test("member shows that ICE failed with a joiner, and its eviction is no lost server", async () => {
+  const { group, states } = await join();
+  await joinAlone();
+  await joiner();
+  await advance(DEADLINE);
+  assert.deepEqual([group.state, group.reason], ["joined", "ice-failed"]);
+  await FakeSocket.last.closeWith(4744);
+  assert.equal(states.at(-1), "joining ice-failed 4744");
+  await nextSocket();
+  await FakeSocket.last.open();
+  await (await bind({ fails: false })).open();
+  await FakeSocket.last.receive({ connected: true });
+  assert.deepEqual(states.slice(3), ["joining ice-failed 4744", "joining ice-failed", "joining", "joined"]);
+});
+
+test("eviction of a peer whose ICE has not failed has the reason evicted", async () => {
+  const { states } = await join();
+  await joinAlone();
+  await FakeSocket.last.closeWith(4744);
+  assert.equal(states.at(-1), "joining evicted 4744");
+});
+
+for (const lastSignal of [{ reject: "peer-timeout" }, { reject: "left" }, {}]) {
+  test(`joiner that gives up with ${lastSignal.reject ?? "the end of its signals"} is no failed ICE`, async () => {
+    const { group, states } = await join();
+    await joinAlone();
+    const connection = await joiner({ lastSignal });
+    await advance(60_000);
+    assert(connection.closed);
+    assert.deepEqual(states, ["joining", "joined"]);
+    assert.equal(group.reason, "");
+  });
+}
+
+test("only member is not evicted after the second failure with its id", async () => {
+  const { group, states } = await join();
+  await joinAlone();
+  await joiner();
+  await advance(DEADLINE);
+  await FakeSocket.last.closeWith(4744);
+  const end = Date.now() + 300_000;
+  let sockets = 0;
+  for (; Date.now() < end; sockets++) {
+    const closed = Date.now();
+    await nextSocket();
+    assert(sockets === 0 || Date.now() - closed >= 15_000, `next socket after ${Date.now() - closed} ms`);
+    await FakeSocket.last.open();
+    await bind();
+    assert.equal(FakeSocket.last.readyState, 3);
+    assert.equal(connects(), 1);
+    assert.deepEqual([group.state, group.reason], ["joining", "ice-failed"]);
+  }
+  assert(sockets >= 5 && sockets <= 10, `${sockets} attempts in 5 min`);
+  assert(states.slice(states.indexOf("joining ice-failed 4744")).every((it) => it.startsWith("joining ice-failed")));
+});
+
+test("member that has neighbours is not the only one: the next one is tried at once", async () => {
+  const { group } = await join();
+  await joinAlone();
+  await joiner();
+  await advance(DEADLINE);
+  await FakeSocket.last.closeWith(4744);
+  await nextSocket();
+  await FakeSocket.last.open();
+  await bind({ members: [X + 1] });
+  assert.equal(connects(), 2);
+  await (await bind({ id: X + 1, fails: false })).open();
+  assert.deepEqual([group.reason, group.peers.length], ["", 1]);
+});
+
+test("first failure with a member is retried at once, with the next one", async () => {
+  await join();
+  await bind();
+  assert.equal(connects(), 2);
+  await bind({ id: X + 1 });
+  await advance(5_000);
+  assert.equal(connects(), 3);
+});
+
+test("a connection to any peer starts the count of failures anew", async () => {
+  await join();
+  await bind();
+  await (await bind({ id: X + 1, fails: false })).open();
+  FakeConnection.peers.at(-1).channels[0].onclose();
+  await FakeSocket.last.receive({ connected: true });
+  await advance(1_000);
+  await bind();
+  assert.equal(FakeSocket.last.readyState, 1);
+});
+
+test("answers of a member name its neighbours", async () => {
+  await join();
+  await joinAlone();
+  await (await joiner()).open();
+  const offer = { from: X + 1, to: 0, negotiationId: 2, members: [], description: { type: "offer", sdp: sdpOf("BB") } };
+  const data = new TextEncoder().encode(JSON.stringify(offer));
+  await FakeSocket.last.receive({ content: { senderId: 2, recipientId: 0, lastData: false, data } });
+  const answers = FakeSocket.last.signals.filter(({ description }) => description);
+  assert.deepEqual(
+    answers.map(({ members }) => members),
+    [[], [X]],
+  );
+});
+
+test("unreachable hub is shown even if ICE has failed before", async () => {
+  const { group } = await join();
+  await bind();
+  await FakeSocket.last.receive({ connected: true });
+  await FakeSocket.last.closeWith(1006);
+  assert.deepEqual([group.state, group.reason], ["reconnecting", "unreachable"]);
+  await nextSocket();
+  await joinAlone();
+  assert.deepEqual([group.state, group.reason], ["joined", "ice-failed"]);
+});
