@@ -143,7 +143,7 @@ pub fn handshake() -> impl Filter<Extract = (Handshake,), Error = Infallible> + 
     path.and(parts).and(::warp::addr::remote()).map(Handshake::new)
 }
 
-/// The request for a WebSocket. Extracted by [`handshake`].
+/// The request for a WebSocket, or any other request that reaches the filter. Extracted by [`handshake`].
 pub struct Handshake {
     request: Request<()>,
     join: JoinRequest,
@@ -196,7 +196,8 @@ impl Handshake {
         self
     }
 
-    /// Answers the handshake. If the hub admits the peer, a new task serves its WebSocket.
+    /// Answers the handshake. If the hub admits the peer, a new task serves its WebSocket. Any other request gets 426, or
+    /// the ICE servers of the hub, with the key and the extensions that were set here.
     ///
     /// # Panics
     /// If polled outside of a tokio runtime.

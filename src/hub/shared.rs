@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "turn")]
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use super::admission::permit::PeerSlot;
 use super::admission::rejected_peer::RejectedPeer;
 use super::admission::rejection::Rejection;
 use super::close::{Close, DisconnectReason};
+#[cfg(feature = "turn")]
+use super::ice::servers::IceServers;
 use super::limits::config::Config;
 use super::limits::draining::Draining;
 #[cfg(feature = "cluster")]
@@ -76,6 +80,9 @@ pub(super) struct Shared {
     #[cfg(feature = "hyper")]
     pub(super) setup_warnings: SetupWarnings,
     pub(super) draining: Draining,
+    /// Initially those of the access rules.
+    #[cfg(feature = "turn")]
+    pub(super) ice_servers: RwLock<Option<IceServers>>,
     /// Heartbeats are aligned to this moment. It is the zero of the hub's clock.
     pub(super) epoch: Instant,
     next_peer: AtomicU64,
@@ -147,6 +154,8 @@ impl Shared {
             peer_index: PeerIndex::default(),
             identities: Arc::new(IdentityIndex::new(&config)),
             config,
+            #[cfg(feature = "turn")]
+            ice_servers: RwLock::new(access_rules.ice_servers.clone()),
             access_rules,
             ip_limiter: Arc::new(IpLimiter::new(epoch)),
             events,

@@ -50,20 +50,7 @@ impl GroupKey {
         if encoded.len() > 3 * MAX_KEY_BYTES {
             return Err(KeyError::TooLong { len: encoded.len().div_ceil(3) });
         }
-        let mut decoded = Vec::with_capacity(encoded.len());
-        let mut rest = encoded.as_bytes().iter().enumerate();
-        while let Some((at, &byte)) = rest.next() {
-            if byte != b'%' {
-                decoded.push(byte);
-                continue;
-            }
-            let mut digit = || rest.next().and_then(|(_, &digit)| char::from(digit).to_digit(16));
-            let (Some(high), Some(low)) = (digit(), digit()) else {
-                return Err(KeyError::BadEscape { at });
-            };
-            decoded.push((16 * high + low) as u8);
-        }
-        Self::new(std::str::from_utf8(&decoded).map_err(|_| KeyError::NotUtf8)?)
+        Self::new(percent_decoded(encoded)?)
     }
 
     /// Returns this key within a namespace, such as a tenant: `NAMESPACE/KEY`. Keys of different namespaces are never
@@ -113,6 +100,24 @@ impl GroupKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Decodes the escapes of a text, strictly: browsers produce no other ones.
+pub(crate) fn percent_decoded(encoded: &str) -> Result<String, KeyError> {
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_bytes().iter().enumerate();
+    while let Some((at, &byte)) = rest.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|(_, &digit)| char::from(digit).to_digit(16));
+        let (Some(high), Some(low)) = (digit(), digit()) else {
+            return Err(KeyError::BadEscape { at });
+        };
+        decoded.push((16 * high + low) as u8);
+    }
+    String::from_utf8(decoded).map_err(|_| KeyError::NotUtf8)
 }
 
 impl AsRef<str> for GroupKey {

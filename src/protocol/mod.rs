@@ -85,6 +85,8 @@ pub use close::{AppCode, CloseCode};
 pub use event::{Action, Event, Outcome};
 pub use group::{Group, PeerRoles};
 pub use id::{LinkId, MemberId, PeerId};
+#[cfg(feature = "hyper")]
+pub(crate) use key::percent_decoded;
 pub use key::{GroupKey, KeyError, MAX_KEY_BYTES};
 pub use session::{Request, Session, SessionError};
 pub use wire::{Message, WireError};

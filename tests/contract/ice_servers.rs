@@ -20,6 +20,7 @@ crate::on_every_hub_handshake! {
 
 crate::on_every_mount! {
     get_returns_servers_with_credentials_that_expire
+    servers_can_be_replaced_while_peers_are_connected
     only_a_get_that_accepts_json_is_answered
     admission_sees_that_it_is_no_upgrade
     preflight_of_an_allowed_origin_may_send_headers
@@ -109,6 +110,19 @@ async fn get_returns_servers_with_credentials_that_expire(adapter: Adapter) {
         assert_eq!(answer, json!({ "iceServers": servers, "ttl": 3600 }));
         assert_eq!((hub.stats().ice_configurations, hub.stats().peers), (1, 0));
     }
+}
+
+async fn servers_can_be_replaced_while_peers_are_connected(adapter: Adapter) {
+    let hub = adapter.build(SignalingHub::builder());
+    let server = adapter.mount(hub.clone()).await;
+    let mut peer = server.open("K").await;
+    assert_eq!(status(&get(&*server, "K", "").await), 426);
+    for url in ["stun:a.example", "stun:b.example"] {
+        hub.set_ice_servers(IceServers::new().stun([url])).expect("valid servers");
+        hub.set_ice_servers(IceServers::new()).expect_err("no servers");
+        assert_eq!(json_of(&get(&*server, "K", "").await)["iceServers"], json!([{ "urls": [url] }]));
+    }
+    assert!(peer.connect(1, &[]).await);
 }
 
 async fn only_a_get_that_accepts_json_is_answered(adapter: Adapter) {
@@ -289,7 +303,7 @@ async fn request_counts_against_the_join_rate(adapter: Adapter) {
 
 async fn signed_key_admits_and_bounds_the_credentials(adapter: Adapter) {
     let keys = SignedKeys::new(SECRET).expect("a long enough secret");
-    let expires = SystemTime::now() + Duration::from_secs(600);
+    let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds(SystemTime::now()) + 600);
     let signed = keys.sign(&GroupKey::new("room").expect("a key"), expires).expect("a short enough key");
     let server = adapter.start_with(hub().admission(keys)).await;
     let answer = json_of(&get(&*server, &signed, "").await);

@@ -41,7 +41,7 @@ pub(super) struct AccessRules {
     #[cfg(feature = "hyper")]
     pub(super) proxies: TrustedProxies,
     #[cfg(feature = "turn")]
-    pub(super) ice_servers: Option<Arc<IceServers>>,
+    pub(super) ice_servers: Option<IceServers>,
 }
 
 impl AccessRules {

@@ -1,7 +1,5 @@
 //! The ICE servers among the settings of a hub.
 
-use std::sync::Arc;
-
 use super::HubBuilder;
 use crate::hub::ice::servers::IceServers;
 
@@ -19,7 +17,7 @@ impl HubBuilder {
         if let Err(error) = servers.check() {
             self.error.get_or_insert(error);
         }
-        self.access_rules.ice_servers = Some(Arc::new(servers));
+        self.access_rules.ice_servers = Some(servers);
         self
     }
 }

@@ -1,15 +1,18 @@
 //! From a request for ICE servers to the answer.
 
 use std::sync::atomic::Ordering;
+use std::sync::{PoisonError, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
 
 use super::configuration::IceConfiguration;
+use super::servers::IceServers;
 use crate::hub::admission::hook::PeerInfo;
 use crate::hub::admission::permit::ConnectionCount;
 use crate::hub::admission::rejected_peer::RejectedPeer;
 use crate::hub::admission::rejection::Rejection;
 use crate::hub::admission::request::JoinRequest;
 use crate::hub::connection::grant::remaining;
+use crate::hub::limits::config::ConfigError;
 use crate::hub::shared::{Shared, SignalingHub};
 
 /// ICE servers, behind the feature `turn`.
@@ -62,19 +65,44 @@ impl SignalingHub {
         shared.counters.ice_configurations.fetch_add(1, Ordering::Relaxed);
         shared.metrics.ice_configuration_sent();
         let PeerInfo { identity, expires_at, .. } = info;
-        Ok(match &shared.access_rules.ice_servers {
+        Ok(match &*self.shared.ice_servers() {
             Some(servers) => servers.configuration(identity.as_deref(), expires_at, SystemTime::now()),
             None => IceConfiguration { ice_servers: Vec::new(), ttl: Duration::ZERO },
         })
     }
 
+    /// Replaces the ICE servers, for example to change the secret of the TURN servers without a restart. Clients get the
+    /// new ones with their next request. Credentials that they already have stay valid until they expire.
+    ///
+    /// ```
+    /// use sigver::{IceServers, SignalingHub};
+    ///
+    /// let turn = |secret| IceServers::new().turn(["turn:turn.example"], secret);
+    /// let hub = SignalingHub::builder().ice_servers(turn("the old secret of at least 20 bytes")).build()?;
+    /// hub.set_ice_servers(turn("the new secret of at least 20 bytes"))?;
+    /// assert!(hub.set_ice_servers(turn("too short")).is_err());
+    /// # Ok::<(), sigver::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`IceServers::check`]. The hub then keeps its servers.
+    pub fn set_ice_servers(&self, servers: IceServers) -> Result<(), ConfigError> {
+        servers.check()?;
+        *self.shared.ice_servers.write().unwrap_or_else(PoisonError::into_inner) = Some(servers);
+        Ok(())
+    }
+
     /// Returns whether the hub has ICE servers for its clients.
     pub(crate) fn has_ice_servers(&self) -> bool {
-        self.shared.access_rules.ice_servers.is_some()
+        self.shared.ice_servers().is_some()
     }
 }
 
 impl Shared {
+    fn ice_servers(&self) -> RwLockReadGuard<'_, Option<IceServers>> {
+        self.ice_servers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Runs every check, and then the app's hook. The caller records a rejection.
     async fn check_ice_request(
         &self,

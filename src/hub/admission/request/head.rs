@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
 
 use super::JoinRequest;
 use crate::hub::admission::http_header::header;
 use crate::hub::admission::ip_block::canonical;
 use crate::hub::admission::proxies::TrustedProxies;
+use crate::protocol::percent_decoded;
 
 /// The HTTP head, behind the feature `hyper`.
 impl JoinRequest {
@@ -110,6 +111,41 @@ impl JoinRequest {
     /// ```
     pub fn header(&self, name: &str) -> Option<&str> {
         self.parts()?.headers.get(name)?.to_str().ok()
+    }
+
+    /// Returns the value of a parameter of the query, decoded, if the URL has one of this name: `+` means a space, as
+    /// `URLSearchParams` writes it. With several, the first. `None` if an escape is invalid.
+    ///
+    /// ```
+    /// use sigver::JoinRequest;
+    ///
+    /// # let (parts, ()) = http::Request::get("/signal/room?token=a%2Bb+c").body(())?.into_parts();
+    /// # let request = JoinRequest::new("room").with_parts(parts);
+    /// // The URL is /signal/room?token=a%2Bb+c
+    /// assert_eq!(request.query("token").as_deref(), Some("a+b c"));
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    pub fn query(&self, name: &str) -> Option<String> {
+        let decode = |text: &str| percent_decoded(&text.replace('+', "%20")).ok();
+        let mut pairs = self.parts()?.uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.find(|(found, _)| decode(found).as_deref() == Some(name)).and_then(|(_, value)| decode(value))
+    }
+
+    /// Returns the subprotocols that the client offers, `new WebSocket(url, ["sigver", "token.…"])`. Access logs do not
+    /// contain them.
+    ///
+    /// ```
+    /// use sigver::JoinRequest;
+    ///
+    /// let offered = "sigver, token.alices-token";
+    /// let request = JoinRequest::new("a key").with_header("sec-websocket-protocol", offered);
+    /// let token = request.subprotocols().find_map(|protocol| protocol.strip_prefix("token."));
+    /// assert_eq!(token, Some("alices-token"));
+    /// ```
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        let fields = self.parts().into_iter().flat_map(|parts| parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL));
+        let lists = fields.filter_map(|field| field.to_str().ok());
+        lists.flat_map(|list| list.split(',')).map(str::trim).filter(|protocol| !protocol.is_empty())
     }
 
     /// Returns the value of a cookie, if the request has one of this name. With several, the first.
@@ -220,6 +256,37 @@ mod tests {
             JoinRequest::new("K").with_header("x-a", "1").with_header("x-a", "2").with_header("x-b", "\u{e9}");
         assert_eq!([request.header("X-A"), request.header("x-b"), request.header("no name")], [Some("1"), None, None]);
         assert_eq!(JoinRequest::new("K").header("x-a"), None);
+    }
+
+    #[test]
+    fn query_parameter_is_the_first_of_its_name_and_decoded() {
+        let request = |uri: &str| {
+            let (parts, ()) = http::Request::get(uri).body(()).expect("a URI").into_parts();
+            JoinRequest::new("K").with_parts(parts)
+        };
+        let token = "x".repeat(2000);
+        for (uri, expected) in [
+            ("/?token=a", Some("a")),
+            ("/?x=1&token=a+b&token=c", Some("a b")),
+            ("/?%74oken=%2B", Some("+")),
+            ("/?token", Some("")),
+            ("/?tokens=a", None),
+            ("/?token=%zz", None),
+            ("/?token=%ff", None),
+            ("/token=a", None),
+            (&format!("/?token={token}"), Some(&*token)),
+        ] {
+            assert_eq!(request(uri).query("token").as_deref(), expected, "{uri}");
+        }
+        assert_eq!(JoinRequest::new("K").query("token"), None);
+    }
+
+    #[test]
+    fn subprotocols_are_the_items_of_all_fields() {
+        let request = JoinRequest::new("K").with_header("sec-websocket-protocol", "a, b,,c");
+        let request = request.with_header("sec-websocket-protocol", " d ");
+        assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+        assert_eq!(JoinRequest::new("K").subprotocols().count(), 0);
     }
 
     #[test]
