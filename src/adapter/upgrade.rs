@@ -32,14 +32,13 @@ pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: J
         Err(HandshakeError::NotAnUpgrade) if hub.has_ice_servers() && ice_servers::is_requested_by(&request) => {
             return ice_servers::respond(request, &hub, join).await;
         }
-        #[cfg(feature = "turn")]
-        Err(_)
-            if hub.has_ice_servers()
-                && let Some(response) = ice_servers::preflight(&request, &hub) =>
-        {
-            return response;
-        }
         Err(error) => {
+            #[cfg(feature = "turn")]
+            if hub.has_ice_servers()
+                && let Some(response) = ice_servers::preflight(&request, &hub)
+            {
+                return response;
+            }
             let mut response = error.into_response(request.version()).map(Bytes::from_static);
             // So that a page can tell a hub without ICE servers from one that it cannot reach.
             if request.method() == Method::GET {
