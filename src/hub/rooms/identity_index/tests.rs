@@ -1,6 +1,7 @@
 //! Tests of the index of identities.
 
 use super::*;
+
 const TIMEOUT: Duration = Duration::from_secs(5);
 const CODE: CloseCode = CloseCode::app(4001);
 
@@ -51,6 +52,15 @@ fn peer_whose_admission_began_before_the_close_is_closed_and_a_later_one_is_not(
     assert!(!is_closed(&insert(&index, "alice", 4, after)));
 }
 
+#[test]
+fn admission_that_began_between_two_closes_is_reached_by_the_second() {
+    let index = index();
+    close(&index, "alice", TIMEOUT);
+    let between = index.close_count();
+    close(&index, "alice", TIMEOUT);
+    assert!(is_closed(&insert(&index, "alice", 0, between)));
+}
+
 fn limited(max: usize, at_limit: AtLimit) -> Arc<IdentityIndex> {
     let config = Config { max_peers_per_identity: Some((max, at_limit)), ..Config::default() };
     Arc::new(IdentityIndex::new(&config))
@@ -90,6 +100,14 @@ fn newer_peer_replaces_the_oldest_once_it_has_joined() {
     assert_eq!((closed(), is_closed(&next)), ([true, true, true, false], false));
     drop(peers);
     assert_eq!(close(&index, "alice", TIMEOUT), 1);
+}
+
+#[test]
+fn peer_that_is_admitted_later_does_not_count_for_an_earlier_one() {
+    let index = limited(2, AtLimit::ReplaceOldest);
+    let peers = [0, 1, 2, 3].map(|peer| insert(&index, "alice", peer, 0));
+    peers[2].replace_oldest();
+    assert_eq!(peers.each_ref().map(is_closed), [true, false, false, false]);
 }
 
 #[test]
