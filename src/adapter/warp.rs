@@ -90,7 +90,7 @@ use ::warp::{Filter, Reply};
 use futures::{SinkExt as _, StreamExt as _};
 use hyper::header::HeaderMap;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request};
+use hyper::{Method, Request, Version};
 use hyper_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::upgrade::upgrade;
@@ -164,8 +164,10 @@ impl Handshake {
         *request.headers_mut() = headers;
         // Only the admission hook reads the URI. It cannot be invalid, because warp has already parsed it.
         *request.uri_mut() = format!("{}?{query}", path.as_str()).trim_end_matches('?').parse().unwrap_or_default();
-        if let Some(on_upgrade) = on_upgrade {
-            request.extensions_mut().insert(on_upgrade);
+        match on_upgrade {
+            Some(on_upgrade) => _ = request.extensions_mut().insert(on_upgrade),
+            // warp does not pass the version. Its server offers an upgrade for each handshake over HTTP/1.1.
+            None => *request.version_mut() = Version::HTTP_10,
         }
         let join = JoinRequest::from_url(tail.as_str(), Some(&query));
         Self { request, join: client.into_iter().fold(join, |join, client| join.with_client_ip(client.ip())) }
