@@ -632,7 +632,7 @@ export class Group extends EventTarget {
     if (!(rival || this.#hasSlot(relay)) || this.#peers.get(relay ?? 0)?.limits.offers.take() === false) return "busy";
     rival?.close("glare");
     // If `open` is set, the sender has lost it, and this side has not noticed yet. It stays until the new connection
-    // opens: only that proves that the offer is from the same peer, because fingerprints are no secret.
+    // opens: only that proves that the offer is from the same peer, because a fingerprint can be copied.
     return undefined;
   }
 
@@ -686,7 +686,7 @@ export class Group extends EventTarget {
   }
 
   /**
-   * Updates the ids that these neighbours name, and connects to those that are due.
+   * Updates the ids that these neighbours name, and connects to the ids that are due.
    *
    * @param {Iterable<Peer>} [neighbours]
    */

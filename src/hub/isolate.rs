@@ -1,9 +1,9 @@
-//! Keeps a panic in the app's code away from the hub.
+//! Keeps a panic in one place from spreading.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs code of the app, and catches a panic in it. The panic hook has reported the panic, and the code shares no state
-/// of the hub.
-pub(super) fn isolate(code: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(code));
+/// Runs code of the app, or of one room. Returns `None` if it panics: that must not disconnect other peers. The panic hook
+/// has reported the panic, and a room whose code has panicked closes its peers when it is locked the next time.
+pub(super) fn isolate<R>(code: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(code)).ok()
 }

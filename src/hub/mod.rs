@@ -16,7 +16,7 @@
 //! - `ice` gives clients ICE servers, behind the feature `turn`.
 //! - `cluster` makes the hub a node of a cluster, behind the feature of that name.
 //! - [`observability`] contains the counters, snapshots, events and metrics.
-//! - [`isolate`](isolate::isolate) contains the panics of the app's code.
+//! - [`isolate`](isolate::isolate) contains the panics of the app's code and of single rooms.
 
 mod admission;
 mod app_closes;

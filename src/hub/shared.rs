@@ -80,7 +80,7 @@ pub(super) struct Shared {
     #[cfg(feature = "hyper")]
     pub(super) setup_warnings: SetupWarnings,
     pub(super) draining: Draining,
-    /// Initially those of the access rules.
+    /// Taken from the access rules, so that no replaced secret stays in memory.
     #[cfg(feature = "turn")]
     pub(super) ice_servers: RwLock<Option<IceServers>>,
     /// Heartbeats are aligned to this moment. It is the zero of the hub's clock.
@@ -146,6 +146,11 @@ impl SignalingHub {
 
 impl Shared {
     pub(super) fn new(config: Config, access_rules: AccessRules) -> Self {
+        #[cfg(feature = "turn")]
+        let (ice_servers, access_rules) = {
+            let mut rules = access_rules;
+            (RwLock::new(rules.ice_servers.take()), rules)
+        };
         let (config, events, epoch) = (Arc::new(config), Arc::<EventBus>::default(), Instant::now());
         let (metrics, limit_log) = (Metrics::new(config.name.clone()), LimitLog::new(epoch, config.name.clone()));
         Self {
@@ -155,7 +160,7 @@ impl Shared {
             identities: Arc::new(IdentityIndex::new(&config)),
             config,
             #[cfg(feature = "turn")]
-            ice_servers: RwLock::new(access_rules.ice_servers.clone()),
+            ice_servers,
             access_rules,
             ip_limiter: Arc::new(IpLimiter::new(epoch)),
             events,

@@ -99,7 +99,7 @@ export class FakeConnection {
   }
 
   /** @type {FakeConnection[]} */ static all = [];
-  /** The connections to peers, without those that only check a configuration. */
+  /** The connections to peers, without the ones that only check a configuration. */
   static get peers() {
     return FakeConnection.all.filter(({ channels }) => channels.length);
   }

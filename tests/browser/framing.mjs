@@ -1,4 +1,4 @@
-/** Tests that sigver.js limits what it keeps of the messages of another peer, and disconnects those that exceed it. */
+/** Tests that sigver.js limits what it keeps of the messages of another peer, and disconnects a peer that exceeds it. */
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";

@@ -60,7 +60,7 @@ test("reason stays while this peer is a member without neighbours, until some pe
   assert.deepEqual(states, ["joining", "joining ice-failed", "joined ice-failed", "joined"]);
 });
 
-test("member shows that ICE failed with a joiner, and its eviction is no lost server", async () => {
+test("member shows that ICE failed with a joiner, and its eviction does not look like a lost server", async () => {
   const { group, states } = await join();
   await joinAlone();
   await joiner();
@@ -83,7 +83,7 @@ test("eviction of a peer whose ICE has not failed has the reason evicted", async
 });
 
 for (const lastSignal of [{ reject: "peer-timeout" }, { reject: "left" }, {}]) {
-  test(`joiner that gives up with ${lastSignal.reject ?? "the end of its signals"} is no failed ICE`, async () => {
+  test(`joiner that gives up with ${lastSignal.reject ?? "the end of its signals"} does not count as failed ICE`, async () => {
     const { group, states } = await join();
     await joinAlone();
     const connection = await joiner({ lastSignal });

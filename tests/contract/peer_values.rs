@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use sigver::{Cause, CloseCode, DisconnectReason, HubBuilder, HubEvent, JoinRequest, PeerInfo, SignalingHub};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::server::{Adapter, OpenRequest};
+use crate::server::{Adapter, OpenRequest, Peer, TestServer};
 
 crate::on_every_adapter_with_one_hub! {
     attached_value_is_dropped_when_the_peer_closes_the_connection
@@ -39,6 +39,15 @@ fn assert_held(value: &mut Attached) {
     assert!(matches!(value.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
 }
 
+/// Opens a peer, and returns it with the value that is attached to it.
+async fn open(server: &dyn TestServer, values: &mut mpsc::UnboundedReceiver<Attached>) -> (Peer, Attached) {
+    let mut peer = server.open("K").await;
+    assert!(peer.connect(1, &[]).await);
+    let mut value = values.recv().await.expect("the hook was called");
+    assert_held(&mut value);
+    (peer, value)
+}
+
 /// Asserts that the value was dropped before.
 fn assert_dropped(value: &mut Attached) {
     assert!(matches!(value.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
@@ -47,10 +56,7 @@ fn assert_dropped(value: &mut Attached) {
 async fn attached_value_is_dropped_when_the_peer_closes_the_connection(adapter: Adapter) {
     let (builder, mut values) = attaching();
     let server = adapter.start_with(builder).await;
-    let mut peer = server.open("K").await;
-    assert!(peer.connect(1, &[]).await);
-    let mut value = values.recv().await.expect("the hook was called");
-    assert_held(&mut value);
+    let (peer, value) = open(&*server, &mut values).await;
     peer.close().await;
     value.await.expect_err("the value is dropped");
 }
@@ -59,10 +65,7 @@ async fn attached_value_is_dropped_before_the_peer_is_closed(adapter: Adapter) {
     let (builder, mut values) = attaching();
     let hub = adapter.build(builder);
     let server = adapter.mount(hub.clone()).await;
-    let mut peer = server.open("K").await;
-    assert!(peer.connect(1, &[]).await);
-    let mut value = values.recv().await.expect("the hook was called");
-    assert_held(&mut value);
+    let (mut peer, mut value) = open(&*server, &mut values).await;
     assert_eq!(hub.close_group("K", BANNED), 1);
     assert_eq!(peer.recv_close().await.code, 4001);
     assert_dropped(&mut value);
@@ -71,10 +74,7 @@ async fn attached_value_is_dropped_before_the_peer_is_closed(adapter: Adapter) {
 async fn attached_value_is_dropped_when_the_connection_is_lost(adapter: Adapter) {
     let (builder, mut values) = attaching();
     let server = adapter.start_with(builder).await;
-    let mut peer = server.open("K").await;
-    assert!(peer.connect(1, &[]).await);
-    let mut value = values.recv().await.expect("the hook was called");
-    assert_held(&mut value);
+    let (peer, value) = open(&*server, &mut values).await;
     drop(peer);
     value.await.expect_err("the value is dropped");
 }
@@ -83,10 +83,7 @@ async fn attached_value_is_dropped_before_a_drain_ends(adapter: Adapter) {
     let (builder, mut values) = attaching();
     let hub = adapter.build(builder);
     let server = adapter.mount(hub.clone()).await;
-    let mut peer = server.open("K").await;
-    assert!(peer.connect(1, &[]).await);
-    let mut value = values.recv().await.expect("the hook was called");
-    assert_held(&mut value);
+    let (mut peer, mut value) = open(&*server, &mut values).await;
     let (remaining, close) = tokio::join!(hub.drain(Duration::from_secs(30)), peer.recv_close());
     assert_eq!((remaining, close.code), (0, 1001));
     assert_dropped(&mut value);

@@ -75,7 +75,7 @@ impl JoinRequest {
     /// }
     /// ```
     pub fn from_url(path: &str, query: Option<&str>) -> Self {
-        let parameters = || query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let parameters = || parameters(query.unwrap_or_default());
         let named =
             |name: &str, expected| GroupKey::from_percent_encoded(name).is_ok_and(|name| name.as_str() == expected);
         let key = match path {
@@ -131,6 +131,11 @@ impl JoinRequest {
             came_over_http: false,
         }
     }
+}
+
+/// Returns the names and values of a query, still encoded.
+fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// Getters, for an [`Admission`](crate::Admission) hook.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::node::{Node, isolate};
+use super::node::Node;
+use crate::hub::isolate::isolate;
 
 impl Node {
     /// Audits all groups in each `audit_interval`, and sooner if that was requested. Never returns.

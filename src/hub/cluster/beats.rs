@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::node::{Node, isolate};
+use super::node::Node;
 use crate::cluster::{NodeEvent, NodeId};
+use crate::hub::isolate::isolate;
 
 /// The time between two log lines while the engine is unreachable.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);

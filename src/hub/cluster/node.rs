@@ -1,7 +1,6 @@
 //! What the loops of a driver share.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::task::coop::consume_budget;
 use super::backoff::Backoff;
 use super::config::ClusterConfig;
 use crate::cluster::{Backplane, GroupTag, Inbox, NodeId, Nodes, Token};
+use crate::hub::isolate::isolate;
 use crate::hub::rooms::bus::Bus;
 use crate::hub::rooms::registry::Registry;
 use crate::hub::rooms::room::Room;
@@ -108,11 +108,4 @@ impl Node {
         *requested = Some(requested.map_or(spread, |earlier| earlier.min(spread)));
         self.audit_requested.notify_one();
     }
-}
-
-/// Calls a room, or code of the app. Returns `None` if that panics: a bug in one room, or in the app's recorder, must not
-/// disconnect all peers from the other nodes. The panic hook has reported the panic, and the room closes its peers when
-/// it is locked the next time.
-pub(super) fn isolate<R>(call: impl FnOnce() -> R) -> Option<R> {
-    catch_unwind(AssertUnwindSafe(call)).ok()
 }

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep_until;
 
-use super::node::{Node, isolate};
+use super::node::Node;
 use crate::cluster::{BackplaneError, Batch, Matching, NodeId, Record, Side, Token, sender};
 use crate::hub::close::Close;
+use crate::hub::isolate::isolate;
 
 /// Why the loop of receives continues.
 enum Next {

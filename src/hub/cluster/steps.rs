@@ -12,8 +12,9 @@ use futures::stream::FuturesUnordered;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout};
 
-use super::node::{Node, isolate};
+use super::node::Node;
 use crate::cluster::{GroupTag, MemberList, OutcomeUnknown};
+use crate::hub::isolate::isolate;
 use crate::hub::observability::cluster_stats::StepOutcome;
 use crate::hub::rooms::clustered::RoomStep;
 use crate::hub::rooms::room::Room;

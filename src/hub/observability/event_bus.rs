@@ -131,7 +131,9 @@ impl Discarded {
     /// Drops the events. The caller must hold no lock.
     fn empty(&self) {
         let events = take(&mut *lock(&self.list));
-        events.into_iter().for_each(|event| isolate(|| drop(event)));
+        for event in events {
+            isolate(|| drop(event));
+        }
     }
 }
 

@@ -6,7 +6,6 @@ mod status;
 
 use std::convert::Infallible;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -20,6 +19,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::mount::Mount;
+use super::service::ResponseFuture;
 use crate::{GroupSnapshot, SignalingHub};
 use fields::Fields;
 use hosts::AllowedHosts;
@@ -210,7 +210,7 @@ impl AdminService {
 impl<B> ::hyper::service::Service<Request<B>> for AdminService {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = ResponseFuture;
 
     fn call(&self, request: Request<B>) -> Self::Future {
         let (service, method, uri) = (self.clone(), request.method().clone(), request.uri().clone());
@@ -222,7 +222,7 @@ impl<B> ::hyper::service::Service<Request<B>> for AdminService {
 impl<B> tower_service::Service<Request<B>> for AdminService {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))

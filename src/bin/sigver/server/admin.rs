@@ -31,11 +31,6 @@ pub(super) struct Admin {
     metrics: PrometheusHandle,
 }
 
-/// Returns whether a path is that of a health check, which may come from a load balancer.
-pub(super) fn is_health_path(path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz")
-}
-
 impl Admin {
     /// Creates the service for the setting `admin`, `HOST:PORT`.
     pub(super) fn new(

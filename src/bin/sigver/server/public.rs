@@ -11,8 +11,6 @@ use hyper::{Method, Request, Response};
 use sigver::SignalingHub;
 use sigver::hyper::{AdminService, Service};
 
-use super::admin::is_health_path;
-
 #[derive(Clone)]
 pub(super) struct PublicService {
     signaling: Service,
@@ -41,7 +39,7 @@ impl hyper::service::Service<Request<Incoming>> for PublicService {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        if is_health_path(request.uri().path()) && is_plain_get(&request) {
+        if matches!(request.uri().path(), "/healthz" | "/readyz") && is_plain_get(&request) {
             return self.health.call(request);
         }
         self.signaling.call(request)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
 
-use super::JoinRequest;
+use super::{JoinRequest, parameters};
 use crate::hub::admission::http_header::header;
 use crate::hub::admission::ip_block::canonical;
 use crate::hub::admission::proxies::TrustedProxies;
@@ -127,8 +127,8 @@ impl JoinRequest {
     /// ```
     pub fn query(&self, name: &str) -> Option<String> {
         let decode = |text: &str| percent_decoded(&text.replace('+', "%20")).ok();
-        let mut pairs = self.parts()?.uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        pairs.find(|(found, _)| decode(found).as_deref() == Some(name)).and_then(|(_, value)| decode(value))
+        let mut parameters = parameters(self.parts()?.uri.query()?);
+        parameters.find(|(found, _)| decode(found).as_deref() == Some(name)).and_then(|(_, value)| decode(value))
     }
 
     /// Returns the subprotocols that the client offers, `new WebSocket(url, ["sigver", "token.…"])`. Access logs do not
