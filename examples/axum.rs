@@ -9,13 +9,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Path;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::Html;
+use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use sigver::SignalingHub;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+
+#[path = "web/files.rs"]
+mod files;
 
 /// [`DRAIN_TIMEOUT`] and [`REQUEST_TIMEOUT`] must together be shorter than the time after which the service manager kills
 /// the process.
@@ -30,8 +35,8 @@ async fn main() -> io::Result<()> {
     // In production, restrict the origins: `SignalingHub::builder().allowed_origins(["https://app.example"]).build()?`
     let hub = SignalingHub::new();
     let app = Router::new()
-        .route("/", get(Html(include_str!("web/index.html"))))
-        .route("/sigver.js", get(([(CONTENT_TYPE, "text/javascript")], include_str!("web/sigver.js"))))
+        .route("/", get(Html(files::PAGE)))
+        .route("/sigver-client/{name}", get(module))
         .route("/hello", get("Hello from axum\n"))
         .nest_service("/signal", sigver::axum::router(hub.clone()));
 
@@ -52,6 +57,11 @@ async fn main() -> io::Result<()> {
         Ok(finished) => finished?,
         Err(_) => Ok(()), // the end of the process cuts off the unfinished requests
     }
+}
+
+async fn module(Path(name): Path<String>) -> impl IntoResponse {
+    let text = files::module(&name).ok_or(StatusCode::NOT_FOUND)?;
+    Ok::<_, StatusCode>(([(CONTENT_TYPE, "text/javascript")], text))
 }
 
 /// Completes on Ctrl-C, or on SIGTERM from a service manager.

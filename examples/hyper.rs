@@ -19,6 +19,9 @@ use sigver::SignalingHub;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
+#[path = "web/files.rs"]
+mod files;
+
 /// Must be shorter than the time after which the service manager kills the process.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -92,10 +95,12 @@ async fn respond(
     signal: sigver::hyper::Service,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     match request.uri().path() {
-        "/" => Ok(text("text/html; charset=utf-8", include_str!("web/index.html"))),
-        "/sigver.js" => Ok(text("text/javascript", include_str!("web/sigver.js"))),
+        "/" => Ok(text("text/html; charset=utf-8", files::PAGE)),
         "/hello" => Ok(text("text/plain", "Hello from hyper\n")),
-        _ => signal.call(request).await,
+        path => match path.strip_prefix("/sigver-client/").and_then(files::module) {
+            Some(module) => Ok(text("text/javascript", module)),
+            None => signal.call(request).await,
+        },
     }
 }
 

@@ -13,6 +13,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use warp::Filter as _;
 
+#[path = "web/files.rs"]
+mod files;
+
 /// [`DRAIN_TIMEOUT`] and [`REQUEST_TIMEOUT`] must together be shorter than the time after which the service manager kills
 /// the process.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,15 +28,14 @@ async fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".into());
     // In production, restrict the origins: `SignalingHub::builder().allowed_origins(["https://app.example"]).build()?`
     let hub = SignalingHub::new();
-    let page = warp::path::end().map(|| warp::reply::html(include_str!("web/index.html")));
-    let script = warp::path!("sigver.js")
-        .map(|| warp::reply::with_header(include_str!("web/sigver.js"), "content-type", "text/javascript"));
+    let page = warp::path::end().map(|| warp::reply::html(files::PAGE));
+    let module = warp::path!("sigver-client" / String).and_then(module);
     let hello = warp::path!("hello").map(|| "Hello from warp\n");
     let signal = warp::path("signal").and(sigver::warp::filter(hub.clone()));
 
     let listener = TcpListener::bind(&address).await?;
     println!("Listening on http://{}", listener.local_addr()?);
-    let app = page.or(script).or(hello).or(signal);
+    let app = page.or(module).or(hello).or(signal);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(warp::serve(app).incoming(listener).graceful(async { _ = stopped.await }).run());
 
@@ -46,6 +48,11 @@ async fn main() -> io::Result<()> {
         Ok(finished) => Ok(finished?),
         Err(_) => Ok(()), // the end of the process cuts off the unfinished requests
     }
+}
+
+async fn module(name: String) -> Result<impl warp::Reply, warp::Rejection> {
+    let text = files::module(&name).ok_or_else(warp::reject::not_found)?;
+    Ok(warp::reply::with_header(text, "content-type", "text/javascript"))
 }
 
 /// Completes on Ctrl-C, or on SIGTERM from a service manager.

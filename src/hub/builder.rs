@@ -287,8 +287,8 @@ impl HubBuilder {
     /// Sets the interval at which the hub sends heartbeats to each peer. Default: 5 s. It must be greater than 0 and at
     /// most 5 s: Netflux disconnects 10 to 15 s after the last heartbeat, and the limit leaves room for a lost one.
     ///
-    /// Netflux and `sigver.js` send a heartbeat every 5 s. With a shorter interval, raise `max_missed_heartbeats` so that
-    /// (`max_missed_heartbeats` - 1) * `heartbeat_interval` is well above 5 s.
+    /// Netflux and `sigver-client` send a heartbeat every 5 s. With a shorter interval, raise `max_missed_heartbeats`
+    /// so that (`max_missed_heartbeats` - 1) * `heartbeat_interval` is well above 5 s.
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.config.heartbeat_interval = interval;
         self

@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 
 import WebSocket from "uws";
 
-import { encode } from "../../examples/web/sigver.js";
+import { encode } from "../../clients/js/src/wire.js";
 import { launch } from "./chromium.mjs";
 import { Report } from "./report.mjs";
 

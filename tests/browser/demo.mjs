@@ -1,5 +1,5 @@
 /**
- * Tests the demo page and sigver.js in Chromium: groups of several tabs, and their failures.
+ * Tests the demo page and sigver-client in Chromium: groups of several tabs, and their failures.
  *
  *     node demo.mjs                                     the published server, npm sigver
  *     node demo.mjs --signaling "PATH/sigver"           a server with the options -h HOST -p PORT
@@ -32,7 +32,7 @@ const { values: args } = parseArgs({
   },
 });
 
-const LATER = 30_000; // for conditions that need a timeout of sigver.js
+const LATER = 30_000; // for conditions that need a timeout of sigver-client
 const MUCH_LATER = 90_000; // for conditions that need such a timeout and then a back-off
 
 const target = args.page
@@ -77,7 +77,7 @@ function instrument() {
     if (!(globalThis.noRelay && String(data).startsWith('{"relay"'))) send.call(this, data);
   };
   const { setTimeout: later } = globalThis;
-  // OFFER_DELAY of sigver.js: for 2500 ms, the peer with the higher id waits for the other one's offer.
+  // OFFER_DELAY of sigver-client: for 2500 ms, the peer with the higher id waits for the other one's offer.
   globalThis.setTimeout = (callback, ms, ...rest) =>
     later(callback, globalThis.noOfferDelay && ms === 2_500 ? 0 : ms, ...rest);
   globalThis.received = [];
@@ -151,7 +151,7 @@ async function chats(from, to, text) {
 const notice = (tab, text) =>
   until(tab, (text) => document.querySelector("#notice").textContent.includes(text), text);
 
-/** Closes tabs as a user does, so that sigver.js can send `bye`. */
+/** Closes tabs as a user does, so that sigver-client can send `bye`. */
 const close = (tabs) => Promise.all(tabs.map((tab) => tab.close({ runBeforeUnload: false })));
 
 // ---- Scenarios ---------------------------------------------------------------------------------------------------------
@@ -178,7 +178,9 @@ const scenarios = {
       return contents.map(({ data, ...rest }) => ({ ...rest, data: new TextDecoder().decode(data) }));
     };
     const tabs = await openInTurn(key, 3);
-    for (const tab of tabs) await tab.evaluate(async () => (globalThis.decode = (await import("./sigver.js")).decode));
+    for (const tab of tabs) {
+      await tab.evaluate(async () => (globalThis.decode = (await import("./sigver-client/wire.js")).decode));
+    }
     const relayed = () => Promise.all(tabs.slice(1).map((tab) => tab.evaluate(contents, "received")));
     // The first connection of each tab is complete when the member has ended its direction of the link, too.
     for (const tab of tabs.slice(1)) await until(tab, `(${contents})("received").at(-1).data === ""`);
@@ -346,7 +348,8 @@ const scenarios = {
     const [helper] = await openMany("helper-" + key, 1);
     await helper.evaluate(
       async ([base, key]) => {
-        const { encode, groupUrl } = await import("./sigver.js");
+        const { groupUrl } = await import("./sigver-client/index.js");
+        const { encode } = await import("./sigver-client/wire.js");
         const socket = new WebSocket(groupUrl(base, key));
         await new Promise((resolve) => (socket.onopen = resolve));
         socket.send(encode({ connect: { id: 7, members: [] } }));
@@ -451,7 +454,7 @@ const scenarios = {
   async "failed and aborted joins reject without page errors"(key) {
     const [tab] = await openInTurn(key, 1);
     const outcome = await tab.evaluate(async () => {
-      const { joinGroup, Group } = await import("./sigver.js");
+      const { joinGroup, Group } = await import("./sigver-client/index.js");
       const url = new URL(new URLSearchParams(location.search).get("signal") ?? "/signal", location.href);
       const name = (promise) =>
         promise.then(

@@ -1,5 +1,5 @@
 /**
- * Tests sigver.js and the demo page in Chromium against hostile peers and failing networks.
+ * Tests sigver-client and the demo page in Chromium against hostile peers and failing networks.
  *
  *     node faults.mjs --server "PATH/sigver" [--only WORDS]
  *
@@ -18,7 +18,7 @@ const { values: args } = parseArgs({
 });
 if (!args.server) throw new Error("--server is missing; must be the command of a sigver server");
 
-const LATER = 45_000; // for conditions that need a timeout of sigver.js
+const LATER = 45_000; // for conditions that need a timeout of sigver-client
 const MUCH_LATER = 90_000; // for conditions that need such a timeout and then a back-off
 const ICE_FAILED = "Couldn't connect directly to the other peer.";
 
@@ -70,7 +70,7 @@ async function open(key, options = {}) {
   const page = await openPage(target.page);
   await page.evaluate(
     async ([signaling, key, options]) => {
-      const { Group } = await import("./sigver.js");
+      const { Group } = await import("./sigver-client/index.js");
       group.leave(); // of the demo page
       globalThis.events = [];
       globalThis.received = [];

@@ -1,5 +1,5 @@
 /**
- * Tests sigver.js in Chromium against the standalone server with signed keys: keys that expire, are renewed or forged.
+ * Tests sigver-client in Chromium against the standalone server with signed keys, which expire, are renewed or forged.
  *
  *     node keys.mjs --server "PATH/sigver"
  *
@@ -41,7 +41,7 @@ async function open(...keys) {
   await page.exposeFunction("nextKey", () => (keys.length > 1 ? keys.shift() : keys[0])());
   await page.goto(`${new URL(target.page).origin}/?signal=${target.signaling}`);
   await page.evaluate(async (signaling) => {
-    const { Group } = await import("./sigver.js");
+    const { Group } = await import("./sigver-client/index.js");
     globalThis.states = [];
     globalThis.received = [];
     globalThis.left = [];

@@ -17,7 +17,7 @@ import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
 import { Report } from "./report.mjs";
-import { example, REFERENCE, serveFiles, signalingOnly } from "./servers.mjs";
+import { CLIENT, example, REFERENCE, serveFiles, signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({
   options: {
@@ -33,7 +33,7 @@ const MUCH_LATER = 120_000; // for many simultaneous joins
 const files = await serveFiles({
   "/": ["netflux.html", "text/html; charset=utf-8"],
   "/netflux.js": ["node_modules/netflux/dist/netflux.browser.es5.umd.js", "text/javascript; charset=utf-8"],
-  "/sigver.js": ["../../examples/web/sigver.js", "text/javascript; charset=utf-8"],
+  ...CLIENT,
 });
 const { server, signaling } = args.server ? await example(args.server) : await signalingOnly(args.signaling);
 const browser = await launch();
@@ -77,7 +77,7 @@ async function open() {
   await tab.addInitScript(instrument);
   await tab.goto(files.origin);
   await tab.evaluate(async (signalingServer) => {
-    Object.assign(globalThis, await import("/sigver.js"));
+    Object.assign(globalThis, await import("/sigver-client/wire.js"));
     globalThis.messages = [];
     globalThis.group = new netflux.WebGroup({ signalingServer, rtcConfiguration: { iceServers: [] } });
     group.onMessage = (id, data) => messages.push({ id, data });

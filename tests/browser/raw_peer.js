@@ -1,6 +1,7 @@
 /** A peer whose every step a test decides, to deviate from the protocol of the mesh. Runs in a page. */
 
-import { decode, encode, groupUrl } from "./sigver.js";
+import { groupUrl } from "./sigver-client/index.js";
+import { decode, encode } from "./sigver-client/wire.js";
 
 /** The hub's end of a joiner: one socket. */
 export class RawPeer {

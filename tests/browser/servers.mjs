@@ -1,15 +1,24 @@
 /** Servers under test, which can be stopped and restarted on the same port. */
 
 import { spawn } from "node:child_process";
+import { readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 
 const START_TIMEOUT = 15_000;
+const SOURCE = "../../clients/js/src/";
+/** The modules of sigver-client, for `serveFiles`. */
+export const CLIENT = Object.fromEntries(
+  readdirSync(new URL(SOURCE, import.meta.url)).map((name) => [
+    `/sigver-client/${name}`,
+    [SOURCE + name, "text/javascript; charset=utf-8"],
+  ]),
+);
 const FILES = {
   "/": ["../../examples/web/index.html", "text/html; charset=utf-8"],
-  "/sigver.js": ["../../examples/web/sigver.js", "text/javascript; charset=utf-8"],
+  ...CLIENT,
   "/raw_peer.js": ["raw_peer.js", "text/javascript; charset=utf-8"],
 };
 

@@ -1,5 +1,5 @@
 /**
- * Tests sigver.js and the demo page in Chromium with ICE servers of the standalone server, and coturn as TURN server.
+ * Tests sigver-client and the demo page in Chromium with ICE servers of the standalone server, and coturn for TURN.
  *
  *     node turn.mjs --server "PATH/sigver" [--only WORDS] [--except WORDS] [--shots DIR]
  *
@@ -26,7 +26,7 @@ const { values: args } = parseArgs({
 });
 if (!args.server) throw new Error("--server is missing; must be the command of a sigver server");
 
-const LATER = 45_000; // for conditions that need a timeout of sigver.js
+const LATER = 45_000; // for conditions that need a timeout of sigver-client
 
 // Short allocations are refreshed within the test.
 const turn = await startCoturn(["max-allocate-lifetime=10"]);
@@ -177,7 +177,7 @@ const scenarios = {
     for (const tab of tabs) {
       await tab.evaluate(
         async ([signaling, key, forged]) => {
-          const { Group } = await import("./sigver.js");
+          const { Group } = await import("./sigver-client/index.js");
           globalThis.mine = new Group(signaling, key, { iceServers: [forged] });
           mine.addEventListener("statechange", ({ reason }) => reasons.push(reason));
         },
@@ -196,7 +196,7 @@ const scenarios = {
     for (const tab of tabs) {
       await tab.evaluate(
         async ([signaling, key, server]) => {
-          const { Group } = await import("./sigver.js");
+          const { Group } = await import("./sigver-client/index.js");
           globalThis.mine = new Group(signaling, key, { iceServers: () => ({ iceServers: [server], ttl: 5 }) });
           await mine.joined;
         },

@@ -1,8 +1,8 @@
-/** Tests how sigver.js finds out whether a connection is direct or relayed. */
+/** Tests how the package finds out whether a connection is direct or relayed. */
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Group } from "../../examples/web/sigver.js";
+import { Group } from "../src/index.js";
 import { advance, install, joinWith, settle } from "./fakes.mjs";
 
 const FIRST = 2 ** 31;

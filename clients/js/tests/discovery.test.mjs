@@ -1,8 +1,8 @@
-/** Tests that a neighbour that names peers that do not exist costs sigver.js little, and keeps no other peer out. */
+/** Tests that a neighbour that names peers that do not exist costs the package little, and keeps no other peer out. */
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Group } from "../../examples/web/sigver.js";
+import { Group } from "../src/index.js";
 import { advance, FakeConnection, FakeSocket, install, joinWith, sdpOf, settle } from "./fakes.mjs";
 
 const X = 2 ** 31 + 7; // below the id that a group draws, so that its offers never win

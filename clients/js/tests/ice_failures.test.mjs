@@ -1,8 +1,8 @@
-/** Tests that sigver.js shows failed ICE until a peer is connected, and that two such peers do not evict each other. */
+/** Tests that failed ICE is shown until a peer is connected, and that two such peers do not evict each other. */
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Group } from "../../examples/web/sigver.js";
+import { Group } from "../src/index.js";
 import { advance, FakeConnection, FakeSocket, install, joinAlone, nextSocket, sdpOf, settle } from "./fakes.mjs";
 
 const X = 2 ** 31 + 7; // below the id that a group draws, so that its offers never win

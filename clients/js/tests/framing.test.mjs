@@ -1,8 +1,8 @@
-/** Tests that sigver.js limits what it keeps of the messages of another peer, and disconnects a peer that exceeds it. */
+/** Tests that the package limits what it keeps of messages, and disconnects a peer that exceeds it. */
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Group } from "../../examples/web/sigver.js";
+import { Group } from "../src/index.js";
 import { advance, FakeConnection, FakeSocket, install, joinWith, sdpOf, settle } from "./fakes.mjs";
 
 const X = 2 ** 31 + 7; // below the id that a group draws, so that its offers never win

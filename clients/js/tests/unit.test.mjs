@@ -1,9 +1,10 @@
-/** Tests the parts of sigver.js that need no browser: `node --test unit.mjs`. */
+/** Tests the parts of the package that need no browser. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import protobuf from "protobufjs";
-import { decode, encode, Group, groupUrl, joinGroup } from "../../examples/web/sigver.js";
+import { Group, groupUrl, joinGroup } from "../src/index.js";
+import { decode, encode } from "../src/wire.js";
 
 // The schema of the hub's messages, for an independent protobuf library.
 const { root } = protobuf.parse(`

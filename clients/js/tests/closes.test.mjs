@@ -1,8 +1,8 @@
-/** Tests what sigver.js does when the hub closes its connection, and how it asks for keys. */
+/** Tests what the package does when the hub closes its connection, and how it asks for keys. */
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Group, joinGroup } from "../../examples/web/sigver.js";
+import { Group, joinGroup } from "../src/index.js";
 import { advance, FakeSocket, install, joinAlone, joinWith, nextSocket, settle } from "./fakes.mjs";
 
 const LONG = 35_000; // more than the longest back-off

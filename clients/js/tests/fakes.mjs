@@ -1,8 +1,8 @@
-/** A browser without a network for tests of sigver.js in Node.js: a paused clock, WebSockets, WebRTC and `fetch`. */
+/** A browser without a network for tests of the package in Node.js: a paused clock, WebSockets, WebRTC and `fetch`. */
 
 import assert from "node:assert/strict";
 import { mock } from "node:test";
-import { decode, encode } from "../../examples/web/sigver.js";
+import { decode, encode } from "../src/wire.js";
 
 /** Installs the fakes as globals. Call it once for each test. */
 export function install() {
@@ -23,7 +23,7 @@ export async function settle() {
   for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
 }
 
-/** Moves the clock in steps that are shorter than every timeout of sigver.js. */
+/** Moves the clock in steps that are shorter than every timeout of the package. */
 export async function advance(ms) {
   await settle();
   for (let left = ms; left > 0; left -= 100) {

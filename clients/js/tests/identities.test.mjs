@@ -1,8 +1,8 @@
-/** Tests that sigver.js binds ids to certificates: an id belongs to the first peer that connected with it. */
+/** Tests that the package binds ids to certificates: an id belongs to the first peer that connected with it. */
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Group } from "../../examples/web/sigver.js";
+import { Group } from "../src/index.js";
 import { advance, FakeConnection, FakeSocket, fingerprintOf, install, joinWith, sdpOf, settle } from "./fakes.mjs";
 
 const FIRST = 2 ** 31; // ids below the one that a group draws, so that its offers never win

@@ -1,8 +1,8 @@
-/** Tests where sigver.js gets ICE servers from, and that neither slow nor invalid answers stop a peer. */
+/** Tests where the package gets ICE servers from, and that neither slow nor invalid answers stop a peer. */
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Group } from "../../examples/web/sigver.js";
+import { Group } from "../src/index.js";
 import {
   advance,
   FakeConnection,

@@ -1,0 +1,94 @@
+/**
+ * What a group reports: its state, its events, and the error of a rejected peer.
+ *
+ * @module
+ */
+
+/** @import { Close } from "./close_codes.js" */
+
+/**
+ * - `connecting`: the hub is not connected yet
+ * - `joining`: this peer is connecting to a member, or waits before it tries again
+ * - `joined`: this peer is a member of the group
+ * - `reconnecting`: the hub is disconnected; the mesh keeps working, but no peer can join through this one
+ * - `left`: final
+ *
+ * @typedef {"connecting" | "joining" | "joined" | "reconnecting" | "left"} State
+ */
+
+/**
+ * Why the group is in its state. Pages translate it into a text.
+ * - `""`: no problem
+ * - `unreachable`: the hub cannot be reached, or it closed the connection
+ * - `hub-timeout`: the hub can be reached, but does not answer
+ * - `key-failed`: the `key` function failed, or did not answer within 10 s; it is called again later
+ * - `expired`: the access of this peer has expired (4740); the `key` function is asked for a fresh key
+ * - `evicted`: this peer was the only member, and a joiner could not connect to it (4744); it joins again
+ * - `peer-timeout`: a member does not answer; the next one is tried
+ * - `ice-failed`: the other peer answered, but no direct connection was established (a firewall or NAT; a TURN server
+ *   helps). It stays the reason of `joining` and `joined` until some peer is connected.
+ * - `rejected`: the hub rejected the key or this peer, or closed it for good; final
+ *
+ * @typedef {"" | "unreachable" | "hub-timeout" | "key-failed" | "expired" | "evicted" | "peer-timeout" | "ice-failed"
+ *   | "rejected"} Reason
+ */
+
+/**
+ * @typedef {object} GroupEvents
+ * @property {PeerEvent} peerjoin The data channels to this peer are open.
+ * @property {PeerEvent} peerleave The data channels to this peer are closed.
+ * @property {PeerMessageEvent} message A string arrives as a string, all other data as an `ArrayBuffer`.
+ * @property {PeerStreamEvent} stream A peer added a media stream. The stream's own `removetrack` event reports its end.
+ * @property {StateEvent} statechange
+ * @property {Event} meshchange A neighbour's round-trip time, path or list of neighbours changed.
+ */
+
+export class PeerEvent extends Event {
+  /** @param {string} type @param {number} peerId */
+  constructor(type, peerId) {
+    super(type);
+    this.peerId = peerId;
+  }
+}
+
+export class PeerMessageEvent extends PeerEvent {
+  /** @param {number} peerId @param {string | ArrayBuffer} data */
+  constructor(peerId, data) {
+    super("message", peerId);
+    this.data = data;
+  }
+}
+
+export class PeerStreamEvent extends PeerEvent {
+  /** @param {number} peerId @param {MediaStream} stream */
+  constructor(peerId, stream) {
+    super("stream", peerId);
+    this.stream = stream;
+  }
+}
+
+export class StateEvent extends Event {
+  /** @param {State} state @param {Reason} reason @param {Close} [close] */
+  constructor(state, reason, close) {
+    super("statechange");
+    this.state = state;
+    this.reason = reason;
+    /** The code with which the connection to the hub closed, if that is why the state changed. 1006: it was lost. */
+    this.code = close?.code;
+    /** The text that the hub gave for it. Show it as text, never as HTML. */
+    this.closeReason = close?.reason ?? "";
+  }
+}
+
+/** The hub rejected the key or this peer. Its `name` is `NotAllowedError`. */
+export class RejectedError extends Error {
+  /** @override */
+  name = "NotAllowedError";
+
+  /** @param {Close} close @param {ErrorOptions} [options] */
+  constructor({ code, reason }, options) {
+    super(`The signaling server rejected this peer (${code}${reason && `: ${reason}`})`, options);
+    this.code = code;
+    this.closeReason = reason;
+  }
+}

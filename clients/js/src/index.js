@@ -1,0 +1,51 @@
+/**
+ * A full mesh of WebRTC peers that connect through a sigver signaling hub.
+ *
+ *     import { Group } from "sigver-client";
+ *
+ *     const group = new Group("wss://example.org/signal", "tea-room");
+ *     group.addEventListener("peerjoin", ({ peerId }) => group.send("hello", peerId));
+ *     group.addEventListener("message", ({ peerId, data }) => console.log(peerId, data));
+ *     await group.joined;
+ *     group.send("hello, everyone");
+ *
+ * The hub relays signals for a peer's first connection only. A joiner signals through the hub with one member. Every
+ * peer sends its list of neighbours to its neighbours, and peers connect to the rest of the group through them. The
+ * hub's work for one join is therefore the same in a group of two and in a group of twenty, and an existing mesh keeps
+ * working while the hub is unreachable.
+ *
+ * # Modules
+ *
+ * Each imports only modules that stand below it. They report to those above by callbacks.
+ *
+ *     group              what pages use: options, events, send, leave
+ *       joining          one socket to the hub after another, the key, the state of the group
+ *         membership     one socket: makes this peer a member and keeps it one, heals split groups
+ *           signaling    the WebSocket: connect, heartbeats      wire    its messages      close_codes
+ *       mesh             the neighbours: control messages, relays, streams
+ *         pending_peers  peers that are connecting: offers, rejections
+ *         discovery      which peers to connect to      departures    which peers are gone
+ *         identities     ids and their certificates
+ *       rtc_settings     what all connections have in common      ice_servers    from the app or the hub
+ *         connection     one RTCPeerConnection: pending, open, closed
+ *           negotiation  offers, answers, candidates      media    tracks and streams      path    direct or relayed
+ *           control_channel    JSON, pings      data_channel    messages, back-pressure      framing    their pieces
+ *     events, untrusted, timing, limits    what all of them use
+ *
+ * @module
+ */
+
+export { PeerEvent, PeerMessageEvent, PeerStreamEvent, RejectedError, StateEvent } from "./events.js";
+export { Group, joinGroup } from "./group.js";
+export { groupUrl } from "./signaling.js";
+
+/** @typedef {import("./events.js").GroupEvents} GroupEvents */
+/** @typedef {import("./events.js").Reason} Reason */
+/** @typedef {import("./events.js").State} State */
+/** @typedef {import("./group.js").Options} Options */
+/** @typedef {import("./joining.js").Key} Key */
+/** @typedef {import("./mesh.js").PeerInfo} PeerInfo */
+/** @typedef {import("./path.js").Path} Path */
+/** @typedef {import("./close_codes.js").Close} Close */
+/** @typedef {import("./untrusted.js").IceServers} IceServers */
+/** @typedef {import("./untrusted.js").NearPeer} NearPeer */

@@ -1,0 +1,44 @@
+/**
+ * The media streams of one connection.
+ *
+ * @module
+ */
+
+/** Adds and removes the tracks that this peer sends, and reports the streams that it receives. */
+export class Media {
+  #rtc;
+  #onstream;
+  /** Ids of the streams that were reported and still have tracks. @type {Set<string>} */ #received = new Set();
+
+  /** @param {RTCPeerConnection} rtc @param {(stream: MediaStream) => void} onstream */
+  constructor(rtc, onstream) {
+    this.#rtc = rtc;
+    this.#onstream = onstream;
+    rtc.ontrack = ({ streams: [stream] }) => stream && this.#onTrack(stream);
+  }
+
+  /** The connection must be open. @param {MediaStream} stream @param {MediaStreamTrack[]} tracks */
+  add(stream, tracks) {
+    for (const track of tracks) {
+      // `addTrack` throws for a track that two streams share.
+      if (!this.#rtc.getSenders().some((sender) => sender.track === track)) this.#rtc.addTrack(track, stream);
+    }
+  }
+
+  /** The connection must be open. @param {MediaStreamTrack[]} tracks */
+  remove(tracks) {
+    for (const sender of this.#rtc.getSenders()) {
+      if (sender.track && tracks.includes(sender.track)) this.#rtc.removeTrack(sender);
+    }
+  }
+
+  /** @param {MediaStream} stream */
+  #onTrack(stream) {
+    if (this.#received.has(stream.id)) return;
+    this.#received.add(stream.id);
+    stream.addEventListener("removetrack", () => {
+      if (stream.getTracks().length === 0) this.#received.delete(stream.id);
+    });
+    this.#onstream(stream);
+  }
+}

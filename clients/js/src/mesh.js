@@ -1,0 +1,272 @@
+/**
+ * The full mesh: this peer's connections to all others.
+ *
+ * @module
+ */
+
+import { Departures } from "./departures.js";
+import { Discovery } from "./discovery.js";
+import { Identities } from "./identities.js";
+import { FLUSH_TIME, MAX_DISCOVERING, OFFER_DELAY } from "./limits.js";
+import { PendingPeers } from "./pending_peers.js";
+import { isSignal, readNeighbours } from "./untrusted.js";
+
+/** @import { Connection } from "./connection.js" */
+/** @import { Path } from "./path.js" */
+/** @import { RtcSettings } from "./rtc_settings.js" */
+/** @import { Route } from "./signaling.js" */
+/** @import { CloseReason, NearPeer, Signal } from "./untrusted.js" */
+
+/**
+ * One neighbour: its round-trip time in milliseconds, the path to it, its own neighbours, and the SHA-256 fingerprint
+ * of its certificate in upper-case hex. It has proven that it has the certificate's private key.
+ *
+ * @typedef {object} PeerInfo
+ * @property {number} id
+ * @property {string} fingerprint
+ * @property {number | undefined} roundTripTime
+ * @property {Path} path
+ * @property {NearPeer[]} neighbours
+ */
+
+/**
+ * @typedef {object} MeshEvents Callbacks of a `Mesh`. After `close`, none is called.
+ * @property {(id: number) => void} opened A peer became a neighbour.
+ * @property {(id: number) => void} closed A peer is no longer a neighbour.
+ * @property {(id: number, reason: CloseReason) => void} failed An attempt to connect failed; 0 if the id is not known.
+ * @property {(id: number, data: string | ArrayBuffer) => void} message
+ * @property {(id: number, stream: MediaStream) => void} stream
+ * @property {() => void} changed A neighbour's round-trip time, path or list of neighbours changed.
+ */
+
+/**
+ * Connects to every peer that a neighbour names, through this neighbour, and relays the signals of neighbours. The hub
+ * is a route to it like others: `offer` and `receive` handle signals of any route.
+ */
+export class Mesh {
+  #identities = new Identities();
+  /** The open connections, by id. @type {Map<number, Connection>} */ #neighbours = new Map();
+  #pending;
+  #discovery = new Discovery(
+    (id) => (this.id < id ? 0 : OFFER_DELAY),
+    () => this.#discover(),
+  );
+  #departures = new Departures();
+  /** What this peer sends to all neighbours. @type {Map<MediaStream, MediaStreamTrack[]>} */ #streams = new Map();
+  #events;
+  #isClosed = false;
+
+  /** @param {RtcSettings} settings @param {MeshEvents} events */
+  constructor(settings, events) {
+    this.#events = events;
+    this.#pending = new PendingPeers(this.#identities, this.#neighbours, settings, {
+      opened: (connection) => this.#onOpened(connection),
+      closed: (connection, reason, wasOpen) => this.#onClosed(connection, reason, wasOpen),
+      near: () => [...this.#neighbours.values()].map(({ id, roundTripTime }) => [id, roundTripTime ?? null]),
+      control: (connection, message) => this.#isClosed || this.#onControl(connection, message),
+      message: ({ id }, data) => this.#isClosed || events.message(id, data),
+      stream: ({ id }, stream) => this.#isClosed || events.stream(id, stream),
+      pathChanged: () => this.#isClosed || events.changed(),
+    });
+  }
+
+  /** This peer's id. It changes only if another peer in the group already has it (a chance of 1 in 2^31). */
+  get id() {
+    return this.#identities.id;
+  }
+
+  /** Draws another id. Does nothing if this peer has neighbours, which know it by its id. */
+  renewId() {
+    if (this.#neighbours.size === 0) this.#identities.renew();
+  }
+
+  get neighbourIds() {
+    return [...this.#neighbours.keys()];
+  }
+
+  /** A snapshot of the neighbours, sorted by id. @returns {PeerInfo[]} */
+  get peers() {
+    return [...this.#neighbours.values()]
+      .map(({ id, fingerprint, roundTripTime, path, neighbours }) => {
+        return { id, fingerprint, roundTripTime, path, neighbours };
+      })
+      .sort((a, b) => a.id - b.id);
+  }
+
+  /** Closes all connections. The neighbours learn that this peer is leaving. */
+  close() {
+    this.#isClosed = true;
+    this.#discovery.clear();
+    this.#pending.closeAll();
+    for (const neighbour of this.#neighbours.values()) {
+      neighbour.sendControl({ bye: true });
+      setTimeout(() => neighbour.close("left"), FLUSH_TIME);
+    }
+    this.#neighbours.clear();
+    this.#streams.clear();
+  }
+
+  // ---- Data and media -----------------------------------------------------------------------------------------------
+
+  /**
+   * Sends to one neighbour, or to all. Resolves with the number of peers whose channel accepted the whole message.
+   *
+   * @param {Uint8Array} bytes @param {boolean} isText @param {number} [id]
+   */
+  async send(bytes, isText, id) {
+    const to = [...this.#neighbours.values()].filter((it) => id === undefined || it.id === id);
+    const sent = await Promise.all(to.map((it) => it.send(bytes, isText)));
+    return sent.filter(Boolean).length;
+  }
+
+  /** @param {MediaStream} stream */
+  addStream(stream) {
+    if (this.#streams.has(stream) || this.#isClosed) return;
+    this.#streams.set(stream, stream.getTracks());
+    for (const neighbour of this.#neighbours.values()) neighbour.addTracks(stream, stream.getTracks());
+  }
+
+  /** @param {MediaStream} stream */
+  removeStream(stream) {
+    const tracks = this.#streams.get(stream);
+    this.#streams.delete(stream);
+    for (const neighbour of this.#neighbours.values()) neighbour.removeTracks(tracks ?? []);
+  }
+
+  // ---- Peers that are connecting ------------------------------------------------------------------------------------
+
+  /** Makes an offer to a peer whose id is not known yet. @param {Route} route */
+  offer(route) {
+    return this.#pending.offer(0, route);
+  }
+
+  /**
+   * Handles a signal. Returns the connection that handled it.
+   *
+   * @param {Signal} signal @param {Route} route back to its sender
+   */
+  receive(signal, route) {
+    return this.#pending.receive(signal, route);
+  }
+
+  /** Resolves when no attempt to connect is under way. */
+  settled() {
+    return this.#pending.settled();
+  }
+
+  /**
+   * Updates the ids that these neighbours name, and connects to the ids that are due.
+   *
+   * @param {Iterable<Connection>} [neighbours]
+   */
+  #discover(neighbours = this.#neighbours.values()) {
+    if (this.#isClosed) return;
+    const isUnmet = (/** @type {number} */ id) =>
+      id !== this.id && !this.#neighbours.has(id) && !this.#departures.hasLeft(id);
+    for (const { id, neighbours: named } of neighbours) {
+      this.#discovery.update(id, named.map(({ id }) => id).filter(isUnmet));
+    }
+    let free = MAX_DISCOVERING - this.#pending.discovering;
+    for (const id of this.#discovery.due) {
+      if (free <= 0) break;
+      if (this.#pending.get(id)) continue;
+      const relays = [...this.#neighbours.values()].filter((it) => it.neighbours.some((other) => other.id === id));
+      const relay = relays[Math.floor(Math.random() * relays.length)];
+      if (!relay) continue;
+      this.#discovery.begin(id);
+      this.#pending.offer(id, this.#routeThrough(relay.id));
+      free--;
+    }
+  }
+
+  /** @param {number} relay @returns {Route} */
+  #routeThrough(relay) {
+    const send = (/** @type {Signal} */ signal) => this.#neighbours.get(relay)?.sendControl({ relay: signal });
+    return { send, end: (signal) => signal && send(signal), relay };
+  }
+
+  // ---- Neighbours ---------------------------------------------------------------------------------------------------
+
+  /** @param {Connection} connection */
+  #onOpened(connection) {
+    const { id } = connection;
+    this.#neighbours.get(id)?.close("replaced");
+    this.#discovery.delete(id);
+    this.#departures.delete(id);
+    this.#neighbours.set(id, connection);
+    this.#identities.learn(id, connection.fingerprint);
+    this.#announceNeighbours();
+    for (const [stream, tracks] of this.#streams) connection.addTracks(stream, tracks);
+    this.#discover();
+    this.#events.opened(id);
+  }
+
+  /** @param {Connection} connection @param {CloseReason} reason @param {boolean} wasOpen */
+  #onClosed({ id, initiator }, reason, wasOpen) {
+    if (this.#isClosed) return;
+    if (!wasOpen) {
+      this.#events.failed(id, reason);
+      if (initiator) this.#discovery.retry(id);
+      return this.#discover();
+    }
+    this.#neighbours.delete(id);
+    this.#discovery.deleteNeighbour(id);
+    const hasLeft = reason === "left" || reason === "invalid";
+    if (hasLeft) this.#discovery.delete(id);
+    if (hasLeft || reason === "lost") this.#departures.add(id, !hasLeft);
+    this.#announceNeighbours();
+    this.#events.closed(id);
+  }
+
+  /** @param {Connection} sender @param {any} message untrusted */
+  #onControl(sender, message) {
+    if (message.bye === true) return sender.close("left");
+    if (Array.isArray(message.near) && sender.limits.near.take()) {
+      sender.neighbours = readNeighbours(message.near);
+      this.#discover([sender]);
+      this.#events.changed();
+    }
+    if (isSignal(message.relay) && sender.limits.signals.take()) this.#relay(message.relay, sender);
+  }
+
+  /** Handles a signal that a neighbour relayed, or relays it. @param {Signal} signal @param {Connection} sender */
+  #relay(signal, sender) {
+    const { from, to, negotiationId, reject } = signal;
+    if (to === this.id) {
+      this.receive(signal, this.#routeThrough(sender.id));
+    } else if (from === sender.id) {
+      const recipient = this.#neighbours.get(to);
+      if (recipient) recipient.sendControl({ relay: signal });
+      else if (!reject) sender.sendControl({ relay: { from: to, to: from, negotiationId, reject: "gone" } });
+    }
+  }
+
+  #announceNeighbours() {
+    for (const neighbour of this.#neighbours.values()) neighbour.announceNeighbours();
+  }
+
+  /** Call it at every interval of the pings. */
+  tick() {
+    this.#departures.expire();
+    for (const neighbour of [...this.#neighbours.values()]) neighbour.ping();
+    this.#announceNeighbours();
+  }
+
+  // ---- Halves of a split group --------------------------------------------------------------------------------------
+
+  /**
+   * Lost ids that may belong to another half of the group. A lost neighbour may be dead, or a broken network may have
+   * split the group. The hub does not merge the halves, because the peers of both are members. The peer with the lowest
+   * id of a half searches for its half; the list is empty for all others.
+   */
+  get lostIds() {
+    if (this.#neighbours.size === 0 || Math.min(...this.#neighbours.keys()) < this.id) return [];
+    const seen = new Set([...this.#neighbours.values()].flatMap((it) => it.neighbours.map(({ id }) => id)));
+    return this.#departures.lost.filter((id) => !seen.has(id));
+  }
+
+  /** Stops the search for these lost ids. @param {number[]} ids */
+  forget(ids) {
+    for (const id of ids) this.#departures.delete(id);
+  }
+}

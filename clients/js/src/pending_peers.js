@@ -1,0 +1,182 @@
+/**
+ * Peers that this one is connecting to.
+ *
+ * @module
+ */
+
+import { Connection } from "./connection.js";
+import { drawUint32 } from "./identities.js";
+import { MAX_ANSWERING, MAX_ANSWERING_PER_RELAY, MIN_JOINER_SLOTS, SETTLED_AFTER } from "./limits.js";
+import { readFingerprint } from "./untrusted.js";
+
+/** @import { ConnectionEvents } from "./connection.js" */
+/** @import { Identities } from "./identities.js" */
+/** @import { RtcSettings } from "./rtc_settings.js" */
+/** @import { Route } from "./signaling.js" */
+/** @import { CloseReason, Signal } from "./untrusted.js" */
+
+/** @typedef {Omit<ConnectionEvents, "signal" | "isPolite" | "owns">} MeshConnectionEvents */
+
+/**
+ * The connections that are not open yet: makes offers, and answers or rejects those of others.
+ *
+ * Two peers can start two attempts at once. The attempt that the peer with the lower id began survives.
+ */
+export class PendingPeers {
+  /** By negotiation id. @type {Map<number, Connection>} */ #pending = new Map();
+  #identities;
+  #neighbours;
+  #settings;
+  /** @type {ConnectionEvents} */ #events;
+
+  /**
+   * @param {Identities} identities
+   * @param {ReadonlyMap<number, Connection>} neighbours the open connections, by id
+   * @param {RtcSettings} settings
+   * @param {MeshConnectionEvents} events for all connections, also after they opened
+   */
+  constructor(identities, neighbours, settings, events) {
+    this.#identities = identities;
+    this.#neighbours = neighbours;
+    this.#settings = settings;
+    this.#events = {
+      ...events,
+      isPolite: ({ id }) => identities.id > id,
+      owns: ({ id, fingerprint }) => this.#owns(id, fingerprint),
+      signal: (connection, body) => {
+        const members = body.description && [...neighbours.keys()];
+        connection.route.send({ ...this.#header(connection), members, ...body });
+      },
+      opened: (connection) => {
+        this.#pending.delete(connection.negotiationId);
+        connection.route.end();
+        events.opened(connection);
+      },
+      closed: (connection, reason, wasOpen) => {
+        this.#pending.delete(connection.negotiationId);
+        if (!wasOpen) connection.route.end({ ...this.#header(connection), reject: reason });
+        events.closed(connection, reason, wasOpen);
+      },
+    };
+  }
+
+  /** @param {{ id: number, negotiationId: number }} recipient */
+  #header({ id: to, negotiationId }) {
+    return { from: this.#identities.id, to, negotiationId };
+  }
+
+  /** Returns the pending connection to a peer. @param {number} id */
+  get(id) {
+    return [...this.#pending.values()].find((it) => it.id === id);
+  }
+
+  /** How many offers to peers that neighbours named are under way. */
+  get discovering() {
+    return [...this.#pending.values()].filter((it) => it.initiator && it.route.relay).length;
+  }
+
+  /** Resolves when no peer is pending. */
+  async settled() {
+    while (this.#pending.size) await Promise.race([...this.#pending.values()].map((it) => it.settled));
+  }
+
+  closeAll() {
+    for (const connection of [...this.#pending.values()]) connection.close("left");
+  }
+
+  /** Makes an offer. @param {number} id 0 if it is not known yet @param {Route} route */
+  offer(id, route) {
+    return this.#connect(id, drawUint32(), true, route);
+  }
+
+  /** @param {number} id @param {number} negotiationId @param {boolean} initiator @param {Route} route */
+  #connect(id, negotiationId, initiator, route) {
+    const connection = new Connection({ id, negotiationId, initiator, route }, this.#settings, this.#events);
+    this.#pending.set(negotiationId, connection);
+    return connection;
+  }
+
+  /**
+   * Handles a signal from a pending peer, received over a link of the hub or relayed by a neighbour.
+   *
+   * @param {Signal} signal @param {Route} route back to its sender
+   * @returns {Connection | undefined} the connection that handled it
+   */
+  receive(signal, route) {
+    const { from, negotiationId } = signal;
+    const known =
+      this.#pending.get(negotiationId) ??
+      [...this.#neighbours.values()].find((it) => it.negotiationId === negotiationId);
+    if (known) {
+      if (known.id === 0 && signal.reject === undefined && !this.#identify(known, from)) return undefined;
+      if (known.id !== from && known.id !== 0) return undefined;
+      known.receive(signal);
+      return known;
+    }
+    if (signal.description?.type !== "offer") return undefined;
+    const reject = this.#rejectOffer(signal, route.relay);
+    if (reject) {
+      route.end({ ...this.#header({ id: from, negotiationId }), reject });
+      return undefined;
+    }
+    const connection = this.#connect(from, negotiationId, false, route);
+    connection.receive(signal);
+    return connection;
+  }
+
+  /**
+   * Returns why an offer is rejected, or closes the attempt that it replaces.
+   *
+   * @param {Signal} offer @param {number | undefined} relay
+   * @returns {CloseReason | undefined}
+   */
+  #rejectOffer({ from, members, description }, relay) {
+    const { id } = this.#identities;
+    if (!this.#owns(from, readFingerprint(description))) return "same-id";
+    const open = this.#neighbours.get(from);
+    if (open && (members?.includes(id) || open.age < SETTLED_AFTER)) return "present";
+    const rival = this.get(from);
+    if (rival?.initiator && id < from) return "glare";
+    if (!(rival || this.#hasSlot(relay)) || this.#neighbours.get(relay ?? 0)?.limits.offers.take() === false) {
+      return "busy";
+    }
+    rival?.close("glare");
+    // If `open` is set, the sender has lost it, and this side has not noticed yet. It stays until the new connection
+    // opens: only that proves that the offer is from the same peer, because a fingerprint can be copied.
+    return undefined;
+  }
+
+  /** @param {number} id @param {string | undefined} fingerprint */
+  #owns(id, fingerprint) {
+    return this.#identities.owns(id, fingerprint, this.#neighbours.get(id)?.fingerprint);
+  }
+
+  /** Returns whether one more offer can be answered. @param {number | undefined} relay through which it arrived */
+  #hasSlot(relay) {
+    const answering = [...this.#pending.values()].filter(({ initiator }) => !initiator);
+    const sameWay = answering.filter((it) => it.route.relay === relay).length;
+    if (relay === undefined) return sameWay < MIN_JOINER_SLOTS || answering.length < MAX_ANSWERING;
+    return sameWay < MAX_ANSWERING_PER_RELAY && answering.length < MAX_ANSWERING;
+  }
+
+  /**
+   * Sets the id of the bound member, which a joiner learns from the first answer.
+   *
+   * @param {Connection} member @param {number} id
+   * @returns {boolean} whether this attempt continues
+   */
+  #identify(member, id) {
+    if (id === this.#identities.id) {
+      member.close("same-id");
+      return false;
+    }
+    const rival = this.get(id);
+    if (rival && !rival.initiator && id < this.#identities.id) {
+      member.close("glare");
+      return false;
+    }
+    rival?.close("glare");
+    member.id = id;
+    return true;
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * Validation of all input from other peers. Every peer that has the key can send anything, and so can the hub and the
+ * neighbour that relay the signals of others.
+ *
+ * @module
+ */
+
+import { ICE_SERVERS_MAX_TTL, ICE_SERVERS_MIN_TTL, MAX_ICE_URLS, MAX_NEIGHBOURS } from "./limits.js";
+
+/**
+ * One message between two peers that are connecting, sent over any route.
+ *
+ * @typedef {object} Signal
+ * @property {number} from
+ * @property {number} to 0 while a joiner does not know the id of the member that it is bound to
+ * @property {number} negotiationId drawn by the peer that makes the offer; signals of other attempts are ignored
+ * @property {number[]} [members] with a description: the neighbours of its sender
+ * @property {RTCSessionDescriptionInit} [description]
+ * @property {RTCIceCandidateInit} [candidate]
+ * @property {string} [reject]
+ */
+
+/**
+ * Why a connection closed. The reasons of `REJECTS` may also come from the other peer.
+ *
+ * @typedef {"left" | "lost" | "invalid" | "peer-timeout" | "ice-failed" | "glare" | "replaced" | "present" | "gone"
+ *   | "same-id" | "busy" | "ended"} CloseReason
+ */
+
+/** @type {CloseReason[]} */
+const REJECTS = ["present", "glare", "same-id", "busy", "gone", "left", "peer-timeout", "ended"];
+
+/**
+ * A peer as one of its neighbours announced it.
+ *
+ * @typedef {{ id: number, roundTripTime: number | undefined }} NearPeer
+ */
+
+/**
+ * ICE servers that may be kept for `ttl` seconds, or a list for a single connection.
+ *
+ * @typedef {{ iceServers: RTCIceServer[], ttl: number } | RTCIceServer[]} IceServers
+ */
+
+/** Parses JSON. Returns an object, or `undefined`. @param {unknown} text @returns {any} */
+export function readJson(text) {
+  try {
+    const value = JSON.parse(String(text));
+    return typeof value === "object" && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param {Uint8Array} data @returns {Signal | undefined} */
+export function readSignal(data) {
+  const signal = readJson(new TextDecoder().decode(data));
+  return isSignal(signal) ? signal : undefined;
+}
+
+/** @param {any} value @returns {value is Signal} */
+export function isSignal(value) {
+  const { from, to, negotiationId, members, description, candidate } = value ?? {};
+  return (
+    isId(from) &&
+    from !== 0 &&
+    isId(to) &&
+    isId(negotiationId) &&
+    (members === undefined || (Array.isArray(members) && members.every(isId))) &&
+    (description === undefined || typeof description?.type === "string") &&
+    (candidate === undefined || typeof candidate?.candidate === "string")
+  );
+}
+
+/** @param {unknown} value @returns {value is number} */
+function isId(value) {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 2 ** 32;
+}
+
+/** @param {unknown} reject @returns {CloseReason} */
+export function readReject(reject) {
+  return REJECTS.find((it) => it === reject) ?? "ice-failed";
+}
+
+/**
+ * Returns the fingerprint in a description: 32 bytes in upper-case hex, separated by colons. Returns `undefined` unless
+ * all lines have the same one. Browsers accept a certificate that matches any line, so several would prove nothing.
+ *
+ * @param {RTCSessionDescriptionInit | undefined} description
+ */
+export function readFingerprint(description) {
+  const lines = String(description?.sdp).split(/[\r\n]+/).filter((line) => /fingerprint/i.test(line));
+  const found = lines.map((line) => /^a=fingerprint:sha-256 ((?:[\da-f]{2}:){31}[\da-f]{2})$/i.exec(line)?.[1]);
+  const [first, ...others] = new Set(found.map((fingerprint) => fingerprint?.toUpperCase()));
+  return others.length === 0 ? first : undefined;
+}
+
+/** Reads the list of a neighbour's neighbours. @param {unknown[]} near @returns {NearPeer[]} */
+export function readNeighbours(near) {
+  return near
+    .slice(0, MAX_NEIGHBOURS)
+    .map((entry) => (Array.isArray(entry) ? entry : []))
+    .filter(([id]) => isId(id) && id !== 0)
+    .map(([id, roundTripTime]) => ({
+      id,
+      roundTripTime: typeof roundTripTime === "number" ? roundTripTime : undefined,
+    }));
+}
+
+/**
+ * Throws if a browser would reject the list. Also returns how many milliseconds to keep it.
+ *
+ * @param {any} value of the hub or the app
+ */
+export function readIceServers(value) {
+  const isList = Array.isArray(value);
+  /** @type {{ iceServers: RTCIceServer[], ttl: number }} */
+  const { iceServers, ttl } = isList ? { iceServers: value, ttl: 0 } : value;
+  const urls = iceServers.flatMap((server) => server.urls).length;
+  if (urls > MAX_ICE_URLS || typeof ttl !== "number" || !(ttl >= 0)) throw new RangeError("invalid ICE servers");
+  new RTCPeerConnection({ iceServers }).close();
+  // Renewed before the last tenth, so that they are valid until a connection has used them.
+  const keepFor = Math.min(Math.max(ttl * 900, ICE_SERVERS_MIN_TTL), ICE_SERVERS_MAX_TTL);
+  return { iceServers, keepFor: isList ? 0 : keepFor };
+}
