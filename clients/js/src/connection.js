@@ -30,7 +30,7 @@ import { readReject } from "./untrusted.js";
  * @typedef {object} ConnectionEvents Callbacks of all connections of a group, which pass themselves.
  * @property {(connection: Connection, body: Body) => void} signal sends over the route while no data channel is open
  * @property {(connection: Connection) => boolean} isPolite whether this peer yields when both change the media at once
- * @property {(connection: Connection) => boolean} owns whether the other peer may have its id: its fingerprint is proven
+ * @property {(connection: Connection) => boolean} owns whether the other peer, with its certificate, may have its id
  * @property {(connection: Connection) => void} opened
  * @property {(connection: Connection, reason: CloseReason, wasOpen: boolean) => void} closed
  * @property {() => (number | null)[][]} near the ids and round-trip times of this side's neighbours

@@ -11,8 +11,8 @@ import { backOff } from "./timing.js";
  * The ids that neighbours name and that this peer is not connected to, and when to attempt them.
  *
  * A neighbour can name peers that do not exist, so it has a limited number of places for its ids. Only ids with a place
- * are attempted, with a back-off. An id gives its place back when it is met. Otherwise it keeps the place for 30 s, even
- * if the neighbour no longer names it. So new ids cost no more attempts than old ones, and all ids get their turn.
+ * are attempted, with a back-off. An id gives its place back when it is met. Otherwise it keeps the place for 30 s,
+ * even if the neighbour no longer names it. So new ids cost no more attempts than old ones, and all ids get their turn.
  */
 export class Discovery {
   /** @type {Map<number, { tries: number, isDue: boolean, timer: number, placedAt: number }>} */ #ids = new Map();

@@ -20,8 +20,8 @@ import { RtcSettings } from "./rtc_settings.js";
  * @typedef {object} Options
  * @property {RTCIceServer[] | (() => IceServers | Promise<IceServers>)} [iceServers] STUN and TURN servers: a list, or
  *   a function that is called for each connection. A result with a `ttl` is kept for this time. If the function fails,
- *   or takes more than 3 s, the connection is attempted without ICE servers. Default: the servers of the hub. With `[]`,
- *   which is enough within one network, the hub is not asked.
+ *   or takes more than 3 s, the connection is attempted without ICE servers. Default: the servers of the hub. With
+ *   `[]`, which is enough within one network, the hub is not asked.
  * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`. Without `certificates`,
  *   the group generates one for itself.
  * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.

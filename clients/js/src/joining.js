@@ -6,7 +6,15 @@
 
 import { meaningOf } from "./close_codes.js";
 import { RejectedError } from "./events.js";
-import { KEY_TIMEOUT, MAX_ANSWERING, RECONNECT_MAX, RECONNECT_MIN, RETRY_MAX, RETRY_MIN, STABLE_AFTER } from "./limits.js";
+import {
+  KEY_TIMEOUT,
+  MAX_ANSWERING,
+  RECONNECT_MAX,
+  RECONNECT_MIN,
+  RETRY_MAX,
+  RETRY_MIN,
+  STABLE_AFTER,
+} from "./limits.js";
 import { Membership } from "./membership.js";
 import { groupUrl } from "./signaling.js";
 import { backOff, jitter, Notify, sleep, withTimeout } from "./timing.js";

@@ -101,8 +101,8 @@ export class Membership {
       // Another `connect` would evict the member if it is the only one, and it would evict this peer in turn.
       const failures = this.#events.iceFailures(member.id);
       if (closeReason === "ice-failed" && !member.hasNeighbours && failures >= MAX_ICE_FAILURES) return true;
-      // Another `connect` evicts the only member if this peer has tried it. Wait first for attempts that the member or a
-      // neighbour began.
+      // Another `connect` evicts the only member if this peer has tried it. Wait first for attempts that the member or
+      // a neighbour began.
       const isAlive = closeReason === "glare" || closeReason === "present" || closeReason === "busy";
       if (isAlive) await this.#sleep(jitter(RETRY_MIN));
       await this.#sleep(ANSWER_TIMEOUT, this.#mesh.settled());

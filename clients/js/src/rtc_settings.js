@@ -24,9 +24,10 @@ export class RtcSettings {
    */
   constructor(rtcConfiguration, iceServers = rtcConfiguration?.iceServers) {
     this.#asksHub = !iceServers;
+    this.configuration = { ...rtcConfiguration, iceServers: [] };
     if (!iceServers) this.#iceServers = new IceServerCache((signal) => fetchIceServers(this.#url, signal), Infinity);
     else if (typeof iceServers === "function") this.#iceServers = new IceServerCache(async () => iceServers());
-    this.configuration = { ...rtcConfiguration, iceServers: Array.isArray(iceServers) ? iceServers : [] };
+    else this.configuration.iceServers = iceServers;
   }
 
   /** Throws if WebRTC is not available or would reject the configuration. */
