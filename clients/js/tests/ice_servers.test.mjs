@@ -276,6 +276,16 @@ test("request uses the fresh key of its socket", async () => {
   assert.equal(FakeRequest.last.url, "https://hub/signal/fresh?token=x");
 });
 
+test("list of the app that a browser would reject rejects the join, before any connection", async () => {
+  for (const iceServers of ["turn:turn.example.org", [{ urls: "https://turn.example.org" }]]) {
+    for (const options of [{ iceServers }, { rtcConfiguration: { iceServers } }]) {
+      install();
+      await assert.rejects(new Group("wss://hub/signal", "room", options).joined, { name: "SyntaxError" });
+      assert.equal(FakeSocket.all.length, 0);
+    }
+  }
+});
+
 test("servers of the app are used, and the hub is not asked", async () => {
   for (const iceServers of [[], TURN]) {
     for (const options of [{ iceServers }, { rtcConfiguration: { iceServers } }]) {
