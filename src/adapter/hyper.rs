@@ -122,6 +122,7 @@
 
 #[cfg(feature = "admin")]
 mod admin;
+pub mod limiter;
 mod mount;
 mod service;
 
@@ -143,6 +144,7 @@ pub use admin::{AdminService, admin};
 /// [`websocket_config`] or passes a WebSocket to [`transport`].
 #[doc(no_inline)]
 pub use hyper_tungstenite::tungstenite;
+pub use limiter::ConnectionLimiter;
 pub use service::Service;
 
 /// Answers a WebSocket handshake whose URL has the key in its query: `/any/path?key=KEY`.
