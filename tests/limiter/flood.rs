@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sigver::hyper::ConnectionLimiter;
 use sigver::memory::TestClient;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::http2::Client;
@@ -94,6 +94,9 @@ async fn silent_connections_of_one_address_close_only_those_of_that_address() {
     let mut silent = Vec::new();
     for _ in 0..100 {
         silent.push(connect_from(2, address).await);
+    }
+    for socket in &mut silent[..96] {
+        assert_eq!(socket.read(&mut [0]).await.expect("the connection is not reset"), 0);
     }
     server.wait_for_counts((5, 0)).await;
     let peer = websocket::try_open("ws://localhost/signal/K", waiting).await.expect("the hub admits the peer");

@@ -47,7 +47,7 @@ impl ConnectionLimiter {
         let waits = CountedLog::new(|_, limiter: Option<Arc<str>>| {
             tracing::warn!(
                 limiter = limiter.as_deref(),
-                "peers use all file descriptors; new connections wait until a peer disconnects"
+                "all file descriptors are in use, and no connection without a WebSocket can be closed; new connections wait"
             );
         });
         Self(Arc::new(Inner { name, table: Arc::new(Table::new(settings)), failures, waits }))

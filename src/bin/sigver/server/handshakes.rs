@@ -65,7 +65,7 @@ impl Handshakes {
                 return descriptor;
             }
             if !is_closing {
-                // If there is none, the limiter logs that all descriptors belong to peers.
+                // If all belong to peers, the limiter logs that, and the connection waits.
                 _ = self.limiter.close_oldest_other(connection);
             }
             let free = self.descriptors.clone().acquire_owned();
