@@ -14,19 +14,16 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use sigver::SignalingHub;
+use sigver::hyper::ConnectionLimiter;
 use tokio::net::TcpListener;
-use tokio::time::sleep;
 
 #[path = "web/files.rs"]
 mod files;
 
 /// Must be shorter than the time after which the service manager kills the process.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The pause after a failed accept. Without it, the loop would spin while the process has no free file descriptor.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
@@ -67,26 +64,19 @@ async fn shutdown_signal() -> io::Result<()> {
 }
 
 async fn serve(listener: TcpListener, signal: sigver::hyper::Service) {
+    // Closes connections that send no request within 10 s, and the oldest of them if there are too many.
+    let limiter = ConnectionLimiter::new();
     loop {
-        let (socket, client) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                eprintln!("accept failed: {error}");
-                sleep(ACCEPT_RETRY_DELAY).await;
-                continue;
-            }
-        };
+        let (socket, client, connection) = limiter.accept_from(|| listener.accept()).await;
         // The hub needs the client's address for its limits per IP.
         let signal = signal.with_client_addr(client);
-        let service = service_fn(move |request| respond(request, signal.clone()));
-        tokio::spawn(async move {
-            // With a timer, hyper closes connections that do not send their request head within 30 s.
-            let mut http = http1::Builder::new();
-            let served = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service).with_upgrades();
+        let service = connection.service(service_fn(move |request| respond(request, signal.clone())));
+        tokio::spawn(connection.run(async move {
+            let served = http1::Builder::new().serve_connection(TokioIo::new(socket), service).with_upgrades();
             if let Err(error) = served.await {
                 eprintln!("connection failed: {error}");
             }
-        });
+        }));
     }
 }
 

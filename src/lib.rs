@@ -57,7 +57,7 @@
 //! | none (default) | the hub, [`client`], [`protocol`] and [`memory`], without an HTTP crate |
 //! | `axum` | `sigver::axum`: `router` and `handler`, and `upgrade_with` for a handler that you wrote |
 //! | `warp` | `sigver::warp`: `filter`, and `handshake` to choose the key |
-//! | `hyper` | `sigver::hyper`: `service`, for hyper and tower, and `upgrade` for a service that you wrote |
+//! | `hyper` | `sigver::hyper`: `service`, for hyper and tower, `upgrade` for a service that you wrote, and `ConnectionLimiter` |
 //! | `http2` | WebSockets over HTTP/2 (RFC 8441) in axum and hyper servers |
 //! | `admin` | `sigver::hyper::admin` and `sigver::axum::admin_router`: health checks, status, admin page |
 //! | `metrics` | metrics for the `metrics` facade |

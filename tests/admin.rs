@@ -104,6 +104,18 @@ async fn status_of_a_hub_without_name_and_cluster_has_neither_field() {
     assert!(status.get("name").is_none() && status.get("cluster").is_none(), "{status}");
 }
 
+#[cfg(feature = "turn")]
+#[tokio::test]
+async fn status_of_a_hub_with_ice_servers_counts_its_answers() {
+    let servers = sigver::IceServers::new().stun(["stun:a.example"]);
+    let hub = SignalingHub::builder().ice_servers(servers).build().expect("valid settings");
+    let app = app(&hub);
+    for expected in 0..3 {
+        assert_eq!(get_json(&app, "/internal/sigver/status").await["ice_configurations"], expected);
+        assert!(hub.ice_servers("K").await.is_ok());
+    }
+}
+
 #[tokio::test]
 async fn list_of_peers_has_at_most_500_entries() {
     let hub = SignalingHub::new();

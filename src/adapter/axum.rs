@@ -137,8 +137,8 @@
 //!
 //! If users can log out, let the hook look up the session: the middleware reads it before the admission begins.
 //!
-//! A handler can pass what its extractors know: `JoinRequest::new(key).with_extension(user)`. A [`Rejection`] is a
-//! response, so a handler can return one.
+//! A handler can pass what its extractors know: `JoinRequest::new(key).with_extension(user)`. A
+//! [`Rejection`](crate::Rejection) is a response, so a handler can return one.
 //!
 //! # Graceful shutdown
 //!
@@ -186,6 +186,11 @@
 //!
 //! WebSockets over HTTP/2 (RFC 8441) require the feature `http2` of this crate and of axum.
 //!
+//! # Slow clients
+//!
+//! `axum::serve` never closes the connection of a client that sends no request, or half of one. A public server needs a
+//! proxy that does, or its own accept loop with a [`ConnectionLimiter`](crate::hyper::limiter).
+//!
 //! # Your own upgrade
 //!
 //! If the app does more with the connection than signaling, it can extract axum's `WebSocketUpgrade` itself. Pass the
@@ -227,6 +232,7 @@
 #[cfg(feature = "admin")]
 mod admin;
 pub(in crate::adapter) mod connect_info;
+mod rejection;
 mod route;
 mod socket;
 
@@ -234,11 +240,11 @@ use ::axum::Router;
 use ::axum::body::Body;
 use ::axum::extract::Request;
 use ::axum::http::request::Parts;
-use ::axum::response::{IntoResponse, Response};
+use ::axum::response::Response;
 use ::axum::routing::{MethodRouter, any};
 
 use super::upgrade::upgrade;
-use crate::{JoinRequest, Rejection, SignalingHub};
+use crate::{JoinRequest, SignalingHub};
 
 #[cfg(feature = "admin")]
 pub use admin::admin_router;
@@ -319,8 +325,7 @@ where
 ///     let join = JoinRequest::new(format!("document {document}")).with_extension(user);
 ///     sigver::axum::upgrade_with(request, &hub, join).await
 /// }
-/// # let app = axum::Router::new().route("/{document}", axum::routing::any(signal));
-/// # app.with_state::<()>(SignalingHub::new());
+/// # axum::Router::new().route("/{document}", axum::routing::any(signal)).with_state::<()>(SignalingHub::new());
 /// ```
 ///
 /// # Panics
@@ -339,12 +344,4 @@ pub fn upgrade_with<J: Into<JoinRequest>>(
     // The body of a handshake is empty.
     let response = upgrade(request.map(|_| ()), hub.clone(), join);
     async { response.await.map(Body::from) }
-}
-
-/// The status, the headers, and the reason as a line of text, as `http::Response::from` returns them. It also contains
-/// the status for a rejection with a close code.
-impl IntoResponse for Rejection {
-    fn into_response(self) -> Response {
-        Response::from(self)
-    }
 }

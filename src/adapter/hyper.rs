@@ -19,6 +19,11 @@
 //!
 //! Every connection must be served `with_upgrades`. `examples/hyper.rs` is a complete server.
 //!
+//! # Slow clients
+//!
+//! A [`ConnectionLimiter`] limits the connections that have no WebSocket, and closes those of clients that send no
+//! request. It accepts the connections of the listener, and serves any service of hyper: see [`limiter`].
+//!
 //! # Behind tower
 //!
 //! [`Service`] also implements the `Service` trait of [tower](https://docs.rs/tower-service), for requests with any
@@ -90,7 +95,8 @@
 //! If the app does more with the connection than signaling, it can upgrade the WebSocket itself. Pass the socket to
 //! [`SignalingHub::serve`], and the request head and the client IP in the [`JoinRequest`]. If `allowed_origins` is set,
 //! always pass the head: the hub rejects a peer without an origin, or, with `allow_missing_origin`, admits pages of
-//! every site. Without the client IP, the limits per IP do not apply.
+//! every site. Without the client IP, the limits per IP do not apply. Over HTTP/2, behind a [`ConnectionLimiter`], hold
+//! the guard of [`ConnectionHandle::keep_open`](limiter::ConnectionHandle::keep_open) until the hub has served the peer.
 //!
 //! ```
 //! use std::net::SocketAddr;
@@ -122,6 +128,7 @@
 
 #[cfg(feature = "admin")]
 mod admin;
+pub mod limiter;
 mod mount;
 mod service;
 
@@ -143,6 +150,7 @@ pub use admin::{AdminService, admin};
 /// [`websocket_config`] or passes a WebSocket to [`transport`].
 #[doc(no_inline)]
 pub use hyper_tungstenite::tungstenite;
+pub use limiter::ConnectionLimiter;
 pub use service::Service;
 
 /// Answers a WebSocket handshake whose URL has the key in its query: `/any/path?key=KEY`.

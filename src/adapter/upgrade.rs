@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::cors;
 use super::frame_limiter::FrameLimiter;
+use super::hyper::limiter::{ConnectionHandle, KeepOpen};
 #[cfg(feature = "turn")]
 use super::ice_servers;
 use super::websocket::WebSocket;
@@ -48,17 +49,19 @@ pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: J
         }
     };
     let upgrade = hyper::upgrade::on(&mut request);
+    let handle = request.extensions().get::<ConnectionHandle>().cloned();
     let connection = hub.expect_connection(join.with_parts(request.into_parts().0)).await;
     if let Some(rejection) = connection.rejection()
         && rejection.status().is_some()
     {
         return rejection.clone().into();
     }
-    tokio::spawn(serve(upgrade, connection));
+    tokio::spawn(serve(upgrade, connection, handle.as_ref().map(ConnectionHandle::keep_open)));
     response
 }
 
-async fn serve(upgrade: OnUpgrade, connection: PendingConnection) {
+/// Serves the WebSocket. `_kept` is dropped last, after the socket.
+async fn serve(upgrade: OnUpgrade, connection: PendingConnection, _kept: Option<KeepOpen>) {
     let config = connection.config();
     match timeout(config.upgrade_timeout, upgrade).await {
         Ok(Ok(upgraded)) => {

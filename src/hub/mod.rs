@@ -56,6 +56,11 @@ pub use admission::{
     rejection::Rejection,
     request::JoinRequest,
 };
+#[cfg(feature = "hyper")]
+pub(crate) use admission::{
+    ip_block::{IpBlock, canonical},
+    proxies::TrustedProxies,
+};
 pub use builder::HubBuilder;
 pub use close::DisconnectReason;
 #[cfg(feature = "cluster")]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// Addresses that share limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum IpBlock {
+pub(crate) enum IpBlock {
     /// An IPv4 address, or an IPv6 /64 network, the smallest that a customer gets. An IPv4 address cannot collide with
     /// a network, because no /64 network in use begins with 32 zero bits.
     Ip(u64),
@@ -19,7 +19,7 @@ const NETWORK_FACTOR: u32 = 4;
 
 impl IpBlock {
     /// Returns the blocks of an address: the one that counts as an IP, and the IPv6 network around it.
-    pub(super) fn of(ip: IpAddr) -> (Self, Option<Self>) {
+    pub(crate) fn of(ip: IpAddr) -> (Self, Option<Self>) {
         match canonical(ip) {
             IpAddr::V4(ip) => (Self::Ip(u32::from(ip).into()), None),
             IpAddr::V6(ip) => {
@@ -30,7 +30,7 @@ impl IpBlock {
     }
 
     /// Returns a limit of this block, from the limit of one IP.
-    pub(super) fn limit(self, per_ip: usize) -> usize {
+    pub(crate) fn limit(self, per_ip: usize) -> usize {
         per_ip.saturating_mul(self.factor() as usize)
     }
 
@@ -60,7 +60,7 @@ impl fmt::Display for IpBlock {
 /// Returns the IPv4 address that an IPv6 address embeds, or otherwise the address itself.
 ///
 /// The IPv6 address is IPv4-mapped (::ffff:0:0/96) or was translated by NAT64 (64:ff9b::/96, RFC 6052).
-pub(super) fn canonical(ip: IpAddr) -> IpAddr {
+pub(crate) fn canonical(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) if ip.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
             Ipv4Addr::from(u128::from(ip) as u32).into()

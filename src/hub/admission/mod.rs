@@ -8,7 +8,7 @@ mod app_values;
 pub(super) mod hook;
 #[cfg(feature = "hyper")]
 mod http_header;
-mod ip_block;
+pub(super) mod ip_block;
 pub(super) mod ip_limiter;
 pub(super) mod origins;
 pub(super) mod peer_data;

@@ -24,7 +24,7 @@ pub enum ClientIpHeader {
 
 /// The proxies whose client IP header the hub trusts.
 #[derive(Clone, Debug, Default)]
-pub(in crate::hub) struct TrustedProxies {
+pub(crate) struct TrustedProxies {
     trusted: Vec<IpNet>,
     header: Option<ClientIpHeader>,
 }
@@ -35,7 +35,7 @@ impl TrustedProxies {
     }
 
     /// Adds an address or a network. The error is the rule that `text` violates.
-    pub(in crate::hub) fn trust(&mut self, text: &str) -> Result<(), &'static str> {
+    pub(crate) fn trust(&mut self, text: &str) -> Result<(), &'static str> {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         let network: IpNet = network.map_err(|_| "must be an IP address or a CIDR network, such as 10.0.0.0/8")?;
         if canonical(network.addr()) != network.addr() {
@@ -70,7 +70,8 @@ impl TrustedProxies {
         is_forwarded && !self.trusts(canonical(socket))
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Returns whether an address is a trusted proxy. It must be canonical.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 }

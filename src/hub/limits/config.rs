@@ -238,7 +238,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(in crate::hub) fn new(field: &'static str, value: String, rule: &'static str) -> Self {
+    pub(crate) fn new(field: &'static str, value: String, rule: &'static str) -> Self {
         Self { field, value, rule }
     }
 

@@ -23,6 +23,10 @@ pub(super) struct Status<'a> {
     groups: usize,
     links: usize,
     relayed_messages: u64,
+    /// Absent if the hub has no ICE servers.
+    #[cfg(feature = "turn")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ice_configurations: Option<u64>,
     rejections: Vec<(&'static str, u64)>,
     closes: Vec<(&'static str, u64)>,
     largest_groups: Vec<Group>,
@@ -84,6 +88,8 @@ impl<'a> Status<'a> {
             groups: stats.groups,
             links: stats.links,
             relayed_messages: stats.relayed_messages,
+            #[cfg(feature = "turn")]
+            ice_configurations: hub.has_ice_servers().then_some(stats.ice_configurations),
             rejections: by_cause(&stats.rejections),
             closes: by_cause(&stats.closes),
             largest_groups: groups.iter().map(Group::of).collect(),

@@ -23,8 +23,6 @@ pub(crate) enum ConfigError {
     SecretCount { setting: &'static str, count: usize },
     #[error("cannot use the secret in {origin}: {error}")]
     Secret { origin: String, error: sigver::ConfigError },
-    #[error("{0} is 0; must be at least 1")]
-    Zero(&'static str),
     #[error("drain_timeout is {0}; must be at most 1day")]
     DrainTimeout(Time),
     #[error("host is {0}; must be unix:/PATH with an absolute path")]

@@ -6,12 +6,11 @@ mod ice_servers;
 mod listen_address;
 mod secrets;
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use sigver::hyper::ConnectionLimiter;
 use sigver::{ClusterDriver, HubBuilder, SignalingHub};
 
 use crate::certificate::Certificate;
@@ -32,20 +31,12 @@ pub(crate) struct Config {
     pub(crate) certificate: Option<Certificate>,
     pub(crate) drain_timeout: Duration,
     pub(crate) lowered_limits: Option<LoweredLimits>,
-    pub(crate) handshakes: HandshakeLimits,
+    /// The limits of connections that have not completed the WebSocket handshake.
+    pub(crate) handshakes: ConnectionLimiter,
     pub(crate) hub: SignalingHub,
     /// Connects the hub to the other servers of its cluster.
     pub(crate) cluster: Option<ClusterDriver>,
     pub(crate) admin: Option<AdminConfig>,
-}
-
-/// The limits of connections that have not completed the WebSocket handshake.
-pub(crate) struct HandshakeLimits {
-    /// `None` for the default, which depends on the file descriptors of the process.
-    pub(crate) max_handshakes: Option<usize>,
-    pub(crate) max_handshakes_per_ip: usize,
-    /// Exempt from the limit per IP.
-    pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
 /// The address of the admin listener, and the metrics that it serves.
@@ -67,7 +58,7 @@ impl Config {
         // The hub takes its counters from the recorder, so the recorder comes first.
         let admin = settings.admin.clone().map(|address| AdminConfig { address, metrics: record_metrics() });
         let (hub, cluster) = cluster::build(&settings, builder)?;
-        let handshakes = handshake_limits(&settings, &address)?;
+        let handshakes = handshakes(&settings, &address, descriptors)?;
         let Time(drain_timeout) = settings.drain_timeout.expect("the setting has a default");
         if drain_timeout > MAX_DRAIN_TIMEOUT {
             return Err(ConfigError::DrainTimeout(Time(drain_timeout)));
@@ -154,23 +145,20 @@ fn access_control(
     })
 }
 
-/// Returns the limits of handshakes. The hub must have accepted the trusted proxies.
-fn handshake_limits(settings: &Settings, address: &ListenAddress) -> Result<HandshakeLimits, ConfigError> {
-    let max_handshakes = settings.max_handshakes;
-    let max_handshakes_per_ip = settings.max_handshakes_per_ip.expect("the setting has a default");
-    if max_handshakes == Some(0) {
-        return Err(ConfigError::Zero("max_handshakes"));
-    }
-    if max_handshakes_per_ip == 0 {
-        return Err(ConfigError::Zero("max_handshakes_per_ip"));
-    }
-    let network = |text: &String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let trusted_proxies = settings.trusted_proxies.iter().flatten().map(network).collect::<Result<Vec<_>, _>>();
-    let mut trusted_proxies = trusted_proxies.expect("the hub accepts only addresses and networks");
-    if address.is_unix() {
-        trusted_proxies.push(UNIX_CLIENT.into());
-    }
-    Ok(HandshakeLimits { max_handshakes, max_handshakes_per_ip, trusted_proxies })
+/// Returns the limits of handshakes. The server has its own timeouts.
+fn handshakes(
+    settings: &Settings,
+    address: &ListenAddress,
+    descriptors: Descriptors,
+) -> Result<ConnectionLimiter, sigver::ConfigError> {
+    let unix = address.is_unix().then(|| UNIX_CLIENT.to_string());
+    let trusted_proxies = settings.trusted_proxies.iter().flatten().chain(&unix);
+    ConnectionLimiter::builder()
+        .max_handshakes(settings.max_handshakes.unwrap_or(descriptors.default_max_handshakes()))
+        .max_handshakes_per_ip(settings.max_handshakes_per_ip.expect("the setting has a default"))
+        .trusted_proxies(trusted_proxies)
+        .idle_timeout(Duration::MAX)
+        .build()
 }
 
 /// Installs the recorder of this process, which the admin listener reads.

@@ -6,20 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use sigver::SignalingHub;
-use sigver::hyper::AdminService;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use sigver::hyper::{AdminService, ConnectionLimiter};
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::connection_table::ConnectionTable;
 use super::handshakes::Handshakes;
-use super::listener::Listener;
-use super::listener::Stream;
+use super::listener::{Listener, Stream};
 
-/// The time for the head of a request, and for all requests of a connection.
+/// The time for all requests of a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// The interval at which the exporter aggregates the recorded histograms.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -29,6 +27,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct Admin {
     service: AdminService,
     metrics: PrometheusHandle,
+    limiter: ConnectionLimiter,
 }
 
 impl Admin {
@@ -38,6 +37,7 @@ impl Admin {
         hub: SignalingHub,
         handshakes: Arc<Handshakes>,
         metrics: PrometheusHandle,
+        max_connections: usize,
     ) -> Self {
         describe_gauge!("sigver_handshakes", "Connections that have not completed the WebSocket handshake");
         describe_counter!(
@@ -54,33 +54,49 @@ impl Admin {
                 let closed = closed.closes().map(|(cause, count)| (cause.as_str(), count));
                 json!(closed.into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>())
             });
-        Self { service, metrics }
+        // The service does not count its requests, so the idle timeout is the time for all requests of a connection.
+        let limiter = ConnectionLimiter::builder()
+            .name("admin")
+            .max_handshakes(max_connections)
+            .max_handshakes_per_ip(max_connections)
+            .idle_timeout(CONNECTION_TIMEOUT)
+            .build()
+            .expect("the maximum is at least 1");
+        Self { service, metrics, limiter }
     }
 
     /// Serves until it is dropped. A connection over the maximum closes the oldest one.
-    pub(super) async fn serve(&self, listener: &Listener, max_connections: usize) -> Infallible {
-        let connections = ConnectionTable::new(max_connections, max_connections);
-        let mut upkeep = interval(UPKEEP_INTERVAL);
-        upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                (socket, client) = listener.accept() => {
-                    let (connection, _) = connections.insert(client.ip(), Vec::new());
-                    tokio::spawn(connection.run(self.clone().serve_connection(socket, client)));
-                }
-                _ = upkeep.tick() => self.metrics.run_upkeep(),
+    pub(super) async fn serve(&self, listener: &Listener) -> Infallible {
+        let accept = async {
+            loop {
+                let (socket, client, connection) = self.limiter.accept_from(|| listener.accept()).await;
+                tokio::spawn(connection.run(serve_connection(socket, client, self.service.clone())));
             }
+        };
+        let aggregate = async {
+            let mut upkeep = interval(UPKEEP_INTERVAL);
+            upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                upkeep.tick().await;
+                self.metrics.run_upkeep();
+            }
+        };
+        tokio::select! {
+            never = accept => never,
+            never = aggregate => never,
         }
     }
 
-    async fn serve_connection(self, socket: Stream, client: SocketAddr) {
-        let mut http = http1::Builder::new();
-        let served = http.timer(TokioTimer::new()).header_read_timeout(CONNECTION_TIMEOUT);
-        let served = served.serve_connection(TokioIo::new(socket), self.service);
-        // A client with further requests connects again.
-        if let Ok(Err(error)) = timeout(CONNECTION_TIMEOUT, served).await {
-            tracing::debug!(%client, %error, "admin connection failed");
-        }
+    /// Logs the failed accepts and closed connections that are not logged yet, before the server ends.
+    pub(super) fn flush_log(&self) {
+        self.limiter.flush_log();
+    }
+}
+
+/// Serves a connection. A client whose connection is closed after [`CONNECTION_TIMEOUT`] connects again.
+async fn serve_connection(socket: Stream, client: SocketAddr, service: AdminService) {
+    if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await {
+        tracing::debug!(%client, %error, "admin connection failed");
     }
 }
 

@@ -1,10 +1,7 @@
 //! The server: it accepts connections until a signal shuts it down.
 
 mod admin;
-mod connection_table;
-mod counted_log;
 mod handshakes;
-mod ip_block;
 mod listener;
 mod public;
 mod socket;
@@ -14,7 +11,6 @@ mod unix_socket;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io::{self, Write as _};
-use std::iter;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +21,7 @@ use sigver::SignalingHub;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::certificate::Certificate;
@@ -45,8 +41,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Room for a percent-encoded key of 512 bytes and a browser's cookies.
 const MAX_REQUEST_HEAD_BYTES: usize = 32 * 1024;
-/// The interval at which the server looks for counts to log.
-const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Serves until a shutdown signal arrives, then closes all peers with 1001.
 pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), Error> {
@@ -60,7 +54,7 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
 
     let handshakes = Arc::new(Handshakes::new(handshakes, descriptors));
     let admin = match admin {
-        Some(admin) => Some(bind_admin(admin, hub.clone(), handshakes.clone()).await?),
+        Some(admin) => Some(bind_admin(admin, hub.clone(), handshakes.clone(), descriptors).await?),
         None => None,
     };
     if let Some(lowered) = lowered_limits {
@@ -78,19 +72,19 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
     manager.ready(&address);
     let service = PublicService::new(hub.clone(), has_client_ips);
     let tls = certificate.as_ref().map(Certificate::acceptor);
-    let listeners: Vec<_> = iter::once(&listener).chain(admin.as_ref().map(|(listener, _)| listener)).collect();
     // All parts run until the shutdown has finished, so that clients that join meanwhile get a rejection.
     tokio::select! {
         never = serve_all(&listener, &handshakes, &service, tls) => match never {},
-        never = serve_admin(admin.as_ref(), descriptors) => match never {},
-        never = log_counts(&handshakes, &listeners) => match never {},
+        never = serve_admin(admin.as_ref()) => match never {},
         never = reload(certificate, reload_signal) => match never {},
         never = watch_driver(driver) => match never {},
         never = manager.notify_watchdog() => match never {},
         () = shut_down(&hub, drain_timeout, &mut shutdown_signals, &manager) => {}
     }
-    handshakes.write_all();
-    listeners.iter().for_each(|listener| listener.write_all());
+    handshakes.flush_log();
+    if let Some((_, admin)) = &admin {
+        admin.flush_log();
+    }
     Ok(())
 }
 
@@ -130,6 +124,7 @@ async fn bind_admin(
     config: AdminConfig,
     hub: SignalingHub,
     handshakes: Arc<Handshakes>,
+    descriptors: Descriptors,
 ) -> Result<(Listener, Admin), Error> {
     let AdminConfig { address, metrics } = config;
     let (local_address, listener) = match Listener::bind_tcp(&address).await {
@@ -137,12 +132,12 @@ async fn bind_admin(
         Err(error) => return Err(Error::BindAdmin { address, error }),
     };
     let _ = writeln!(io::stdout(), "Admin server is listening on {local_address}");
-    Ok((listener, Admin::new(&address, hub, handshakes, metrics)))
+    Ok((listener, Admin::new(&address, hub, handshakes, metrics, descriptors.max_admin_connections())))
 }
 
-async fn serve_admin(admin: Option<&(Listener, Admin)>, descriptors: Descriptors) -> Infallible {
+async fn serve_admin(admin: Option<&(Listener, Admin)>) -> Infallible {
     match admin {
-        Some((listener, admin)) => admin.serve(listener, descriptors.max_admin_connections()).await,
+        Some((listener, admin)) => admin.serve(listener).await,
         None => pending().await,
     }
 }
@@ -154,28 +149,10 @@ async fn serve_all(
     tls: Option<watch::Receiver<TlsAcceptor>>,
 ) -> Infallible {
     loop {
-        let (stream, client) = listener.accept().await;
-        let (connection, socket) = handshakes.begin(stream, client).await;
+        let (socket, client, connection) = handshakes.accept(listener).await;
         let tls = tls.as_ref().map(|tls| tls.borrow().clone());
         let served = serve_connection(socket, client, tls, service.with_client_addr(client));
-        tokio::spawn(async move {
-            if connection.run(served).await.is_none() {
-                tracing::debug!(
-                    %client,
-                    "closed before the WebSocket upgrade: limit of handshakes or file descriptors reached",
-                );
-            }
-        });
-    }
-}
-
-/// Logs what has been counted since the last lines, when their minute is over.
-async fn log_counts(handshakes: &Handshakes, listeners: &[&Listener]) -> Infallible {
-    let mut ticks = interval(LOG_INTERVAL);
-    loop {
-        ticks.tick().await;
-        handshakes.write_due();
-        listeners.iter().for_each(|listener| listener.write_due());
+        tokio::spawn(connection.run(served));
     }
 }
 
