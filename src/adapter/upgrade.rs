@@ -49,6 +49,7 @@ pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: J
         }
     };
     let upgrade = hyper::upgrade::on(&mut request);
+    let is_http2 = request.version() >= Version::HTTP_2;
     let handle = request.extensions().get::<ConnectionHandle>().cloned();
     let connection = hub.expect_connection(join.with_parts(request.into_parts().0)).await;
     if let Some(rejection) = connection.rejection()
@@ -56,15 +57,18 @@ pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: J
     {
         return rejection.clone().into();
     }
-    tokio::spawn(serve(upgrade, connection, handle.as_ref().map(ConnectionHandle::keep_open)));
+    let kept = handle.as_ref().map(ConnectionHandle::keep_open);
+    tokio::spawn(serve(upgrade, connection, kept, is_http2));
     response
 }
 
-/// Serves the WebSocket. `_kept` is dropped last, after the socket.
-async fn serve(upgrade: OnUpgrade, connection: PendingConnection, _kept: Option<KeepOpen>) {
+/// Serves the WebSocket. Over HTTP/2, its connection is `kept` open until the socket has been dropped.
+async fn serve(upgrade: OnUpgrade, connection: PendingConnection, kept: Option<KeepOpen>, is_http2: bool) {
     let config = connection.config();
     match timeout(config.upgrade_timeout, upgrade).await {
         Ok(Ok(upgraded)) => {
+            // Over HTTP/1.1, the connection has left its limiter.
+            let _kept = kept.filter(|_| is_http2);
             let socket = FrameLimiter::new(TokioIo::new(upgraded), config.messages_per_second);
             let config = Some(config.websocket_config());
             // Boxed because this short-lived future is larger than everything that the task holds later.
