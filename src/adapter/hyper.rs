@@ -96,7 +96,7 @@
 //! [`SignalingHub::serve`], and the request head and the client IP in the [`JoinRequest`]. If `allowed_origins` is set,
 //! always pass the head: the hub rejects a peer without an origin, or, with `allow_missing_origin`, admits pages of
 //! every site. Without the client IP, the limits per IP do not apply. Over HTTP/2, behind a [`ConnectionLimiter`], hold
-//! the guard of [`ConnectionHandle::keep_open`](limiter::ConnectionHandle::keep_open) until the hub has served the peer.
+//! the guard of [`ConnectionHandle::keep_open`](limiter::ConnectionHandle::keep_open) until `serve` has ended.
 //!
 //! ```
 //! use std::net::SocketAddr;

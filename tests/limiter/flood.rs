@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sigver::SignalingHub;
 use sigver::hyper::ConnectionLimiter;
 use sigver::memory::TestClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -44,7 +45,9 @@ async fn clients_get_through_while_many_addresses_open_hostile_connections() {
     let builder = ConnectionLimiter::builder().max_handshakes(MAX_HANDSHAKES).max_handshakes_per_ip(10);
     // Nothing times out during the test.
     let builder = builder.max_busy_connections(MAX_BUSY).idle_timeout(Duration::from_secs(3600));
-    let server = Arc::new(Server::new(builder));
+    // The peers answer no heartbeats.
+    let hub = SignalingHub::builder().max_missed_heartbeats(1000).build().expect("valid settings");
+    let server = Arc::new(Server::with_hub(builder, hub));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket has an address");
     tokio::spawn(server.clone().accept_all(listener));

@@ -181,3 +181,25 @@ async fn response_is_sent_before_its_connection_closes_as_the_oldest_idle_one() 
     assert!(response.starts_with(b"HTTP/1.1 200 OK\r\n") && response.ends_with(b"\r\n\r\n"));
     assert_eq!((closed_after, server.counts()), (1, (1, 0)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn closes_are_logged_once_per_minute_with_their_number_and_a_client() {
+    let log = Log::capture();
+    let server = Server::new(ConnectionLimiter::builder().name("public").max_handshakes_per_ip(1));
+    let mut sockets: Vec<_> = (0..10).map(|_| server.connect_from(1)).collect();
+    let line = |connections| {
+        format!(
+            "WARN closed connections that had not completed the WebSocket handshake limiter=\"public\" \
+             cause=\"max_handshakes_per_ip\" connections={connections} client_ip=192.0.2.1"
+        )
+    };
+    assert_eq!(log.take(), [line(1)]);
+    // The accept loop writes what is due. Timeouts of idle connections are not logged.
+    let never = server.limiter.accept_from(std::future::pending::<std::io::Result<((), std::net::SocketAddr)>>);
+    assert!(tokio::time::timeout(Duration::from_secs(70), never).await.is_err());
+    assert_eq!((log.take(), server.closes()), (vec![line(8)], vec![("max_handshakes_per_ip", 9), ("idle_timeout", 1)]));
+    sockets.extend((0..3).map(|_| server.connect_from(1)));
+    assert_eq!(log.take(), [""; 0]);
+    server.limiter.flush_log();
+    assert_eq!(log.take(), [line(2)]);
+}

@@ -51,7 +51,8 @@ impl Client {
     /// Opens a connection, and waits until the server has sent its settings.
     pub(crate) async fn open(socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         let mut client = Self::connect(socket).await;
-        // hyper rejects an extended CONNECT until it has received the server's settings. The first response follows them.
+        // hyper rejects an extended CONNECT before it has received the server's settings. The first response follows
+        // them.
         let response = client.get("/").await.expect("a response");
         assert_eq!(response.into_body().collect().await.expect("a body").to_bytes(), "hello");
         client

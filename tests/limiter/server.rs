@@ -35,7 +35,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(limiter: ConnectionLimiterBuilder) -> Self {
-        let hub = SignalingHub::new();
+        Self::with_hub(limiter, SignalingHub::new())
+    }
+
+    pub(crate) fn with_hub(limiter: ConnectionLimiterBuilder, hub: SignalingHub) -> Self {
         let events = || {
             let events = stream::unfold(0, async |nth| {
                 sleep(SLOW / 3).await;

@@ -12,7 +12,7 @@ use crate::hub::TrustedProxies;
 
 /// Configures and builds a [`ConnectionLimiter`].
 ///
-/// [`ConnectionLimiterBuilder::build`] checks all values: a count must be at least 1, and `idle_timeout` greater than 0.
+/// [`ConnectionLimiterBuilder::build`] checks all values: counts must be at least 1, and `idle_timeout` above 0.
 /// An IPv6 /64 network counts as one IP, and four times the limit applies to each IPv6 /48 network.
 ///
 /// ```

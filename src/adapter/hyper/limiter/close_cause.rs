@@ -79,7 +79,8 @@ impl Closes {
 
     pub(super) fn record(&self, cause: CloseCause, client: IpAddr) {
         self.counts[cause as usize].fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(parent: None, limiter = self.limiter.as_deref(), %cause, client_ip = %client, "closed a connection");
+        let limiter = self.limiter.as_deref();
+        tracing::debug!(parent: None, limiter, %cause, client_ip = %client, "closed a connection");
         // Normal for a client that has no further request.
         if cause != CloseCause::IdleTimeout {
             self.logs[cause as usize].count(Close { limiter: self.limiter.clone(), cause, client });

@@ -20,8 +20,8 @@ impl Connection {
         Self { handle }
     }
 
-    /// Returns the service of this connection: the app's service for hyper, which counts its requests. Wrap a service of
-    /// tower, such as axum's `Router`, in hyper-util's `TowerToHyperService` first.
+    /// Returns the service of this connection: the app's service for hyper, with its requests counted. Wrap a service
+    /// of tower, such as axum's `Router`, in hyper-util's `TowerToHyperService` first.
     ///
     /// If the app serves the connection without it, the connection is idle until it ends, whatever requests it has.
     pub fn service<S>(&self, service: S) -> CountingService<S> {
@@ -34,9 +34,9 @@ impl Connection {
         self.handle.clone()
     }
 
-    /// Serves the connection until `served` ends, and returns its output, or `None` if the limiter closes the connection
-    /// before. `served` is the whole work of the connection, including its TLS handshake, and owns the socket: the
-    /// limiter closes the connection by dropping it.
+    /// Serves the connection until `served` ends, and returns its output, or `None` if the limiter closes it before.
+    /// `served` is the whole work of the connection, including its TLS handshake, and owns the socket: the limiter
+    /// closes the connection by dropping it.
     ///
     /// A client of a connection that the limiter closes gets no response and, over HTTP/2, no `GOAWAY`. Requests and
     /// WebSockets of sigver that are still open on it end as if the connection was lost.

@@ -47,7 +47,7 @@ impl ConnectionLimiter {
         let waits = CountedLog::new(|_, limiter: Option<Arc<str>>| {
             tracing::warn!(
                 limiter = limiter.as_deref(),
-                "all file descriptors are in use, and no connection without a WebSocket can be closed; new connections wait"
+                "no file descriptor is free, and every connection has a WebSocket; new connections wait"
             );
         });
         Self(Arc::new(Inner { name, table: Arc::new(Table::new(settings)), failures, waits }))
@@ -61,7 +61,7 @@ impl ConnectionLimiter {
     ///   [`ConnectionLimiter::close_oldest`] does
     /// - otherwise after 200 ms
     ///
-    /// The log shows the failures of the last two kinds at the level `warn`, at most once per minute, with their number.
+    /// The log shows the failures of the last two kinds at the level `warn`, at most once per minute, with a count.
     ///
     /// # Cancel safety
     /// Cancel safe if the future of the function is, as those of tokio's listeners are.
@@ -90,8 +90,8 @@ impl ConnectionLimiter {
         }
     }
 
-    /// Counts a connection from this client, which the app has accepted itself. If that exceeds a limit, the oldest idle
-    /// connection closes. It never waits.
+    /// Counts a connection from this client, which the app has accepted itself. If that exceeds a limit, the oldest
+    /// idle connection closes. It never waits.
     ///
     /// Prefer [`ConnectionLimiter::accept_from`], which also handles a failed accept.
     pub fn accept(&self, client: IpAddr) -> Connection {

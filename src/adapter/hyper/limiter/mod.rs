@@ -25,7 +25,7 @@
 //! # }
 //! ```
 //!
-//! The chapter `deployment` of the guide has the example for axum. TLS handshakes belong into the future of
+//! The chapter `deployment` of the guide has the example for axum. A TLS handshake belongs in the future of
 //! [`Connection::run`], before `serve_connection_with_upgrades`.
 //!
 //! # What closes a connection
@@ -60,8 +60,8 @@
 //!
 //! # What an operator sees
 //!
-//! Each limit has a log line at the level `warn`, at most once per minute, with the number of closed connections and the
-//! client IP of one of them. Each close is logged at the level `debug`. [`ConnectionLimiter::handshakes`],
+//! Each limit has a log line at the level `warn`, at most once per minute, with the number of closed connections and
+//! the client IP of one of them. Each close is logged at the level `debug`. [`ConnectionLimiter::handshakes`],
 //! [`ConnectionLimiter::busy_connections`] and [`ConnectionLimiter::closes`] return counts, for the metrics of the app.
 
 mod accept_error;

@@ -133,7 +133,7 @@ impl Table {
         self.update(id, |entry| entry.guards -= 1);
     }
 
-    /// Returns what happens next to a connection, or `None` if it is closed. Closes it if it has been idle for too long.
+    /// Returns what happens next to a connection, or `None` if it is closed. Closes it after the idle timeout.
     pub(super) fn next(&self, id: u64) -> Option<Next> {
         let mut state = self.lock();
         let entry = state.entries.get(&id)?;
@@ -246,8 +246,8 @@ impl State {
         (changed, self.close_over_limit(after, blocks))
     }
 
-    /// Closes the oldest connection of a pool that a connection of these blocks has entered, if the pool exceeds a limit.
-    /// One close suffices, because no pool exceeds a limit before.
+    /// Closes the oldest connection of a pool that a connection of these blocks has entered, if that exceeds a limit. One
+    /// close suffices, because no pool exceeds a limit before.
     fn close_over_limit(&mut self, activity: Activity, blocks: Blocks) -> Option<Closed> {
         let (oldest, cause) = self.pool(activity)?.over_limit(blocks)?;
         self.close(oldest, cause)
