@@ -6,7 +6,6 @@
 
 #![allow(clippy::print_stdout, reason = "an example prints its result")]
 
-use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,11 +16,13 @@ use sigver::protocol::MemberId;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
 /// The delays between attempts to join, in milliseconds. A client that runs for a long time never gives up.
 const RETRY_DELAYS: [u64; 4] = [250, 500, 1000, 2000];
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Error> {
     let url = match std::env::args().nth(1) {
         Some(url) => url,
         None => start_server().await?,
@@ -58,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Joins the group. Tries again as long as that can help.
-async fn join(connector: &Connector, key: &str) -> Result<Client<WebSocket>, Box<dyn Error>> {
+async fn join(connector: &Connector, key: &str) -> Result<Client<WebSocket>, Error> {
     for delay in RETRY_DELAYS {
         match connector.join(key).await {
             Ok(client) => return Ok(client),
@@ -75,7 +76,7 @@ async fn join(connector: &Connector, key: &str) -> Result<Client<WebSocket>, Box
 ///
 /// The client answers the hub's heartbeats while it is in `recv`. An app that also does other things calls `recv` in the
 /// `select!` of a loop.
-async fn answer_one_offer(mut member: Client<WebSocket>) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn answer_one_offer(mut member: Client<WebSocket>) -> Result<(), Error> {
     loop {
         match member.recv().await? {
             Event::Content { from, data, .. } => {
@@ -96,7 +97,7 @@ fn random_id() -> MemberId {
 }
 
 /// Starts a server on a free port and returns its URL. `examples/axum.rs` is a complete one.
-async fn start_server() -> Result<String, Box<dyn Error>> {
+async fn start_server() -> Result<String, Error> {
     let app = Router::new().nest_service("/signal", sigver::axum::router(SignalingHub::new()));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("ws://{}/signal", listener.local_addr()?);
