@@ -229,6 +229,11 @@ impl<T: Transport + Unpin> Client<T> {
         &mut self.transport
     }
 
+    /// Returns the transport. Events that [`connect`](Self::connect) received and kept are dropped.
+    pub fn into_transport(self) -> T {
+        self.transport
+    }
+
     /// Sends a close frame and closes the transport. Waits while the transport has no room, but not for the hub's
     /// answer.
     ///
