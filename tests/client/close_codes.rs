@@ -1,8 +1,9 @@
 //! Rejections and closes of a hub: each is an error that tells whether to try again.
 
+use futures::{SinkExt as _, StreamExt as _};
 use sigver::client::{Client, ClientError, JoinError, Retry, WebSocket};
 use sigver::protocol::MemberId;
-use sigver::{CloseCode, JoinRequest, PeerInfo, Rejection, SignalingHub};
+use sigver::{CloseCode, DisconnectReason, Frame, HubEvent, JoinRequest, PeerInfo, Rejection, SignalingHub};
 
 use crate::servers::{tcp, tls};
 
@@ -15,6 +16,29 @@ fn closed<T>(result: Result<T, ClientError>) -> (u16, Retry) {
             (frame.code, retry)
         }
         error => panic!("expected a close, got {error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn hub_learns_that_the_client_has_closed_or_was_dropped() {
+    for is_closed in [true, false] {
+        let hub = SignalingHub::new();
+        let mut events = hub.events();
+        for server in [tcp(&hub).await, tls(&hub).await] {
+            let mut client = server.connector.join("K").await.expect("joined");
+            assert!(member(&mut client, 1).await);
+            if is_closed {
+                client.close().await;
+            } else {
+                drop(client);
+            }
+            let reason = loop {
+                if let Some(HubEvent::PeerLeft { reason, .. }) = events.next().await {
+                    break reason;
+                }
+            };
+            assert_eq!(matches!(reason, DisconnectReason::ClosedByPeer { .. }), is_closed, "{reason:?}");
+        }
     }
 }
 
@@ -58,7 +82,7 @@ async fn close_of_a_joined_peer_is_an_error_with_its_code() {
         hub.close_group("K", CloseCode::app(4002));
         assert_eq!(closed(second.recv().await), (4002, Retry::Never));
         let mut silent = join("text").await;
-        futures::SinkExt::send(silent.transport_mut(), sigver::Frame::Text("text".to_owned())).await.expect("sent");
+        silent.transport_mut().send(Frame::Text("text".to_owned())).await.expect("sent");
         assert_eq!(closed(silent.recv().await), (4743, Retry::Never));
     }
     let server = tcp(&hub).await;

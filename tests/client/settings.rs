@@ -16,10 +16,10 @@ fn headers_of_the_handshake_and_invalid_ones_are_rejected() {
         ("", "x", "the name must be"),
         ("a b", "x", "the name must be"),
         ("a:", "x", "the name must be"),
-        ("x-token", "a\r\nb: c", "visible ASCII"),
-        ("x-token", "\u{e9}", "visible ASCII"),
-        ("x-token", "\t", "visible ASCII"),
-        ("Host", "a\r\nb: c", "visible ASCII"),
+        ("x-token", "a\r\nb: c", "no control characters"),
+        ("x-token", "\0", "no control characters"),
+        ("x-token", "\t", "no control characters"),
+        ("Host", "a\r\nb: c", "no control characters"),
         ("Upgrade", "h2c", "every handshake"),
         ("connection", "close", "every handshake"),
         ("Content-Length", "1", "every handshake"),
@@ -30,7 +30,7 @@ fn headers_of_the_handshake_and_invalid_ones_are_rejected() {
         let text = rule(connector("ws://host").header(name, value));
         assert!(text.contains(expected), "{name}: {text}");
     }
-    for value in ["", "Bearer a:b ~"] {
+    for value in ["", "Bearer a:b ~", "caf\u{e9}"] {
         assert!(connector("ws://host").header("X-Token", value).is_ok(), "{value}");
     }
 }

@@ -100,17 +100,16 @@ impl Connector {
     /// can be added several times. `Host` replaces that of the URL.
     ///
     /// # Errors
-    /// [`JoinError::Header`] if the name is not a token, if the value contains other characters than visible ASCII and
-    /// spaces, or if the header is part of every handshake: `Connection`, `Upgrade`, `Content-Length`,
-    /// `Transfer-Encoding` and `Sec-WebSocket-*`.
+    /// [`JoinError::Header`] if the name is not a token, if the value contains control characters, or if the header is
+    /// part of every handshake: `Connection`, `Upgrade`, `Content-Length`, `Transfer-Encoding` and `Sec-WebSocket-*`.
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, JoinError> {
         let invalid = |rule| JoinError::Header { name: name.to_owned(), rule };
         let lower = name.to_ascii_lowercase();
         if HeaderName::from_bytes(name.as_bytes()).is_err() {
             return Err(invalid("the name must be 1 or more ASCII letters, digits, or characters such as - and _"));
         }
-        if !value.chars().all(|c| matches!(c, ' '..='~')) {
-            return Err(invalid("the value must contain visible ASCII characters and spaces only"));
+        if value.contains(char::is_control) {
+            return Err(invalid("the value must contain no control characters"));
         }
         match &*lower {
             "connection" | "upgrade" | "content-length" | "transfer-encoding" => {
