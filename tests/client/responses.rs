@@ -236,8 +236,10 @@ async fn join_has_one_timeout_for_all_steps() {
     .await;
     let timeout = Duration::from_millis(200);
     for (scheme, expected) in [("ws", JoinStep::WebSocket), ("wss", JoinStep::Tls)] {
+        let start = std::time::Instant::now();
         let error =
             connector(&format!("{scheme}://{address}")).timeout(timeout).join("K").await.expect_err("no answer");
         assert!(matches!(error, JoinError::Timeout { step, .. } if step == expected), "{error:?}");
+        assert!((timeout..60 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
     }
 }

@@ -126,8 +126,8 @@ impl Connector {
     }
 
     /// Offers this subprotocol, after those offered before. For an admission hook that reads a token from
-    /// [`JoinRequest::subprotocols`](crate::JoinRequest::subprotocols), as browsers can send no other header. The hub
-    /// selects the first one, which has no further meaning. Default: none.
+    /// `JoinRequest::subprotocols`, because browsers can send no other header. The hub selects the first one, which has
+    /// no further meaning. Default: none.
     ///
     /// # Errors
     /// [`JoinError::Header`] if the name is not a token: ASCII letters, digits and ``!#$%&'*+-.^_`|~``.
