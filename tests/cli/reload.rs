@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::common::open;
-use crate::common::websocket::{connector, try_open};
+use crate::common::websocket::try_open;
 use crate::process::{start, write};
 use crate::{Certificate, kill, self_signed, trusting};
 
@@ -80,7 +80,7 @@ impl Server {
 #[tokio::test]
 async fn sighup_reloads_the_certificate_and_keeps_open_connections() {
     let mut server = Server::start().await;
-    let transport = try_open(connector("wss://localhost/K"), server.connect().await).await.expect("101");
+    let transport = try_open("wss://localhost/K", server.connect().await).await.expect("101");
     let mut peer = TestClient::new(transport);
 
     kill("-HUP", &server.process).await;

@@ -10,7 +10,7 @@ use tokio::process::Child;
 use tokio::time::timeout;
 
 use crate::common::open;
-use crate::common::websocket::{connector, try_open};
+use crate::common::websocket::try_open;
 use crate::kill;
 use crate::process::start;
 
@@ -70,7 +70,7 @@ async fn sigterm_spreads_closes_over_drain_timeout_and_new_joins_get_503() {
     kill("-TERM", &process).await;
     let mut other = first_closed(peers).await;
     let socket = TcpStream::connect(address).await.expect("the server still listens");
-    assert_eq!(try_open(connector("ws://localhost/K"), socket).await.err(), Some(503));
+    assert_eq!(try_open("ws://localhost/K", socket).await.err(), Some(503));
     assert_eq!(other.recv_close().await.code, 1001);
     // The first close is immediate. The second follows after half of the four seconds that remain for closes.
     assert!(start.elapsed() > Duration::from_millis(1900), "{:?}", start.elapsed());

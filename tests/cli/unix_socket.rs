@@ -14,7 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::process::Child;
 
 use crate::admin::{self, get_json};
-use crate::common::websocket::{connector, try_open};
+use crate::common::websocket::{connector, try_open_with};
 use crate::process::{sigver, spawn};
 use crate::{fails, kill};
 
@@ -35,7 +35,7 @@ async fn try_open_forwarded(path: &str, forwarded: Option<&str>) -> Result<Peer,
     if let Some(forwarded) = forwarded {
         connector = connector.header("X-Forwarded-For", forwarded).expect("a value");
     }
-    try_open(connector, stream).await.map(TestClient::new)
+    try_open_with(connector, stream).await.map(TestClient::new)
 }
 
 async fn open_forwarded(path: &str, forwarded: Option<&str>) -> Peer {

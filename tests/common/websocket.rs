@@ -13,11 +13,19 @@ pub(crate) fn connector(url: &str) -> Connector {
     Connector::new(url).expect("the URL is valid")
 }
 
-/// Opens the connector's URL as it is. Returns the status if the server rejects the handshake.
+/// Opens a URL that contains its key. Returns the status if the server rejects the handshake.
 ///
 /// # Panics
 /// If the handshake fails without a status.
-pub(crate) async fn try_open<S>(connector: Connector, stream: S) -> Result<WebSocket<S>, u16>
+pub(crate) async fn try_open<S>(url: &str, stream: S) -> Result<WebSocket<S>, u16>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    try_open_with(connector(url), stream).await
+}
+
+/// Opens the URL of a connector as [`try_open`] does.
+pub(crate) async fn try_open_with<S>(connector: Connector, stream: S) -> Result<WebSocket<S>, u16>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {

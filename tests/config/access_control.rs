@@ -5,14 +5,14 @@ use sigver::memory::TestClient;
 use tokio::net::TcpStream;
 
 use crate::common::open;
-use crate::common::websocket::{connector, try_open};
+use crate::common::websocket::{connector, try_open_with};
 use crate::process::start;
 
 /// Opens a peer with a header in its request. Returns the status if the handshake is rejected.
 async fn open_with(address: &str, name: &str, value: &str) -> Result<TestClient<WebSocket<TcpStream>>, u16> {
     let socket = TcpStream::connect(address).await.expect("the server listens");
     let connector = connector("ws://localhost/K").header(name, value).expect("a valid header");
-    try_open(connector, socket).await.map(TestClient::new)
+    try_open_with(connector, socket).await.map(TestClient::new)
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod memory;
 mod mounted;
 mod standalone;
+#[expect(dead_code, reason = "a request of the contract can have headers")]
 #[path = "../common/websocket.rs"]
 mod websocket;
 
@@ -234,6 +235,6 @@ async fn open_websocket(server: &dyn TestServer, request: &OpenRequest) -> Resul
     let mount = server.mount_path();
     let slash = if request.tail.starts_with('?') && !mount.is_empty() { "" } else { "/" };
     let connector = request.to_connector(&format!("ws://localhost{mount}{slash}"));
-    let transport = websocket::try_open(connector, server.open_stream().await).await?;
+    let transport = websocket::try_open_with(connector, server.open_stream().await).await?;
     Ok(TestClient::new(Box::pin(transport)))
 }
