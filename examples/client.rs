@@ -74,8 +74,8 @@ async fn join(connector: &Connector, key: &str) -> Result<Client<WebSocket>, Err
 
 /// Answers the offer of a joiner, and waits until the joiner has disconnected.
 ///
-/// The client answers the hub's heartbeats while it is in `recv`. An app that also does other things calls `recv` in the
-/// `select!` of a loop.
+/// The client answers the hub's heartbeats while it is in `recv`. An app that also does other things calls `recv` in
+/// the `select!` of a loop.
 async fn answer_one_offer(mut member: Client<WebSocket>) -> Result<(), Error> {
     loop {
         match member.recv().await? {

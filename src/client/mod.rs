@@ -117,8 +117,9 @@ impl<T: Transport + Unpin> Client<T> {
         self
     }
 
-    /// Asks the hub to make this peer a member with the id `id`. `members` are the ids of the members that it is directly
-    /// connected to. Returns `true` if it is now a member, `false` if it is bound to one, [`Remote::Member`].
+    /// Asks the hub to make this peer a member with the id `id`. `members` are the ids of the members that it is
+    /// directly connected to. Returns `true` if it is now a member, `false` if it is bound to one,
+    /// [`Remote::Member`].
     ///
     /// Choose a random `id` of at least 2^31. The [rules](crate::protocol#the-rules-of-connect) decide the answer.
     ///
@@ -193,8 +194,8 @@ impl<T: Transport + Unpin> Client<T> {
     /// transport, and a later call flushes it.
     ///
     /// # Errors
-    /// [`ClientError::Closed`] if the hub has closed the connection, otherwise [`ClientError::ConnectionLost`]. The client
-    /// is finished after either.
+    /// [`ClientError::Closed`] if the hub has closed the connection, otherwise [`ClientError::ConnectionLost`]. The
+    /// client is finished after either.
     pub async fn send(&mut self, message: Message) -> Result<(), ClientError> {
         if self.finished {
             return Err(ClientError::ConnectionLost(None));
@@ -212,8 +213,8 @@ impl<T: Transport + Unpin> Client<T> {
     /// a later call.
     ///
     /// # Errors
-    /// [`ClientError`] when the connection ends, when nothing arrives for 15 s, or when the hub sends a frame that is not
-    /// part of the protocol. The client is finished after each of them.
+    /// [`ClientError`] when the connection ends, when nothing arrives for 15 s, or when the hub sends a frame that is
+    /// not part of the protocol. The client is finished after each of them.
     ///
     /// # Panics
     /// Outside of a tokio runtime with a timer, unless heartbeats are [manual](Self::manual_heartbeats).

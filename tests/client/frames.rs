@@ -45,7 +45,8 @@ async fn frame_that_violates_the_rfc_is_malformed() {
     let masked = [&[BINARY, 0x80 | 2, 1, 2, 3, 4][..], b"ab"].concat();
     for bytes in [
         masked,
-        // A reserved bit, a reserved opcode, a fragmented ping, a continuation of nothing, and a close code of one byte.
+        // A reserved bit, a reserved opcode, a fragmented ping, a continuation of nothing, and a close code of one
+        // byte.
         frame(0xc2, b"x"),
         frame(0x83, b"x"),
         frame(0x09, b"x"),
@@ -203,8 +204,8 @@ async fn server_that_does_not_read_stops_the_client_until_it_reads() {
     };
     let (result, numbers) = tokio::join!(last, read);
     result.expect("the server reads");
-    // Until the write buffer exceeds 16 KiB, it accepts further messages whose futures are dropped while they flush. The
-    // others were not sent.
+    // Until the write buffer exceeds 16 KiB, it accepts further messages whose futures are dropped while they flush.
+    // The others were not sent.
     let accepted = u32::try_from(numbers.len()).expect("few messages") - 1;
     assert!((full..=full + 2).contains(&accepted), "{accepted} messages were accepted, of which {full} fit");
     assert_eq!(numbers, (0..accepted).chain([number]).collect::<Vec<_>>());

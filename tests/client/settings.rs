@@ -18,7 +18,7 @@ fn headers_of_the_handshake_and_invalid_ones_are_rejected() {
         ("a:", "x", "the name must be"),
         ("x-token", "a\r\nb: c", "no control characters"),
         ("x-token", "\0", "no control characters"),
-        ("x-token", "\t", "no control characters"),
+        ("x-token", "\u{7f}", "no control characters"),
         ("Host", "a\r\nb: c", "no control characters"),
         ("Upgrade", "h2c", "every handshake"),
         ("connection", "close", "every handshake"),
@@ -30,7 +30,7 @@ fn headers_of_the_handshake_and_invalid_ones_are_rejected() {
         let text = rule(connector("ws://host").header(name, value));
         assert!(text.contains(expected), "{name}: {text}");
     }
-    for value in ["", "Bearer a:b ~", "caf\u{e9}"] {
+    for value in ["", "Bearer a:b ~", "a\tb", "caf\u{e9}", "\u{85}"] {
         assert!(connector("ws://host").header("X-Token", value).is_ok(), "{value}");
     }
 }

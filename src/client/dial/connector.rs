@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
-use tokio_tungstenite::tungstenite::http::HeaderName;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 
 use super::deadline::Deadline;
 use super::handshake::{Request, handshake};
@@ -23,8 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest limit that a hub can have. See `HubBuilder::max_message_bytes`.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
-/// Joins groups of one hub over ws:// or wss://. Cheap to clone; clones share the CA certificates of this machine, which
-/// are read once, when they are first needed.
+/// Joins groups of one hub over ws:// or wss://. Cheap to clone; clones share the CA certificates of this machine,
+/// which are read once, when they are first needed.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -55,8 +55,8 @@ const MAX_MESSAGE_BYTES: usize = 64 << 20;
 /// A hub with `allowed_origins` rejects clients without the header `Origin`, unless it also has `allow_missing_origin`.
 /// Send one with [`header`](Self::header), or configure the hub.
 ///
-/// A hub, or an app's admission hook, rejects a join either with an HTTP status, [`JoinError::Rejected`], or with a close
-/// code. In the second case the join succeeds, and the first `connect` or `recv` of the client fails with
+/// A hub, or an app's admission hook, rejects a join either with an HTTP status, [`JoinError::Rejected`], or with a
+/// close code. In the second case the join succeeds, and the first `connect` or `recv` of the client fails with
 /// [`ClientError::Closed`](crate::client::ClientError::Closed).
 #[derive(Clone)]
 #[must_use]
@@ -71,9 +71,9 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Creates a connector for the hub at `base`, the URL at which the server mounts it: `wss://example.org/signal`. The
-    /// scheme is `ws`, `wss`, `http` or `https`; the last two have the same meaning as the first two. A query is sent
-    /// with each handshake; a fragment is ignored.
+    /// Creates a connector for the hub at `base`, the URL at which the server mounts it: `wss://example.org/signal`.
+    /// The scheme is `ws`, `wss`, `http` or `https`; the last two have the same meaning as the first two. A query is
+    /// sent with each handshake; a fragment is ignored.
     ///
     /// # Errors
     /// [`JoinError::Url`].
@@ -100,16 +100,17 @@ impl Connector {
     /// can be added several times. `Host` replaces that of the URL.
     ///
     /// # Errors
-    /// [`JoinError::Header`] if the name is not a token, if the value contains control characters, or if the header is
-    /// part of every handshake: `Connection`, `Upgrade`, `Content-Length`, `Transfer-Encoding` and `Sec-WebSocket-*`.
+    /// [`JoinError::Header`] if the name is not a token, if the value contains control characters other than tabs, or
+    /// if the header is part of every handshake: `Connection`, `Upgrade`, `Content-Length`, `Transfer-Encoding` and
+    /// `Sec-WebSocket-*`.
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, JoinError> {
         let invalid = |rule| JoinError::Header { name: name.to_owned(), rule };
         let lower = name.to_ascii_lowercase();
         if HeaderName::from_bytes(name.as_bytes()).is_err() {
             return Err(invalid("the name must be 1 or more ASCII letters, digits, or characters such as - and _"));
         }
-        if value.contains(char::is_control) {
-            return Err(invalid("the value must contain no control characters"));
+        if HeaderValue::from_str(value).is_err() {
+            return Err(invalid("the value must contain no control characters, except tabs"));
         }
         match &*lower {
             "connection" | "upgrade" | "content-length" | "transfer-encoding" => {
@@ -164,14 +165,14 @@ impl Connector {
         self
     }
 
-    /// Joins the group of this key: opens the WebSocket `BASE/KEY`. The key is percent-encoded; it becomes one segment of
-    /// the path, in front of the query.
+    /// Joins the group of this key: opens the WebSocket `BASE/KEY`. The key is percent-encoded; it becomes one
+    /// segment of the path, in front of the query.
     ///
     /// Tries all addresses of the host, as browsers do: the next one as soon as an attempt fails, or after 250 ms.
     ///
     /// # Cancel safety
-    /// If the future is dropped, its connections are closed and no task is left. A lookup of the system's resolver, or a
-    /// read of this machine's certificates, continues to its end on a thread of the runtime, and its result is
+    /// If the future is dropped, its connections are closed and no task is left. A lookup of the system's resolver,
+    /// or a read of this machine's certificates, continues to its end on a thread of the runtime, and its result is
     /// discarded.
     ///
     /// # Errors
@@ -233,8 +234,8 @@ impl Connector {
         self.upgrade(stream, &self.url.target(self.is_favored), Deadline::after(self.timeout)).await
     }
 
-    /// Performs the TLS handshake over a byte stream that the app connected itself, if the URL is `wss://` or `https://`.
-    /// Pass the result to [`handshake`](Self::handshake).
+    /// Performs the TLS handshake over a byte stream that the app connected itself, if the URL is `wss://` or
+    /// `https://`. Pass the result to [`handshake`](Self::handshake).
     ///
     /// # Cancel safety
     /// If the future is dropped, so is the stream.

@@ -57,8 +57,8 @@ pub enum JoinError {
     /// No address of the host accepts a connection.
     #[error("cannot connect to {}", list(.0))]
     Tcp(Vec<(SocketAddr, io::Error)>),
-    /// The TLS handshake failed. The kind of the error is [`InvalidData`](io::ErrorKind::InvalidData) if one side rejected
-    /// the handshake, for example because of the certificate. Otherwise the connection failed.
+    /// The TLS handshake failed. The kind of the error is [`InvalidData`](io::ErrorKind::InvalidData) if one side
+    /// rejected the handshake, for example because of the certificate. Otherwise the connection failed.
     #[error("TLS handshake with {host} failed")]
     #[non_exhaustive]
     Tls {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hyper::header::HeaderValue;
 use hyper::{StatusCode, Uri};
-use sigver::client::{Client, Connector, JoinError, JoinStep, Socket, WebSocket};
+use sigver::client::{Connector, JoinError, JoinStep, Socket, WebSocket};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -109,11 +109,11 @@ impl<'a> Dialer<'a> {
         for (name, value) in
             origin.into_iter().chain(self.headers.iter().map(|Header { name, value }| (name.as_str(), value)))
         {
-            let value = value.to_str().expect("the command line contains only such values");
+            let value = str::from_utf8(value.as_bytes()).expect("the command line is UTF-8");
             connector = connector.header(name, value).expect("the command line was checked");
         }
         let start = Instant::now();
-        let client: Client<_> = connector.handshake_url(socket).await.map_err(|error| self.diagnose(error))?;
+        let client = connector.handshake_url(socket).await.map_err(|error| self.diagnose(error))?;
         Ok((Peer::new(client), format!("HTTP 101, {}", Elapsed(start.elapsed()))))
     }
 
