@@ -1,6 +1,6 @@
 //! Two axum servers that act as one hub: peers with the same key meet, whichever server each is connected to.
 //!
-//! Run it with: `cargo run --features axum,redis --example cluster [redis://127.0.0.1:6379]`
+//! Run it with: `cargo run --features axum,client,redis --example cluster [redis://127.0.0.1:6379]`
 //!
 //! Without a URL, the two servers share an engine in this process. Servers in different processes need Redis.
 
@@ -13,9 +13,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use sigver::client::{self, Event, Remote};
 use sigver::cluster::{MemoryBackplane, RedisBackplane};
-use sigver::memory::TestClient;
-use sigver::{ClusterConfig, SignalingHub, Transport};
+use sigver::protocol::MemberId;
+use sigver::{ClusterConfig, SignalingHub};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
@@ -40,17 +41,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("Listening on http://{first} and http://{second}");
 
-    let mut alice = open(first).await?;
-    let mut bob = open(second).await?;
-    assert!(alice.connect(1, &[]).await, "the first peer is a member");
-    assert!(!bob.connect(2, &[]).await, "the second peer is bound to her, although she is on the other server");
-    bob.send_content(0, "offer").await;
-    let (link, offer) = alice.recv_content().await;
-    assert_eq!(offer, "offer");
-    alice.send_content(link, "answer").await;
-    assert_eq!(bob.recv_content().await.1, "answer");
+    let [alice_id, bob_id] = [MemberId(0xa11c_e000), MemberId(0xb0b0_0000)];
+    let mut alice = client::join(&format!("ws://{first}/signal"), "room").await?;
+    let mut bob = client::join(&format!("ws://{second}/signal"), "room").await?;
+    assert!(alice.connect(alice_id, &[]).await?, "the first peer is a member");
+    assert!(!bob.connect(bob_id, &[]).await?, "the second peer is bound to her, although she is on the other server");
+    bob.send_content(Remote::Member, "offer").await?;
+    let Event::Content { from, data, .. } = alice.recv().await? else { panic!("expected an offer") };
+    assert_eq!(data, "offer");
+    alice.send_content(from, "answer").await?;
+    let Event::Content { data, .. } = bob.recv().await? else { panic!("expected an answer") };
+    assert_eq!(data, "answer");
     // Browsers would now have a data channel. Bob names Alice, because he is directly connected to her.
-    assert!(bob.connect(2, &[1]).await, "a peer that names a member becomes a member");
+    assert!(bob.connect(bob_id, &[alice_id]).await?, "a peer that names a member becomes a member");
 
     // Each server counts its own peers.
     assert_eq!((first_hub.stats().peers, second_hub.stats().peers), (1, 1));
@@ -87,10 +90,4 @@ async fn wait_for_two_nodes(hub: &SignalingHub) {
     while hub.cluster_stats().is_none_or(|stats| stats.nodes < 2) {
         sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// Opens a WebSocket as a client does.
-async fn open(server: SocketAddr) -> Result<TestClient<impl Transport + Unpin>, Box<dyn Error>> {
-    let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{server}/signal/room")).await?;
-    Ok(TestClient::new(sigver::hyper::transport(socket)))
 }

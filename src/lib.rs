@@ -46,7 +46,7 @@
 //! - `sigver::cluster` connects the hubs of several servers: peers with the same key meet, whichever server they are
 //!   connected to.
 //! - `sigver::axum`, `sigver::warp` and `sigver::hyper` mount the hub, each behind the feature of that name.
-//! - [`client`] is the client's side of the protocol, over any transport.
+//! - [`client`] is the client's side of the protocol, for native peers: over ws:// and wss://, or over any transport.
 //! - [`memory`] connects test clients to a hub in the same process.
 //! - `sigver::guide`, in the documentation with all features, explains how to run a hub in production.
 //!
@@ -58,6 +58,7 @@
 //! | `axum` | `sigver::axum`: `router` and `handler`, and `upgrade_with` for a handler that you wrote |
 //! | `warp` | `sigver::warp`: `filter`, and `handshake` to choose the key |
 //! | `hyper` | `sigver::hyper`: `service`, for hyper and tower, `upgrade` for a service that you wrote, and `ConnectionLimiter` |
+//! | `client` | `client::join` and `client::Connector`: native clients over ws:// and wss:// |
 //! | `http2` | WebSockets over HTTP/2 (RFC 8441) in axum and hyper servers |
 //! | `admin` | `sigver::hyper::admin` and `sigver::axum::admin_router`: health checks, status, admin page |
 //! | `metrics` | metrics for the `metrics` facade |

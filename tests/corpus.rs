@@ -17,6 +17,8 @@ const TARGETS: &[(&str, Check)] = &[
     ("key", oracle::key::check),
     #[cfg(feature = "cluster")]
     ("records", oracle::records::check),
+    #[cfg(all(feature = "client", feature = "hyper"))]
+    ("response", oracle::response::check),
     ("session", oracle::session::check),
     ("url", oracle::url::check),
     ("wire", oracle::wire::check),
@@ -47,7 +49,8 @@ fn every_corpus_file_passes_the_oracle_of_its_target() {
     }
 }
 
-// The target `config` needs the settings of the standalone server, and `records` the cluster.
+// The target `config` needs the settings of the standalone server, `records` the cluster, and `response` the client,
+// which the standalone server includes.
 #[cfg(all(feature = "cli", feature = "cluster"))]
 #[test]
 fn every_fuzz_target_has_a_corpus_that_is_replayed() {

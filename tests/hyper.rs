@@ -1,6 +1,6 @@
 //! Tests of the hyper adapter alone: where a service is mounted, requests from the app, slow upgrades.
 
-#![cfg(all(feature = "hyper", feature = "http2"))]
+#![cfg(all(feature = "client", feature = "hyper", feature = "http2"))]
 
 mod common;
 

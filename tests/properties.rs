@@ -75,6 +75,31 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Bytes that resemble a response to a handshake, and frames after it.
+#[cfg(all(feature = "client", feature = "hyper"))]
+fn response() -> impl Strategy<Value = Vec<u8>> {
+    let status =
+        prop::sample::select(vec!["1.1 101 A", "1.1 101 A", "1.1 103 B", "1.1 401 C", "1.0 503 D", "1.1 200 E"]);
+    let line = prop::sample::select(vec![
+        "Transfer-Encoding: chunked",
+        "Content-Length: 7",
+        "Content-Type: text/html",
+        "Sec-WebSocket-Protocol: x",
+        "Retry-After: 9",
+    ]);
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n";
+    let head = (status, prop::bool::weighted(0.8), vec(line, 0..2)).prop_map(move |(status, accepts, lines)| {
+        let upgrade = if accepts { upgrade } else { "" };
+        let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        format!("HTTP/{status}\r\n{upgrade}{lines}\r\n").into_bytes()
+    });
+    let frame = (prop::sample::select(vec![0x82, 0x82, 0x81, 0x88, 0x89, 0x8a, 0x02, 0x00, 0x80]), damaged_message());
+    let frame = frame.prop_map(|(first, payload)| [&[first, payload.len().min(125) as u8], &payload[..]].concat());
+    let chunk = "[0-9a-f]{1,3}(;x)?\r\n[a-z]{0,9}\r\n".prop_map(String::into_bytes);
+    let piece = prop_oneof![frame, chunk, vec(any::<u8>(), 0..40)];
+    (vec(head, 0..3), vec(piece, 0..9)).prop_map(|(heads, pieces)| [heads.concat(), pieces.concat()].concat())
+}
+
 /// A configuration file with known settings, and with values that rarely fit them.
 #[cfg(feature = "cli")]
 fn config_like_text() -> impl Strategy<Value = String> {
@@ -106,6 +131,8 @@ proptest! {
         oracle::url::check(&bytes);
         #[cfg(feature = "cluster")]
         oracle::records::check(&bytes);
+        #[cfg(all(feature = "client", feature = "hyper"))]
+        oracle::response::check(&bytes);
     }
 
     #[test]
@@ -160,6 +187,12 @@ proptest! {
     fn url_like_text_is_read_as_the_oracle_reads_it(tail in key_like_text(), query in query()) {
         oracle::url::check(format!("{tail}?{query}").as_bytes());
         oracle::url::check(format!("?{query}").as_bytes());
+    }
+
+    #[cfg(all(feature = "client", feature = "hyper"))]
+    #[test]
+    fn client_ends_with_an_error_after_any_response(bytes in response()) {
+        oracle::response::check(&bytes);
     }
 
     #[cfg(feature = "cli")]

@@ -1,6 +1,6 @@
 //! Tests of `hyper::Service` as a service of tower: behind routers and layers, and where it finds the client IP.
 
-#![cfg(all(feature = "axum", feature = "hyper"))]
+#![cfg(all(feature = "axum", feature = "client", feature = "hyper"))]
 
 mod common;
 

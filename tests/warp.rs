@@ -1,6 +1,6 @@
 //! Tests of the warp adapter alone: composition with other filters, keys of the app.
 
-#![cfg(feature = "warp")]
+#![cfg(all(feature = "client", feature = "warp"))]
 
 mod common;
 

@@ -15,4 +15,4 @@ macro_rules! targets {
     };
 }
 
-targets! { wire session group key url config records }
+targets! { wire session group key url config records response }

@@ -6,13 +6,14 @@ use std::task::{Context, Poll, ready};
 
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
 use hyper_tungstenite::WebSocketStream;
-use hyper_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
-use hyper_tungstenite::tungstenite::protocol::{CloseFrame as WsCloseFrame, Message, WebSocketConfig};
+use hyper_tungstenite::tungstenite::error::Error as WsError;
+use hyper_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frame_limiter::FrameLimitExceeded;
 use crate::hub::Config;
-use crate::transport::{CloseFrame, Frame, TransportError};
+use crate::transport::websocket::{self, from_frame, into_frame};
+use crate::transport::{Frame, TransportError};
 
 /// The size of the write buffer. Most batches fit, and a larger buffer would stay allocated after a burst.
 const WRITE_BUFFER: usize = 16 * 1024;
@@ -108,56 +109,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Frame> for WebSocket<S> {
     }
 }
 
-fn into_frame(message: Message) -> Frame {
-    match message {
-        Message::Binary(bytes) => Frame::Binary(bytes),
-        Message::Text(text) => Frame::Text(text.to_string()),
-        Message::Ping(bytes) => Frame::Ping(bytes),
-        Message::Pong(bytes) => Frame::Pong(bytes),
-        Message::Close(frame) => {
-            Frame::Close(frame.map(|frame| CloseFrame::new(frame.code.into(), frame.reason.as_str())))
-        }
-        Message::Frame(_) => unreachable!("tungstenite returns raw frames only to callers that write them"),
-    }
-}
-
-fn from_frame(frame: Frame) -> Message {
-    match frame {
-        Frame::Binary(bytes) => Message::Binary(bytes),
-        Frame::Text(text) => Message::Text(text.into()),
-        Frame::Ping(bytes) => Message::Ping(bytes),
-        Frame::Pong(bytes) => Message::Pong(bytes),
-        Frame::Close(frame) => Message::Close(
-            frame.map(|CloseFrame { code, reason }| WsCloseFrame { code: code.into(), reason: reason.into() }),
-        ),
-    }
-}
-
 /// Converts a WebSocket's error. axum and warp wrap tungstenite's error in types of their own.
 pub(super) fn into_transport_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> TransportError {
     let error = error.into();
-    let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
-    let websocket_error = loop {
-        match cause.map(|cause| (cause.downcast_ref::<WsError>(), cause.source())) {
-            Some((None, source)) => cause = source,
-            Some((found, _)) => break found,
-            None => break None,
-        }
-    };
-    let frame_limit = match websocket_error {
+    let exceeded = match websocket::find_websocket_error(&*error) {
         Some(WsError::Io(error)) => error.get_ref().and_then(|cause| cause.downcast_ref().copied()),
         _ => None,
     };
-    match frame_limit {
-        Some(FrameLimitExceeded::Rate) => return TransportError::TooManyFrames,
-        Some(FrameLimitExceeded::Length) => return TransportError::MessageTooBig(error),
-        None => {}
-    }
-    match websocket_error {
-        Some(WsError::Capacity(_)) => TransportError::MessageTooBig(error),
-        Some(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => TransportError::ConnectionLost(error),
-        Some(WsError::Protocol(_) | WsError::Utf8(_)) => TransportError::Malformed(error),
-        _ => TransportError::ConnectionLost(error),
+    match exceeded {
+        Some(FrameLimitExceeded::Rate) => TransportError::TooManyFrames,
+        Some(FrameLimitExceeded::Length) => TransportError::MessageTooBig(error),
+        None => websocket::into_transport_error(error),
     }
 }
 
@@ -169,6 +131,7 @@ mod tests {
 
     use super::super::frame_limiter::FrameLimiter;
     use super::*;
+    use crate::transport::CloseFrame;
 
     #[tokio::test(start_paused = true)]
     async fn exceeded_frame_limit_fails_the_read_and_lets_the_close_frame_through() {

@@ -1,15 +1,13 @@
 //! The client side of the protocol, over any [`Transport`].
 //!
-//! [`Client`] is for native peers and for other programs that take part in signaling. It works with the in-process
-//! transport of [`memory`](crate::memory), and with any [`Transport`] of the app. The client does not open connections.
-//! With the feature `hyper`, `sigver::hyper::transport` converts a WebSocket of `tokio-tungstenite` 0.29. For `wss://`,
-//! enable one of that crate's TLS features:
+//! [`Client`] is for native peers and for other programs that take part in signaling. With the feature `client`, `join`
+//! opens one over ws:// or wss://, and `Connector` has the settings. Without it, the client works over the in-process
+//! transport of [`memory`](crate::memory), and over any [`Transport`] of the app.
 //!
-#![cfg_attr(feature = "hyper", doc = "```no_run")]
-#![cfg_attr(not(feature = "hyper"), doc = "```ignore")]
+#![cfg_attr(feature = "client", doc = "```no_run")]
+#![cfg_attr(not(feature = "client"), doc = "```ignore")]
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let (socket, _response) = tokio_tungstenite::connect_async("wss://example.org/signal/KEY").await?;
-//! let client = sigver::client::Client::new(sigver::hyper::transport(socket));
+//! let client = sigver::client::join("wss://example.org/signal", "the group's key").await?;
 //! # Ok(()) }
 //! ```
 //!
@@ -43,30 +41,29 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(feature = "client")]
+mod dial;
 mod error;
 mod event;
+mod io;
 pub(crate) mod test_client;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use tokio::time::{Instant, timeout_at};
+use futures::SinkExt as _;
+use tokio::time::Instant;
 
 use crate::protocol::{MemberId, Message};
-use crate::transport::{Frame, Transport, TransportError};
+use crate::transport::{Frame, Transport};
 
+#[cfg(feature = "client")]
+pub use dial::{Connector, InvalidResponse, JoinError, JoinStep, Socket, WebSocket, join};
 pub use error::{ClientError, Retry};
 pub use event::{Event, Remote};
-
-/// Three heartbeat intervals of the hub: the hub waits equally long for the client's heartbeats.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The most events that are kept while `connect` waits for its answer. By default a hub queues 256 messages for a peer.
 const MAX_EARLY_EVENTS: usize = 1024;
@@ -77,8 +74,9 @@ const MAX_EARLY_EVENTS: usize = 1024;
 /// heartbeats are answered there. The hub closes a client with 4742 if it answers no heartbeat for 15 s.
 ///
 /// After an error the client is finished: every further call fails with [`ClientError::ConnectionLost`], except that
-/// [`recv`](Client::recv) first returns the events that `connect` received. The client does not reconnect by itself: [`ClientError::retry`] returns when to create a new one. Dropping the client drops the
-/// transport; the hub then notifies the peers that are linked with it.
+/// [`recv`](Client::recv) first returns the events that `connect` received. The client does not reconnect by itself:
+/// [`ClientError::retry`] returns when to create a new one. Dropping the client drops the transport; the hub then
+/// notifies the peers that are linked with it.
 pub struct Client<T> {
     transport: T,
     /// Events that arrived while `connect` waited for its answer, oldest first.
@@ -119,8 +117,9 @@ impl<T: Transport + Unpin> Client<T> {
         self
     }
 
-    /// Asks the hub to make this peer a member with the id `id`. `members` are the ids of the members that it is directly
-    /// connected to. Returns `true` if it is now a member, `false` if it is bound to one, [`Remote::Member`].
+    /// Asks the hub to make this peer a member with the id `id`. `members` are the ids of the members that it is
+    /// directly connected to. Returns `true` if it is now a member, `false` if it is bound to one,
+    /// [`Remote::Member`].
     ///
     /// Choose a random `id` of at least 2^31. The [rules](crate::protocol#the-rules-of-connect) decide the answer.
     ///
@@ -195,8 +194,8 @@ impl<T: Transport + Unpin> Client<T> {
     /// transport, and a later call flushes it.
     ///
     /// # Errors
-    /// [`ClientError::Closed`] if the hub has closed the connection, otherwise [`ClientError::ConnectionLost`]. The client
-    /// is finished after either.
+    /// [`ClientError::Closed`] if the hub has closed the connection, otherwise [`ClientError::ConnectionLost`]. The
+    /// client is finished after either.
     pub async fn send(&mut self, message: Message) -> Result<(), ClientError> {
         if self.finished {
             return Err(ClientError::ConnectionLost(None));
@@ -214,8 +213,8 @@ impl<T: Transport + Unpin> Client<T> {
     /// a later call.
     ///
     /// # Errors
-    /// [`ClientError`] when the connection ends, when nothing arrives for 15 s, or when the hub sends a frame that is not
-    /// part of the protocol. The client is finished after each of them.
+    /// [`ClientError`] when the connection ends, when nothing arrives for 15 s, or when the hub sends a frame that is
+    /// not part of the protocol. The client is finished after each of them.
     ///
     /// # Panics
     /// Outside of a tokio runtime with a timer, unless heartbeats are [manual](Self::manual_heartbeats).
@@ -231,6 +230,11 @@ impl<T: Transport + Unpin> Client<T> {
         &mut self.transport
     }
 
+    /// Returns the transport. Events that [`connect`](Self::connect) received and kept are dropped.
+    pub fn into_transport(self) -> T {
+        self.transport
+    }
+
     /// Sends a close frame and closes the transport. Waits while the transport has no room, but not for the hub's
     /// answer.
     ///
@@ -240,104 +244,6 @@ impl<T: Transport + Unpin> Client<T> {
         // The connection ends in any case, and the hub may have ended it already.
         let _: Result<(), T::Err> = self.transport.send(Frame::Close(None)).await;
         let _: Result<(), T::Err> = self.transport.close().await;
-    }
-
-    /// Hands a message to the transport and flushes it. Cancel safe as documented for [`Client::send`].
-    async fn write(&mut self, message: Message) -> Result<(), T::Err> {
-        poll_fn(|cx| self.transport.poll_ready_unpin(cx)).await?;
-        self.unanswered += usize::from(matches!(message, Message::Connect { .. }));
-        self.unflushed = true;
-        self.transport.start_send_unpin(Frame::Binary(message.encode()))?;
-        poll_fn(|cx| self.transport.poll_flush_unpin(cx)).await?;
-        self.unflushed = false;
-        Ok(())
-    }
-
-    /// Finishes the client. The close frame of a hub that closed the connection says more than the write's error.
-    fn write_failed(&mut self, error: TransportError) -> ClientError {
-        self.finished = true;
-        while let Some(Some(Ok(frame))) = self.transport.next().now_or_never() {
-            if let Frame::Close(frame) = frame {
-                return ClientError::Closed(frame);
-            }
-        }
-        ClientError::ConnectionLost(Some(error))
-    }
-
-    /// The next event from the transport. Cancel safe: its only waiting step is [`Client::next_frame`].
-    async fn next_event(&mut self) -> Result<Event, ClientError> {
-        if self.finished {
-            return Err(ClientError::ConnectionLost(None));
-        }
-        loop {
-            let result = match self.next_frame().await {
-                Ok(frame) => self.receive(frame).transpose(),
-                Err(error) => Some(Err(error)),
-            };
-            if let Some(result) = result {
-                self.finished = result.is_err();
-                return result;
-            }
-        }
-    }
-
-    async fn next_frame(&mut self) -> Result<Frame, ClientError> {
-        let silent_at = (!self.manual_heartbeats).then(|| self.last_frame + SILENCE_TIMEOUT);
-        let frame = poll_fn(|cx| {
-            self.poll_answer(cx);
-            self.transport.poll_next_unpin(cx)
-        });
-        let frame = match silent_at {
-            None => frame.await,
-            Some(silent_at) => timeout_at(silent_at, frame).await.map_err(|_| ClientError::HeartbeatTimeout)?,
-        };
-        self.last_frame = Instant::now();
-        match frame {
-            Some(Ok(frame)) => Ok(frame),
-            Some(Err(error)) => Err(ClientError::ConnectionLost(Some(error.into()))),
-            None => Err(ClientError::ConnectionLost(None)),
-        }
-    }
-
-    /// Returns the event of a frame, if it has one.
-    fn receive(&mut self, frame: Frame) -> Result<Option<Event>, ClientError> {
-        let bytes = match frame {
-            Frame::Binary(bytes) => bytes,
-            // The transport answers pings.
-            Frame::Ping(_) | Frame::Pong(_) => return Ok(None),
-            Frame::Close(frame) => return Err(ClientError::Closed(frame)),
-            Frame::Text(_) => return Err(ClientError::Invalid(frame)),
-        };
-        match Message::decode(bytes.clone()).ok().and_then(Event::from_message) {
-            None => Err(ClientError::Invalid(Frame::Binary(bytes))),
-            Some(Event::Heartbeat) if !self.manual_heartbeats => {
-                self.answer_due = true;
-                Ok(None)
-            }
-            Some(event) => {
-                self.unanswered = self.unanswered.saturating_sub(usize::from(matches!(event, Event::Connected { .. })));
-                Ok(Some(event))
-            }
-        }
-    }
-
-    /// Answers the hub's last heartbeat and flushes, as far as the transport has room. A failed write is not reported
-    /// here: reading goes on to the end, which has the reason.
-    fn poll_answer(&mut self, cx: &mut Context<'_>) {
-        if self.answer_due {
-            match self.transport.poll_ready_unpin(cx) {
-                Poll::Ready(Ok(())) => {
-                    let heartbeat = Frame::Binary(Message::HEARTBEAT);
-                    self.unflushed |= self.transport.start_send_unpin(heartbeat).is_ok();
-                    self.answer_due = false;
-                }
-                Poll::Ready(Err(_)) => self.answer_due = false,
-                Poll::Pending => {}
-            }
-        }
-        if self.unflushed {
-            self.unflushed = self.transport.poll_flush_unpin(cx).is_pending();
-        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Tests of the client against a scripted hub.
 
-use futures::{SinkExt as _, StreamExt as _};
+use std::time::Duration;
+
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::time::{advance, sleep};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 

@@ -3,6 +3,8 @@
 mod channel;
 mod error;
 mod frame;
+#[cfg(any(feature = "client", feature = "hyper"))]
+pub(crate) mod websocket;
 
 use futures::{Sink, Stream};
 

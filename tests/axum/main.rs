@@ -1,6 +1,6 @@
 //! Tests of the axum adapter alone: keys in routes, middleware, graceful shutdown, HTTP/2.
 
-#![cfg(all(feature = "axum", feature = "http2"))]
+#![cfg(all(feature = "axum", feature = "client", feature = "http2"))]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -13,7 +13,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 
 use crate::admin::{get, get_json, spawn};
-use crate::common::{open, websocket};
+use crate::common::open;
+use crate::common::websocket::try_open;
 use crate::kill;
 use crate::process::FREE_PORT;
 
@@ -83,7 +84,7 @@ async fn silent_connections_of_one_address_close_only_the_oldest_of_that_address
     // The oldest connection of all, and the oldest of the address that was not closed.
     let mut peers = Vec::new();
     for socket in [waiting, silent.swap_remove(16)] {
-        peers.push(websocket::try_open("ws://localhost/K", socket).await.expect("the handshake completes"));
+        peers.push(try_open("ws://localhost/K", socket).await.expect("the handshake completes"));
     }
     let status = get_json(&admin, "/status").await;
     assert_eq!((&status["handshakes"], &status["peers"]), (&json!(3), &json!(2)), "{status}");
@@ -140,7 +141,7 @@ async fn file_descriptor_limit_bounds_peers_and_a_peer_that_leaves_makes_room() 
     let (process, server, admin) = spawn(&mut limited("-n 128", &[])).await;
     let open_from = async |last| {
         let socket = connect_from(last, &server).await;
-        TestClient::new(websocket::try_open("ws://localhost/K", socket).await.expect("the handshake completes"))
+        TestClient::new(try_open("ws://localhost/K", socket).await.expect("the handshake completes"))
     };
     let mut peers = Vec::new();
     for _ in 0..16 {

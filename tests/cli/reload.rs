@@ -12,6 +12,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::common::open;
+use crate::common::websocket::try_open;
 use crate::process::{start, write};
 use crate::{Certificate, kill, self_signed, trusting};
 
@@ -79,8 +80,8 @@ impl Server {
 #[tokio::test]
 async fn sighup_reloads_the_certificate_and_keeps_open_connections() {
     let mut server = Server::start().await;
-    let (stream, _) = tokio_tungstenite::client_async("wss://localhost/K", server.connect().await).await.expect("101");
-    let mut peer = TestClient::new(sigver::hyper::transport(stream));
+    let transport = try_open("wss://localhost/K", server.connect().await).await.expect("101");
+    let mut peer = TestClient::new(transport);
 
     kill("-HUP", &server.process).await;
     server.wait_for_log("certificate reloaded").await;

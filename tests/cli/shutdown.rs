@@ -2,20 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use sigver::Transport;
+use sigver::client::WebSocket;
 use sigver::memory::TestClient;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::process::Child;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite;
 
 use crate::common::open;
+use crate::common::websocket::try_open;
 use crate::kill;
 use crate::process::start;
 
+type Peer = TestClient<WebSocket<TcpStream>>;
+
 /// Starts a server that has one member in each of two groups.
-async fn start_with_two_peers(args: &[&str]) -> (Child, String, Vec<TestClient<impl Transport + Unpin + use<>>>) {
+async fn start_with_two_peers(args: &[&str]) -> (Child, String, Vec<Peer>) {
     let (process, address) = start(args).await;
     let mut peers = Vec::new();
     for path in ["/K", "/another"] {
@@ -27,8 +29,8 @@ async fn start_with_two_peers(args: &[&str]) -> (Child, String, Vec<TestClient<i
 }
 
 /// Waits until the hub closes one of two peers with 1001, and returns the other.
-async fn first_closed<T: Transport + Unpin>(peers: Vec<TestClient<T>>) -> TestClient<T> {
-    let [mut one, mut other] = <[_; 2]>::try_from(peers).ok().expect("two peers");
+async fn first_closed(peers: Vec<Peer>) -> Peer {
+    let [mut one, mut other] = <[_; 2]>::try_from(peers).expect("two peers");
     tokio::select! {
         close = one.recv_close() => assert_eq!(close.code, 1001),
         close = other.recv_close() => {
@@ -68,10 +70,7 @@ async fn sigterm_spreads_closes_over_drain_timeout_and_new_joins_get_503() {
     kill("-TERM", &process).await;
     let mut other = first_closed(peers).await;
     let socket = TcpStream::connect(address).await.expect("the server still listens");
-    match tokio_tungstenite::client_async("ws://localhost/K", socket).await {
-        Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), 503),
-        handshake => panic!("{handshake:?}"),
-    }
+    assert_eq!(try_open("ws://localhost/K", socket).await.err(), Some(503));
     assert_eq!(other.recv_close().await.code, 1001);
     // The first close is immediate. The second follows after half of the four seconds that remain for closes.
     assert!(start.elapsed() > Duration::from_millis(1900), "{:?}", start.elapsed());

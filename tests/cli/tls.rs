@@ -1,9 +1,11 @@
 //! TLS: which files the server accepts, and what it sends.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use sigver::client::{InvalidResponse, JoinError};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use crate::common::websocket::connector;
 use crate::process::{start, utf8, write};
 use crate::{Certificate, fails, self_signed, trusting};
 
@@ -72,5 +74,7 @@ async fn intermediate_certificates_are_sent() {
 async fn tls_server_rejects_plaintext() {
     let (_process, address) = start(&Certificate::new().args()).await;
     let socket = TcpStream::connect(address).await.expect("the server listens");
-    assert!(tokio_tungstenite::client_async("ws://localhost/K", socket).await.is_err());
+    let handshake = connector("ws://localhost/K").handshake_url(socket).await;
+    // The server answers with an alert of TLS.
+    assert!(matches!(handshake, Err(JoinError::InvalidResponse(InvalidResponse::NotHttp))), "{handshake:?}");
 }

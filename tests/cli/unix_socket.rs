@@ -6,18 +6,19 @@ use std::path::Path;
 
 use futures::FutureExt as _;
 use serde_json::{Value, json};
-use sigver::Transport;
+use sigver::client::WebSocket;
 use sigver::memory::TestClient;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::Child;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::admin::{self, get_json};
-use crate::common::websocket::try_open;
+use crate::common::websocket::{connector, try_open_with};
 use crate::process::{sigver, spawn};
 use crate::{fails, kill};
+
+type Peer = TestClient<WebSocket<UnixStream>>;
 
 /// The path of a socket, and its folder.
 fn path() -> (TempDir, String, String) {
@@ -28,19 +29,16 @@ fn path() -> (TempDir, String, String) {
 }
 
 /// Opens a WebSocket as a proxy does, with this `X-Forwarded-For`.
-async fn try_open_forwarded(
-    path: &str,
-    forwarded: Option<&str>,
-) -> Result<TestClient<impl Transport + Unpin + use<>>, u16> {
+async fn try_open_forwarded(path: &str, forwarded: Option<&str>) -> Result<Peer, u16> {
     let stream = UnixStream::connect(path).await.expect("the server listens");
-    let mut request = "ws://localhost/K".into_client_request().expect("a URL");
+    let mut connector = connector("ws://localhost/K");
     if let Some(forwarded) = forwarded {
-        request.headers_mut().insert("x-forwarded-for", forwarded.parse().expect("a value"));
+        connector = connector.header("X-Forwarded-For", forwarded).expect("a value");
     }
-    try_open(request, stream).await.map(TestClient::new)
+    try_open_with(connector, stream).await.map(TestClient::new)
 }
 
-async fn open_forwarded(path: &str, forwarded: Option<&str>) -> TestClient<impl Transport + Unpin + use<>> {
+async fn open_forwarded(path: &str, forwarded: Option<&str>) -> Peer {
     try_open_forwarded(path, forwarded).await.unwrap_or_else(|status| panic!("rejected with {status}"))
 }
 

@@ -1,24 +1,37 @@
 //! The client's WebSocket handshake over a connected byte stream.
 
-use sigver::{Transport, TransportError};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
+use std::time::Duration;
 
-/// Opens a WebSocket with this request, for example a URL. Returns the status if the server rejects the handshake.
+use sigver::client::{Connector, JoinError, WebSocket};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A handshake takes long on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Returns a connector for a URL that contains its key.
+pub(crate) fn connector(url: &str) -> Connector {
+    Connector::new(url).expect("the URL is valid")
+}
+
+/// Opens a URL that contains its key. Returns the status if the server rejects the handshake.
 ///
 /// # Panics
 /// If the handshake fails without a status.
-pub(crate) async fn try_open<R, S>(
-    request: R,
-    stream: S,
-) -> Result<impl Transport<Err = TransportError> + Unpin + use<R, S>, u16>
+pub(crate) async fn try_open<S>(url: &str, stream: S) -> Result<WebSocket<S>, u16>
 where
-    R: IntoClientRequest + Unpin,
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    match tokio_tungstenite::client_async(request, stream).await {
-        Ok((stream, _)) => Ok(sigver::hyper::transport(stream)),
-        Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
-        Err(error) => panic!("the WebSocket handshake failed: {error}"),
+    try_open_with(connector(url), stream).await
+}
+
+/// Opens the URL of a connector as [`try_open`] does.
+pub(crate) async fn try_open_with<S>(connector: Connector, stream: S) -> Result<WebSocket<S>, u16>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    match connector.timeout(TIMEOUT).handshake_url(stream).await {
+        Ok(client) => Ok(client.into_transport()),
+        Err(JoinError::Rejected { status, .. }) => Err(status),
+        Err(error) => panic!("the WebSocket handshake failed: {error:?}"),
     }
 }

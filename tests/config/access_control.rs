@@ -1,24 +1,18 @@
 //! Allowed origins and trusted proxies.
 
-use sigver::Transport;
+use sigver::client::WebSocket;
 use sigver::memory::TestClient;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-use crate::common::{open, websocket};
+use crate::common::open;
+use crate::common::websocket::{connector, try_open_with};
 use crate::process::start;
 
 /// Opens a peer with a header in its request. Returns the status if the handshake is rejected.
-async fn open_with(
-    address: &str,
-    name: &'static str,
-    value: &str,
-) -> Result<TestClient<impl Transport + Unpin + use<>>, u16> {
+async fn open_with(address: &str, name: &str, value: &str) -> Result<TestClient<WebSocket<TcpStream>>, u16> {
     let socket = TcpStream::connect(address).await.expect("the server listens");
-    let mut request = "ws://localhost/K".into_client_request().expect("a valid URL");
-    request.headers_mut().insert(name, HeaderValue::from_str(value).expect("a valid header"));
-    websocket::try_open(request, socket).await.map(TestClient::new)
+    let connector = connector("ws://localhost/K").header(name, value).expect("a valid header");
+    try_open_with(connector, socket).await.map(TestClient::new)
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod memory;
 mod mounted;
 mod standalone;
+#[expect(dead_code, reason = "a request of the contract can have headers")]
 #[path = "../common/websocket.rs"]
 mod websocket;
 
@@ -11,12 +12,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hyper::Request;
+use sigver::client::Connector;
 use sigver::memory::TestClient;
 use sigver::{Frame, HubBuilder, SignalingHub, Transport, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use memory::{MemoryServer, cluster};
 use standalone::{Certificate, StandaloneCluster, StandaloneServer};
@@ -170,12 +170,14 @@ impl OpenRequest {
         self.header("x-forwarded-for", ip)
     }
 
-    fn to_http(&self, base: &str) -> Request<()> {
-        let mut request = format!("{base}{}", self.tail).into_client_request().expect("the URL is valid");
-        for (name, value) in &self.headers {
-            request.headers_mut().append(*name, value.parse().expect("the header value is valid"));
-        }
-        request
+    fn to_connector(&self, base: &str) -> Connector {
+        let headers = self.headers.iter();
+        headers.fold(websocket::connector(&format!("{base}{}", self.tail)), |connector, (name, value)| match *name {
+            "sec-websocket-protocol" => value.split(", ").fold(connector, |connector, protocol| {
+                connector.subprotocol(protocol).expect("the subprotocol is valid")
+            }),
+            name => connector.header(name, value).expect("the header is valid"),
+        })
     }
 }
 
@@ -232,7 +234,7 @@ async fn tcp_stream(address: SocketAddr) -> Box<dyn ByteStream> {
 async fn open_websocket(server: &dyn TestServer, request: &OpenRequest) -> Result<Peer, u16> {
     let mount = server.mount_path();
     let slash = if request.tail.starts_with('?') && !mount.is_empty() { "" } else { "/" };
-    let request = request.to_http(&format!("ws://localhost{mount}{slash}"));
-    let transport = websocket::try_open(request, server.open_stream().await).await?;
+    let connector = request.to_connector(&format!("ws://localhost{mount}{slash}"));
+    let transport = websocket::try_open_with(connector, server.open_stream().await).await?;
     Ok(TestClient::new(Box::pin(transport)))
 }

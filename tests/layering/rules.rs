@@ -109,7 +109,7 @@ pub(crate) const HUB_ORDER: &[&str] = &[
 ];
 
 /// Crates that only some files or folders may import.
-pub(crate) const CRATES: [(&str, &[&str]); 23] = [
+pub(crate) const CRATES: [(&str, &[&str]); 25] = [
     ("axum", &["adapter/axum"]),
     ("data_encoding", &["adapter/upgrade.rs", "hub/admission/signed_keys.rs", "hub/ice/credential.rs"]),
     ("fastrand", &["client/", "cluster/", "hub/"]),
@@ -124,6 +124,7 @@ pub(crate) const CRATES: [(&str, &[&str]); 23] = [
         ],
     ),
     ("http_body_util", &["adapter/hyper"]),
+    ("httparse", &["client/dial/response.rs"]),
     ("hyper", &["adapter/cors.rs", "adapter/hyper", "adapter/ice_servers.rs", "adapter/upgrade.rs", "adapter/warp.rs"]),
     (
         "hyper_tungstenite",
@@ -132,15 +133,16 @@ pub(crate) const CRATES: [(&str, &[&str]); 23] = [
     ("hyper_util", &["adapter/upgrade.rs"]),
     ("ipnet", &["hub/admission/proxies.rs"]),
     ("metrics", &["hub/observability/cluster_metrics.rs", "hub/observability/metrics.rs"]),
-    ("percent_encoding", &["cluster/redis/", "hub/ice/credential.rs"]),
+    ("percent_encoding", &["client/dial/url.rs", "cluster/redis/", "hub/ice/credential.rs"]),
     ("prost", &["protocol/wire.rs", "protocol/wire/"]),
     ("redis", &["cluster/redis/"]),
-    ("rustls", &["client/"]),
+    ("rustls_native_certs", &["client/dial/tls.rs", "cluster/redis/"]),
     ("serde_json", &["adapter/hyper/admin/", "adapter/ice_servers.rs"]),
     ("sha1", &["hub/ice/credential.rs"]),
     ("sha2", &["cluster/id.rs", "hub/admission/signed_keys.rs"]),
     ("tokio", &["adapter/", "client/", "cluster/", "hub/"]),
-    ("tokio_tungstenite", &["client/"]),
+    ("tokio_rustls", &["client/dial/", "cluster/redis/"]),
+    ("tokio_tungstenite", &["client/dial/", "transport/websocket.rs"]),
     ("tower_service", &["adapter/hyper/"]),
     ("tracing", &["adapter/", "client/", "cluster/", "hub/"]),
     ("warp", &["adapter/warp.rs"]),

@@ -1,6 +1,6 @@
 //! The connection limiter in front of an axum app, with hyper-util's server for HTTP/1.1 and HTTP/2.
 
-#![cfg(all(feature = "axum", feature = "http2"))]
+#![cfg(all(feature = "axum", feature = "client", feature = "http2"))]
 
 mod flood;
 mod http1;

@@ -7,6 +7,8 @@ pub(crate) mod key;
 mod naive_model;
 #[cfg(feature = "cluster")]
 pub(crate) mod records;
+#[cfg(all(feature = "client", feature = "hyper"))]
+pub(crate) mod response;
 pub(crate) mod session;
 pub(crate) mod url;
 pub(crate) mod wire;

@@ -64,6 +64,15 @@ async fn probe_skips_the_empty_key_check_if_its_url_gets_404() {
 }
 
 #[tokio::test]
+async fn origin_and_header_with_unusual_characters_are_sent() {
+    let address = http(sigver::hyper::service(fast_hub())).await;
+    let args =
+        ["--quick", &format!("ws://{address}/"), "--origin", "https://caf\u{e9}\u{85}.example", "--header", "a: b\tc"];
+    let output = probe(&args).await.1;
+    assert!(output.contains("websocket     ok "), "{output}");
+}
+
+#[tokio::test]
 async fn key_of_the_url_is_used_unless_its_group_is_in_use() {
     let address = http(sigver::hyper::service(fast_hub())).await;
     let url = format!("ws://{address}/mine");

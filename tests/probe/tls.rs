@@ -2,7 +2,7 @@
 
 use rcgen::date_time_ymd;
 
-use crate::process::{start, utf8};
+use crate::process::{sigver, start, utf8, write};
 use crate::servers::{certificate_for, start_tls};
 use crate::{fails, passes, probe};
 
@@ -19,6 +19,18 @@ async fn probe_reports_untrusted_certificate() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (_process, address, _) = start_tls(folder.path(), certificate_for("127.0.0.1")).await;
     fails(&[&format!("wss://{address}/")], "tls", &["--ca FILE", "UnknownIssuer"]).await;
+}
+
+#[tokio::test]
+async fn probe_reports_a_machine_that_trusts_no_ca() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (_process, address, _) = start_tls(folder.path(), certificate_for("127.0.0.1")).await;
+    let empty = write(folder.path(), "empty.pem", "");
+    let mut command = sigver(&["probe", &format!("wss://{address}/")]);
+    command.env("SSL_CERT_FILE", empty).env_remove("SSL_CERT_DIR");
+    let output = command.output().await.expect("it starts");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(text.contains("tls           FAILED   this machine trusts no CA") && text.contains("--ca FILE"), "{text}");
 }
 
 #[tokio::test]

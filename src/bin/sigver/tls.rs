@@ -67,12 +67,8 @@ impl TlsFiles {
     }
 }
 
-/// Reads all certificates of a file. A file without a certificate is an error.
-pub(crate) fn certificates(option: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    parse(option, path, &read(option, path)?)
-}
-
-fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+/// Reads the file of an option.
+pub(crate) fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(unreadable(option, path))
 }
 

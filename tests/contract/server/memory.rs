@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hyper::Request;
 use sigver::cluster::{Faults, MemoryBackplane};
 use sigver::memory::TestClient;
 use sigver::{ClusterConfig, HubBuilder, JoinRequest, SignalingHub};
@@ -44,8 +45,11 @@ impl TestServer for MemoryServer {
             request.tail.split_once('?').map_or((&*request.tail, None), |(key, query)| (key, Some(query)));
         let join = JoinRequest::from_url(key, query);
         // The head omits the key: some tests use keys that no URI can contain.
-        let head = OpenRequest { tail: format!("?{}", query.unwrap_or_default()), headers: request.headers.clone() };
-        let head = head.to_http("ws://localhost/").into_parts().0;
+        let mut head = Request::get(format!("ws://localhost/?{}", query.unwrap_or_default()));
+        for (name, value) in &request.headers {
+            head = head.header(*name, value);
+        }
+        let head = head.body(()).expect("the request is valid").into_parts().0;
         let join = join.with_client_ip([127, 0, 0, 1].into()).with_parts(head);
         let (there, here) = sigver::memory::pair(16);
         let hub = self.hubs[self.joins.fetch_add(1, Ordering::Relaxed) % self.hubs.len()].clone();

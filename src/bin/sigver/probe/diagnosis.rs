@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use sigver::CloseFrame;
-use sigver::client::Event;
+use sigver::client::{Event, InvalidResponse};
 use tokio_rustls::rustls::{self, CertificateError};
-use tokio_tungstenite::tungstenite;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use super::elapsed::Elapsed;
 
@@ -36,12 +34,18 @@ pub(super) enum Diagnosis {
     Dns { host: String, error: String },
     #[error("{}", unreachable(failed, *timeout))]
     Unreachable { failed: Vec<(SocketAddr, io::Error)>, timeout: Duration },
-    #[error("{}", tls(host, error, *roots))]
-    Tls { host: String, error: io::Error, roots: usize },
+    #[error("{}", tls(host, error))]
+    Tls { host: String, error: io::Error },
+    #[error(
+        "this machine trusts no CA ({error}). Install its CA certificates, or pass that of the server with --ca FILE"
+    )]
+    NoTrustedCa { error: String },
     #[error("{}", http(*status, location.as_deref(), body, origin.as_deref()))]
     Http { status: StatusCode, location: Option<String>, body: String, origin: Option<String> },
-    #[error("{}", handshake(error, *encrypted))]
-    Handshake { error: tungstenite::Error, encrypted: bool },
+    #[error("{}", invalid_response(*error, *encrypted))]
+    InvalidResponse { error: InvalidResponse, encrypted: bool },
+    #[error("{}", no_response(error.as_ref(), *encrypted))]
+    NoResponse { error: Option<io::Error>, encrypted: bool },
     #[error("{} timed out after {}; --timeout SECONDS sets the timeout. {}", step.name(), Elapsed(*timeout), step.advice())]
     Timeout { step: Step, timeout: Duration },
     #[error(
@@ -143,7 +147,7 @@ fn unreachable(failed: &[(SocketAddr, io::Error)], timeout: Duration) -> String 
     format!("{}. {advice}", list.join("; "))
 }
 
-fn tls(host: &str, error: &io::Error, roots: usize) -> String {
+fn tls(host: &str, error: &io::Error) -> String {
     let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) else {
         return format!(
             "the server closed the connection during the TLS handshake ({error}). If this port does not use TLS, use ws://"
@@ -156,9 +160,6 @@ fn tls(host: &str, error: &io::Error, roots: usize) -> String {
             }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "the certificate is not valid yet. Check the clocks of this machine and of the certificate's issuer"
-            }
-            CertificateError::UnknownIssuer if roots == 0 => {
-                "this machine trusts no CA. Install its CA certificates, or pass the right one with --ca FILE"
             }
             CertificateError::UnknownIssuer => {
                 "this machine does not trust the issuer of the certificate. Configure the server to send its \
@@ -220,21 +221,28 @@ fn http(status: StatusCode, location: Option<&str>, body: &str, origin: Option<&
     format!("HTTP {status}: {advice}{body}")
 }
 
-fn handshake(error: &tungstenite::Error, encrypted: bool) -> String {
-    let wss = if encrypted { "" } else { ". If this is a TLS port, use wss://" };
+fn invalid_response(error: InvalidResponse, encrypted: bool) -> String {
     match error {
-        tungstenite::Error::Io(_) | tungstenite::Error::Protocol(ProtocolError::HandshakeIncomplete) => format!(
-            "the server closed the connection during the WebSocket handshake ({error}): it is not an HTTP server, or a \
-             proxy cannot reach its server{wss}"
-        ),
-        tungstenite::Error::Protocol(ProtocolError::WrongHttpVersion) => "the response is HTTP/1.0, which does not \
-             support WebSockets. A proxy must use HTTP/1.1 (nginx: proxy_http_version 1.1;)"
+        InvalidResponse::Version => "the response is HTTP/1.0, which does not support WebSockets. A proxy must use \
+             HTTP/1.1 (nginx: proxy_http_version 1.1;)"
             .to_owned(),
-        tungstenite::Error::Protocol(ProtocolError::HttparseError(_)) => {
-            format!("the response is not HTTP ({error}){wss}")
-        }
+        InvalidResponse::NotHttp => format!("the response is not HTTP ({error}){}", advise_wss(encrypted)),
+        InvalidResponse::TooLarge => format!("the response is invalid ({error}): the server is not a sigver hub"),
         _ => format!("HTTP 101 without a valid WebSocket handshake ({error}): a proxy changes its headers"),
     }
+}
+
+fn no_response(error: Option<&io::Error>, encrypted: bool) -> String {
+    let error = error.map(|error| format!(" ({error})")).unwrap_or_default();
+    format!(
+        "the server closed the connection during the WebSocket handshake{error}: it is not an HTTP server, or a proxy \
+         cannot reach its server{}",
+        advise_wss(encrypted)
+    )
+}
+
+fn advise_wss(encrypted: bool) -> &'static str {
+    if encrypted { "" } else { ". If this is a TLS port, use wss://" }
 }
 
 fn closed(frame: Option<&CloseFrame>) -> String {

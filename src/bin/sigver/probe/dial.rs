@@ -2,22 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::Uri;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, LOCATION, ORIGIN};
-use sigver::Transport;
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper::header::HeaderValue;
+use hyper::{StatusCode, Uri};
+use sigver::client::{Connector, JoinError, JoinStep, Socket, WebSocket};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{self, ClientConfig, ProtocolVersion, RootCertStore};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::{self, handshake};
 
 use super::diagnosis::{Diagnosis, Step};
 use super::elapsed::Elapsed;
@@ -26,12 +17,10 @@ use super::options::Options;
 use super::peer::Peer;
 use super::report::Finding;
 use super::target::Target;
-use crate::tls::{TlsError, certificates};
+use crate::tls::{TlsError, read};
 
-/// A connection, encrypted or not.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+/// The number of characters of a response's body that are printed.
+const MAX_BODY_CHARS: usize = 120;
 
 /// Opens connections to one server.
 pub(super) struct Dialer<'a> {
@@ -39,29 +28,34 @@ pub(super) struct Dialer<'a> {
     origin: Option<&'a HeaderValue>,
     headers: &'a [Header],
     timeout: Duration,
-    tls: Option<Tls>,
-}
-
-struct Tls {
-    connector: TlsConnector,
-    /// The number of trusted CA certificates.
-    roots: usize,
+    /// Encrypts the connections.
+    connector: Connector,
 }
 
 impl<'a> Dialer<'a> {
-    /// Reads the trusted certificates if the URL is encrypted.
+    /// Reads the CA certificates of the options.
     pub(super) fn new(options: &'a Options, target: &'a Target) -> Result<Self, TlsError> {
         let Options { origin, headers, ca, .. } = options;
-        let tls = target.is_encrypted().then(|| Tls::new(ca.as_deref())).transpose()?;
-        Ok(Self { target, origin: origin.as_ref(), headers, timeout: options.timeout(), tls })
+        let mut connector = connector(&target.with_key("")).timeout(options.timeout());
+        if let Some(path) = ca
+            && target.is_encrypted()
+        {
+            let unreadable = |error: JoinError| TlsError::Unreadable {
+                option: "--ca",
+                path: path.clone(),
+                error: error.to_string(),
+            };
+            connector = connector.ca(read("--ca", path)?).map_err(unreadable)?;
+        }
+        Ok(Self { target, origin: origin.as_ref(), headers, timeout: options.timeout(), connector })
     }
 
     /// Returns the addresses of the server.
     pub(super) async fn resolve(&self) -> Finding<Vec<SocketAddr>> {
         let (host, start) = (self.target.host(), Instant::now());
         let failed = |error| Diagnosis::Dns { host: host.to_owned(), error };
-        let lookup = tokio::net::lookup_host((host, self.target.port()));
-        let found = self.with_timeout(Step::Dns, lookup).await?;
+        let lookup = timeout(self.timeout, tokio::net::lookup_host((host, self.target.port())));
+        let found = lookup.await.map_err(|_| Diagnosis::Timeout { step: Step::Dns, timeout: self.timeout })?;
         let addresses: Vec<_> = found.map_err(|error| failed(error.to_string()))?.collect();
         if addresses.is_empty() {
             return Err(failed("no records".to_owned()));
@@ -70,7 +64,8 @@ impl<'a> Dialer<'a> {
         Ok((addresses, format!("{list}, {}", Elapsed(start.elapsed()))))
     }
 
-    /// Connects to the first address that accepts the connection.
+    /// Connects to the first address that accepts the connection. Unlike a [`Connector`], it tries one after the other,
+    /// so that the report has the result of each.
     pub(super) async fn connect(&self, addresses: &[SocketAddr]) -> Finding<TcpStream> {
         let mut failed = Vec::new();
         for address in addresses {
@@ -93,102 +88,58 @@ impl<'a> Dialer<'a> {
     }
 
     /// Encrypts the connection if the URL is encrypted.
-    pub(super) async fn encrypt(&self, socket: TcpStream) -> Finding<Box<dyn Socket>> {
-        let Some(Tls { connector, roots }) = &self.tls else {
-            return Ok((Box::new(socket), String::new()));
-        };
-        let (host, start) = (self.target.host().to_owned(), Instant::now());
-        let Ok(name) = ServerName::try_from(host.clone()) else {
-            return Err(Diagnosis::Dns { host, error: "a certificate cannot contain this name".to_owned() });
-        };
-        match self.with_timeout(Step::Tls, connector.connect(name, socket)).await? {
-            Ok(socket) => {
-                let version = match socket.get_ref().1.protocol_version() {
-                    Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
-                    _ => "TLS 1.2",
-                };
-                let figures = format!("{version}, {}", Elapsed(start.elapsed()));
-                Ok((Box::new(socket), figures))
-            }
-            Err(error) => Err(Diagnosis::Tls { host, error, roots: *roots }),
-        }
+    pub(super) async fn encrypt(&self, stream: TcpStream) -> Finding<Socket> {
+        let start = Instant::now();
+        let socket = self.connector.encrypt(stream).await.map_err(|error| self.diagnose(error))?;
+        let figures = socket.tls_version().map(|version| format!("{version}, {}", Elapsed(start.elapsed())));
+        Ok((socket, figures.unwrap_or_default()))
     }
 
     /// Opens a connection for a further peer, with [`Dialer::connect`] and [`Dialer::encrypt`].
-    pub(super) async fn open(&self, addresses: &[SocketAddr]) -> Finding<Box<dyn Socket>> {
-        let (socket, figures) = self.connect(addresses).await?;
-        let (socket, _) = self.encrypt(socket).await?;
+    pub(super) async fn open(&self, addresses: &[SocketAddr]) -> Finding<Socket> {
+        let (stream, figures) = self.connect(addresses).await?;
+        let (socket, _) = self.encrypt(stream).await?;
         Ok((socket, figures))
     }
 
     /// Performs the WebSocket handshake.
-    pub(super) async fn upgrade(
-        &self,
-        socket: Box<dyn Socket>,
-        url: &Uri,
-    ) -> Finding<Peer<impl Transport + Unpin + use<>>> {
-        let mut request = url.into_client_request().expect("the target contains a WebSocket URL");
-        if let Some(origin) = self.origin {
-            request.headers_mut().insert(ORIGIN, origin.clone());
-        }
-        for Header { name, value } in self.headers {
-            // A request has one host. Other headers may be repeated, as `X-Forwarded-For`.
-            if *name == HOST {
-                request.headers_mut().insert(name, value.clone());
-            } else {
-                request.headers_mut().append(name, value.clone());
-            }
+    pub(super) async fn upgrade(&self, socket: Socket, url: &Uri) -> Finding<Peer<WebSocket>> {
+        let mut connector = connector(url).timeout(self.timeout);
+        let origin = self.origin.map(|origin| ("Origin", origin));
+        for (name, value) in
+            origin.into_iter().chain(self.headers.iter().map(|Header { name, value }| (name.as_str(), value)))
+        {
+            let value = str::from_utf8(value.as_bytes()).expect("the command line is UTF-8");
+            connector = connector.header(name, value).expect("the command line was checked");
         }
         let start = Instant::now();
-        match self.with_timeout(Step::Upgrade, tokio_tungstenite::client_async(request, socket)).await? {
-            Ok((stream, _)) => {
-                let peer = Peer::new(sigver::hyper::transport(stream));
-                Ok((peer, format!("HTTP 101, {}", Elapsed(start.elapsed()))))
+        let client = connector.handshake_url(socket).await.map_err(|error| self.diagnose(error))?;
+        Ok((Peer::new(client), format!("HTTP 101, {}", Elapsed(start.elapsed()))))
+    }
+
+    fn diagnose(&self, error: JoinError) -> Diagnosis {
+        let encrypted = self.target.is_encrypted();
+        match error {
+            JoinError::Tls { host, error, .. } => Diagnosis::Tls { host, error },
+            JoinError::NoTrustedCa(error) => Diagnosis::NoTrustedCa { error },
+            JoinError::Timeout { step: JoinStep::Tls, .. } => {
+                Diagnosis::Timeout { step: Step::Tls, timeout: self.timeout }
             }
-            Err(tungstenite::Error::Http(response)) => Err(self.rejected(&response)),
-            Err(error) => Err(Diagnosis::Handshake { error, encrypted: self.target.is_encrypted() }),
+            JoinError::Timeout { .. } => Diagnosis::Timeout { step: Step::Upgrade, timeout: self.timeout },
+            JoinError::Rejected { status, body, location, .. } => Diagnosis::Http {
+                status: StatusCode::from_u16(status).expect("a rejection has a valid status"),
+                location,
+                body: body.lines().next().unwrap_or_default().chars().take(MAX_BODY_CHARS).collect(),
+                origin: self.origin.map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned()),
+            },
+            JoinError::InvalidResponse(error) => Diagnosis::InvalidResponse { error, encrypted },
+            JoinError::ConnectionLost(error) => Diagnosis::NoResponse { error, encrypted },
+            error => unreachable!("a handshake over a connection does not fail with {error}"),
         }
-    }
-
-    fn rejected(&self, response: &handshake::client::Response) -> Diagnosis {
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let is_text = header(CONTENT_TYPE).is_none_or(|content_type| content_type.starts_with("text/plain"));
-        let body = response.body().as_deref().filter(|_| is_text).map(String::from_utf8_lossy).unwrap_or_default();
-        Diagnosis::Http {
-            status: response.status(),
-            location: header(LOCATION).map(str::to_owned),
-            body: body.lines().next().unwrap_or_default().chars().take(120).collect(),
-            origin: self.origin.map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned()),
-        }
-    }
-
-    async fn with_timeout<T>(&self, step: Step, future: impl Future<Output = T>) -> Result<T, Diagnosis> {
-        timeout(self.timeout, future).await.map_err(|_| Diagnosis::Timeout { step, timeout: self.timeout })
     }
 }
 
-impl Tls {
-    /// Trusts the CA certificates of this machine, and those in `ca`.
-    fn new(ca: Option<&Path>) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        // An unreadable certificate matters only to a server that uses it, and the check `tls` then reports that.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(ca) = ca {
-            for certificate in certificates("--ca", ca)? {
-                roots.add(certificate).map_err(|error| TlsError::Unreadable {
-                    option: "--ca",
-                    path: ca.to_owned(),
-                    error: error.to_string(),
-                })?;
-            }
-        }
-        let count = roots.len();
-        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-            .expect("the provider supports these versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), roots: count })
-    }
+/// Returns a connector for a URL of the target.
+fn connector(url: &Uri) -> Connector {
+    Connector::new(&url.to_string()).expect("the target is a valid WebSocket URL")
 }

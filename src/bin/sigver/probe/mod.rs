@@ -57,11 +57,12 @@ async fn check_server(
     }
     let addresses = report.check("dns", dialer.resolve()).await?;
     let socket = report.check("tcp", dialer.connect(&addresses)).await?;
+    let encrypt = dialer.encrypt(socket);
     let socket = if target.is_encrypted() {
-        report.check("tls", dialer.encrypt(socket)).await?
+        report.check("tls", encrypt).await?
     } else {
         report.skip("tls", "ws:// is not encrypted; pages from https:// can open only wss://");
-        Box::new(socket)
+        encrypt.await.expect("there is no handshake that could fail").0
     };
     let member = report.check("websocket", dialer.upgrade(socket, &url)).await?;
     let second = async {

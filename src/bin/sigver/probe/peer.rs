@@ -25,11 +25,11 @@ pub(super) struct Peer<T> {
 }
 
 impl<T: Transport + Unpin> Peer<T> {
-    pub(super) fn new(transport: T) -> Self {
+    pub(super) fn new(client: Client<T>) -> Self {
         let now = Instant::now();
         Self {
             // Heartbeats are events, so that they can be counted.
-            client: Client::new(transport).manual_heartbeats(),
+            client: client.manual_heartbeats(),
             opened: now,
             last_activity: now,
             longest_silence: Duration::ZERO,

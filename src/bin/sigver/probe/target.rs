@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use hyper::Uri;
+use sigver::client::Connector;
 
 /// The placeholder of the key in a URL.
 const PLACEHOLDER: &str = "{key}";
@@ -102,8 +103,11 @@ impl FromStr for Target {
             (text.to_owned(), KeyPosition::Fixed)
         };
         // Both an empty and a random key must give a valid URL.
-        parse(&template.replace(PLACEHOLDER, ""))?;
-        parse(&template.replace(PLACEHOLDER, "key"))?;
+        for key in ["", "key"] {
+            let url = parse(&template.replace(PLACEHOLDER, key))?;
+            let _: Connector =
+                Connector::new(&url.to_string()).map_err(|error| TargetError::Invalid(error.to_string()))?;
+        }
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         Ok(Self { template, position, host, port, encrypted })
     }
@@ -201,7 +205,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Target>().expect_err("an invalid URL"), expected, "{text}");
         }
-        for text in ["ws://", "ws:///path", "ws://a host/"] {
+        for text in ["ws://", "ws:///path", "ws://a host/", "ws://a..b/"] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
     }
