@@ -2,6 +2,7 @@
 //!
 //! Each test is a scenario with named faults. All times are those of the paused clock.
 
+mod audits;
 mod cluster;
 mod decisions;
 mod driver;
