@@ -7,7 +7,11 @@ mod cluster;
 mod decisions;
 mod driver;
 mod engine;
+#[path = "../common/log.rs"]
+mod log;
+mod logs;
 mod losses;
+mod lost_records;
 mod nodes;
 mod peer;
 mod records;

@@ -2,7 +2,7 @@
 
 use sigver::cluster::StepFault;
 use sigver::{Cause, CloseCode, DisconnectReason, HubEvent};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cluster::{Cluster, EVICTED, SECOND, UNANSWERED, assert_linked, millis, settle};
 
@@ -297,4 +297,25 @@ async fn events_and_reasons_of_an_eviction_are_reported_by_the_node_of_each_peer
     assert_eq!(texts, expected);
     drop((member, joiner));
     cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_sends_no_step_from_node_timeout_after_its_last_beat() {
+    // The beats of a node start at even seconds. The last one succeeds at 4 s.
+    for (at, sends) in [(millis(13_999), true), (millis(14_000), false)] {
+        let mut cluster = Cluster::start(0).await;
+        let start = Instant::now();
+        cluster.add(|hub, cluster| (hub, cluster));
+        sleep_until(start + 5 * SECOND).await;
+        cluster.tap(0).state().fails_beats = true;
+        let peer = cluster.join(0);
+        sleep_until(start + at).await;
+        peer.send_connect(1, &[]);
+        settle().await;
+        assert_eq!(peer.take().len(), usize::from(sends), "after {at:?}");
+        cluster.tap(0).state().fails_beats = false;
+        sleep(3 * SECOND).await;
+        drop(peer);
+        cluster.finish().await;
+    }
 }

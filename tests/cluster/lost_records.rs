@@ -1,0 +1,78 @@
+//! Records that never reach their receiver, and what both nodes do about it.
+
+use sigver::ClusterConfig;
+use sigver::cluster::Outage;
+use tokio::time::sleep;
+
+use crate::cluster::{Cluster, SECOND, assert_linked, settle};
+
+#[tokio::test(start_paused = true)]
+async fn batch_is_not_sent_again_after_its_receiver_has_died() {
+    let mut cluster = Cluster::start(2).await;
+    let member = cluster.member(0, 1, &[]).await;
+    let joiner = cluster.joiner(1, 2).await;
+    cluster.tap(1).state().fails_sends = true;
+    joiner.send_content(0, "not sent");
+    settle().await;
+    cluster.crash(0, [member]).await;
+    sleep(14 * SECOND).await;
+    assert_eq!(joiner.take(), ["member: end"]);
+    let sends = cluster.tap(0).state().sends;
+    assert!(sends > 5, "it was repeated: {sends}");
+    sleep(30 * SECOND).await;
+    assert_eq!(cluster.tap(0).state().sends, sends);
+    drop(joiner);
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_the_engine_lost_end_their_link_even_if_they_are_old() {
+    for wiped in [true, false] {
+        let timeout = |hub, cluster: ClusterConfig| (hub, cluster.node_timeout(60 * SECOND));
+        let cluster = Cluster::with(2, timeout).await;
+        let member = cluster.member(0, 1, &[]).await;
+        let joiner = cluster.joiner(1, 2).await;
+        assert_linked(&joiner, &member).await;
+        // The receiver does not read while the sender still sends SYNCs.
+        cluster.tap(0).engine.cut(Outage::Hang);
+        joiner.send_content(0, "lost");
+        sleep(20 * SECOND).await;
+        if wiped {
+            cluster.engine.wipe();
+        } else {
+            cluster.engine.wipe_inbox(cluster.tap(0).node());
+            cluster.engine.outage(Outage::Lose);
+            sleep(5 * SECOND).await;
+            cluster.engine.restore();
+        }
+        cluster.tap(0).engine.heal();
+        sleep(5 * SECOND).await;
+        assert_eq!(member.take(), ["joiner: end"], "wiped: {wiped}");
+        assert_eq!(joiner.take(), ["member: end"], "wiped: {wiped}");
+        drop((member, joiner));
+        cluster.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_records_lead_to_one_look_at_each_group_with_a_link_to_their_sender() {
+    let cluster = Cluster::start(3).await;
+    let member = cluster.member(0, 1, &[]).await;
+    let [joiner, other] = [cluster.joiner(1, 2).await, cluster.joiner(2, 3).await];
+    // Groups of the node without a link to the sender.
+    let unlinked = ["a", "b"].map(|key| cluster.join_as(0, key));
+    for peer in &unlinked {
+        assert!(peer.connect(1, &[]).await);
+    }
+    let before = cluster.tap(0).state().steps;
+    cluster.tap(1).lose_sends(true);
+    joiner.send_content(0, "lost");
+    settle().await;
+    cluster.tap(1).lose_sends(false);
+    sleep(2 * SECOND).await;
+    assert_eq!(member.take(), ["joiner: end"]);
+    assert_eq!(cluster.tap(0).state().steps - before, 1);
+    assert_linked(&other, &member).await;
+    drop((member, joiner, other, unlinked));
+    cluster.finish().await;
+}
