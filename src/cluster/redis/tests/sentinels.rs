@@ -59,6 +59,14 @@ async fn calls_follow_a_failover_from_a_primary_that_still_answers() {
 }
 
 #[tokio::test]
+async fn database_of_the_url_is_that_of_the_primary() {
+    let Some(watched) = Watched::start().await else { return };
+    watched.backplane("primary/3").step(random_group(), add(1)).await.expect("the primary is reachable");
+    let keys = watched.primary.command("INFO keyspace");
+    assert!(keys.contains("db3:keys=1") && !keys.contains("db0"), "{keys}");
+}
+
+#[tokio::test]
 async fn unknown_service_and_unreachable_sentinels_are_errors() {
     let Some(mut watched) = Watched::start().await else { return };
     let error = watched.backplane("other").beat(NodeId(1), &[]).await.expect_err("unknown").to_string();
