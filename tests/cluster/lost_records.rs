@@ -26,6 +26,24 @@ async fn batch_is_not_sent_again_after_its_receiver_has_died() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn call_that_fails_is_repeated_soon_after_a_beat_has_succeeded() {
+    let cluster = Cluster::start(2).await;
+    let member = cluster.member(0, 1, &[]).await;
+    let joiner = cluster.joiner(1, 2).await;
+    cluster.tap(1).state().fails_sends = true;
+    joiner.send_content(0, "offer");
+    sleep(100 * SECOND).await;
+    // Without the beats, at most one in 500 ms.
+    let sends = cluster.tap(1).state().sends;
+    assert!(sends > 202, "{sends}");
+    cluster.tap(1).state().fails_sends = false;
+    sleep(2 * SECOND).await;
+    assert_eq!(member.take_link().1, "offer");
+    drop((member, joiner));
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_that_the_engine_lost_end_their_link_even_if_they_are_old() {
     for wiped in [true, false] {
         let timeout = |hub, cluster: ClusterConfig| (hub, cluster.node_timeout(60 * SECOND));

@@ -28,8 +28,9 @@ mod tests {
     }
 
     #[test]
-    fn number_of_shards_is_a_power_of_two_and_at_least_four() {
+    fn number_of_shards_is_a_power_of_two_and_at_least_four_for_each_core() {
         let count = shards::<()>().len();
-        assert!(count >= 4 && count.is_power_of_two(), "{count}");
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        assert!(count >= 4 * cores && count.is_power_of_two(), "{count}");
     }
 }
