@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sigver::client::Event;
-use sigver::cluster::{Faults, MemoryBackplane, Outage};
+use sigver::cluster::{Faults, MemoryBackplane, Outage, StepFault};
 use sigver::{ClusterConfig, SignalingHub, memory};
 use tokio::time::{sleep, timeout};
 
@@ -146,6 +146,17 @@ async fn each_invalid_setting_of_a_cluster_is_an_error_that_names_it() {
         .node_timeout(HOUR)
         .max_outbox_bytes_per_node(134_217_728);
     assert!(SignalingHub::builder().build_cluster(limits).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_waits_until_the_engine_has_removed_the_members() {
+    let cluster = Cluster::start(1).await;
+    let member = cluster.member(0, 1, &[]).await;
+    cluster.tap(0).engine.fault_next_step(StepFault::DelayRequest(Duration::from_millis(300)));
+    cluster.nodes[0].hub.drain(5 * SECOND).await;
+    assert_eq!(cluster.engine.list_count(), 0);
+    drop(member);
+    cluster.finish().await;
 }
 
 #[tokio::test(start_paused = true)]

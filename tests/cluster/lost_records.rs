@@ -44,6 +44,29 @@ async fn call_that_fails_is_repeated_soon_after_a_beat_has_succeeded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn inbox_that_cannot_be_read_is_read_again_after_a_wait_and_loses_nothing() {
+    let cluster = Cluster::start(2).await;
+    let member = cluster.member(0, 1, &[]).await;
+    let joiner = cluster.joiner(1, 2).await;
+    cluster.tap(0).state().fails_recvs = true;
+    joiner.send_content(0, "offer");
+    settle().await;
+    // The reader may have received this batch before.
+    member.take();
+    joiner.send_content(0, "candidate");
+    let before = cluster.tap(0).state().recvs;
+    sleep(20 * SECOND).await;
+    let recvs = cluster.tap(0).state().recvs - before;
+    // The waits start over with each beat.
+    assert!((20..=80).contains(&recvs), "{recvs}");
+    cluster.tap(0).state().fails_recvs = false;
+    sleep(2 * SECOND).await;
+    assert_eq!(member.take(), ["joiner: candidate"]);
+    drop((member, joiner));
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_that_the_engine_lost_end_their_link_even_if_they_are_old() {
     for wiped in [true, false] {
         let timeout = |hub, cluster: ClusterConfig| (hub, cluster.node_timeout(60 * SECOND));

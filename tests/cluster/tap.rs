@@ -23,6 +23,10 @@ pub(crate) struct State {
     pub(crate) loses_sends: bool,
     /// Sends fail, and the engine never receives them.
     pub(crate) fails_sends: bool,
+    /// The number of reads of the inbox.
+    pub(crate) recvs: usize,
+    /// Reads of the inbox fail at once.
+    pub(crate) fails_recvs: bool,
     /// Beats fail, and the engine never receives them.
     pub(crate) fails_beats: bool,
     /// The current incarnation of the node.
@@ -70,7 +74,15 @@ impl Backplane for Tap {
     }
 
     async fn recv(&self, me: NodeId) -> Result<Vec<Bytes>, BackplaneError> {
-        self.state().node = Some(me);
+        let fails = {
+            let mut state = self.state();
+            state.node = Some(me);
+            state.recvs += 1;
+            state.fails_recvs
+        };
+        if fails {
+            return Err(BackplaneError::new("lost"));
+        }
         self.engine.recv(me).await
     }
 
