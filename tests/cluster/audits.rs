@@ -101,3 +101,20 @@ async fn loss_of_state_during_slower_audits_starts_faster_ones_of_all_groups() {
     assert_eq!(audited(&cluster), 0, "the slower audits have ended");
     finish(cluster, members).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn group_whose_last_peer_leaves_before_its_audit_is_sent_does_not_wait() {
+    let cluster = Cluster::with(1, |hub, cluster| (hub, cluster.audit_interval(40 * SECOND))).await;
+    let stats = || cluster.nodes[0].hub.cluster_stats().expect("the hub is in a cluster");
+    let peer = cluster.join(0);
+    // A node without a beat sends no step.
+    cluster.tap(0).state().fails_beats = true;
+    sleep(30 * SECOND).await;
+    assert_eq!((stats().steps_waiting, audited(&cluster)), (1, 0));
+    drop(peer);
+    sleep(SECOND).await;
+    cluster.tap(0).state().fails_beats = false;
+    sleep(3 * SECOND).await;
+    assert_eq!((stats().steps_waiting, audited(&cluster)), (0, 0));
+    cluster.finish().await;
+}

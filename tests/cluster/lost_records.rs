@@ -5,6 +5,7 @@ use sigver::cluster::Outage;
 use tokio::time::sleep;
 
 use crate::cluster::{Cluster, SECOND, assert_linked, settle};
+use crate::peer::Peer;
 
 #[tokio::test(start_paused = true)]
 async fn batch_is_not_sent_again_after_its_receiver_has_died() {
@@ -115,5 +116,39 @@ async fn lost_records_lead_to_one_look_at_each_group_with_a_link_to_their_sender
     assert_eq!(cluster.tap(0).state().steps - before, 1);
     assert_linked(&other, &member).await;
     drop((member, joiner, other, unlinked));
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn link_that_was_bound_between_a_gap_and_its_reset_ends_for_both_ends() {
+    let cluster = Cluster::start(2).await;
+    let member = cluster.member(1, 1, &[]).await;
+    let lose_content = async |joiner: &Peer| {
+        joiner.send_content(0, "offer");
+        settle().await;
+        let (link, _) = member.take_link();
+        cluster.tap(1).lose_sends(true);
+        member.send_content(link, "lost");
+        settle().await;
+        cluster.tap(1).lose_sends(false);
+        member.send_content(link, "after the lost content");
+        settle().await;
+        assert_eq!(joiner.take(), ["member: end"]);
+    };
+    let first = cluster.joiner(0, 2).await;
+    lose_content(&first).await;
+    assert_eq!(member.take(), ["joiner: end"]);
+    // The next RESET is sent 500 ms after the first one.
+    let second = cluster.joiner(0, 3).await;
+    lose_content(&second).await;
+    assert_eq!(member.take(), [""; 0]);
+    let between = cluster.joiner(0, 4).await;
+    assert_linked(&between, &member).await;
+    sleep(SECOND).await;
+    assert_eq!(member.take(), ["joiner: end", "joiner: end"]);
+    assert_eq!(between.take(), ["member: end"]);
+    let next = cluster.joiner(0, 5).await;
+    assert_linked(&next, &member).await;
+    drop((member, first, second, between, next));
     cluster.finish().await;
 }

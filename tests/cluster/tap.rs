@@ -17,6 +17,8 @@ pub(crate) struct Tap {
 pub(crate) struct State {
     /// The number of steps that were sent.
     pub(crate) steps: usize,
+    /// Steps fail at once, and the engine never receives them.
+    pub(crate) fails_steps: bool,
     /// The number of batches that were sent, lost ones included.
     pub(crate) sends: usize,
     /// Batches disappear after the engine has confirmed them.
@@ -56,7 +58,14 @@ impl Tap {
 #[async_trait]
 impl Backplane for Tap {
     async fn step(&self, group: GroupTag, step: Step) -> Result<MemberList, BackplaneError> {
-        self.state().steps += 1;
+        let fails = {
+            let mut state = self.state();
+            state.steps += 1;
+            state.fails_steps
+        };
+        if fails {
+            return Err(BackplaneError::new("lost"));
+        }
         self.engine.step(group, step).await
     }
 
