@@ -184,11 +184,11 @@ fn node_of_a_cluster_reports_nodes_beats_steps_and_records() {
 
 #[test]
 #[cfg(feature = "cluster")]
-fn link_that_a_record_of_another_node_ends_is_no_longer_in_the_gauge() {
+fn links_that_replies_and_records_end_are_no_longer_in_the_gauge() {
     use sigver::ClusterConfig;
     use sigver::cluster::MemoryBackplane;
 
-    let run = |has_left: bool| {
+    let run = |is_bound: bool, has_left: bool| {
         recorded(async || {
             let engine = MemoryBackplane::new();
             let [a, b] = ["a", "b"].map(|name| {
@@ -199,18 +199,20 @@ fn link_that_a_record_of_another_node_ends_is_no_longer_in_the_gauge() {
             });
             let [mut member, mut joiner] = [memory::join(&a, "K"), memory::join(&b, "K")];
             assert!(member.connect(1, &[]).await);
-            assert!(!joiner.connect(2, &[]).await);
-            joiner.send_content(0, "offer").await;
-            member.recv_content().await;
+            if is_bound {
+                assert!(!joiner.connect(2, &[]).await);
+                joiner.send_content(0, "offer").await;
+                member.recv_content().await;
+            }
             if has_left {
                 member.close().await;
                 joiner.recv_any().await.expect("the link ends");
             }
         })
     };
-    for (has_left, links) in [(false, 1.0), (true, 0.0)] {
-        let seen = run(has_left);
-        assert_eq!(seen["sigver_links hub=b"], links, "{seen:#?}");
+    for (is_bound, has_left, links) in [(false, false, 0.0), (true, false, 1.0), (true, true, 0.0)] {
+        let seen = run(is_bound, has_left);
+        assert_eq!((seen["sigver_links hub=a"], seen["sigver_links hub=b"]), (0.0, links), "{seen:#?}");
     }
 }
 

@@ -184,6 +184,35 @@ async fn drain_waits_until_other_nodes_know_that_links_have_ended() {
     assert!(matches!(ended, Ok(Ok(Event::Ended { .. }))), "{ended:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn drain_ends_as_soon_as_the_last_record_is_sent_or_its_receiver_has_died() {
+    for receiver_dies in [false, true] {
+        let mut cluster = Cluster::start(2).await;
+        let member = cluster.member(0, 1, &[]).await;
+        let joiner = cluster.joiner(1, 2).await;
+        cluster.tap(1).state().fails_sends = true;
+        joiner.send_content(0, "offer");
+        drop(joiner);
+        settle().await;
+        let hub = cluster.nodes[1].hub.clone();
+        let drain = tokio::spawn(async move { hub.drain(60 * SECOND).await });
+        if receiver_dies {
+            cluster.crash(0, [member]).await;
+        } else {
+            sleep(14 * SECOND).await;
+            cluster.tap(1).state().fails_sends = false;
+            drop(member);
+        }
+        assert!(!drain.is_finished(), "the record is not sent");
+        let drain = timeout(17 * SECOND, drain).await.expect("the drain ends before its timeout");
+        assert_eq!(drain.expect("a drain does not panic"), 0);
+        // The list keeps the member of a dead node until another node reads it.
+        if !receiver_dies {
+            cluster.finish().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn debug_shows_the_settings_of_a_cluster_and_not_its_backplane() {
     let config = ClusterConfig::new(MemoryBackplane::new());

@@ -199,20 +199,29 @@ async fn dead_node_stays_dead_after_the_engine_was_wiped() {
 
 #[tokio::test(start_paused = true)]
 async fn node_that_the_engine_does_not_know_is_declared_dead_when_a_list_names_it() {
-    let mut cluster = Cluster::start(1).await;
-    cluster.tap(0).state().fails_beats = true;
-    cluster.engine.wipe();
-    let member = cluster.member(0, 1, &[]).await;
-    cluster.add(|hub, cluster| (hub, cluster));
-    settle().await;
-    let joiner = cluster.joiner(1, 2).await;
-    assert_linked(&joiner, &member).await;
-    cluster.crash(0, [member]).await;
-    sleep(CRASH_IS_KNOWN).await;
-    assert_eq!(joiner.take(), ["member: end"]);
-    assert!(joiner.connect(2, &[]).await, "the group has no member");
-    drop(joiner);
-    cluster.finish().await;
+    // Without the link, nothing but the list names the node.
+    for is_linked in [true, false] {
+        let mut cluster = Cluster::start(1).await;
+        cluster.tap(0).state().fails_beats = true;
+        cluster.engine.wipe();
+        let member = cluster.member(0, 1, &[]).await;
+        cluster.add(|hub, cluster| (hub, cluster));
+        settle().await;
+        let joiner = cluster.join(1);
+        if is_linked {
+            assert!(!joiner.connect(2, &[]).await);
+            assert_linked(&joiner, &member).await;
+        }
+        cluster.crash(0, [member]).await;
+        if !is_linked {
+            assert!(!joiner.connect(2, &[]).await, "the list has the member");
+        }
+        sleep(CRASH_IS_KNOWN).await;
+        assert_eq!(joiner.take(), ["member: end"]);
+        assert!(joiner.connect(2, &[]).await, "the group has no member");
+        drop(joiner);
+        cluster.finish().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
