@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
+use futures::FutureExt as _;
 use tokio::time::Instant;
 
 use super::*;
@@ -67,9 +68,7 @@ async fn connection_stays_after_a_call_that_was_dropped_soon() {
     let Some(server) = Server::start(&[]) else { return };
     let backplane = backplane(&server);
     backplane.beat(NodeId(1), &[]).await.expect("the engine is reachable");
-    server.pause();
-    assert!(timeout(Duration::from_millis(50), backplane.beat(NodeId(1), &[])).await.is_err());
-    server.resume();
+    assert!(backplane.beat(NodeId(1), &[]).now_or_never().is_none(), "the reply takes a moment");
     backplane.beat(NodeId(1), &[]).await.expect("the engine is reachable");
     let stats = server.command("INFO stats");
     // That of the backplane, and that of this command.
