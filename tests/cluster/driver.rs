@@ -185,8 +185,8 @@ async fn drain_waits_until_other_nodes_know_that_links_have_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drain_ends_as_soon_as_the_last_record_is_sent_or_its_receiver_has_died() {
-    for receiver_dies in [false, true] {
+async fn drain_ends_as_soon_as_no_record_waits_any_more() {
+    for end in ["sent", "the receiver has died", "this node was declared dead", "the driver has ended"] {
         let mut cluster = Cluster::start(2).await;
         let member = cluster.member(0, 1, &[]).await;
         let joiner = cluster.joiner(1, 2).await;
@@ -196,20 +196,21 @@ async fn drain_ends_as_soon_as_the_last_record_is_sent_or_its_receiver_has_died(
         settle().await;
         let hub = cluster.nodes[1].hub.clone();
         let drain = tokio::spawn(async move { hub.drain(60 * SECOND).await });
-        if receiver_dies {
+        cluster.tap(1).state().fails_beats = end == "this node was declared dead";
+        if end == "the receiver has died" {
             cluster.crash(0, [member]).await;
         } else {
             sleep(14 * SECOND).await;
-            cluster.tap(1).state().fails_sends = false;
-            drop(member);
         }
-        assert!(!drain.is_finished(), "the record is not sent");
-        let drain = timeout(17 * SECOND, drain).await.expect("the drain ends before its timeout");
-        assert_eq!(drain.expect("a drain does not panic"), 0);
-        // The list keeps the member of a dead node until another node reads it.
-        if !receiver_dies {
-            cluster.finish().await;
+        assert!(!drain.is_finished(), "{end}: the record waits");
+        let node = cluster.nodes.last().expect("a node");
+        node.tap.state().fails_beats = false;
+        node.tap.state().fails_sends = end != "sent";
+        if end == "the driver has ended" {
+            node.driver.abort();
         }
+        let drain = timeout(17 * SECOND, drain).await.unwrap_or_else(|_| panic!("{end}: the drain continues"));
+        assert_eq!(drain.expect("a drain does not panic"), 0, "{end}");
     }
 }
 

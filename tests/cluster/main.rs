@@ -7,6 +7,7 @@ mod cluster;
 mod decisions;
 mod driver;
 mod engine;
+mod incarnations;
 #[path = "../common/log.rs"]
 mod log;
 mod logs;

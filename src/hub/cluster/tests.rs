@@ -107,3 +107,16 @@ async fn reply_to_a_step_from_before_a_bug_is_not_a_reply_to_a_later_step() {
     assert!(next.next().now_or_never().is_none(), "the peer stays, and has one answer");
     assert_eq!(connect(&mut join(&hub, "bug"), 3).await, Message::Connected(false));
 }
+
+#[tokio::test(start_paused = true)]
+async fn entries_of_peers_that_a_bug_has_closed_are_removed_from_the_list() {
+    let engine = MemoryBackplane::new();
+    let hub = node(engine.connect());
+    let mut member = join(&hub, "bug");
+    assert_eq!(connect(&mut member, 1).await, Message::Connected(true));
+    assert_eq!(engine.list_count(), 1);
+    poison(&hub, "bug");
+    drop(member);
+    sleep(millis(100)).await;
+    assert_eq!((engine.list_count(), hub.stats().groups), (0, 0));
+}
