@@ -121,12 +121,14 @@ async fn steps_wait_while_the_engine_is_unreachable() {
     let engine = MemoryBackplane::new();
     let (hub, _driver) = start(engine.clone()).await;
     engine.outage(Outage::Hang);
-    let mut peers = ["K", "L", "M"].map(|key| memory::join(&hub, key));
+    sleep(Duration::from_secs(11)).await;
+    // A node without a beat for `node_timeout` sends no step.
+    let mut peers = ["K", "L", "M", "M"].map(|key| memory::join(&hub, key));
     for peer in &mut peers {
         peer.send_connect(1, &[]).await;
     }
     sleep(Duration::from_secs(4)).await;
-    assert_eq!(stats(&hub).steps_waiting, 3);
+    assert_eq!(stats(&hub).steps_waiting, 3, "one for each group");
     engine.restore();
     wait_for(&hub, |stats| stats.steps_waiting == 0).await;
 }

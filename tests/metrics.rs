@@ -183,6 +183,40 @@ fn node_of_a_cluster_reports_nodes_beats_steps_and_records() {
 }
 
 #[test]
+#[cfg(feature = "cluster")]
+fn links_that_replies_and_records_end_are_no_longer_in_the_gauge() {
+    use sigver::ClusterConfig;
+    use sigver::cluster::MemoryBackplane;
+
+    let run = |is_bound: bool, has_left: bool| {
+        recorded(async || {
+            let engine = MemoryBackplane::new();
+            let [a, b] = ["a", "b"].map(|name| {
+                let config = ClusterConfig::new(engine.connect());
+                let (hub, driver) = SignalingHub::builder().name(name).build_cluster(config).expect("valid settings");
+                tokio::spawn(driver);
+                hub
+            });
+            let [mut member, mut joiner] = [memory::join(&a, "K"), memory::join(&b, "K")];
+            assert!(member.connect(1, &[]).await);
+            if is_bound {
+                assert!(!joiner.connect(2, &[]).await);
+                joiner.send_content(0, "offer").await;
+                member.recv_content().await;
+            }
+            if has_left {
+                member.close().await;
+                joiner.recv_any().await.expect("the link ends");
+            }
+        })
+    };
+    for (is_bound, has_left, links) in [(false, false, 0.0), (true, false, 1.0), (true, true, 0.0)] {
+        let seen = run(is_bound, has_left);
+        assert_eq!((seen["sigver_links hub=a"], seen["sigver_links hub=b"]), (0.0, links), "{seen:#?}");
+    }
+}
+
+#[test]
 fn hub_without_a_cluster_reports_no_metric_of_a_cluster() {
     let seen = recorded(async || assert!(memory::join(&SignalingHub::new(), "K").connect(1, &[]).await));
     assert!(!seen.keys().any(|name| name.contains("cluster")), "{seen:#?}");

@@ -1,17 +1,9 @@
 //! The driver of a hub, the settings of a cluster, and a cluster of one node.
 
-#[path = "../common/log.rs"]
-mod log;
-
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use log::Log;
 use sigver::client::Event;
-use sigver::cluster::{
-    Backplane, BackplaneError, Beat, Faults, GroupTag, MemberList, MemoryBackplane, NodeId, Outage, Step,
-};
+use sigver::cluster::{Faults, MemoryBackplane, Outage, StepFault};
 use sigver::{ClusterConfig, SignalingHub, memory};
 use tokio::time::{sleep, timeout};
 
@@ -149,6 +141,22 @@ async fn each_invalid_setting_of_a_cluster_is_an_error_that_names_it() {
         .max_members_per_group(1)
         .max_outbox_bytes_per_node(66_560);
     assert!(SignalingHub::builder().build_cluster(limits).is_ok());
+    let limits = ClusterConfig::new(MemoryBackplane::new())
+        .beat_interval(60 * SECOND)
+        .node_timeout(HOUR)
+        .max_outbox_bytes_per_node(134_217_728);
+    assert!(SignalingHub::builder().build_cluster(limits).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_waits_until_the_engine_has_removed_the_members() {
+    let cluster = Cluster::start(1).await;
+    let member = cluster.member(0, 1, &[]).await;
+    cluster.tap(0).engine.fault_next_step(StepFault::DelayRequest(Duration::from_millis(300)));
+    cluster.nodes[0].hub.drain(5 * SECOND).await;
+    assert_eq!(cluster.engine.list_count(), 0);
+    drop(member);
+    cluster.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,48 +184,59 @@ async fn drain_waits_until_other_nodes_know_that_links_have_ended() {
     assert!(matches!(ended, Ok(Ok(Event::Ended { .. }))), "{ended:?}");
 }
 
-/// An engine whose configuration has a fault.
-struct Misconfigured(MemoryBackplane);
-
-#[async_trait]
-impl Backplane for Misconfigured {
-    async fn step(&self, group: GroupTag, step: Step) -> Result<MemberList, BackplaneError> {
-        self.0.step(group, step).await
-    }
-
-    async fn send(&self, to: NodeId, batch: Bytes) -> Result<(), BackplaneError> {
-        self.0.send(to, batch).await
-    }
-
-    async fn recv(&self, me: NodeId) -> Result<Vec<Bytes>, BackplaneError> {
-        self.0.recv(me).await
-    }
-
-    async fn beat(&self, me: NodeId, silent: &[(NodeId, u64)]) -> Result<Beat, BackplaneError> {
-        self.0.beat(me, silent).await
-    }
-
-    async fn check(&self) -> Result<Vec<String>, BackplaneError> {
-        // Fails as long as the engine is unreachable.
-        self.0.beat(NodeId(0), &[]).await.map(|_| vec!["maxmemory-policy is allkeys-lru".to_owned()])
+#[tokio::test(start_paused = true)]
+async fn drain_ends_as_soon_as_no_record_waits_any_more() {
+    for end in ["sent", "the receiver has died", "this node was declared dead", "the driver has ended"] {
+        let mut cluster = Cluster::start(2).await;
+        let member = cluster.member(0, 1, &[]).await;
+        let joiner = cluster.joiner(1, 2).await;
+        cluster.tap(1).state().fails_sends = true;
+        joiner.send_content(0, "offer");
+        drop(joiner);
+        settle().await;
+        let hub = cluster.nodes[1].hub.clone();
+        let drain = tokio::spawn(async move { hub.drain(60 * SECOND).await });
+        cluster.tap(1).state().fails_beats = end == "this node was declared dead";
+        if end == "the receiver has died" {
+            cluster.crash(0, [member]).await;
+        } else {
+            sleep(14 * SECOND).await;
+        }
+        assert!(!drain.is_finished(), "{end}: the record waits");
+        let node = cluster.nodes.last().expect("a node");
+        node.tap.state().fails_beats = false;
+        node.tap.state().fails_sends = end != "sent";
+        if end == "the driver has ended" {
+            node.driver.abort();
+        }
+        let drain = timeout(17 * SECOND, drain).await.unwrap_or_else(|_| panic!("{end}: the drain continues"));
+        assert_eq!(drain.expect("a drain does not panic"), 0, "{end}");
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn configuration_of_the_engine_is_checked_once_it_is_reachable() {
-    let log = Log::capture();
-    let engine = MemoryBackplane::new();
-    engine.outage(Outage::Lose);
-    let config = ClusterConfig::new(Misconfigured(engine.connect()));
+#[tokio::test]
+async fn debug_shows_the_settings_of_a_cluster_and_not_its_backplane() {
+    let config = ClusterConfig::new(MemoryBackplane::new());
+    let expected = "ClusterConfig { connect_answer_timeout: 15s, beat_interval: 2s, node_timeout: 10s, \
+                    audit_interval: 900s, max_members_per_group: 1000, max_outbox_bytes_per_node: 4194304, .. }";
+    assert_eq!(format!("{config:?}"), expected);
     let (_hub, driver) = SignalingHub::builder().build_cluster(config).expect("valid settings");
-    tokio::spawn(driver);
-    sleep(25 * SECOND).await;
-    let unreachable = log.take();
-    assert_eq!(unreachable.len(), 3, "one line every 10 s: {unreachable:?}");
-    assert!(unreachable.iter().all(|line| line.contains("is unreachable")), "{unreachable:?}");
-    engine.restore();
-    sleep(60 * SECOND).await;
-    let expected =
-        "WARN the engine of the cluster is not configured as it should be finding=\"maxmemory-policy is allkeys-lru\"";
-    assert_eq!(log.take(), [expected]);
+    assert_eq!(format!("{driver:?}"), "ClusterDriver { .. }");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_most_1024_steps_are_in_flight_and_the_other_groups_wait() {
+    let cluster = Cluster::with(1, |hub, cluster| (hub.max_peers(2000), cluster)).await;
+    cluster.engine.outage(Outage::Hang);
+    let peers: Vec<_> = (0..1030).map(|key| cluster.join_as(0, key.to_string().as_str())).collect();
+    peers.iter().for_each(|peer| peer.send_connect(1, &[]));
+    settle().await;
+    assert_eq!(cluster.tap(0).state().steps, 1024);
+    assert_eq!(cluster.nodes[0].hub.cluster_stats().expect("a cluster").steps_waiting, 1030);
+    cluster.engine.restore();
+    settle().await;
+    assert_eq!(cluster.tap(0).state().steps, 1030);
+    assert!(peers.iter().all(|peer| peer.take() == ["true"]));
+    drop(peers);
+    cluster.finish().await;
 }

@@ -78,6 +78,23 @@ async fn first_member_gets_one_answer_if_the_outcome_of_its_step_is_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn step_that_fails_is_sent_again_after_a_wait() {
+    let cluster = Cluster::start(1).await;
+    cluster.tap(0).state().fails_steps = true;
+    let member = cluster.join(0);
+    member.send_connect(1, &[]);
+    sleep(10 * SECOND).await;
+    // The waits start over with each beat.
+    let steps = cluster.tap(0).state().steps;
+    assert!((10..=40).contains(&steps), "{steps}");
+    cluster.tap(0).state().fails_steps = false;
+    sleep(2 * SECOND).await;
+    assert_eq!(member.take(), ["true"]);
+    drop(member);
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn new_member_gets_one_answer_and_keeps_its_position_if_the_outcome_of_its_step_is_unknown() {
     for fault in UNKNOWN {
         let cluster = Cluster::start(2).await;

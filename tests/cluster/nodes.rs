@@ -2,7 +2,7 @@
 
 use sigver::cluster::StepFault;
 use sigver::{Cause, CloseCode, DisconnectReason, HubEvent};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cluster::{Cluster, EVICTED, SECOND, UNANSWERED, assert_linked, millis, settle};
 
@@ -199,20 +199,29 @@ async fn dead_node_stays_dead_after_the_engine_was_wiped() {
 
 #[tokio::test(start_paused = true)]
 async fn node_that_the_engine_does_not_know_is_declared_dead_when_a_list_names_it() {
-    let mut cluster = Cluster::start(1).await;
-    cluster.tap(0).state().fails_beats = true;
-    cluster.engine.wipe();
-    let member = cluster.member(0, 1, &[]).await;
-    cluster.add(|hub, cluster| (hub, cluster));
-    settle().await;
-    let joiner = cluster.joiner(1, 2).await;
-    assert_linked(&joiner, &member).await;
-    cluster.crash(0, [member]).await;
-    sleep(CRASH_IS_KNOWN).await;
-    assert_eq!(joiner.take(), ["member: end"]);
-    assert!(joiner.connect(2, &[]).await, "the group has no member");
-    drop(joiner);
-    cluster.finish().await;
+    // Without the link, nothing but the list names the node.
+    for is_linked in [true, false] {
+        let mut cluster = Cluster::start(1).await;
+        cluster.tap(0).state().fails_beats = true;
+        cluster.engine.wipe();
+        let member = cluster.member(0, 1, &[]).await;
+        cluster.add(|hub, cluster| (hub, cluster));
+        settle().await;
+        let joiner = cluster.join(1);
+        if is_linked {
+            assert!(!joiner.connect(2, &[]).await);
+            assert_linked(&joiner, &member).await;
+        }
+        cluster.crash(0, [member]).await;
+        if !is_linked {
+            assert!(!joiner.connect(2, &[]).await, "the list has the member");
+        }
+        sleep(CRASH_IS_KNOWN).await;
+        assert_eq!(joiner.take(), ["member: end"]);
+        assert!(joiner.connect(2, &[]).await, "the group has no member");
+        drop(joiner);
+        cluster.finish().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,4 +306,25 @@ async fn events_and_reasons_of_an_eviction_are_reported_by_the_node_of_each_peer
     assert_eq!(texts, expected);
     drop((member, joiner));
     cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_sends_no_step_from_node_timeout_after_its_last_beat() {
+    // The beats of a node start at even seconds. The last one succeeds at 4 s.
+    for (at, sends) in [(millis(13_999), true), (millis(14_000), false)] {
+        let mut cluster = Cluster::start(0).await;
+        let start = Instant::now();
+        cluster.add(|hub, cluster| (hub, cluster));
+        sleep_until(start + 5 * SECOND).await;
+        cluster.tap(0).state().fails_beats = true;
+        let peer = cluster.join(0);
+        sleep_until(start + at).await;
+        peer.send_connect(1, &[]);
+        settle().await;
+        assert_eq!(peer.take().len(), usize::from(sends), "after {at:?}");
+        cluster.tap(0).state().fails_beats = false;
+        sleep(3 * SECOND).await;
+        drop(peer);
+        cluster.finish().await;
+    }
 }

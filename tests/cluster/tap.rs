@@ -17,12 +17,18 @@ pub(crate) struct Tap {
 pub(crate) struct State {
     /// The number of steps that were sent.
     pub(crate) steps: usize,
+    /// Steps fail at once, and the engine never receives them.
+    pub(crate) fails_steps: bool,
     /// The number of batches that were sent, lost ones included.
     pub(crate) sends: usize,
     /// Batches disappear after the engine has confirmed them.
     pub(crate) loses_sends: bool,
     /// Sends fail, and the engine never receives them.
     pub(crate) fails_sends: bool,
+    /// The number of reads of the inbox.
+    pub(crate) recvs: usize,
+    /// Reads of the inbox fail at once.
+    pub(crate) fails_recvs: bool,
     /// Beats fail, and the engine never receives them.
     pub(crate) fails_beats: bool,
     /// The current incarnation of the node.
@@ -52,7 +58,14 @@ impl Tap {
 #[async_trait]
 impl Backplane for Tap {
     async fn step(&self, group: GroupTag, step: Step) -> Result<MemberList, BackplaneError> {
-        self.state().steps += 1;
+        let fails = {
+            let mut state = self.state();
+            state.steps += 1;
+            state.fails_steps
+        };
+        if fails {
+            return Err(BackplaneError::new("lost"));
+        }
         self.engine.step(group, step).await
     }
 
@@ -70,7 +83,15 @@ impl Backplane for Tap {
     }
 
     async fn recv(&self, me: NodeId) -> Result<Vec<Bytes>, BackplaneError> {
-        self.state().node = Some(me);
+        let fails = {
+            let mut state = self.state();
+            state.node = Some(me);
+            state.recvs += 1;
+            state.fails_recvs
+        };
+        if fails {
+            return Err(BackplaneError::new("lost"));
+        }
         self.engine.recv(me).await
     }
 

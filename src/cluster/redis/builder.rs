@@ -142,7 +142,7 @@ impl RedisBackplaneBuilder {
         let routes = match servers {
             Servers::Nodes(addresses) => Routes::Nodes(Nodes::new(addresses)),
             Servers::Sentinels(addresses, service) => {
-                let dialer = Dialer { login: self.sentinel_login, database: 0, is_cluster: false, ..dialer.clone() };
+                let dialer = Dialer { login: self.sentinel_login, database: 0, ..dialer.clone() };
                 Routes::Sentinels(Sentinels::new(addresses, service, dialer))
             }
         };

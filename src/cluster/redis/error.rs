@@ -23,7 +23,6 @@ pub(super) fn unexpected_reply(expected: &str) -> BackplaneError {
 pub(super) fn text(error: &RedisError) -> String {
     let detail = error.detail().unwrap_or_default();
     match error.kind() {
-        ErrorKind::AuthenticationFailed => "the user or the password is wrong".to_owned(),
         ErrorKind::Server(ServerErrorKind::NoPerm) => no_permission(detail),
         ErrorKind::Server(_) | ErrorKind::Extension => match error.code().unwrap_or_default() {
             "NOAUTH" => "the engine requires a password".to_owned(),

@@ -134,6 +134,7 @@ mod tests {
             ("redis://u:p/w@h", "valid hosts"),
             ("redis://u:1/w@h", "a number as its database"),
             ("redis://h/x", "a number as its database"),
+            ("redis://h/service/1", "a number as its database"),
             ("redis://a,b/1", "no database"),
             ("redis://h?protocol=resp3", "no query"),
             ("redis://:p#q@h", "no fragment"),

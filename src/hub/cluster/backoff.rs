@@ -30,3 +30,43 @@ impl Backoff {
         sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    async fn wait(backoff: &Backoff) -> Duration {
+        let start = Instant::now();
+        backoff.wait().await;
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wait_doubles_up_to_a_second_and_has_a_random_part() {
+        let waits = [50, 100, 200, 400, 800, 1000, 1000, 1000, 1000, 1000, 1000, 1000].map(Duration::from_millis);
+        let mut different = false;
+        for _ in 0..100 {
+            let (first, second) = (Backoff::default(), Backoff::default());
+            for expected in waits {
+                let (waited, other) = (wait(&first).await, wait(&second).await);
+                assert!(waited >= expected / 2, "{waited:?} instead of {expected:?}");
+                // A timer is up to 1 ms late.
+                assert!(waited <= expected * 3 / 2 + Duration::from_millis(1), "{waited:?} instead of {expected:?}");
+                different |= waited != other;
+            }
+        }
+        assert!(different, "two nodes wait for different times");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn call_that_succeeds_starts_the_waits_over() {
+        let backoff = Backoff::default();
+        for _ in 0..10 {
+            backoff.wait().await;
+        }
+        backoff.reset();
+        assert!(wait(&backoff).await <= Duration::from_millis(76));
+    }
+}

@@ -1,6 +1,5 @@
 //! What the rooms and the driver of a cluster node count.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -102,11 +101,5 @@ impl ClusterCounters {
     /// Returns the metrics, which show these counters.
     pub(in crate::hub) fn metrics(&self) -> &ClusterMetrics {
         &self.metrics
-    }
-}
-
-impl fmt::Debug for ClusterCounters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.load().fmt(f)
     }
 }

@@ -18,7 +18,6 @@ use crate::protocol::PeerId;
 ///
 /// A room calls it under the lock of the room. It therefore calls no room, and the driver calls no room while it holds
 /// the lock of the bus.
-#[derive(Debug)]
 pub(in crate::hub) struct Bus {
     rules: Rules,
     max_outbox_bytes_per_node: usize,
@@ -299,3 +298,6 @@ impl Bus {
         self.batch_ended.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,3 +60,30 @@ impl ClusterRooms {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cluster::{NodeId, Rules};
+    use crate::hub::limits::config::Config;
+    use crate::hub::observability::cluster_counters::ClusterCounters;
+    use crate::hub::rooms::registry::Registry;
+
+    #[test]
+    fn room_is_found_by_its_tag_until_it_is_removed() {
+        let rules = Rules { eviction_min_age: Duration::ZERO, max_members: 10, max_held_bytes: 1000 };
+        let bus = Bus::new(NodeId(1), rules, 1000, Duration::ZERO, ClusterCounters::new(None));
+        let mut registry = Registry::new(Arc::<Config>::default(), Arc::default());
+        registry.set_cluster(ClusterRooms::new(Arc::new(bus)));
+        let find = |key: &GroupKey| registry.cluster().expect("a cluster").find(GroupTag::new(key));
+
+        let keys = ["K", "L"].map(|key| GroupKey::new(key).expect("a valid key"));
+        let [room, other] = keys.each_ref().map(|key| registry.acquire(key).expect("no limit is reached"));
+        assert!(find(&keys[0]).is_some_and(|found| Arc::ptr_eq(&found, &room)));
+        registry.release(&room);
+        assert!(find(&keys[0]).is_none());
+        assert!(find(&keys[1]).is_some_and(|found| Arc::ptr_eq(&found, &other)));
+    }
+}

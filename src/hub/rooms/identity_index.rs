@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::outbox::Outbox;
-use super::shards::shards;
+use super::shards::{shards, shrunk_capacity};
 use crate::hub::admission::rejection::Rejection;
 use crate::hub::close::Close;
 use crate::hub::limits::Cause;
@@ -177,8 +177,8 @@ impl Table {
         peers.remove(&peer);
         if peers.is_empty() {
             self.peers.remove(identity);
-            if self.peers.capacity() > 4 * self.peers.len().max(KEPT_CAPACITY) {
-                self.peers.shrink_to(2 * self.peers.len());
+            if let Some(capacity) = shrunk_capacity(self.peers.len(), self.peers.capacity(), KEPT_CAPACITY) {
+                self.peers.shrink_to(capacity);
             }
         }
     }

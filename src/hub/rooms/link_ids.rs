@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxBuildHasher;
 
-use super::shards::shards;
+use super::shards::{shards, shrunk_capacity};
 use crate::hub::observability::metrics::DeferredGauge;
 use crate::protocol::LinkId;
 
@@ -46,9 +46,8 @@ impl LinkIdPool {
     pub(super) fn release(&self, id: LinkId) {
         let mut ids = self.lock(id);
         let was_in_use = ids.remove(&id);
-        if ids.capacity() > 4 * ids.len().max(KEPT_CAPACITY) {
-            let kept = 2 * ids.len();
-            ids.shrink_to(kept);
+        if let Some(capacity) = shrunk_capacity(ids.len(), ids.capacity(), KEPT_CAPACITY) {
+            ids.shrink_to(capacity);
         }
         drop(ids);
         debug_assert!(was_in_use, "{id:?} is not in use");

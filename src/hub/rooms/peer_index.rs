@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustc_hash::FxBuildHasher;
 
 use super::outbox::Outbox;
-use super::shards::shards;
+use super::shards::{shards, shrunk_capacity};
 use crate::protocol::PeerId;
 
 /// The outboxes of all joined peers, in shards, so that cores rarely wait for each other.
@@ -36,9 +36,8 @@ impl PeerIndex {
     pub(in crate::hub) fn remove(&self, peer: PeerId) {
         let mut outboxes = self.lock(peer);
         let removed = outboxes.remove(&peer);
-        if outboxes.capacity() > 4 * outboxes.len().max(KEPT_CAPACITY) {
-            let len = outboxes.len();
-            outboxes.shrink_to(2 * len);
+        if let Some(capacity) = shrunk_capacity(outboxes.len(), outboxes.capacity(), KEPT_CAPACITY) {
+            outboxes.shrink_to(capacity);
         }
         drop(outboxes);
         // An outbox may be dropped here, which needs other locks.

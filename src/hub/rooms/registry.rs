@@ -10,7 +10,7 @@ use super::cluster_rooms::ClusterRooms;
 use super::largest::LargestRooms;
 use super::link_ids::LinkIdPool;
 use super::room::Room;
-use super::shards::shards;
+use super::shards::{shards, shrunk_capacity};
 use crate::hub::admission::rejection::Rejection;
 use crate::hub::limits::Cause;
 use crate::hub::limits::config::Config;
@@ -253,8 +253,8 @@ impl Shard {
 
 /// Releases memory after a burst of keys, but rarely enough that the next burst does not pay for it.
 fn shrink(rooms: &mut HashMap<GroupKey, Entry>) {
-    if rooms.capacity() > 4 * rooms.len().max(KEPT_CAPACITY) {
-        rooms.shrink_to(2 * rooms.len());
+    if let Some(capacity) = shrunk_capacity(rooms.len(), rooms.capacity(), KEPT_CAPACITY) {
+        rooms.shrink_to(capacity);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
+use futures::FutureExt as _;
 use tokio::time::Instant;
 
 use super::*;
@@ -63,6 +64,18 @@ async fn connection_without_an_answer_is_replaced() {
 }
 
 #[tokio::test]
+async fn connection_stays_after_a_call_that_was_dropped_soon() {
+    let Some(server) = Server::start(&[]) else { return };
+    let backplane = backplane(&server);
+    backplane.beat(NodeId(1), &[]).await.expect("the engine is reachable");
+    assert!(backplane.beat(NodeId(1), &[]).now_or_never().is_none(), "the reply takes a moment");
+    backplane.beat(NodeId(1), &[]).await.expect("the engine is reachable");
+    let stats = server.command("INFO stats");
+    // That of the backplane, and that of this command.
+    assert!(stats.contains("total_connections_received:2\r"), "{stats}");
+}
+
+#[tokio::test]
 async fn killed_engine_returns_with_what_it_stored() {
     let settings = ["appendonly yes", "appendfsync always"];
     let Some(mut server) = Server::start(&settings) else { return };
@@ -107,6 +120,9 @@ async fn demoted_server_is_connected_to_again() {
     assert!(error.contains("READONLY") || error.contains("MASTERDOWN"), "{error}");
     server.command("REPLICAOF NO ONE");
     backplane.step(group, add(2)).await.expect("the server is a primary");
-    let clients = server.command("CLIENT LIST TYPE normal");
-    assert_eq!(clients.matches("addr=").count() / 2, 2, "the old connection is closed: {clients}");
+    let stats = server.command("INFO stats");
+    // Two of the backplane, and those of the three commands.
+    assert!(stats.contains("total_connections_received:5\r"), "{stats}");
+    // The old connection is closed: each client has the fields `addr` and `laddr`.
+    server.wait_until("CLIENT LIST TYPE normal", |clients| clients.matches("addr=").count() == 4).await;
 }

@@ -59,6 +59,29 @@ async fn calls_follow_a_failover_from_a_primary_that_still_answers() {
 }
 
 #[tokio::test]
+async fn database_of_the_url_is_that_of_the_primary() {
+    let Some(watched) = Watched::start().await else { return };
+    watched.backplane("primary/3").step(random_group(), add(1)).await.expect("the primary is reachable");
+    let keys = watched.primary.command("INFO keyspace");
+    assert!(keys.contains("db3:keys=1") && !keys.contains("db0"), "{keys}");
+}
+
+#[tokio::test]
+async fn login_of_sentinel_is_not_that_of_the_primary() {
+    let Some(primary) = Server::start(&["requirepass of-the-primary"]) else { return };
+    let monitor = format!("sentinel monitor primary 127.0.0.1 {} 1", primary.port);
+    let auth = "sentinel auth-pass primary of-the-primary";
+    let Some(sentinel) = Server::sentinel(&[&monitor, auth, "requirepass of-sentinel"]) else { return };
+    let url = format!("redis+sentinel://{}/primary", sentinel.address());
+    let builder = RedisBackplane::builder(url, "test").password("of-the-primary");
+    let backplane = builder.clone().sentinel_password("of-sentinel").build().expect("the settings are valid");
+    backplane.step(random_group(), add(1)).await.expect("both passwords are right");
+    let backplane = builder.build().expect("the settings are valid");
+    let error = backplane.step(random_group(), add(1)).await.expect_err("Sentinel requires a password").to_string();
+    assert!(error.contains("the engine requires a password"), "{error}");
+}
+
+#[tokio::test]
 async fn unknown_service_and_unreachable_sentinels_are_errors() {
     let Some(mut watched) = Watched::start().await else { return };
     let error = watched.backplane("other").beat(NodeId(1), &[]).await.expect_err("unknown").to_string();
