@@ -122,7 +122,7 @@ async function meshed(tabs, timeout = SOON, state = "joined") {
   const reached = tabs.map(async (tab) => {
     const isMeshed = ([ids, state]) =>
       (!state || group.state === state) &&
-      JSON.stringify(group.peers.map(({ id }) => id)) ===
+      JSON.stringify([...group.peers.keys()].sort((a, b) => a - b)) ===
         JSON.stringify(ids.filter((id) => id !== group.id).sort((a, b) => a - b));
     try {
       await until(tab, isMeshed, [ids, state], timeout);
@@ -131,7 +131,7 @@ async function meshed(tabs, timeout = SOON, state = "joined") {
         id: group.id,
         state: group.state,
         reason: group.reason,
-        peers: group.peers.map(({ id }) => id),
+        peers: [...group.peers.keys()],
         states,
       }));
       throw new Error(`tabs ${ids} do not form a mesh: ${JSON.stringify(now)}`);
@@ -373,7 +373,7 @@ const scenarios = {
     await paused;
     const joiner = await open(key);
     await until(joiner, () => group.state === "joined", undefined, LATER);
-    assert.deepEqual(await joiner.evaluate(() => group.peers), []);
+    assert.equal(await joiner.evaluate(() => group.peers.size), 0);
     await devtools.send("Debugger.resume");
     await devtools.send("Debugger.disable");
     await meshed([suspended, joiner], MUCH_LATER);
@@ -411,7 +411,7 @@ const scenarios = {
         LATER,
         "",
       );
-    const isHalf = () => group.peers.length === 1 && group.peers[0].neighbours.length === 1;
+    const isHalf = () => group.peers.size === 1 && [...group.peers.values()][0].neighbours.length === 1;
     for (const tab of tabs) await until(tab, isHalf, undefined, LATER);
     for (const tab of tabs) await tab.evaluate(() => (globalThis.noRelay = false));
     await meshed(tabs, MUCH_LATER);
@@ -448,7 +448,7 @@ const scenarios = {
     await meshed([tabs[0], guest]);
     await guest.click("text=New group");
     await meshed([tabs[0]]);
-    await until(guest, () => group.state === "joined" && group.peers.length === 0);
+    await until(guest, () => group.state === "joined" && group.peers.size === 0);
   },
 
   async "failed and aborted joins reject without page errors"(key) {

@@ -4,9 +4,8 @@
  * @module
  */
 
-import { ControlChannel } from "./control_channel.js";
-import { DataChannel } from "./data_channel.js";
-import { ANSWER_TIMEOUT, CONNECT_TIMEOUT, CONNECT_TIMEOUT_AFTER_END, MAX_MISSED_PINGS } from "./limits.js";
+import { Channels } from "./channels.js";
+import { ANSWER_TIMEOUT, CONNECT_TIMEOUT, CONNECT_TIMEOUT_AFTER_END, MAX_MISSED_PINGS, VERSION } from "./limits.js";
 import { Media } from "./media.js";
 import { Negotiation } from "./negotiation.js";
 import { PathWatch } from "./path.js";
@@ -16,7 +15,7 @@ import { readReject } from "./untrusted.js";
 /** @import { Body } from "./negotiation.js" */
 /** @import { RtcSettings } from "./rtc_settings.js" */
 /** @import { Route } from "./signaling.js" */
-/** @import { CloseReason, NearPeer, Signal } from "./untrusted.js" */
+/** @import { CloseReason, Control, Hello, NearPeer, Signal } from "./untrusted.js" */
 
 /**
  * @typedef {object} Attempt One attempt of two peers to connect.
@@ -31,25 +30,27 @@ import { readReject } from "./untrusted.js";
  * @property {(connection: Connection, body: Body) => void} signal sends over the route while no data channel is open
  * @property {(connection: Connection) => boolean} isPolite whether this peer yields when both change the media at once
  * @property {(connection: Connection) => boolean} owns whether the other peer, with its certificate, may have its id
+ * @property {() => { metadata?: unknown }} hello what this side tells the other one first
  * @property {(connection: Connection) => void} opened
+ * @property {(connection: Connection) => void} met The other peer is known: its `hello` arrived, or it sends none.
  * @property {(connection: Connection, reason: CloseReason, wasOpen: boolean) => void} closed
  * @property {() => (number | null)[][]} near the ids and round-trip times of this side's neighbours
- * @property {(connection: Connection, message: any) => void} control
+ * @property {(connection: Connection, message: Control) => void} control
  * @property {(connection: Connection, data: string | ArrayBuffer) => void} message
  * @property {(connection: Connection, stream: MediaStream) => void} stream
  * @property {() => void} pathChanged
  */
 
-/**
- * One RTCPeerConnection: first pending, then open, then closed.
- *
- * It has two data channels, so that a long message delays neither pings nor relayed signals.
- */
+/** One RTCPeerConnection: first pending, then open, then closed. */
 export class Connection {
   /** Of the other peer. 0 until the first signal of the member that this peer is bound to. @type {number} */
   id;
-  /** Resolves when the connection opens, or with the reason why it failed. @type {Promise<CloseReason | undefined>} */
+  /** Resolves when the other peer is met, or with the reason why it failed. @type {Promise<CloseReason | undefined>} */
   settled;
+  /** Of the protocol; `undefined` until the peer is met. @type {number | undefined} */
+  version;
+  /** Of the other peer's app. @type {any} */
+  metadata;
   /** As the peer announced them. @type {NearPeer[]} */
   neighbours = [];
   /** Whether the other peer named neighbours with its description. */
@@ -61,17 +62,16 @@ export class Connection {
   /** @type {(reason?: CloseReason) => void} */ #settle = () => {};
   #openedAt = 0;
   #events;
-  #rtc;
+  rtc;
   #negotiation;
   #media;
   #pathWatch;
-  /** @type {RTCDataChannel[]} */ #channels = [];
-  #control;
-  #data;
+  #channels;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #deadline;
   #answered = false;
   #missedPings = 0;
   #nearThrottle;
+  #metadataThrottle;
 
   /** @param {Attempt} attempt @param {RtcSettings} settings @param {ConnectionEvents} events */
   constructor({ id, negotiationId, initiator, route }, settings, events) {
@@ -83,7 +83,7 @@ export class Connection {
     this.settled = new Promise((resolve) => (this.#settle = resolve));
 
     const rtc = new RTCPeerConnection(settings.configuration);
-    this.#rtc = rtc;
+    this.rtc = rtc;
     rtc.onconnectionstatechange = () => rtc.connectionState === "failed" && this.#fail();
     this.#negotiation = new Negotiation(rtc, this.#prepare(settings), {
       signal: (body) => this.#signal(body),
@@ -94,13 +94,19 @@ export class Connection {
     this.#media = new Media(rtc, (stream) => events.stream(this, stream));
     this.#pathWatch = new PathWatch(rtc, () => this.#state === "open" && events.pathChanged());
 
-    const failed = (/** @type {CloseReason | undefined} */ reason) => this.#fail(reason);
-    const control = this.#createChannel("control", 0, (data) => this.#control.receive(data));
-    this.#control = new ControlChannel(control, { message: (message) => this.#onControl(message), failed });
-    const data = this.#createChannel("data", 1, (data) => this.#data.receive(data));
-    this.#data = new DataChannel(data, { message: (data) => events.message(this, data), failed });
+    this.#channels = new Channels(rtc, {
+      opened: () => this.#open(),
+      heard: () => this.#heard(),
+      hello: (hello) => this.#onHello(hello),
+      control: (message) => this.#onControl(message),
+      message: (data) => events.message(this, data),
+      failed: (reason) => this.#fail(reason),
+    });
     // Two at once, because a peer may join right after a regular list.
     this.#nearThrottle = new Throttle(new RateLimit(1, 2), () => this.sendControl({ near: events.near() }));
+    this.#metadataThrottle = new Throttle(new RateLimit(1, 1), () => {
+      this.sendControl({ metadata: events.hello().metadata });
+    });
   }
 
   /** Of the other peer's certificate. Proven when the connection is open. It never changes. */
@@ -110,7 +116,11 @@ export class Connection {
 
   /** In milliseconds, smoothed. */
   get roundTripTime() {
-    return this.#control.roundTripTime;
+    return this.#channels.control.roundTripTime;
+  }
+
+  get streams() {
+    return this.#media.received;
   }
 
   get path() {
@@ -130,7 +140,7 @@ export class Connection {
     // the allocations of an open connection after its credentials have expired.
     const iceServers = await settings.iceServers();
     if (this.#state !== "pending") return;
-    if (iceServers) this.#rtc.setConfiguration({ ...settings.configuration, iceServers });
+    if (iceServers) this.rtc.setConfiguration({ ...settings.configuration, iceServers });
     const deadline = performance.now() + CONNECT_TIMEOUT;
     // The route may have ended already, which sets a shorter one.
     this.#deadline ??= setTimeout(
@@ -142,31 +152,23 @@ export class Connection {
     );
   }
 
-  /**
-   * Both sides create the same channels, so no negotiation is needed.
-   *
-   * @param {string} label @param {number} id @param {(data: unknown) => void} onmessage
-   */
-  #createChannel(label, id, onmessage) {
-    const channel = this.#rtc.createDataChannel(label, { negotiated: true, id });
-    channel.binaryType = "arraybuffer";
-    channel.onopen = () => this.#open();
-    channel.onclose = () => this.#fail();
-    channel.onmessage = ({ data }) => this.#heard() && onmessage(data);
-    this.#channels.push(channel);
-    return channel;
-  }
-
   #open() {
-    if (this.#state !== "pending") return;
-    if (this.#channels.some(({ readyState }) => readyState !== "open")) return;
+    if (this.#state !== "pending" || !this.#channels.areOpen) return;
     if (this.id === 0) return this.close("ice-failed");
     if (!this.#events.owns(this)) return this.close("same-id");
     this.#state = "open";
     this.#openedAt = performance.now();
     clearTimeout(this.#deadline);
     this.#pathWatch.start();
+    this.#channels.control.open(this.#events.hello());
     this.#events.opened(this);
+  }
+
+  /** @param {Hello} hello of the other peer */
+  #onHello({ v, metadata }) {
+    this.version = Math.min(v, VERSION);
+    this.metadata = metadata;
+    this.#events.met(this);
     this.#settle();
   }
 
@@ -182,8 +184,9 @@ export class Connection {
     this.#state = "closed";
     clearTimeout(this.#deadline);
     this.#nearThrottle.cancel();
-    this.#rtc.close();
-    this.#data.close();
+    this.#metadataThrottle.cancel();
+    this.rtc.close();
+    this.#channels.close();
     this.#events.closed(this, reason, wasOpen);
     this.#settle(reason);
   }
@@ -220,7 +223,7 @@ export class Connection {
   ping() {
     if (this.#missedPings++ >= MAX_MISSED_PINGS) return this.close("lost");
     this.#pathWatch.check();
-    this.#control.ping();
+    this.#channels.control.ping();
   }
 
   /** Returns whether the connection is open, so that what arrived is handled. */
@@ -232,7 +235,7 @@ export class Connection {
 
   /** @param {object} message */
   sendControl(message) {
-    this.#control.send(message);
+    this.#channels.control.send(message);
   }
 
   /** Sends the list of neighbours, on average once per second at most. */
@@ -240,7 +243,12 @@ export class Connection {
     this.#nearThrottle.request();
   }
 
-  /** @param {any} message untrusted */
+  /** Sends the metadata of this side, once per second at most. */
+  announceMetadata() {
+    this.#metadataThrottle.request();
+  }
+
+  /** @param {Control} message */
   #onControl(message) {
     if (message.description || message.candidate) this.#negotiation.receive(message);
     else this.#events.control(this, message);
@@ -248,7 +256,7 @@ export class Connection {
 
   /** @param {Uint8Array} bytes @param {boolean} isText @returns {Promise<boolean>} whether the channel accepted all */
   send(bytes, isText) {
-    return this.#data.send(bytes, isText);
+    return this.#channels.send(bytes, isText);
   }
 
   /** @param {MediaStream} stream @param {MediaStreamTrack[]} tracks */

@@ -5,6 +5,7 @@
  */
 
 /** @import { Close } from "./close_codes.js" */
+/** @import { Peer } from "./peer.js" */
 
 /**
  * - `connecting`: the hub is not connected yet
@@ -35,34 +36,53 @@
 
 /**
  * @typedef {object} GroupEvents
- * @property {PeerEvent} peerjoin The data channels to this peer are open.
- * @property {PeerEvent} peerleave The data channels to this peer are closed.
+ * @property {PeerEvent} peerjoin This peer is connected, and its metadata is known. It is the peer's first event.
+ * @property {PeerEvent} peerchange The peer's metadata changed.
+ * @property {PeerLeaveEvent} peerleave The peer is no longer connected. It is the peer's last event.
  * @property {PeerMessageEvent} message A string arrives as a string, all other data as an `ArrayBuffer`.
  * @property {PeerStreamEvent} stream A peer added a media stream. The stream's own `removetrack` event reports its end.
  * @property {StateEvent} statechange
  * @property {Event} meshchange A neighbour's round-trip time, path or list of neighbours changed.
  */
 
+/**
+ * Why a peer is no longer connected.
+ * - `left`: it left the group, or its page was closed
+ * - `lost`: the connection broke; the two peers try to connect again
+ * - `invalid`: it broke the rules of the protocol
+ *
+ * @typedef {"left" | "lost" | "invalid"} LeaveReason
+ */
+
 export class PeerEvent extends Event {
-  /** @param {string} type @param {number} peerId */
-  constructor(type, peerId) {
+  /** @param {string} type @param {Peer} peer */
+  constructor(type, peer) {
     super(type);
-    this.peerId = peerId;
+    this.peerId = peer.id;
+    this.peer = peer;
+  }
+}
+
+export class PeerLeaveEvent extends PeerEvent {
+  /** @param {Peer} peer @param {LeaveReason} reason */
+  constructor(peer, reason) {
+    super("peerleave", peer);
+    this.reason = reason;
   }
 }
 
 export class PeerMessageEvent extends PeerEvent {
-  /** @param {number} peerId @param {string | ArrayBuffer} data */
-  constructor(peerId, data) {
-    super("message", peerId);
+  /** @param {Peer} peer @param {string | ArrayBuffer} data */
+  constructor(peer, data) {
+    super("message", peer);
     this.data = data;
   }
 }
 
 export class PeerStreamEvent extends PeerEvent {
-  /** @param {number} peerId @param {MediaStream} stream */
-  constructor(peerId, stream) {
-    super("stream", peerId);
+  /** @param {Peer} peer @param {MediaStream} stream */
+  constructor(peer, stream) {
+    super("stream", peer);
     this.stream = stream;
   }
 }

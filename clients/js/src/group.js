@@ -4,15 +4,17 @@
  * @module
  */
 
-import { PeerEvent, PeerMessageEvent, PeerStreamEvent, StateEvent } from "./events.js";
+import { PeerEvent, PeerLeaveEvent, PeerMessageEvent, PeerStreamEvent, StateEvent } from "./events.js";
 import { toBytes } from "./framing.js";
 import { Joining } from "./joining.js";
 import { PING_INTERVAL } from "./limits.js";
 import { Mesh } from "./mesh.js";
+import { toMetadata } from "./metadata.js";
 import { RtcSettings } from "./rtc_settings.js";
 
 /** @import { GroupEvents, Reason } from "./events.js" */
 /** @import { Key } from "./joining.js" */
+/** @import { Peer } from "./peer.js" */
 /** @import { Close } from "./close_codes.js" */
 /** @import { IceServers } from "./untrusted.js" */
 
@@ -24,6 +26,8 @@ import { RtcSettings } from "./rtc_settings.js";
  *   `[]`, which is enough within one network, the hub is not asked.
  * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`. Without `certificates`,
  *   the group generates one for itself.
+ * @property {unknown} [metadata] What the other peers learn about this one before their `peerjoin` event, in
+ *   `peer.metadata`: a JSON value of at most 4096 bytes as JSON, for example a name.
  * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.
  * @property {boolean} [favored] Asks the hub to prefer this peer when it selects a member for a joiner.
  */
@@ -41,7 +45,8 @@ import { RtcSettings } from "./rtc_settings.js";
  * Rejects with
  * - the reason of `options.signal`,
  * - a `NotSupportedError` if WebRTC is not available,
- * - a `TypeError` if the key is not a string, is empty, longer than 512 bytes, "." or "..", or if the URL is invalid,
+ * - a `TypeError` if the key is not a string, is empty, longer than 512 bytes, "." or "..", or if the URL or the
+ *   metadata is invalid,
  * - a `RejectedError` if the hub rejects the key or this peer.
  *
  * @param {string | URL} url The hub's mount: `ws:`, `wss:`, `http:`, `https:` or relative to the page. The key is
@@ -72,7 +77,7 @@ export class Group extends EventTarget {
    *
    * @param {string | URL} url @param {Key} key @param {Options} [options]
    */
-  constructor(url, key, { iceServers, rtcConfiguration, favored, signal } = {}) {
+  constructor(url, key, { iceServers, rtcConfiguration, favored, metadata, signal } = {}) {
     super();
     const settings = new RtcSettings(rtcConfiguration, iceServers);
     const ended = this.#ended.signal;
@@ -85,17 +90,14 @@ export class Group extends EventTarget {
     this.joined.catch(() => {});
 
     const mesh = new Mesh(settings, {
-      opened: (id) => {
-        joining.peerOpened();
-        this.dispatchEvent(new PeerEvent("peerjoin", id));
-      },
-      closed: (id) => {
-        this.dispatchEvent(new PeerEvent("peerleave", id));
-        joining.peerClosed();
-      },
+      opened: () => joining.peerOpened(),
+      closed: () => joining.peerClosed(),
+      met: (peer) => this.dispatchEvent(new PeerEvent("peerjoin", peer)),
+      metadataChanged: (peer) => this.dispatchEvent(new PeerEvent("peerchange", peer)),
+      left: (peer, reason) => this.dispatchEvent(new PeerLeaveEvent(peer, reason)),
       failed: (id, reason) => joining.peerFailed(id, reason),
-      message: (id, data) => this.dispatchEvent(new PeerMessageEvent(id, data)),
-      stream: (id, stream) => this.dispatchEvent(new PeerStreamEvent(id, stream)),
+      message: (peer, data) => this.dispatchEvent(new PeerMessageEvent(peer, data)),
+      stream: (peer, stream) => this.dispatchEvent(new PeerStreamEvent(peer, stream)),
       changed: () => this.dispatchEvent(new Event("meshchange")),
     });
     const joining = new Joining(
@@ -116,6 +118,7 @@ export class Group extends EventTarget {
       signal?.throwIfAborted();
       // Reports an invalid configuration here, not when the first peer connects.
       settings.check();
+      if (metadata !== undefined) mesh.setMetadata(toMetadata(metadata));
       joining.check();
     } catch (error) {
       this.#finish("", error);
@@ -147,9 +150,24 @@ export class Group extends EventTarget {
     return this.#joining.reason;
   }
 
-  /** A snapshot of the neighbours, sorted by id. */
+  /**
+   * The connected peers by id, in the order of their `peerjoin` events. Always the same map, which is always current.
+   *
+   * @returns {ReadonlyMap<number, Peer>}
+   */
   get peers() {
     return this.#mesh.peers;
+  }
+
+  /**
+   * Changes the `metadata` of this peer. The other peers receive it in a `peerchange` event. Changes within one second
+   * are combined.
+   *
+   * @param {unknown} value
+   * @throws {TypeError} if it is not a JSON value, or has more than 4096 bytes as JSON
+   */
+  setMetadata(value) {
+    this.#mesh.setMetadata(toMetadata(value));
   }
 
   /**

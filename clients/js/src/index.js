@@ -22,30 +22,39 @@
  *       joining          one socket to the hub after another, the key, the state of the group
  *         membership     one socket: makes this peer a member and keeps it one, heals split groups
  *           signaling    the WebSocket: connect, heartbeats      wire    its messages      close_codes
- *       mesh             the neighbours: control messages, relays, streams
+ *       mesh             the neighbours: control messages, relays, streams      metadata    of this peer
  *         pending_peers  peers that are connecting: offers, rejections
  *         discovery      which peers to connect to      departures    which peers are gone
- *         identities     ids and their certificates
+ *         identities     ids and their certificates      peer    a neighbour, as pages see it
  *       rtc_settings     what all connections have in common      ice_servers    from the app or the hub
  *         connection     one RTCPeerConnection: pending, open, closed
  *           negotiation  offers, answers, candidates      media    tracks and streams      path    direct or relayed
- *           control_channel    JSON, pings      data_channel    messages, back-pressure      framing    their pieces
+ *           channels     the data channels of a connection
+ *             control_channel    JSON, hello, pings      data_channel    messages, back-pressure      framing    pieces
  *     events, untrusted, timing, limits    what all of them use
  *
  * @module
  */
 
-export { PeerEvent, PeerMessageEvent, PeerStreamEvent, RejectedError, StateEvent } from "./events.js";
+export {
+  PeerEvent,
+  PeerLeaveEvent,
+  PeerMessageEvent,
+  PeerStreamEvent,
+  RejectedError,
+  StateEvent,
+} from "./events.js";
 export { Group, joinGroup } from "./group.js";
 export { groupUrl } from "./signaling.js";
 
 /** @typedef {import("./events.js").GroupEvents} GroupEvents */
+/** @typedef {import("./events.js").LeaveReason} LeaveReason */
 /** @typedef {import("./events.js").Reason} Reason */
 /** @typedef {import("./events.js").State} State */
 /** @typedef {import("./group.js").Options} Options */
 /** @typedef {import("./joining.js").Key} Key */
-/** @typedef {import("./mesh.js").PeerInfo} PeerInfo */
 /** @typedef {import("./path.js").Path} Path */
+/** @typedef {import("./peer.js").Peer} Peer */
 /** @typedef {import("./close_codes.js").Close} Close */
 /** @typedef {import("./untrusted.js").IceServers} IceServers */
 /** @typedef {import("./untrusted.js").NearPeer} NearPeer */

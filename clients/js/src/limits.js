@@ -5,6 +5,9 @@
  * @module
  */
 
+/** Of the protocol between peers (`clients/MESH.md`). */
+export const VERSION = 1;
+
 // ---- The hub --------------------------------------------------------------------------------------------------------
 
 export const HEARTBEAT_INTERVAL = 5_000;
@@ -66,6 +69,13 @@ export const MIN_JOINER_SLOTS = 16;
 /** Pings measure the round-trip time and detect lost neighbours. */
 export const PING_INTERVAL = 2_000;
 export const MAX_MISSED_PINGS = 5;
+/** From an open connection to the first control message, which is `hello` in all versions but 0. */
+export const HELLO_TIMEOUT = 5_000;
+/** Of the app's metadata, as JSON in UTF-8. A receiver relies on the limit of control messages. */
+export const MAX_METADATA_BYTES = 4_096;
+/** Named channels in one `hello`, and the length of a name in UTF-16 units. Others are ignored. */
+export const MAX_CHANNELS = 16;
+export const MAX_CHANNEL_NAME = 64;
 /** A candidate that a check found before its signal arrived gets its type within this many pings. */
 export const MAX_PATH_CHECKS = 5;
 /** In UTF-16 units. A neighbour that sends a longer control message is disconnected. */
@@ -94,5 +104,7 @@ export const PIECE_BYTES = 16 * 1024;
 /** Sending waits while more than this is buffered, until less than the other is. */
 export const HIGH_WATER_BYTES = 1024 * 1024;
 export const LOW_WATER_BYTES = 256 * 1024;
-/** A neighbour that sends a longer message is disconnected. */
+/** A neighbour that sends a longer message, or more than this before its `hello`, is disconnected. */
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
+/** What an empty piece counts while it waits for `hello`. */
+export const WAITING_PIECE_BYTES = 128;

@@ -7,35 +7,26 @@
 import { Departures } from "./departures.js";
 import { Discovery } from "./discovery.js";
 import { Identities } from "./identities.js";
-import { FLUSH_TIME, MAX_DISCOVERING, OFFER_DELAY } from "./limits.js";
+import { FLUSH_TIME, MAX_DISCOVERING, OFFER_DELAY, VERSION } from "./limits.js";
+import { Peer } from "./peer.js";
 import { PendingPeers } from "./pending_peers.js";
-import { isSignal, readNeighbours } from "./untrusted.js";
 
 /** @import { Connection } from "./connection.js" */
-/** @import { Path } from "./path.js" */
+/** @import { LeaveReason } from "./events.js" */
 /** @import { RtcSettings } from "./rtc_settings.js" */
 /** @import { Route } from "./signaling.js" */
-/** @import { CloseReason, NearPeer, Signal } from "./untrusted.js" */
-
-/**
- * One neighbour: its round-trip time in milliseconds, the path to it, its own neighbours, and the SHA-256 fingerprint
- * of its certificate in upper-case hex. It has proven that it has the certificate's private key.
- *
- * @typedef {object} PeerInfo
- * @property {number} id
- * @property {string} fingerprint
- * @property {number | undefined} roundTripTime
- * @property {Path} path
- * @property {NearPeer[]} neighbours
- */
+/** @import { CloseReason, Control, Signal } from "./untrusted.js" */
 
 /**
  * @typedef {object} MeshEvents Callbacks of a `Mesh`. After `close`, none is called.
- * @property {(id: number) => void} opened A peer became a neighbour.
- * @property {(id: number) => void} closed A peer is no longer a neighbour.
+ * @property {() => void} opened A peer became a neighbour. It is not met yet.
+ * @property {() => void} closed A peer is no longer a neighbour, whether it was met or not.
+ * @property {(peer: Peer) => void} met
+ * @property {(peer: Peer) => void} metadataChanged
+ * @property {(peer: Peer, reason: LeaveReason) => void} left A peer that was met is no longer a neighbour.
  * @property {(id: number, reason: CloseReason) => void} failed An attempt to connect failed; 0 if the id is not known.
- * @property {(id: number, data: string | ArrayBuffer) => void} message
- * @property {(id: number, stream: MediaStream) => void} stream
+ * @property {(peer: Peer, data: string | ArrayBuffer) => void} message
+ * @property {(peer: Peer, stream: MediaStream) => void} stream
  * @property {() => void} changed A neighbour's round-trip time, path or list of neighbours changed.
  */
 
@@ -44,6 +35,9 @@ import { isSignal, readNeighbours } from "./untrusted.js";
  * is a route to it like others: `offer` and `receive` handle signals of any route.
  */
 export class Mesh {
+  /** The neighbours that are met, in the order in which they were. @type {Map<number, Peer>} */
+  peers = new Map();
+
   #identities = new Identities();
   /** The open connections, by id. @type {Map<number, Connection>} */ #neighbours = new Map();
   #pending;
@@ -53,6 +47,7 @@ export class Mesh {
   );
   #departures = new Departures();
   /** What this peer sends to all neighbours. @type {Map<MediaStream, MediaStreamTrack[]>} */ #streams = new Map();
+  /** @type {unknown} */ #metadata;
   #events;
   #isClosed = false;
 
@@ -60,12 +55,14 @@ export class Mesh {
   constructor(settings, events) {
     this.#events = events;
     this.#pending = new PendingPeers(this.#identities, this.#neighbours, settings, {
+      hello: () => ({ v: VERSION, metadata: this.#metadata }),
       opened: (connection) => this.#onOpened(connection),
+      met: (connection) => this.#isClosed || this.#onMet(connection),
       closed: (connection, reason, wasOpen) => this.#onClosed(connection, reason, wasOpen),
       near: () => [...this.#neighbours.values()].map(({ id, roundTripTime }) => [id, roundTripTime ?? null]),
       control: (connection, message) => this.#isClosed || this.#onControl(connection, message),
-      message: ({ id }, data) => this.#isClosed || events.message(id, data),
-      stream: ({ id }, stream) => this.#isClosed || events.stream(id, stream),
+      message: ({ id }, data) => this.#withPeer(id, (peer) => events.message(peer, data)),
+      stream: ({ id }, stream) => this.#withPeer(id, (peer) => events.stream(peer, stream)),
       pathChanged: () => this.#isClosed || events.changed(),
     });
   }
@@ -84,13 +81,10 @@ export class Mesh {
     return [...this.#neighbours.keys()];
   }
 
-  /** A snapshot of the neighbours, sorted by id. @returns {PeerInfo[]} */
-  get peers() {
-    return [...this.#neighbours.values()]
-      .map(({ id, fingerprint, roundTripTime, path, neighbours }) => {
-        return { id, fingerprint, roundTripTime, path, neighbours };
-      })
-      .sort((a, b) => a.id - b.id);
+  /** @param {number} id @param {(peer: Peer) => void} call unless the peer is gone */
+  #withPeer(id, call) {
+    const peer = this.peers.get(id);
+    if (peer) call(peer);
   }
 
   /** Closes all connections. The neighbours learn that this peer is leaving. */
@@ -103,7 +97,14 @@ export class Mesh {
       setTimeout(() => neighbour.close("left"), FLUSH_TIME);
     }
     this.#neighbours.clear();
+    this.peers.clear();
     this.#streams.clear();
+  }
+
+  /** @param {unknown} metadata */
+  setMetadata(metadata) {
+    this.#metadata = metadata;
+    for (const neighbour of this.#neighbours.values()) neighbour.announceMetadata();
   }
 
   // ---- Data and media -----------------------------------------------------------------------------------------------
@@ -196,9 +197,16 @@ export class Mesh {
     this.#neighbours.set(id, connection);
     this.#identities.learn(id, connection.fingerprint);
     this.#announceNeighbours();
-    for (const [stream, tracks] of this.#streams) connection.addTracks(stream, tracks);
     this.#discover();
-    this.#events.opened(id);
+    this.#events.opened();
+  }
+
+  /** @param {Connection} connection */
+  #onMet(connection) {
+    const peer = new Peer(connection);
+    this.peers.set(peer.id, peer);
+    for (const [stream, tracks] of this.#streams) connection.addTracks(stream, tracks);
+    this.#events.met(peer);
   }
 
   /** @param {Connection} connection @param {CloseReason} reason @param {boolean} wasOpen */
@@ -215,18 +223,27 @@ export class Mesh {
     if (hasLeft) this.#discovery.delete(id);
     if (hasLeft || reason === "lost") this.#departures.add(id, !hasLeft);
     this.#announceNeighbours();
-    this.#events.closed(id);
+    this.#withPeer(id, (peer) => {
+      this.peers.delete(id);
+      this.#events.left(peer, hasLeft ? reason : "lost");
+    });
+    this.#events.closed();
   }
 
-  /** @param {Connection} sender @param {any} message untrusted */
-  #onControl(sender, message) {
-    if (message.bye === true) return sender.close("left");
-    if (Array.isArray(message.near) && sender.limits.near.take()) {
-      sender.neighbours = readNeighbours(message.near);
+  /** @param {Connection} sender @param {Control} message */
+  #onControl(sender, { bye, near, relay, metadata }) {
+    if (bye) return sender.close("left");
+    if (near && sender.limits.near.take()) {
+      sender.neighbours = near;
       this.#discover([sender]);
       this.#events.changed();
     }
-    if (isSignal(message.relay) && sender.limits.signals.take()) this.#relay(message.relay, sender);
+    if (relay && sender.limits.signals.take()) this.#relay(relay, sender);
+    // A peer of version 0 has no metadata.
+    if (metadata !== undefined && sender.version && JSON.stringify(metadata) !== JSON.stringify(sender.metadata)) {
+      sender.metadata = metadata;
+      this.#withPeer(sender.id, this.#events.metadataChanged);
+    }
   }
 
   /** Handles a signal that a neighbour relayed, or relays it. @param {Signal} signal @param {Connection} sender */

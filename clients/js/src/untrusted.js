@@ -5,7 +5,15 @@
  * @module
  */
 
-import { ICE_SERVERS_MAX_TTL, ICE_SERVERS_MIN_TTL, MAX_ICE_URLS, MAX_NEIGHBOURS } from "./limits.js";
+import {
+  ICE_SERVERS_MAX_TTL,
+  ICE_SERVERS_MIN_TTL,
+  MAX_CHANNEL_NAME,
+  MAX_CHANNELS,
+  MAX_CONTROL_LENGTH,
+  MAX_ICE_URLS,
+  MAX_NEIGHBOURS,
+} from "./limits.js";
 
 /**
  * One message between two peers that are connecting, sent over any route.
@@ -34,6 +42,27 @@ const REJECTS = ["present", "glare", "same-id", "busy", "gone", "left", "peer-ti
  * A peer as one of its neighbours announced it.
  *
  * @typedef {{ id: number, roundTripTime: number | undefined }} NearPeer
+ */
+
+/**
+ * The first control message of a peer: the version of the protocol, the metadata of its app, and its named channels.
+ *
+ * @typedef {{ v: number, metadata?: any, channels: string[] }} Hello
+ */
+
+/**
+ * One control message. Exactly one field is set.
+ *
+ * @typedef {object} Control
+ * @property {Hello} [hello]
+ * @property {any} [metadata]
+ * @property {NearPeer[]} [near]
+ * @property {number} [ping]
+ * @property {number} [pong]
+ * @property {Signal} [relay]
+ * @property {RTCSessionDescriptionInit} [description]
+ * @property {RTCIceCandidateInit} [candidate]
+ * @property {true} [bye]
  */
 
 /**
@@ -95,8 +124,46 @@ export function readFingerprint(description) {
   return others.length === 0 ? first : undefined;
 }
 
-/** Reads the list of a neighbour's neighbours. @param {unknown[]} near @returns {NearPeer[]} */
-export function readNeighbours(near) {
+const isNumber = (/** @type {unknown} */ value) => (typeof value === "number" ? value : undefined);
+
+/** Returns the value of each key of a control message, or `undefined` if it is ignored. */
+const READ = {
+  hello: readHello,
+  metadata: (/** @type {unknown} */ value) => value,
+  near: readNeighbours,
+  ping: isNumber,
+  pong: isNumber,
+  relay: (/** @type {unknown} */ value) => (isSignal(value) ? value : undefined),
+  description: (/** @type {any} */ value) => (typeof value?.type === "string" ? value : undefined),
+  candidate: (/** @type {any} */ value) => (typeof value?.candidate === "string" ? value : undefined),
+  bye: (/** @type {unknown} */ value) => value === true || undefined,
+};
+
+/**
+ * Reads a control message. Returns `null` if it breaks the rules, and an empty one if it must be ignored.
+ *
+ * @param {unknown} text
+ * @returns {Control | null}
+ */
+export function readControl(text) {
+  if (typeof text !== "string" || text.length > MAX_CONTROL_LENGTH) return null;
+  const message = readJson(text) ?? {};
+  for (const [key, read] of Object.entries(READ)) if (key in message) return { [key]: read(message[key]) };
+  return {};
+}
+
+/** @param {any} hello @returns {Hello | undefined} */
+function readHello(hello) {
+  const { v, metadata, channels } = hello ?? {};
+  if (!Number.isInteger(v) || v < 1) return undefined;
+  const isName = (/** @type {any} */ it) => typeof it === "string" && it !== "" && it.length <= MAX_CHANNEL_NAME;
+  const names = new Set(Array.isArray(channels) ? channels.filter(isName) : []);
+  return { v, metadata, channels: [...names].slice(0, MAX_CHANNELS) };
+}
+
+/** Reads the list of a neighbour's neighbours. @param {unknown} near @returns {NearPeer[] | undefined} */
+function readNeighbours(near) {
+  if (!Array.isArray(near)) return undefined;
   return near
     .slice(0, MAX_NEIGHBOURS)
     .map((entry) => (Array.isArray(entry) ? entry : []))

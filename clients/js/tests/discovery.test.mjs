@@ -118,7 +118,7 @@ test("peers that connect make place for the next ones at once", async () => {
       await connection.open();
     }
   }
-  assert.equal(group.peers.length, 32);
+  assert.equal(group.peers.size, 32);
 });
 
 test("ids that an honest neighbour names are attempted while another one names invented ids", async () => {

@@ -104,6 +104,9 @@ export class FakeConnection {
     return FakeConnection.all.filter(({ channels }) => channels.length);
   }
 
+  /** What the other peer sends when the connection opens. Without it, the peer also answers no pings.
+   * @type {object | undefined} */
+  hello = { v: 1 };
   channels = [];
   connectionState = "new";
   signalingState = "stable";
@@ -124,12 +127,12 @@ export class FakeConnection {
   }
 
   createDataChannel(label) {
-    const channel = { label, readyState: "connecting", sent: [], send };
+    const channel = { label, readyState: "connecting", sent: [], send, answers: () => this.hello };
     function send(data) {
       channel.sent.push(data);
       // A peer that answers no ping is lost.
       const { ping } = label === "control" ? JSON.parse(data) : {};
-      if (ping !== undefined) setImmediate(() => channel.onmessage({ data: JSON.stringify({ pong: ping }) }));
+      if (ping !== undefined && channel.answers()) setImmediate(() => channel.onmessage({ data: JSON.stringify({ pong: ping }) }));
     }
     this.channels.push(channel);
     if (this.channels.length === 1) setImmediate(() => this.onnegotiationneeded?.());
@@ -161,7 +164,19 @@ export class FakeConnection {
   async open() {
     for (const channel of this.channels) channel.readyState = "open";
     this.channels[0].onopen();
+    if (this.hello && !this.closed) await this.control({ hello: this.hello });
     await settle();
+  }
+
+  /** Passes a control message of the other peer. */
+  async control(message) {
+    this.channels[0].onmessage({ data: JSON.stringify(message) });
+    await settle();
+  }
+
+  /** The control messages that the client sent. */
+  get sentControl() {
+    return this.channels[0].sent.map((text) => JSON.parse(text));
   }
 
   close() {

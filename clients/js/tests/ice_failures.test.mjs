@@ -127,7 +127,7 @@ test("member that has neighbours is not the only one: the next one is tried at o
   await bind({ members: [X + 1] });
   assert.equal(connects(), 2);
   await (await bind({ id: X + 1, fails: false })).open();
-  assert.deepEqual([group.reason, group.peers.length], ["", 1]);
+  assert.deepEqual([group.reason, group.peers.size], ["", 1]);
 });
 
 test("first failure with a member is retried at once, with the next one", async () => {
