@@ -5,12 +5,13 @@
  */
 
 import { Channels } from "./channels.js";
+import { Interruption } from "./interruption.js";
 import { ANSWER_TIMEOUT, CONNECT_TIMEOUT, CONNECT_TIMEOUT_AFTER_END, MAX_MISSED_PINGS, VERSION } from "./limits.js";
 import { Media } from "./media.js";
 import { Negotiation } from "./negotiation.js";
 import { PathWatch } from "./path.js";
 import { RateLimit, Throttle } from "./timing.js";
-import { readReject } from "./untrusted.js";
+import { readFingerprint, readReject } from "./untrusted.js";
 
 /** @import { Body } from "./negotiation.js" */
 /** @import { RtcSettings } from "./rtc_settings.js" */
@@ -27,13 +28,16 @@ import { readReject } from "./untrusted.js";
 
 /**
  * @typedef {object} ConnectionEvents Callbacks of all connections of a group, which pass themselves.
- * @property {(connection: Connection, body: Body) => void} signal sends over the route while no data channel is open
+ * @property {(connection: Connection, body: Body, route: Route) => void} signal sends over a route, as long as the
+ *   control channel does not work
  * @property {(connection: Connection) => boolean} isPolite whether this peer yields when both change the media at once
  * @property {(connection: Connection) => boolean} owns whether the other peer, with its certificate, may have its id
  * @property {() => { metadata?: unknown }} hello what this side tells the other one first
  * @property {(connection: Connection) => void} opened
  * @property {(connection: Connection) => void} met The other peer is known: its `hello` arrived, or it sends none.
  * @property {(connection: Connection, reason: CloseReason, wasOpen: boolean) => void} closed
+ * @property {(connection: Connection, previous?: Route) => Route | undefined} relay to the other peer through a common
+ *   neighbour, which is another one than that of the previous route if possible
  * @property {() => (number | null)[][]} near the ids and round-trip times of this side's neighbours
  * @property {(connection: Connection, message: Control) => void} control
  * @property {(connection: Connection, data: string | ArrayBuffer) => void} message
@@ -66,6 +70,7 @@ export class Connection {
   #negotiation;
   #media;
   #pathWatch;
+  #interruption;
   #channels;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #deadline;
   #answered = false;
@@ -84,12 +89,26 @@ export class Connection {
 
     const rtc = new RTCPeerConnection(settings.configuration);
     this.rtc = rtc;
-    rtc.onconnectionstatechange = () => rtc.connectionState === "failed" && this.#fail();
+    rtc.onconnectionstatechange = () => rtc.connectionState === "failed" && this.#onIceState();
+    rtc.oniceconnectionstatechange = () => this.#state === "open" && this.#onIceState();
+    const isPolite = () => events.isPolite(this);
     this.#negotiation = new Negotiation(rtc, this.#prepare(settings), {
       signal: (body) => this.#signal(body),
       mayOffer: () => initiator || this.#state !== "pending",
-      isPolite: () => events.isPolite(this),
-      failed: (reason) => this.#fail(reason),
+      isPolite,
+      // A restart is repeated.
+      failed: (reason) => (!reason && this.#interruption.route) || this.#fail(reason),
+    });
+    this.#interruption = new Interruption(rtc, {
+      isPolite,
+      route: (previous) => events.relay(this, previous),
+      begun: () => (this.#negotiation.ready = this.#setIceServers(settings)),
+      restart: () => this.#negotiation.restart(),
+      recovered: () => {
+        this.#missedPings = 0;
+        this.#negotiation.repeatOffer();
+      },
+      lost: () => this.#fail(),
     });
     this.#media = new Media(rtc, (stream) => events.stream(this, stream));
     this.#pathWatch = new PathWatch(rtc, () => this.#state === "open" && events.pathChanged());
@@ -138,9 +157,8 @@ export class Connection {
   async #prepare(settings) {
     // Not before later offers: another configuration would make a change of the media restart ICE. TURN servers keep
     // the allocations of an open connection after its credentials have expired.
-    const iceServers = await settings.iceServers();
+    await this.#setIceServers(settings);
     if (this.#state !== "pending") return;
-    if (iceServers) this.rtc.setConfiguration({ ...settings.configuration, iceServers });
     const deadline = performance.now() + CONNECT_TIMEOUT;
     // The route may have ended already, which sets a shorter one.
     this.#deadline ??= setTimeout(
@@ -150,6 +168,14 @@ export class Connection {
       },
       this.initiator ? ANSWER_TIMEOUT : CONNECT_TIMEOUT,
     );
+  }
+
+  /** @param {RtcSettings} settings */
+  async #setIceServers(settings) {
+    const iceServers = await settings.iceServers();
+    // The previous ones may still work if the request failed.
+    if (this.#state === "closed" || !iceServers?.length) return;
+    this.rtc.setConfiguration({ ...settings.configuration, iceServers });
   }
 
   #open() {
@@ -172,6 +198,14 @@ export class Connection {
     this.#settle();
   }
 
+  /** ICE has failed, or its state changed while the connection is open. */
+  #onIceState() {
+    // A peer of version 0 closes its end. Without ICE as the cause, nothing repairs the connection.
+    const canRestart = this.version && (this.rtc.connectionState !== "failed" || !this.#interruption.isConnected);
+    if (this.#state === "open" && canRestart) this.#interruption.update();
+    else if (this.rtc.connectionState === "failed") this.#fail();
+  }
+
   /** @param {CloseReason} [reason] of an open connection */
   #fail(reason = "lost") {
     this.close(this.#state === "open" ? reason : "ice-failed");
@@ -185,6 +219,7 @@ export class Connection {
     clearTimeout(this.#deadline);
     this.#nearThrottle.cancel();
     this.#metadataThrottle.cancel();
+    this.#interruption.end();
     this.rtc.close();
     this.#channels.close();
     this.#events.closed(this, reason, wasOpen);
@@ -195,18 +230,38 @@ export class Connection {
 
   /** @param {Body} body */
   #signal(body) {
-    if (this.#state === "pending") this.#events.signal(this, body);
+    const route = this.#state === "pending" ? this.route : this.#interruption.route;
+    if (route) this.#events.signal(this, body, route);
     else this.sendControl(body);
   }
 
-  /** Handles a signal from the route. After the connection is open, only candidates still arrive by it. */
-  receive(/** @type {Signal} */ { reject, members, description, candidate }) {
+  /**
+   * Handles a signal that arrived over a route. The other peer of an open connection uses the control channel, except
+   * for late candidates, and for descriptions while the path is interrupted.
+   *
+   * @param {Signal} signal @param {Route} route
+   */
+  receive({ reject, members, description, candidate }, route) {
     this.#answered = true;
     this.hasNeighbours ||= members !== undefined && members.length > 0;
-    // Later descriptions and rejections are not from the other peer, which uses the control channel by now.
-    if (this.#state !== "pending") description = reject = undefined;
+    if (this.#state !== "pending") {
+      reject = undefined;
+      if (!this.#acceptsRestart(description)) description = undefined;
+      else if (description?.type === "offer") this.#interruption.accept(route);
+    }
     if (reject !== undefined) this.close(readReject(reject));
     else this.#negotiation.receive({ description, candidate });
+  }
+
+  /** @param {RTCSessionDescriptionInit | undefined} description */
+  #acceptsRestart(description) {
+    const isInterrupted = !this.#interruption.isConnected || this.#missedPings > 0;
+    return this.version && isInterrupted && readFingerprint(description) === this.fingerprint;
+  }
+
+  /** Whether packets may not arrive at the moment. */
+  get isInterrupted() {
+    return !this.#interruption.isConnected;
   }
 
   /** Handles the end of the route: the other side either opened the connection or gave up. */
@@ -221,7 +276,7 @@ export class Connection {
 
   /** Counts pings instead of measuring time: after a tab was suspended, elapsed time does not mean a lost neighbour. */
   ping() {
-    if (this.#missedPings++ >= MAX_MISSED_PINGS) return this.close("lost");
+    if (this.#missedPings++ >= MAX_MISSED_PINGS && !this.#interruption.route) return this.close("lost");
     this.#pathWatch.check();
     this.#channels.control.ping();
   }
@@ -230,6 +285,7 @@ export class Connection {
   #heard() {
     this.#open(); // a message may arrive before the channel's open event
     this.#missedPings = 0;
+    if (this.#interruption.route) this.#interruption.update();
     return this.#state === "open";
   }
 

@@ -28,7 +28,8 @@
  *         identities     ids and their certificates      peer    a neighbour, as pages see it
  *       rtc_settings     what all connections have in common      ice_servers    from the app or the hub
  *         connection     one RTCPeerConnection: pending, open, closed
- *           negotiation  offers, answers, candidates      media    tracks and streams      path    direct or relayed
+ *           negotiation  offers, answers, candidates      interruption    restarts of ICE
+ *           media        tracks and streams      path    direct or relayed
  *           channels     the data channels of a connection
  *             control_channel    JSON, hello, pings      data_channel    messages, back-pressure      framing    pieces
  *     events, untrusted, timing, limits    what all of them use

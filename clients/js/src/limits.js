@@ -53,6 +53,12 @@ export const RETRY_MIN = 500;
 export const RETRY_MAX = 30_000;
 /** A younger connection is not replaced by an offer that crossed it. */
 export const SETTLED_AFTER = 5_000;
+/** From `disconnected` to the restart of ICE by the peer with the lower id, or else by the other one. */
+export const RESTART_DELAY = 3_000;
+export const RESTART_DELAY_OF_HIGHER_ID = 4_500;
+/** Between the offers of a restart, and until the connection is lost. */
+export const RESTART_INTERVAL = 3_000;
+export const RESTART_TIMEOUT = 15_000;
 /** With the only member, which is not evicted after the last one. */
 export const MAX_ICE_FAILURES = 2;
 /** Candidates that arrive before their description. Further ones are dropped. */

@@ -59,6 +59,7 @@ export class Mesh {
       opened: (connection) => this.#onOpened(connection),
       met: (connection) => this.#isClosed || this.#onMet(connection),
       closed: (connection, reason, wasOpen) => this.#onClosed(connection, reason, wasOpen),
+      relay: ({ id }, previous) => this.#relayTo(id, previous?.relay),
       near: () => [...this.#neighbours.values()].map(({ id, roundTripTime }) => [id, roundTripTime ?? null]),
       control: (connection, message) => this.#isClosed || this.#onControl(connection, message),
       message: ({ id }, data) => this.#withPeer(id, (peer) => events.message(peer, data)),
@@ -171,13 +172,27 @@ export class Mesh {
     for (const id of this.#discovery.due) {
       if (free <= 0) break;
       if (this.#pending.get(id)) continue;
-      const relays = [...this.#neighbours.values()].filter((it) => it.neighbours.some((other) => other.id === id));
-      const relay = relays[Math.floor(Math.random() * relays.length)];
-      if (!relay) continue;
+      const route = this.#relayTo(id);
+      if (!route) continue;
       this.#discovery.begin(id);
-      this.#pending.offer(id, this.#routeThrough(relay.id));
+      this.#pending.offer(id, route);
       free--;
     }
+  }
+
+  /**
+   * Returns a route through a random neighbour that names the other peer, and through the previous one only if there is
+   * no other. Returns `undefined` if there is none.
+   *
+   * @param {number} id @param {number} [previous]
+   */
+  #relayTo(id, previous) {
+    const relays = [...this.#neighbours.values()].filter(
+      (it) => !it.isInterrupted && it.neighbours.some((other) => other.id === id),
+    );
+    const others = relays.filter((it) => it.id !== previous);
+    const relay = others[Math.floor(Math.random() * others.length)] ?? relays[0];
+    return relay && this.#routeThrough(relay.id);
   }
 
   /** @param {number} relay @returns {Route} */

@@ -5,7 +5,7 @@
  */
 
 import { MAX_EARLY_CANDIDATES } from "./limits.js";
-import { readFingerprint } from "./untrusted.js";
+import { readFingerprint, readVersion } from "./untrusted.js";
 
 /**
  * @typedef {{ description?: RTCSessionDescriptionInit, candidate?: RTCIceCandidateInit }} Body What a signal contains.
@@ -25,21 +25,26 @@ export class Negotiation {
   /** Of the other peer's certificate. Proven when the connection is open. It never changes. @type {string} */
   fingerprint = "";
 
+  /** Descriptions wait for it: local ones use the ICE servers. @type {Promise<unknown>} */
+  ready;
+
   #rtc;
-  #ready;
   #events;
   #makingOffer = false;
+  #answering = false;
+  /** Of the other side's last description. */
+  #remoteVersion = 0;
   #settingAnswer = false;
   /** Candidates that arrived before their description. @type {RTCIceCandidateInit[]} */ #earlyCandidates = [];
 
   /**
    * @param {RTCPeerConnection} rtc
-   * @param {Promise<unknown>} ready Descriptions wait for it: the first local one starts to use the ICE servers.
+   * @param {Promise<unknown>} ready
    * @param {NegotiationEvents} events
    */
   constructor(rtc, ready, events) {
     this.#rtc = rtc;
-    this.#ready = ready;
+    this.ready = ready;
     this.#events = events;
     rtc.onnegotiationneeded = () => this.#offer();
     rtc.onicecandidate = ({ candidate }) => candidate && events.signal({ candidate: candidate.toJSON() });
@@ -49,7 +54,7 @@ export class Negotiation {
     if (!this.#events.mayOffer()) return;
     try {
       this.#makingOffer = true;
-      await this.#ready;
+      await this.ready;
       await this.#describe();
     } catch {
       this.#events.failed();
@@ -60,7 +65,24 @@ export class Negotiation {
 
   async #describe() {
     await this.#rtc.setLocalDescription();
+    this.#sendDescription();
+  }
+
+  #sendDescription() {
     this.#events.signal({ description: this.#rtc.localDescription?.toJSON() });
+  }
+
+  /** Makes an offer with other ICE candidates, also if an earlier offer has no answer yet. */
+  restart() {
+    // A description on its way would turn this offer into an answer. The caller repeats the restart.
+    if (this.#makingOffer || this.#answering) return;
+    this.#rtc.restartIce();
+    if (this.#rtc.signalingState !== "stable") this.#offer();
+  }
+
+  /** Sends an offer again that may not have arrived. */
+  repeatOffer() {
+    if (this.#rtc.signalingState === "have-local-offer") this.#sendDescription();
   }
 
   /** @param {Body} body untrusted */
@@ -85,14 +107,24 @@ export class Negotiation {
     // The browser verifies the certificate when it connects. Nobody can change it afterwards.
     const fingerprint = readFingerprint(description);
     if (!fingerprint || fingerprint !== (this.fingerprint ||= fingerprint)) return this.#events.failed("invalid");
-    await this.#ready;
+    await this.ready;
+    // After a restart through a neighbour, the control channel delivers what was sent before.
+    const version = readVersion(description);
+    if (version < this.#remoteVersion) return;
     const stable = rtc.signalingState === "stable" || this.#settingAnswer;
     const collides = description.type === "offer" && (this.#makingOffer || !stable);
     if (collides && !this.#events.isPolite()) return;
+    if (description.type === "answer" && stable) return; // to an offer that was repeated
+    this.#remoteVersion = version;
     this.#settingAnswer = description.type === "answer";
-    await rtc.setRemoteDescription(description);
-    this.#settingAnswer = false;
-    for (const candidate of this.#earlyCandidates.splice(0)) this.#addCandidate(candidate);
-    if (description.type === "offer") await this.#describe();
+    this.#answering = !this.#settingAnswer;
+    try {
+      await rtc.setRemoteDescription(description);
+      this.#settingAnswer = false;
+      for (const candidate of this.#earlyCandidates.splice(0)) this.#addCandidate(candidate);
+      if (this.#answering) await this.#describe();
+    } finally {
+      this.#settingAnswer = this.#answering = false;
+    }
   }
 }

@@ -43,9 +43,9 @@ export class PendingPeers {
       ...events,
       isPolite: ({ id }) => identities.id > id,
       owns: ({ id, fingerprint }) => this.#owns(id, fingerprint),
-      signal: (connection, body) => {
+      signal: (connection, body, route) => {
         const members = body.description && [...neighbours.keys()];
-        connection.route.send({ ...this.#header(connection), members, ...body });
+        route.send({ ...this.#header(connection), members, ...body });
       },
       opened: (connection) => {
         this.#pending.delete(connection.negotiationId);
@@ -110,7 +110,7 @@ export class PendingPeers {
     if (known) {
       if (known.id === 0 && signal.reject === undefined && !this.#identify(known, from)) return undefined;
       if (known.id !== from && known.id !== 0) return undefined;
-      known.receive(signal);
+      known.receive(signal, route);
       return known;
     }
     if (signal.description?.type !== "offer") return undefined;
@@ -120,7 +120,7 @@ export class PendingPeers {
       return undefined;
     }
     const connection = this.#connect(from, negotiationId, false, route);
-    connection.receive(signal);
+    connection.receive(signal, route);
     return connection;
   }
 

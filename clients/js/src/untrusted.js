@@ -124,6 +124,11 @@ export function readFingerprint(description) {
   return others.length === 0 ? first : undefined;
 }
 
+/** Returns the version of a description, which grows with each one of its sender. */
+export function readVersion(/** @type {RTCSessionDescriptionInit} */ { sdp }) {
+  return Number(/^o=\S+ \S+ (\d+)/m.exec(String(sdp))?.[1] ?? 0);
+}
+
 const isNumber = (/** @type {unknown} */ value) => (typeof value === "number" ? value : undefined);
 
 /** Returns the value of each key of a control message, or `undefined` if it is ignored. */

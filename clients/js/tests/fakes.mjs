@@ -109,6 +109,7 @@ export class FakeConnection {
   hello = { v: 1 };
   channels = [];
   connectionState = "new";
+  iceConnectionState = "new";
   signalingState = "stable";
   closed = false;
 
@@ -143,10 +144,12 @@ export class FakeConnection {
     if (this.closed) throw new DOMException("closed", "InvalidStateError");
     const description = { type: this.remoteDescription ? "answer" : "offer", sdp: sdpOf("00") };
     this.localDescription = { ...description, toJSON: () => description };
+    this.signalingState = description.type === "offer" ? "have-local-offer" : "stable";
   }
 
   async setRemoteDescription(description) {
     this.remoteDescription = description;
+    this.signalingState = description.type === "offer" ? "have-remote-offer" : "stable";
   }
 
   async addIceCandidate() {}
@@ -162,6 +165,7 @@ export class FakeConnection {
   }
 
   async open() {
+    this.iceConnectionState = this.connectionState = "connected";
     for (const channel of this.channels) channel.readyState = "open";
     this.channels[0].onopen();
     if (this.hello && !this.closed) await this.control({ hello: this.hello });

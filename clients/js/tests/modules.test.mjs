@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
 const FOLDER = new URL("../src/", import.meta.url);
-const MAX_LINES = 300;
+const MAX_LINES = 350;
 
 /** A module imports only modules, and types of modules, that stand before it. */
 const ORDER = [
@@ -19,6 +19,7 @@ const ORDER = [
   "path",
   "media",
   "negotiation",
+  "interruption",
   "control_channel",
   "data_channel",
   "channels",
