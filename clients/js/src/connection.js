@@ -255,8 +255,9 @@ export class Connection {
 
   /** @param {RTCSessionDescriptionInit | undefined} description */
   #acceptsRestart(description) {
-    const isInterrupted = !this.#interruption.isConnected || this.#missedPings > 0;
-    return this.version && isInterrupted && readFingerprint(description) === this.fingerprint;
+    const mayBe = this.version && (this.isInterrupted || this.#missedPings > 0);
+    const isKnown = description?.type === "offer" || description?.type === "answer";
+    return mayBe && isKnown && readFingerprint(description) === this.fingerprint;
   }
 
   /** Whether packets may not arrive at the moment. */
