@@ -31,10 +31,15 @@ export class Negotiation {
   #rtc;
   #events;
   #makingOffer = false;
+  /** Whether an offer of the other side has no answer yet. */
   #answering = false;
+  /** Whether an offer that restarts ICE has no answer yet. */
+  #restarting = false;
+  /** How many descriptions arrived and are not handled yet, one after another. */
+  #receiving = 0;
+  #handled = Promise.resolve();
   /** Of the other side's last description. */
   #remoteVersion = 0;
-  #settingAnswer = false;
   /** Candidates that arrived before their description. @type {RTCIceCandidateInit[]} */ #earlyCandidates = [];
 
   /**
@@ -57,6 +62,7 @@ export class Negotiation {
       await this.ready;
       await this.#describe();
     } catch {
+      this.#restarting = false;
       this.#events.failed();
     } finally {
       this.#makingOffer = false;
@@ -72,10 +78,13 @@ export class Negotiation {
     this.#events.signal({ description: this.#rtc.localDescription?.toJSON() });
   }
 
-  /** Makes an offer with other ICE candidates, also if an earlier offer has no answer yet. */
+  /** Makes an offer that restarts ICE, also if an earlier offer has no answer yet. Call it again if nothing changes. */
   restart() {
-    // A description on its way would turn this offer into an answer. The caller repeats the restart.
+    // A description that is being set would turn this offer into an answer.
     if (this.#makingOffer || this.#answering) return;
+    // The answer to the first offer would not match another one. The description has the candidates by now.
+    if (this.#restarting) return this.repeatOffer();
+    this.#restarting = true;
     this.#rtc.restartIce();
     if (this.#rtc.signalingState !== "stable") this.#offer();
   }
@@ -88,9 +97,10 @@ export class Negotiation {
   /** @param {Body} body untrusted */
   receive({ description, candidate }) {
     if (description) {
-      this.#receiveDescription(description).catch(() => this.#events.failed());
+      this.#receiving++;
+      this.#handled = this.#handled.then(() => this.#handle(description)).catch(() => this.#events.failed());
     } else if (candidate) {
-      if (this.#rtc.remoteDescription) this.#addCandidate(candidate);
+      if (this.#rtc.remoteDescription && !this.#receiving) this.#addCandidate(candidate);
       else if (this.#earlyCandidates.length < MAX_EARLY_CANDIDATES) this.#earlyCandidates.push(candidate);
     }
   }
@@ -102,29 +112,34 @@ export class Negotiation {
   }
 
   /** @param {RTCSessionDescriptionInit} description */
-  async #receiveDescription(description) {
-    const rtc = this.#rtc;
-    // The browser verifies the certificate when it connects. Nobody can change it afterwards.
-    const fingerprint = readFingerprint(description);
-    if (!fingerprint || fingerprint !== (this.fingerprint ||= fingerprint)) return this.#events.failed("invalid");
-    await this.ready;
-    // After a restart through a neighbour, the control channel delivers what was sent before.
-    const version = readVersion(description);
-    if (version < this.#remoteVersion) return;
-    const stable = rtc.signalingState === "stable" || this.#settingAnswer;
-    const collides = description.type === "offer" && (this.#makingOffer || !stable);
-    if (collides && !this.#events.isPolite()) return;
-    if (description.type === "answer" && stable) return; // to an offer that was repeated
-    this.#remoteVersion = version;
-    this.#settingAnswer = description.type === "answer";
-    this.#answering = !this.#settingAnswer;
+  async #handle(description) {
     try {
-      await rtc.setRemoteDescription(description);
-      this.#settingAnswer = false;
+      // The browser verifies the certificate when it connects. Nobody can change it afterwards.
+      const fingerprint = readFingerprint(description);
+      if (!fingerprint || fingerprint !== (this.fingerprint ||= fingerprint)) return this.#events.failed("invalid");
+      await this.ready;
+      await this.#setRemoteDescription(description);
+      this.#receiving--;
       for (const candidate of this.#earlyCandidates.splice(0)) this.#addCandidate(candidate);
       if (this.#answering) await this.#describe();
     } finally {
-      this.#settingAnswer = this.#answering = false;
+      this.#answering = false;
     }
+  }
+
+  /** @param {RTCSessionDescriptionInit} description */
+  async #setRemoteDescription(description) {
+    const rtc = this.#rtc;
+    const isOffer = description.type === "offer";
+    // After a restart through a neighbour, the control channel delivers what was sent before.
+    const version = readVersion(description);
+    if (version < this.#remoteVersion) return;
+    const isStable = rtc.signalingState === "stable";
+    if (isOffer && (this.#makingOffer || !isStable) && !this.#events.isPolite()) return;
+    if (!isOffer && isStable) return; // the answer to an offer that was repeated
+    this.#remoteVersion = version;
+    this.#answering = isOffer;
+    await rtc.setRemoteDescription(description);
+    this.#restarting = false;
   }
 }

@@ -96,9 +96,14 @@ export function isSignal(value) {
     isId(to) &&
     isId(negotiationId) &&
     (members === undefined || (Array.isArray(members) && members.every(isId))) &&
-    (description === undefined || typeof description?.type === "string") &&
+    (description === undefined || isDescription(description)) &&
     (candidate === undefined || typeof candidate?.candidate === "string")
   );
+}
+
+/** @param {any} value @returns {value is RTCSessionDescriptionInit} */
+function isDescription(value) {
+  return typeof value?.type === "string" && typeof value.sdp === "string";
 }
 
 /** @param {unknown} value @returns {value is number} */
@@ -118,7 +123,7 @@ export function readReject(reject) {
  * @param {RTCSessionDescriptionInit | undefined} description
  */
 export function readFingerprint(description) {
-  const lines = String(description?.sdp).split(/[\r\n]+/).filter((line) => /fingerprint/i.test(line));
+  const lines = (description?.sdp ?? "").split(/[\r\n]+/).filter((line) => /fingerprint/i.test(line));
   const found = lines.map((line) => /^a=fingerprint:sha-256 ((?:[\da-f]{2}:){31}[\da-f]{2})$/i.exec(line)?.[1]);
   const [first, ...others] = new Set(found.map((fingerprint) => fingerprint?.toUpperCase()));
   return others.length === 0 ? first : undefined;
@@ -126,7 +131,7 @@ export function readFingerprint(description) {
 
 /** Returns the version of a description, which grows with each one of its sender. */
 export function readVersion(/** @type {RTCSessionDescriptionInit} */ { sdp }) {
-  return Number(/^o=\S+ \S+ (\d+)/m.exec(String(sdp))?.[1] ?? 0);
+  return Number(/^o=\S+ \S+ (\d+)/m.exec(sdp ?? "")?.[1] ?? 0);
 }
 
 const isNumber = (/** @type {unknown} */ value) => (typeof value === "number" ? value : undefined);
@@ -139,7 +144,7 @@ const READ = {
   ping: isNumber,
   pong: isNumber,
   relay: (/** @type {unknown} */ value) => (isSignal(value) ? value : undefined),
-  description: (/** @type {any} */ value) => (typeof value?.type === "string" ? value : undefined),
+  description: (/** @type {any} */ value) => (isDescription(value) ? value : undefined),
   candidate: (/** @type {any} */ value) => (typeof value?.candidate === "string" ? value : undefined),
   bye: (/** @type {unknown} */ value) => value === true || undefined,
 };

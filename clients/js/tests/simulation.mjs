@@ -68,8 +68,9 @@ class Network {
     setTimeout(call, this.delay());
   }
 
+  /** Waits for something that a browser does by itself. */
   wait() {
-    return new Promise((resolve) => this.later(resolve));
+    return new Promise((resolve) => setTimeout(resolve, this.random() * 20));
   }
 
   /** The open connections between two groups, one of each. */
@@ -266,7 +267,7 @@ class PeerConnection {
   #gather(ufrag) {
     this.#ufrag = ufrag;
     for (let index = 0; index < 3; index++) {
-      network.later(() => {
+      network.wait().then(() => {
         if (this.isClosed || this.#ufrag !== ufrag) return;
         const candidate = { candidate: `candidate:${ufrag} ${index}`, usernameFragment: ufrag };
         this.onicecandidate?.({ candidate: { toJSON: () => candidate } });
@@ -274,11 +275,13 @@ class PeerConnection {
     }
   }
 
-  async addIceCandidate({ usernameFragment }) {
-    const known = [this.#remote?.ufrag, this.signalingState === "have-remote-offer" && this.#pending.ufrag];
-    if (!known.includes(usernameFragment)) throw new DOMException("unknown ufrag", "OperationError");
-    this.#candidates.add(usernameFragment);
-    network.update();
+  addIceCandidate({ usernameFragment }) {
+    return this.#operate(() => {
+      const known = [this.#remote?.ufrag, this.signalingState === "have-remote-offer" && this.#pending.ufrag];
+      if (!known.includes(usernameFragment)) throw new DOMException("unknown ufrag", "OperationError");
+      this.#candidates.add(usernameFragment);
+      network.update();
+    });
   }
 
   #updateNegotiationNeeded() {
@@ -368,10 +371,9 @@ class PeerConnection {
 class Channel {
   readyState = "connecting";
   bufferedAmount = 0;
-  isDraining = false;
   #connection;
   #other;
-  #queue = [];
+  /** What is on its way, in order. @type {{ data: unknown, due: number }[]} */ #queue = [];
 
   constructor(connection, label, options) {
     Object.assign(this, { label, options, id: options.id, ordered: options.ordered ?? true });
@@ -409,22 +411,22 @@ class Channel {
     if (!isReachable && this.maxRetransmits !== null) return;
     this.#other ??= peer.channel(this.options.id);
     network.bytes += data.length;
-    this.#queue.push(typeof data === "string" ? data : data.slice().buffer);
-    this.flush();
+    const due = Math.max(this.#queue.at(-1)?.due ?? 0, Date.now() + network.delay());
+    this.#queue.push({ data: typeof data === "string" ? data : data.slice().buffer, due });
+    setTimeout(() => this.#deliver(), due - Date.now());
   }
 
-  /** Delivers one message after another while the path works. */
-  flush() {
-    if (this.isDraining || this.#queue.length === 0 || !this.#connection.isReachable) return;
-    this.isDraining = true;
-    network.later(() => {
-      this.isDraining = false;
-      if (!this.#connection.isReachable) return;
-      const [data] = this.#queue.splice(0, 1);
+  #deliver() {
+    while (this.#connection.isReachable && this.#queue[0]?.due <= Date.now()) {
+      const { data } = this.#queue.shift();
       if (this.#other.readyState === "connecting") this.#other.readyState = "open"; // a message may precede the event
       if (this.#other.readyState === "open") this.#other.onmessage?.({ data });
-      this.flush();
-    });
+    }
+  }
+
+  /** The path works again. */
+  flush() {
+    if (this.#queue[0]?.due <= Date.now()) network.later(() => this.#deliver());
   }
 }
 
