@@ -197,12 +197,12 @@ const scenarios = {
     const [first, second, third] = tabs;
     await chats(first, [second, third], "hello from the first");
     await chats(third, [first, second], "and from the third ✓");
-    const sent = await first.evaluate((id) => group.send("for the third only", id), await idOf(third));
+    const sent = await first.evaluate((id) => group.send("for the third only", { to: id }), await idOf(third));
     assert.equal(sent, 1);
     await until(third, () => received.some(({ data }) => data === "for the third only"));
     await chats(first, [second], "after that");
     assert(!(await second.evaluate(() => received.some(({ data }) => data === "for the third only"))));
-    assert.equal(await first.evaluate(() => group.send("unknown peer", 1)), 0);
+    assert.equal(await first.evaluate(() => group.send("unknown peer", { to: 1 })), 0);
   },
 
   async "messages of all sizes arrive complete and in order"(key) {

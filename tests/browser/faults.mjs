@@ -126,7 +126,7 @@ async function openGroup(key, count) {
 async function stillConnected(member, peer) {
   const id = await idOf(peer);
   assert.deepEqual(await member.evaluate((id) => events.filter(([, it]) => it === id), id), [["peerjoin", id]]);
-  assert.equal(await peer.evaluate((to) => mine.send("it is me", to), await idOf(member)), 1);
+  assert.equal(await peer.evaluate((to) => mine.send("it is me", { to }), await idOf(member)), 1);
   await until(member, (id) => received.some(([from, data]) => from === id && data === "it is me"), id);
 }
 

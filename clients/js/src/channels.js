@@ -6,7 +6,7 @@
 
 import { ControlChannel } from "./control_channel.js";
 import { DataChannel } from "./data_channel.js";
-import { MAX_MESSAGE_BYTES, WAITING_PIECE_BYTES } from "./limits.js";
+import { MAX_MESSAGE_BYTES, MIN_QUEUED_BYTES } from "./limits.js";
 
 /** @import { Control, Hello } from "./untrusted.js" */
 
@@ -75,14 +75,25 @@ export class Channels {
   /** @param {any} data of a channel @param {() => void} handle */
   #afterHello(data, handle) {
     if (!this.#waiting) return handle();
-    this.#waitingBytes += WAITING_PIECE_BYTES + (data.byteLength ?? data.length);
+    this.#waitingBytes += Math.max(data.byteLength ?? data.length, MIN_QUEUED_BYTES);
     if (this.#waitingBytes > MAX_MESSAGE_BYTES) this.#events.failed("invalid");
     else this.#waiting.push(handle);
   }
 
-  /** @param {Uint8Array} bytes @param {boolean} isText @returns {Promise<boolean>} whether the channel accepted all */
-  send(bytes, isText) {
-    return this.#data.send(bytes, isText);
+  /** Whether one more message may wait. @param {Uint8Array} bytes @param {number} maxQueuedBytes */
+  hasRoom({ length }, maxQueuedBytes) {
+    const { queuedBytes } = this.#data;
+    return queuedBytes === 0 || queuedBytes + length <= maxQueuedBytes;
+  }
+
+  /** See `DataChannel.send`. @param {Uint8Array} bytes @param {boolean} isText @param {AbortSignal} [signal] */
+  send(bytes, isText, signal) {
+    return this.#data.send(bytes, isText, signal);
+  }
+
+  /** Resolves when all messages have been sent to the network, or the connection is closed. */
+  drained() {
+    return this.#data.drained();
   }
 
   /** Ends all waits. The channels themselves close with their connection. */

@@ -6,11 +6,19 @@
 
 import { Channels } from "./channels.js";
 import { Interruption } from "./interruption.js";
-import { ANSWER_TIMEOUT, CONNECT_TIMEOUT, CONNECT_TIMEOUT_AFTER_END, MAX_MISSED_PINGS, VERSION } from "./limits.js";
+import {
+  ANSWER_TIMEOUT,
+  CONNECT_TIMEOUT,
+  CONNECT_TIMEOUT_AFTER_END,
+  FLUSH_TIME,
+  LEAVE_TIMEOUT,
+  MAX_MISSED_PINGS,
+  VERSION,
+} from "./limits.js";
 import { Media } from "./media.js";
 import { Negotiation } from "./negotiation.js";
 import { PathWatch } from "./path.js";
-import { RateLimit, Throttle } from "./timing.js";
+import { RateLimit, sleep, Throttle, withTimeout } from "./timing.js";
 import { readFingerprint, readReject } from "./untrusted.js";
 
 /** @import { Body } from "./negotiation.js" */
@@ -31,7 +39,7 @@ import { readFingerprint, readReject } from "./untrusted.js";
  * @property {(connection: Connection, body: Body, route: Route) => void} signal sends over a route, as long as the
  *   control channel does not work
  * @property {(connection: Connection) => boolean} isPolite whether this peer yields when both change the media at once
- * @property {(connection: Connection) => boolean} owns whether the other peer, with its certificate, may have its id
+ * @property {(connection: Connection) => CloseReason | undefined} rejects why a connection must not open
  * @property {() => { metadata?: unknown }} hello what this side tells the other one first
  * @property {(connection: Connection) => void} opened
  * @property {(connection: Connection) => void} met The other peer is known: its `hello` arrived, or it sends none.
@@ -59,6 +67,9 @@ export class Connection {
   neighbours = [];
   /** Whether the other peer named neighbours with its description. */
   hasNeighbours = false;
+  rtc;
+  channels;
+  media;
   /** What this neighbour may send. Bursts are for groups that form at once. */
   limits = { near: new RateLimit(1, 3), signals: new RateLimit(100, 200), offers: new RateLimit(4, 32) };
 
@@ -66,12 +77,9 @@ export class Connection {
   /** @type {(reason?: CloseReason) => void} */ #settle = () => {};
   #openedAt = 0;
   #events;
-  rtc;
   #negotiation;
-  #media;
   #pathWatch;
   #interruption;
-  #channels;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #deadline;
   #answered = false;
   #missedPings = 0;
@@ -110,10 +118,10 @@ export class Connection {
       },
       lost: () => this.#fail(),
     });
-    this.#media = new Media(rtc, (stream) => events.stream(this, stream));
+    this.media = new Media(rtc, (stream) => events.stream(this, stream));
     this.#pathWatch = new PathWatch(rtc, () => this.#state === "open" && events.pathChanged());
 
-    this.#channels = new Channels(rtc, {
+    this.channels = new Channels(rtc, {
       opened: () => this.#open(),
       heard: () => this.#heard(),
       hello: (hello) => this.#onHello(hello),
@@ -135,11 +143,7 @@ export class Connection {
 
   /** In milliseconds, smoothed. */
   get roundTripTime() {
-    return this.#channels.control.roundTripTime;
-  }
-
-  get streams() {
-    return this.#media.received;
+    return this.channels.control.roundTripTime;
   }
 
   get path() {
@@ -179,14 +183,15 @@ export class Connection {
   }
 
   #open() {
-    if (this.#state !== "pending" || !this.#channels.areOpen) return;
+    if (this.#state !== "pending" || !this.channels.areOpen) return;
     if (this.id === 0) return this.close("ice-failed");
-    if (!this.#events.owns(this)) return this.close("same-id");
+    const reject = this.#events.rejects(this);
+    if (reject) return this.close(reject);
     this.#state = "open";
     this.#openedAt = performance.now();
     clearTimeout(this.#deadline);
     this.#pathWatch.start();
-    this.#channels.control.open(this.#events.hello());
+    this.channels.control.open(this.#events.hello());
     this.#events.opened(this);
   }
 
@@ -221,7 +226,7 @@ export class Connection {
     this.#metadataThrottle.cancel();
     this.#interruption.end();
     this.rtc.close();
-    this.#channels.close();
+    this.channels.close();
     this.#events.closed(this, reason, wasOpen);
     this.#settle(reason);
   }
@@ -273,13 +278,13 @@ export class Connection {
     this.#deadline = setTimeout(() => this.close("ended"), CONNECT_TIMEOUT_AFTER_END);
   }
 
-  // ---- Messages and media -------------------------------------------------------------------------------------------
+  // ---- Messages -----------------------------------------------------------------------------------------------------
 
   /** Counts pings instead of measuring time: after a tab was suspended, elapsed time does not mean a lost neighbour. */
   ping() {
     if (this.#missedPings++ >= MAX_MISSED_PINGS && !this.#interruption.route) return this.close("lost");
     this.#pathWatch.check();
-    this.#channels.control.ping();
+    this.channels.control.ping();
   }
 
   /** Returns whether the connection is open, so that what arrived is handled. */
@@ -292,7 +297,7 @@ export class Connection {
 
   /** @param {object} message */
   sendControl(message) {
-    this.#channels.control.send(message);
+    this.channels.control.send(message);
   }
 
   /** Sends the list of neighbours, on average once per second at most. */
@@ -311,18 +316,16 @@ export class Connection {
     else this.#events.control(this, message);
   }
 
-  /** @param {Uint8Array} bytes @param {boolean} isText @returns {Promise<boolean>} whether the channel accepted all */
-  send(bytes, isText) {
-    return this.#channels.send(bytes, isText);
-  }
-
-  /** @param {MediaStream} stream @param {MediaStreamTrack[]} tracks */
-  addTracks(stream, tracks) {
-    if (this.#state === "open") this.#media.add(stream, tracks);
-  }
-
-  /** @param {MediaStreamTrack[]} tracks */
-  removeTracks(tracks) {
-    if (this.#state === "open") this.#media.remove(tracks);
+  /**
+   * Tells the other peer that this one leaves the group, and closes the connection. Messages that were accepted before
+   * are sent, unless this takes longer than 2 s in total.
+   *
+   * @param {boolean} now whether to do all at once instead, because the page is about to be frozen
+   */
+  async leave(now) {
+    if (!now) await withTimeout(LEAVE_TIMEOUT - FLUSH_TIME, () => this.channels.drained()).catch(() => {});
+    this.sendControl({ bye: true });
+    if (!now) await sleep(FLUSH_TIME);
+    this.close("left");
   }
 }

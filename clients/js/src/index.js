@@ -4,7 +4,7 @@
  *     import { Group } from "sigver-client";
  *
  *     const group = new Group("wss://example.org/signal", "tea-room");
- *     group.addEventListener("peerjoin", ({ peerId }) => group.send("hello", peerId));
+ *     group.addEventListener("peerjoin", ({ peerId }) => group.send("hello", { to: peerId }));
  *     group.addEventListener("message", ({ peerId, data }) => console.log(peerId, data));
  *     await group.joined;
  *     group.send("hello, everyone");
@@ -22,7 +22,8 @@
  *       joining          one socket to the hub after another, the key, the state of the group
  *         membership     one socket: makes this peer a member and keeps it one, heals split groups
  *           signaling    the WebSocket: connect, heartbeats      wire    its messages      close_codes
- *       mesh             the neighbours: control messages, relays, streams      metadata    of this peer
+ *       metadata, local_streams    what this peer tells and sends to all
+ *       mesh             the neighbours: control messages, relays
  *         pending_peers  peers that are connecting: offers, rejections
  *         discovery      which peers to connect to      departures    which peers are gone
  *         identities     ids and their certificates      peer    a neighbour, as pages see it
@@ -38,6 +39,7 @@
  */
 
 export {
+  PeerErrorEvent,
   PeerEvent,
   PeerLeaveEvent,
   PeerMessageEvent,
@@ -53,6 +55,8 @@ export { groupUrl } from "./signaling.js";
 /** @typedef {import("./events.js").Reason} Reason */
 /** @typedef {import("./events.js").State} State */
 /** @typedef {import("./group.js").Options} Options */
+/** @typedef {import("./group.js").SendOptions} SendOptions */
+/** @typedef {import("./peer.js").Recipients} Recipients */
 /** @typedef {import("./joining.js").Key} Key */
 /** @typedef {import("./path.js").Path} Path */
 /** @typedef {import("./peer.js").Peer} Peer */

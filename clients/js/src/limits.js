@@ -84,6 +84,9 @@ export const MAX_CHANNELS = 16;
 export const MAX_CHANNEL_NAME = 64;
 /** A candidate that a check found before its signal arrived gets its type within this many pings. */
 export const MAX_PATH_CHECKS = 5;
+/** Unless the app sets another limit. */
+export const MAX_PEERS = 64;
+export const MAX_MAX_PEERS = 1_000;
 /** In UTF-16 units. A neighbour that sends a longer control message is disconnected. */
 export const MAX_CONTROL_LENGTH = 64 * 1024;
 /** Read from the list of one neighbour. */
@@ -94,13 +97,17 @@ export const MAX_UNMET_IDS = 8;
 export const PLACE_TIME = 30_000;
 /** Attempts at once to peers that neighbours named. */
 export const MAX_DISCOVERING = 8;
+/** Failed attempts with a peer that neighbours name, until the app learns of it. */
+export const UNREACHABLE_AFTER = 2;
 /** By this age of a loss without `bye`, the hub has noticed a dead peer. */
 export const LOST_AFTER = 20_000;
 /** Ids of neighbours that left, broke the protocol or were lost. */
 export const REMEMBER_FOR = 60_000;
 /** Ids that are not connected and stay bound to their certificates. */
 export const MAX_KNOWN_IDS = 1_000;
-/** Between sending `bye` and closing the connections. */
+/** From leaving the group to closed connections. Messages that were accepted before are sent meanwhile. */
+export const LEAVE_TIMEOUT = 2_000;
+/** The last part of it, from sending `bye`. */
 export const FLUSH_TIME = 200;
 
 // ---- Messages -------------------------------------------------------------------------------------------------------
@@ -112,5 +119,7 @@ export const HIGH_WATER_BYTES = 1024 * 1024;
 export const LOW_WATER_BYTES = 256 * 1024;
 /** A neighbour that sends a longer message, or more than this before its `hello`, is disconnected. */
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
-/** What an empty piece counts while it waits for `hello`. */
-export const WAITING_PIECE_BYTES = 128;
+/** What a shorter message or piece counts while it waits for something. */
+export const MIN_QUEUED_BYTES = 128;
+/** For one neighbour, unless the app sets another limit. */
+export const MAX_QUEUED_BYTES = 128 * 1024 * 1024;

@@ -33,6 +33,12 @@ export class Media {
     }
   }
 
+  /** The connection must be open. @param {MediaStreamTrack} oldTrack @param {MediaStreamTrack} newTrack */
+  async replace(oldTrack, newTrack) {
+    const senders = this.#rtc.getSenders().filter(({ track }) => track === oldTrack);
+    await Promise.all(senders.map((sender) => sender.replaceTrack(newTrack)));
+  }
+
   get received() {
     return [...this.#received.values()];
   }

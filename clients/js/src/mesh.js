@@ -7,12 +7,13 @@
 import { Departures } from "./departures.js";
 import { Discovery } from "./discovery.js";
 import { Identities } from "./identities.js";
-import { FLUSH_TIME, MAX_DISCOVERING, OFFER_DELAY, VERSION } from "./limits.js";
-import { Peer } from "./peer.js";
+import { MAX_DISCOVERING, MAX_KNOWN_IDS, OFFER_DELAY, UNREACHABLE_AFTER, VERSION } from "./limits.js";
+import { Peer, toIds } from "./peer.js";
 import { PendingPeers } from "./pending_peers.js";
 
 /** @import { Connection } from "./connection.js" */
 /** @import { LeaveReason } from "./events.js" */
+/** @import { Recipients } from "./peer.js" */
 /** @import { RtcSettings } from "./rtc_settings.js" */
 /** @import { Route } from "./signaling.js" */
 /** @import { CloseReason, Control, Signal } from "./untrusted.js" */
@@ -21,10 +22,11 @@ import { PendingPeers } from "./pending_peers.js";
  * @typedef {object} MeshEvents Callbacks of a `Mesh`. After `close`, none is called.
  * @property {() => void} opened A peer became a neighbour. It is not met yet.
  * @property {() => void} closed A peer is no longer a neighbour, whether it was met or not.
- * @property {(peer: Peer) => void} met
+ * @property {(peer: Peer, connection: Connection) => void} met
  * @property {(peer: Peer) => void} metadataChanged
  * @property {(peer: Peer, reason: LeaveReason) => void} left A peer that was met is no longer a neighbour.
  * @property {(id: number, reason: CloseReason) => void} failed An attempt to connect failed; 0 if the id is not known.
+ * @property {(id: number, reason: CloseReason) => void} unreachable It failed again with a peer that others see.
  * @property {(peer: Peer, data: string | ArrayBuffer) => void} message
  * @property {(peer: Peer, stream: MediaStream) => void} stream
  * @property {() => void} changed A neighbour's round-trip time, path or list of neighbours changed.
@@ -35,9 +37,6 @@ import { PendingPeers } from "./pending_peers.js";
  * is a route to it like others: `offer` and `receive` handle signals of any route.
  */
 export class Mesh {
-  /** The neighbours that are met, in the order in which they were. @type {Map<number, Peer>} */
-  peers = new Map();
-
   #identities = new Identities();
   /** The open connections, by id. @type {Map<number, Connection>} */ #neighbours = new Map();
   #pending;
@@ -46,16 +45,22 @@ export class Mesh {
     () => this.#discover(),
   );
   #departures = new Departures();
-  /** What this peer sends to all neighbours. @type {Map<MediaStream, MediaStreamTrack[]>} */ #streams = new Map();
-  /** @type {unknown} */ #metadata;
+  /** Ids that were reported as unreachable. @type {Set<number>} */ #unreachable = new Set();
+  #settings;
   #events;
   #isClosed = false;
 
-  /** @param {RtcSettings} settings @param {MeshEvents} events */
-  constructor(settings, events) {
+  /**
+   * @param {RtcSettings} settings
+   * @param {Map<number, Peer>} peers of the group: the neighbours that are met, in the order in which they were
+   * @param {MeshEvents} events
+   */
+  constructor(settings, peers, events) {
+    this.peers = peers;
+    this.#settings = settings;
     this.#events = events;
     this.#pending = new PendingPeers(this.#identities, this.#neighbours, settings, {
-      hello: () => ({ v: VERSION, metadata: this.#metadata }),
+      hello: () => ({ v: VERSION, metadata: settings.metadata }),
       opened: (connection) => this.#onOpened(connection),
       met: (connection) => this.#isClosed || this.#onMet(connection),
       closed: (connection, reason, wasOpen) => this.#onClosed(connection, reason, wasOpen),
@@ -88,51 +93,51 @@ export class Mesh {
     if (peer) call(peer);
   }
 
-  /** Closes all connections. The neighbours learn that this peer is leaving. */
-  close() {
+  /**
+   * Closes all connections. The neighbours learn that this peer is leaving. Resolves within 2 s.
+   *
+   * @param {boolean} [now] whether to do all at once, without sending the messages that wait
+   */
+  async close(now = false) {
     this.#isClosed = true;
     this.#discovery.clear();
     this.#pending.closeAll();
-    for (const neighbour of this.#neighbours.values()) {
-      neighbour.sendControl({ bye: true });
-      setTimeout(() => neighbour.close("left"), FLUSH_TIME);
-    }
+    const closed = [...this.#neighbours.values()].map((it) => it.leave(now));
     this.#neighbours.clear();
     this.peers.clear();
-    this.#streams.clear();
+    await Promise.all(closed);
   }
 
-  /** @param {unknown} metadata */
-  setMetadata(metadata) {
-    this.#metadata = metadata;
+  /** The metadata in the settings has changed. */
+  announceMetadata() {
     for (const neighbour of this.#neighbours.values()) neighbour.announceMetadata();
   }
 
-  // ---- Data and media -----------------------------------------------------------------------------------------------
+  /** The connections to the peers that are met. */
+  get connections() {
+    return [...this.#neighbours.values()].filter(({ version }) => version !== undefined);
+  }
 
   /**
-   * Sends to one neighbour, or to all. Resolves with the number of peers whose channel accepted the whole message.
+   * Sends a message to peers, or to all. Resolves with the number of peers whose channel accepted the whole message.
+   * Rejects if it fits into no queue, or if it is aborted before a part of it has been sent.
    *
-   * @param {Uint8Array} bytes @param {boolean} isText @param {number} [id]
+   * @param {Uint8Array} bytes @param {boolean} isText
+   * @param {{ to?: Recipients, signal?: AbortSignal }} options
    */
-  async send(bytes, isText, id) {
-    const to = [...this.#neighbours.values()].filter((it) => id === undefined || it.id === id);
-    const sent = await Promise.all(to.map((it) => it.send(bytes, isText)));
-    return sent.filter(Boolean).length;
-  }
-
-  /** @param {MediaStream} stream */
-  addStream(stream) {
-    if (this.#streams.has(stream) || this.#isClosed) return;
-    this.#streams.set(stream, stream.getTracks());
-    for (const neighbour of this.#neighbours.values()) neighbour.addTracks(stream, stream.getTracks());
-  }
-
-  /** @param {MediaStream} stream */
-  removeStream(stream) {
-    const tracks = this.#streams.get(stream);
-    this.#streams.delete(stream);
-    for (const neighbour of this.#neighbours.values()) neighbour.removeTracks(tracks ?? []);
+  async send(bytes, isText, { to, signal }) {
+    signal?.throwIfAborted();
+    const ids = toIds(to);
+    const recipients = this.connections.filter(({ id }) => !ids || ids.has(id));
+    const { maxQueuedBytes } = this.#settings;
+    const ready = recipients.filter((it) => it.channels.hasRoom(bytes, maxQueuedBytes));
+    if (recipients.length && !ready.length) {
+      throw new DOMException(`More than ${maxQueuedBytes} bytes wait to be sent`, "QuotaExceededError");
+    }
+    const results = await Promise.all(ready.map((it) => it.channels.send(bytes, isText, signal)));
+    const count = results.filter((it) => it === "sent").length;
+    if (count === 0 && results.includes("cancelled")) signal?.throwIfAborted();
+    return count;
   }
 
   // ---- Peers that are connecting ------------------------------------------------------------------------------------
@@ -151,9 +156,9 @@ export class Mesh {
     return this.#pending.receive(signal, route);
   }
 
-  /** Resolves when no attempt to connect is under way. */
-  settled() {
-    return this.#pending.settled();
+  /** Aborts when no attempt to connect is under way. */
+  get idle() {
+    return this.#pending.idle;
   }
 
   /**
@@ -168,7 +173,8 @@ export class Mesh {
     for (const { id, neighbours: named } of neighbours) {
       this.#discovery.update(id, named.map(({ id }) => id).filter(isUnmet));
     }
-    let free = MAX_DISCOVERING - this.#pending.discovering;
+    const places = this.#settings.maxPeers - this.#neighbours.size - this.#pending.size;
+    let free = Math.min(MAX_DISCOVERING - this.#pending.discovering, places);
     for (const id of this.#discovery.due) {
       if (free <= 0) break;
       if (this.#pending.get(id)) continue;
@@ -209,6 +215,7 @@ export class Mesh {
     this.#neighbours.get(id)?.close("replaced");
     this.#discovery.delete(id);
     this.#departures.delete(id);
+    this.#unreachable.delete(id);
     this.#neighbours.set(id, connection);
     this.#identities.learn(id, connection.fingerprint);
     this.#announceNeighbours();
@@ -220,8 +227,7 @@ export class Mesh {
   #onMet(connection) {
     const peer = new Peer(connection);
     this.peers.set(peer.id, peer);
-    for (const [stream, tracks] of this.#streams) connection.addTracks(stream, tracks);
-    this.#events.met(peer);
+    this.#events.met(peer, connection);
   }
 
   /** @param {Connection} connection @param {CloseReason} reason @param {boolean} wasOpen */
@@ -229,6 +235,8 @@ export class Mesh {
     if (this.#isClosed) return;
     if (!wasOpen) {
       this.#events.failed(id, reason);
+      const isConnecting = reason === "glare" || reason === "present";
+      if (!isConnecting && this.#discovery.failed(id) >= UNREACHABLE_AFTER) this.#reportUnreachable(id, reason);
       if (initiator) this.#discovery.retry(id);
       return this.#discover();
     }
@@ -243,6 +251,14 @@ export class Mesh {
       this.#events.left(peer, hasLeft ? reason : "lost");
     });
     this.#events.closed();
+  }
+
+  /** @param {number} id @param {CloseReason} reason */
+  #reportUnreachable(id, reason) {
+    if (this.#unreachable.has(id)) return;
+    if (this.#unreachable.size >= MAX_KNOWN_IDS) this.#unreachable.clear();
+    this.#unreachable.add(id);
+    this.#events.unreachable(id, reason);
   }
 
   /** @param {Connection} sender @param {Control} message */

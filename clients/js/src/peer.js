@@ -7,6 +7,17 @@
 /** @import { Connection } from "./connection.js" */
 
 /**
+ * Peers, or their ids.
+ *
+ * @typedef {number | Peer | (number | Peer)[]} Recipients
+ */
+
+/** @param {Recipients | undefined} to @returns {Set<number> | undefined} */
+export function toIds(to) {
+  return to === undefined ? undefined : new Set([to].flat().map((it) => (typeof it === "number" ? it : it.id)));
+}
+
+/**
  * A peer that this one is connected to. Its properties are always current. When the peer is gone, they stay as they
  * were. A peer that connects again is another `Peer`.
  */
@@ -24,7 +35,7 @@ export class Peer {
 
   /** The version of the protocol that the two peers use. 0: the other peer has no metadata and no named channels. */
   get version() {
-    return this.#connection.version;
+    return /** @type {number} */ (this.#connection.version);
   }
 
   /** What the peer's app set as `metadata`: any JSON value, or `undefined`. It is untrusted input. @returns {any} */
@@ -47,7 +58,7 @@ export class Peer {
 
   /** The streams that the peer sends, in the order of their events. @returns {MediaStream[]} */
   get streams() {
-    return this.#connection.streams;
+    return this.#connection.media.received;
   }
 
   /** In milliseconds, smoothed; `undefined` until it is measured. */

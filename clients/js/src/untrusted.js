@@ -32,11 +32,11 @@ import {
  * Why a connection closed. The reasons of `REJECTS` may also come from the other peer.
  *
  * @typedef {"left" | "lost" | "invalid" | "peer-timeout" | "ice-failed" | "glare" | "replaced" | "present" | "gone"
- *   | "same-id" | "busy" | "ended"} CloseReason
+ *   | "same-id" | "busy" | "full" | "ended"} CloseReason
  */
 
 /** @type {CloseReason[]} */
-const REJECTS = ["present", "glare", "same-id", "busy", "gone", "left", "peer-timeout", "ended"];
+const REJECTS = ["present", "glare", "same-id", "busy", "full", "gone", "left", "peer-timeout", "ended"];
 
 /**
  * A peer as one of its neighbours announced it.

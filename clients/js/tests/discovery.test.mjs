@@ -13,7 +13,7 @@ const range = (count, from = 0) => Array.from({ length: count }, (_, index) => f
 
 /** Joins a group in which the peers X and Y are connected. */
 async function joinWithXY() {
-  const group = new Group("wss://hub/signal", "room", { iceServers: [] });
+  const group = new Group("wss://hub/signal", "room", { iceServers: [], maxPeers: 1_000 });
   await settle();
   const x = await joinWith(X);
   await FakeSocket.last.closeWith(1006);

@@ -99,9 +99,9 @@ export class FakeConnection {
   }
 
   /** @type {FakeConnection[]} */ static all = [];
-  /** The connections to peers, without the ones that only check a configuration. */
+  /** The connections to peers, without the ones that only check a configuration or read the own fingerprint. */
   static get peers() {
-    return FakeConnection.all.filter(({ channels }) => channels.length);
+    return FakeConnection.all.filter(({ channels }) => channels.length > 1);
   }
 
   /** What the other peer sends when the connection opens. Without it, the peer also answers no pings.
@@ -138,6 +138,10 @@ export class FakeConnection {
     this.channels.push(channel);
     if (this.channels.length === 1) setImmediate(() => this.onnegotiationneeded?.());
     return channel;
+  }
+
+  async createOffer() {
+    return { type: "offer", sdp: sdpOf("00") };
   }
 
   async setLocalDescription() {

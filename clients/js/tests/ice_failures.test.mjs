@@ -72,7 +72,8 @@ test("member shows that ICE failed with a joiner, and its eviction does not look
   await FakeSocket.last.open();
   await (await bind({ fails: false })).open();
   await FakeSocket.last.receive({ connected: true });
-  assert.deepEqual(states.slice(3), ["joining ice-failed 4744", "joining ice-failed", "joining", "joined"]);
+  const evicted = "joining ice-failed 4744";
+  assert.deepEqual(states.slice(3), [evicted, evicted, "joining ice-failed", "joining", "joined"]);
 });
 
 test("eviction of a peer whose ICE has not failed has the reason evicted", async () => {

@@ -46,9 +46,9 @@ test("connection survives an interrupted path, with its messages and its media",
   a.addStream(streamOf("camera"));
   await run(1_000);
   network.cut(a, b);
-  a.send("before it is noticed", b.id);
+  a.send("before it is noticed", { to: b.id });
   assert(await run(2_000, () => isInterrupted(a, b)));
-  b.send("after it is noticed", a.id);
+  b.send("after it is noticed", { to: a.id });
   assert(await run(10_000, () => isConnected(a, b)));
   await run(30_000);
   assert.deepEqual(network.between(a, b), connections);

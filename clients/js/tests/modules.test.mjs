@@ -32,6 +32,7 @@ const ORDER = [
   "identities",
   "discovery",
   "departures",
+  "local_streams",
   "pending_peers",
   "mesh",
   "membership",
