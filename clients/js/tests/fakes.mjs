@@ -128,7 +128,7 @@ export class FakeConnection {
   }
 
   createDataChannel(label) {
-    const channel = { label, readyState: "connecting", sent: [], send, answers: () => this.hello };
+    const channel = { label, readyState: "connecting", bufferedAmount: 0, sent: [], send, answers: () => this.hello };
     function send(data) {
       channel.sent.push(data);
       // A peer that answers no ping is lost.
@@ -164,8 +164,24 @@ export class FakeConnection {
     return this.stats;
   }
 
+  senders = [];
+
   getSenders() {
-    return [];
+    return this.senders.filter(({ track }) => track);
+  }
+
+  addTrack(track, stream) {
+    const sender = { track, stream, replaceTrack: async (next) => void (sender.track = next) };
+    this.senders.push(sender);
+  }
+
+  removeTrack(sender) {
+    sender.track = null;
+  }
+
+  /** The tracks that the client sends. */
+  get sentTracks() {
+    return this.getSenders().map(({ track }) => track);
   }
 
   async open() {
@@ -190,6 +206,12 @@ export class FakeConnection {
   close() {
     this.closed = true;
   }
+}
+
+/** A stream with these tracks, whose names begin with their kind. */
+export function streamOf(...names) {
+  const tracks = names.map((name) => ({ name, kind: name.split(" ")[0] }));
+  return { getTracks: () => tracks.slice() };
 }
 
 /** The hub's end of one HTTP request. */
@@ -251,5 +273,21 @@ export async function joinWith(id, prepare = (_connection) => {}, byte = "AA") {
   prepare(connection);
   await connection.open();
   await FakeSocket.last.receive({ connected: true });
+  return connection;
+}
+
+/**
+ * Lets a member connect to a joiner with this id, whose certificate has the fingerprint of this byte. Returns the
+ * connection, which `prepare` gets before it opens.
+ */
+export async function joiner(id, byte, prepare = (_connection) => {}) {
+  const offer = { from: id, to: 0, negotiationId: id, members: [], description: { type: "offer", sdp: sdpOf(byte) } };
+  const data = new TextEncoder().encode(JSON.stringify(offer));
+  const count = FakeConnection.peers.length;
+  await FakeSocket.last.receive({ content: { senderId: id - 2 ** 31, recipientId: 0, lastData: false, data } });
+  const connection = FakeConnection.peers[count];
+  if (!connection) return FakeSocket.last.signals.at(-1).reject;
+  prepare(connection);
+  await connection.open();
   return connection;
 }
