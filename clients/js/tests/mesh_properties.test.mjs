@@ -7,7 +7,10 @@ import { Group } from "../src/index.js";
 import { install, run, streamOf } from "./simulation.mjs";
 
 /** How many random runs to make of each rule. */
-const RUNS = Number(process.env.PROPERTY_RUNS ?? 40);
+const RUNS = Number(process.env.PROPERTY_RUNS ?? 25);
+
+/** In milliseconds, for a rule and for the search for a small example of its failure. */
+const LONGEST = Number(process.env.PROPERTY_TIME ?? 60_000);
 
 const seed = fc.integer();
 const delays = fc.constantFrom([1, 20], [1, 200], [1, 1_000], [500, 1_500]);
@@ -23,7 +26,7 @@ function check(...args) {
     groups = [];
     await body(network, ...values);
   });
-  return fc.assert(property, { numRuns: RUNS, includeErrorInReport: true });
+  return fc.assert(property, { numRuns: RUNS, includeErrorInReport: true, interruptAfterTimeLimit: LONGEST });
 }
 
 function join(channels) {

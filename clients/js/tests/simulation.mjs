@@ -347,6 +347,12 @@ class PeerConnection {
     for (const channel of this.#channels) if (channel.options.negotiated) channel.open();
   }
 
+  openNegotiated() {
+    for (const channel of this.#channels) {
+      if (channel.options.negotiated && channel.readyState === "connecting") channel.readyState = "open";
+    }
+  }
+
   /** Returns the end of a negotiated channel. */
   channel(id) {
     return this.#channels.find(({ options }) => options.negotiated && options.id === id);
@@ -419,9 +425,14 @@ class Channel {
   #deliver() {
     while (this.#connection.isReachable && this.#queue[0]?.due <= Date.now()) {
       const { data } = this.#queue.shift();
-      if (this.#other.readyState === "connecting") this.#other.readyState = "open"; // a message may precede the event
+      this.#other.precedeEvent();
       if (this.#other.readyState === "open") this.#other.onmessage?.({ data });
     }
+  }
+
+  /** A message may arrive before the open events, when the channels are open already. */
+  precedeEvent() {
+    if (this.options.negotiated) this.#connection.openNegotiated();
   }
 
   /** The path works again. */
