@@ -40,7 +40,7 @@ import { readFingerprint, readReject } from "./untrusted.js";
  *   control channel does not work
  * @property {(connection: Connection) => boolean} isPolite whether this peer yields when both change the media at once
  * @property {(connection: Connection) => CloseReason | undefined} rejects why a connection must not open
- * @property {() => { metadata?: unknown }} hello what this side tells the other one first
+ * @property {() => { metadata?: unknown, channels?: string[] }} hello what this side tells the other one first
  * @property {(connection: Connection) => void} opened
  * @property {(connection: Connection) => void} met The other peer is known: its `hello` arrived, or it sends none.
  * @property {(connection: Connection, reason: CloseReason, wasOpen: boolean) => void} closed
@@ -48,7 +48,7 @@ import { readFingerprint, readReject } from "./untrusted.js";
  *   neighbour, which is another one than that of the previous route if possible
  * @property {() => (number | null)[][]} near the ids and round-trip times of this side's neighbours
  * @property {(connection: Connection, message: Control) => void} control
- * @property {(connection: Connection, data: string | ArrayBuffer) => void} message
+ * @property {(connection: Connection, data: string | ArrayBuffer, channel?: string) => void} message
  * @property {(connection: Connection, stream: MediaStream) => void} stream
  * @property {() => void} pathChanged
  */
@@ -121,12 +121,13 @@ export class Connection {
     this.media = new Media(rtc, (stream) => events.stream(this, stream));
     this.#pathWatch = new PathWatch(rtc, () => this.#state === "open" && events.pathChanged());
 
-    this.channels = new Channels(rtc, {
+    this.channels = new Channels(rtc, settings.channels, {
+      isPolite,
       opened: () => this.#open(),
       heard: () => this.#heard(),
       hello: (hello) => this.#onHello(hello),
       control: (message) => this.#onControl(message),
-      message: (data) => events.message(this, data),
+      message: (data, channel) => events.message(this, data, channel),
       failed: (reason) => this.#fail(reason),
     });
     // Two at once, because a peer may join right after a regular list.

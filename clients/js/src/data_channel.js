@@ -5,7 +5,8 @@
  */
 
 import { Assembler, split } from "./framing.js";
-import { HIGH_WATER_BYTES, LOW_WATER_BYTES, MIN_QUEUED_BYTES } from "./limits.js";
+import { HIGH_WATER_BYTES, LOW_WATER_BYTES, MIN_QUEUED_BYTES, PIECE_BYTES } from "./limits.js";
+import { isWhole } from "./named_channels.js";
 
 /**
  * @typedef {object} DataChannelEvents
@@ -28,18 +29,36 @@ export class DataChannel {
   /** Of the messages that are not sent completely. */
   queuedBytes = 0;
 
-  #channel;
+  /** @type {RTCDataChannel | undefined} */ #channel;
   #events;
   /** @type {Set<Outgoing>} */ #queue = new Set();
   #onDrained = () => {};
+  #isWhole = false;
   #received = new Assembler();
 
-  /** @param {RTCDataChannel} channel @param {DataChannelEvents} events */
-  constructor(channel, events) {
-    this.#channel = channel;
+  /** @param {DataChannelEvents} events */
+  constructor(events) {
     this.#events = events;
+  }
+
+  /** Messages wait until there is a channel, and until it is open. */
+  get isAttached() {
+    return this.#channel !== undefined;
+  }
+
+  /** @param {RTCDataChannel} channel */
+  attach(channel) {
+    this.#channel = channel;
+    this.#isWhole = isWhole(channel);
+    this.#received = new Assembler(this.#isWhole);
     channel.bufferedAmountLowThreshold = LOW_WATER_BYTES;
-    channel.onbufferedamountlow = () => this.#pump();
+    channel.onbufferedamountlow = () => this.opened();
+    this.opened();
+  }
+
+  /** The channel is open, or its buffer has room. */
+  opened() {
+    if (this.#channel?.readyState === "open") this.#pump(this.#channel);
   }
 
   /**
@@ -62,26 +81,32 @@ export class DataChannel {
       signal?.addEventListener("abort", cancel);
       this.#queue.add(message);
       this.queuedBytes += message.size;
-      this.#pump();
+      this.opened();
     });
   }
 
-  #pump() {
+  /** @param {RTCDataChannel} channel */
+  #pump(channel) {
     for (const message of this.#queue) {
+      // The other peer, which created the channel, has other options than this one.
+      if (this.#isWhole && message.size > PIECE_BYTES) {
+        this.#end(message, "failed");
+        continue;
+      }
       for (;;) {
-        if (this.#channel.bufferedAmount > HIGH_WATER_BYTES) return;
+        if (channel.bufferedAmount > HIGH_WATER_BYTES) return;
         const { value: piece } = message.pieces.next();
         if (!piece) break;
         message.isStarted = true;
         try {
-          this.#channel.send(piece);
+          channel.send(piece);
         } catch {
           return this.#events.failed(); // the channel is closing
         }
       }
       this.#end(message, "sent");
     }
-    if (!this.#channel.bufferedAmount) this.#onDrained();
+    if (!channel.bufferedAmount) this.#onDrained();
   }
 
   /** @param {Outgoing} message @param {Result} result */
@@ -95,8 +120,9 @@ export class DataChannel {
   drained() {
     return new Promise((resolve) => {
       this.#onDrained = resolve;
+      if (!this.#channel) return resolve();
       this.#channel.bufferedAmountLowThreshold = 0;
-      this.#pump();
+      this.opened();
     });
   }
 

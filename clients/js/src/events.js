@@ -112,10 +112,12 @@ export class PeerErrorEvent extends Event {
 }
 
 export class PeerMessageEvent extends PeerEvent {
-  /** @param {Peer} peer @param {string | ArrayBuffer} data */
-  constructor(peer, data) {
+  /** @param {Peer} peer @param {string | ArrayBuffer} data @param {string} [channel] */
+  constructor(peer, data, channel) {
     super("message", peer);
     this.data = data;
+    /** The name of the message's channel, unless it is the one that every group has. */
+    this.channel = channel;
   }
 }
 

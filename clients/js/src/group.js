@@ -23,6 +23,7 @@ import { toIds } from "./peer.js";
 import { RtcSettings } from "./rtc_settings.js";
 
 /** @import { Reason } from "./events.js" */
+/** @import { ChannelOptions } from "./named_channels.js" */
 /** @import { Key } from "./joining.js" */
 /** @import { Peer, Recipients } from "./peer.js" */
 /** @import { Close } from "./close_codes.js" */
@@ -38,6 +39,8 @@ import { RtcSettings } from "./rtc_settings.js";
  *   the group generates one for itself.
  * @property {unknown} [metadata] What the other peers learn about this one before their `peerjoin` event, in
  *   `peer.metadata`: a JSON value of at most 4096 bytes as JSON, for example a name.
+ * @property {Record<string, ChannelOptions>} [channels] At most 16 further channels, by their names of 1 to 64
+ *   characters: `{ pose: { ordered: false, maxRetransmits: 0 } }`. Two peers have those that both name.
  * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.
  * @property {number} [maxPeers] How many peers this one connects to: 1 to 1000, 64 by default. It rejects further ones,
  *   which wait in the state `joining` with the reason `full` if they reach no other member. A peer that the hub asks to
@@ -52,6 +55,7 @@ import { RtcSettings } from "./rtc_settings.js";
 /**
  * @typedef {object} SendOptions
  * @property {Recipients} [to] Peers or their ids; all peers by default. Those that are not connected are not counted.
+ * @property {string} [channel] A name of the option `channels`. Peers without such a channel are not counted.
  * @property {AbortSignal} [signal] Cancels the message, unless a part of it has been sent.
  */
 
@@ -68,8 +72,8 @@ import { RtcSettings } from "./rtc_settings.js";
  * Rejects with
  * - the reason of `options.signal`,
  * - a `NotSupportedError` if WebRTC is not available,
- * - a `TypeError` if the key is not a string, is empty, longer than 512 bytes, "." or "..", or if the URL or the
- *   metadata is invalid,
+ * - a `TypeError` if the key is not a string, is empty, longer than 512 bytes, "." or "..", or if the URL or
+ *   another option is invalid,
  * - a `RejectedError` if the hub rejects the key or this peer.
  *
  * @param {string | URL} url The hub's mount: `ws:`, `wss:`, `http:`, `https:` or relative to the page. The key is
@@ -152,7 +156,7 @@ export class Group extends GroupTarget {
       left: (peer, reason) => this.dispatchEvent(new PeerLeaveEvent(peer, reason)),
       failed: (id, reason) => joining.peerFailed(id, reason),
       unreachable: (id, reason) => this.dispatchEvent(new PeerErrorEvent(id, reason)),
-      message: (peer, data) => this.dispatchEvent(new PeerMessageEvent(peer, data)),
+      message: (...message) => this.dispatchEvent(new PeerMessageEvent(...message)),
       stream: (peer, stream) => this.dispatchEvent(new PeerStreamEvent(peer, stream)),
       changed: () => this.dispatchEvent(new Event("meshchange")),
     });
@@ -256,9 +260,9 @@ export class Group extends GroupTarget {
   }
 
   /**
-   * Sends data to peers, or to all of them. Messages from one peer to another arrive in order. A long message is sent
-   * in pieces and waits while the channel's buffer is full. Await the promise between large messages to limit memory
-   * use.
+   * Sends data to peers, or to all of them. Messages from one peer to another arrive in order, unless their channel is
+   * unordered or another one. A long message is sent in pieces and waits while the channel's buffer is full. Await the
+   * promise between large messages to limit memory use.
    *
    * Resolves with the number of peers whose channel accepted the whole message (0 without peers). A message that is
    * sent just before a peer leaves may be lost. Rejects with
@@ -269,12 +273,15 @@ export class Group extends GroupTarget {
    * @param {string | ArrayBuffer | ArrayBufferView} data is copied
    * @param {SendOptions} [options]
    * @returns {Promise<number>}
-   * @throws {TypeError} for other types of data or options, and for more than 64 MiB
+   * @throws {TypeError} for other types of data or options, for more than 64 MiB, and for more than 16384 bytes on a
+   *   channel that is unordered or not reliable
    */
   send(data, options = {}) {
     // An id in the place of the options must not make a private message a public one.
     if (typeof options !== "object") throw new TypeError(`options is of type ${typeof options}; must be an object`);
-    return this.#mesh.send(toBytes(data), typeof data === "string", options);
+    const bytes = toBytes(data);
+    this.#settings.channels.checkMessage(options.channel, bytes.length);
+    return this.#mesh.send(bytes, typeof data === "string", options);
   }
 
   /**

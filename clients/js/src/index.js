@@ -31,7 +31,7 @@
  *         connection     one RTCPeerConnection: pending, open, closed
  *           negotiation  offers, answers, candidates      interruption    restarts of ICE
  *           media        tracks and streams      path    direct or relayed
- *           channels     the data channels of a connection
+ *           channels     the data channels of a connection      named_channels    of the app
  *             control_channel    JSON, hello, pings      data_channel    messages, back-pressure      framing    pieces
  *     events, untrusted, timing, limits    what all of them use
  *
@@ -59,6 +59,7 @@ export { groupUrl } from "./signaling.js";
 /** @typedef {import("./peer.js").Recipients} Recipients */
 /** @typedef {import("./joining.js").Key} Key */
 /** @typedef {import("./path.js").Path} Path */
+/** @typedef {import("./named_channels.js").ChannelOptions} ChannelOptions */
 /** @typedef {import("./peer.js").Peer} Peer */
 /** @typedef {import("./close_codes.js").Close} Close */
 /** @typedef {import("./untrusted.js").IceServers} IceServers */

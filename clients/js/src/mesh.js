@@ -27,7 +27,7 @@ import { PendingPeers } from "./pending_peers.js";
  * @property {(peer: Peer, reason: LeaveReason) => void} left A peer that was met is no longer a neighbour.
  * @property {(id: number, reason: CloseReason) => void} failed An attempt to connect failed; 0 if the id is not known.
  * @property {(id: number, reason: CloseReason) => void} unreachable It failed again with a peer that others see.
- * @property {(peer: Peer, data: string | ArrayBuffer) => void} message
+ * @property {(peer: Peer, data: string | ArrayBuffer, channel?: string) => void} message
  * @property {(peer: Peer, stream: MediaStream) => void} stream
  * @property {() => void} changed A neighbour's round-trip time, path or list of neighbours changed.
  */
@@ -60,14 +60,14 @@ export class Mesh {
     this.#settings = settings;
     this.#events = events;
     this.#pending = new PendingPeers(this.#identities, this.#neighbours, settings, {
-      hello: () => ({ v: VERSION, metadata: settings.metadata }),
+      hello: () => ({ v: VERSION, ...settings.hello }),
       opened: (connection) => this.#onOpened(connection),
       met: (connection) => this.#isClosed || this.#onMet(connection),
       closed: (connection, reason, wasOpen) => this.#onClosed(connection, reason, wasOpen),
       relay: ({ id }, previous) => this.#relayTo(id, previous?.relay),
       near: () => [...this.#neighbours.values()].map(({ id, roundTripTime }) => [id, roundTripTime ?? null]),
       control: (connection, message) => this.#isClosed || this.#onControl(connection, message),
-      message: ({ id }, data) => this.#withPeer(id, (peer) => events.message(peer, data)),
+      message: ({ id }, data, channel) => this.#withPeer(id, (peer) => events.message(peer, data, channel)),
       stream: ({ id }, stream) => this.#withPeer(id, (peer) => events.stream(peer, stream)),
       pathChanged: () => this.#isClosed || events.changed(),
     });
@@ -123,18 +123,18 @@ export class Mesh {
    * Rejects if it fits into no queue, or if it is aborted before a part of it has been sent.
    *
    * @param {Uint8Array} bytes @param {boolean} isText
-   * @param {{ to?: Recipients, signal?: AbortSignal }} options
+   * @param {{ to?: Recipients, channel?: string, signal?: AbortSignal }} options
    */
-  async send(bytes, isText, { to, signal }) {
+  async send(bytes, isText, { to, channel, signal }) {
     signal?.throwIfAborted();
     const ids = toIds(to);
-    const recipients = this.connections.filter(({ id }) => !ids || ids.has(id));
+    const recipients = this.connections.filter((it) => (!ids || ids.has(it.id)) && it.channels.has(channel));
     const { maxQueuedBytes } = this.#settings;
     const ready = recipients.filter((it) => it.channels.hasRoom(bytes, maxQueuedBytes));
     if (recipients.length && !ready.length) {
       throw new DOMException(`More than ${maxQueuedBytes} bytes wait to be sent`, "QuotaExceededError");
     }
-    const results = await Promise.all(ready.map((it) => it.channels.send(bytes, isText, signal)));
+    const results = await Promise.all(ready.map((it) => it.channels.send(bytes, isText, { channel, signal })));
     const count = results.filter((it) => it === "sent").length;
     if (count === 0 && results.includes("cancelled")) signal?.throwIfAborted();
     return count;

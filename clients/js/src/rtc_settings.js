@@ -6,14 +6,17 @@
 
 import { fetchIceServers, IceServerCache } from "./ice_servers.js";
 import { CERTIFICATE_LIFETIME, MAX_MAX_PEERS, MAX_PEERS, MAX_QUEUED_BYTES } from "./limits.js";
+import { NamedChannels } from "./named_channels.js";
 import { readFingerprint } from "./untrusted.js";
 
+/** @import { ChannelOptions } from "./named_channels.js" */
 /** @import { IceServers } from "./untrusted.js" */
 
 /**
  * @typedef {object} SettingsOptions
  * @property {RTCIceServer[] | (() => IceServers | Promise<IceServers>)} [iceServers] `undefined`: of the hub
  * @property {RTCConfiguration} [rtcConfiguration]
+ * @property {Record<string, ChannelOptions>} [channels]
  * @property {number} [maxPeers]
  * @property {number} [maxQueuedBytes]
  * @property {boolean | ((line: string) => void)} [debug]
@@ -28,6 +31,7 @@ export class RtcSettings {
 
   /** Of the app of this peer: a JSON value. @type {unknown} */ metadata;
 
+  channels;
   maxPeers;
   maxQueuedBytes;
   log;
@@ -38,6 +42,7 @@ export class RtcSettings {
 
   /** @param {SettingsOptions} options */
   constructor({ rtcConfiguration, iceServers = rtcConfiguration?.iceServers, ...options }) {
+    this.channels = new NamedChannels(options.channels);
     this.maxPeers = options.maxPeers ?? MAX_PEERS;
     this.maxQueuedBytes = options.maxQueuedBytes ?? MAX_QUEUED_BYTES;
     const log = options.debug === true ? console.debug : options.debug || (() => {});
@@ -50,9 +55,16 @@ export class RtcSettings {
     else this.configuration.iceServers = iceServers;
   }
 
+  /** What this peer tells each other one, besides its version. */
+  get hello() {
+    const { names } = this.channels;
+    return { metadata: this.metadata, channels: names.length ? names : undefined };
+  }
+
   /** Throws if a number is out of range, WebRTC is not available, or it would reject the configuration. */
   check() {
     checkRange("maxPeers", this.maxPeers, MAX_MAX_PEERS);
+    this.channels.check();
     checkRange("maxQueuedBytes", this.maxQueuedBytes, Number.MAX_SAFE_INTEGER);
     if (typeof RTCPeerConnection === "undefined") {
       throw new DOMException("WebRTC is not available in this browser", "NotSupportedError");

@@ -16,6 +16,7 @@ const ORDER = [
   "wire",
   "signaling",
   "framing",
+  "named_channels",
   "path",
   "media",
   "negotiation",

@@ -3,13 +3,15 @@
 import { Group, groupUrl, joinGroup, RejectedError } from "sigver-client";
 import type { PeerErrorEvent, PeerLeaveEvent, StateEvent } from "sigver-client";
 import type { Close, IceServers, Key, LeaveReason, NearPeer, Options, Path, Peer, Reason, State } from "sigver-client";
-import type { Recipients, SendOptions } from "sigver-client";
+import type { ChannelOptions, Recipients, SendOptions } from "sigver-client";
 import { decode, encode } from "sigver-client/wire";
 import type { Content, Message } from "sigver-client/wire";
 
 const key: Key = async () => "tea-room";
 const iceServers = async (): Promise<IceServers> => ({ iceServers: [{ urls: "stun:example.org" }], ttl: 60 });
+const pose: ChannelOptions = { ordered: false, maxRetransmits: 0 };
 const options: Options = {
+  channels: { pose, log: {} },
   favored: true,
   iceServers,
   signal: AbortSignal.timeout(1_000),
@@ -20,9 +22,9 @@ const options: Options = {
 };
 
 export const group = new Group("/signal", key, options);
-group.addEventListener("message", ({ peerId, peer, data }) => {
+group.addEventListener("message", ({ peerId, peer, data, channel }) => {
   const to: Recipients = [peerId, peer];
-  const sendOptions: SendOptions = { to, signal: AbortSignal.timeout(1_000) };
+  const sendOptions: SendOptions = { to, channel, signal: AbortSignal.timeout(1_000) };
   const sent: Promise<number> = group.send(typeof data === "string" ? data : new Uint8Array(data), sendOptions);
   return sent;
 });
