@@ -126,8 +126,9 @@ export class Joining {
 
   /** Waits for `ms` before the next socket, at most until `retry` is called. @param {number} ms */
   async #wait(ms, /** @type {Partial<Status>} */ status = {}) {
+    const retry = this.#retry.signal; // `retry` may be called in the event
     this.#change({ ...status, nextAttempt: Date.now() + ms });
-    await sleep(ms, this.#stopped, this.#retry.signal);
+    await sleep(ms, this.#stopped, retry);
     if (!this.#stopped.aborted) this.#change({ nextAttempt: undefined });
   }
 

@@ -45,9 +45,12 @@ export class RtcSettings {
     this.channels = new NamedChannels(options.channels);
     this.maxPeers = options.maxPeers ?? MAX_PEERS;
     this.maxQueuedBytes = options.maxQueuedBytes ?? MAX_QUEUED_BYTES;
-    const log = options.debug === true ? console.debug : options.debug || (() => {});
+    const log = options.debug === true ? console.debug : options.debug;
     /** Reports a line for developers, which may contain ids and reasons, but no key and no address. */
-    this.log = (/** @type {string} */ line) => log(`sigver: ${line}`);
+    this.log = (/** @type {string} */ line) => {
+      // Later, because a function of the app may throw.
+      if (log) queueMicrotask(() => log(`sigver: ${line}`));
+    };
     this.#asksHub = !iceServers;
     this.configuration = { ...rtcConfiguration, iceServers: [] };
     if (!iceServers) this.#iceServers = new IceServerCache((signal) => fetchIceServers(this.#url, signal), Infinity);

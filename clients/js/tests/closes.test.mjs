@@ -130,6 +130,14 @@ test("retry ends the wait before the next attempt, and has no effect without one
   assert.equal(FakeSocket.all.length, 2);
 });
 
+test("retry in the event of the wait ends it", async () => {
+  const { group } = join();
+  group.addEventListener("statechange", ({ nextAttempt }) => nextAttempt && group.retry());
+  await settle();
+  await FakeSocket.last.closeWith(1006);
+  assert.equal(FakeSocket.all.length, 2);
+});
+
 test("wait for a key has the time of the next attempt, and no group that was left has one", async () => {
   const key = keys(fail);
   const { group } = join(key);

@@ -224,6 +224,7 @@ test("debug reports lines about sockets, states, attempts and closes, without ke
   connection.channels[0].onclose();
   await FakeSocket.last.closeWith(1013, "busy");
   group.leave();
+  await settle();
   for (const part of ["socket", "1013", "joining", "joined", "reconnecting", "left", `${X}`, "lost"]) {
     assert(lines.some((line) => line.includes(part)), `${part} in ${lines}`);
   }
