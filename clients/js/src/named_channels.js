@@ -7,8 +7,8 @@
 import { MAX_CHANNEL_NAME, MAX_CHANNELS, PIECE_BYTES } from "./limits.js";
 
 /**
- * How a channel delivers messages: options of `RTCPeerConnection.createDataChannel`. If those of two peers differ, those
- * of the peer with the lower id apply.
+ * How a channel delivers messages: options of `RTCPeerConnection.createDataChannel`. If those of two peers differ,
+ * those of the peer with the lower id apply.
  *
  * @typedef {object} ChannelOptions
  * @property {boolean} [ordered] whether messages arrive in order; `true` by default
