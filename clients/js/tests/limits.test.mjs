@@ -108,6 +108,17 @@ test("attempt that succeeds when the peer has become full is closed as full", as
   assert.equal(group.peers.size, 2);
 });
 
+test("full peer connects to the member that the hub binds it to, because the hub merges halves of a group", async () => {
+  const { group } = await join({ maxPeers: 1 });
+  await joinAlone();
+  await joiner(X, "AA");
+  await FakeSocket.last.closeWith(1006);
+  while (FakeSocket.last.readyState === 3) await advance(100);
+  await joinWith(X + 1, undefined, "AB");
+  assert.deepEqual([...group.peers.keys()], [X, X + 1]);
+  assert.equal(await joiner(X + 2, "AC"), "full");
+});
+
 test("joiner whose member is full shows it, and tries again with another socket, so that no member is evicted", async () => {
   const { group } = await join();
   const closed = [];
