@@ -33,6 +33,7 @@ pub(crate) const MODULES: &[(&str, &str)] = modules! {
     "membership.js"
     "mesh.js"
     "metadata.js"
+    "named_channels.js"
     "negotiation.js"
     "path.js"
     "peer.js"
