@@ -12,6 +12,7 @@ macro_rules! modules {
 
 /// The name and the text of each module, for `/sigver-client/NAME`. `tests/demo_files.rs` fails if one is missing.
 pub(crate) const MODULES: &[(&str, &str)] = modules! {
+    "channels.js"
     "close_codes.js"
     "connection.js"
     "control_channel.js"
@@ -24,13 +25,18 @@ pub(crate) const MODULES: &[(&str, &str)] = modules! {
     "ice_servers.js"
     "identities.js"
     "index.js"
+    "interruption.js"
     "joining.js"
     "limits.js"
+    "local_streams.js"
     "media.js"
     "membership.js"
     "mesh.js"
+    "metadata.js"
+    "named_channels.js"
     "negotiation.js"
     "path.js"
+    "peer.js"
     "pending_peers.js"
     "rtc_settings.js"
     "signaling.js"

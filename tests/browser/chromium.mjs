@@ -3,9 +3,11 @@
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
-export const launch = () =>
+/** With `cache`, pages can return from the back/forward cache, as they do in a browser of a user. */
+export const launch = ({ cache = false } = {}) =>
   chromium.launch({
     executablePath: "/usr/bin/chromium",
+    ignoreDefaultArgs: cache ? ["--disable-back-forward-cache"] : [],
     args: [
       "--headless",
       "--no-sandbox",

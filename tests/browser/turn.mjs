@@ -79,9 +79,9 @@ async function open(key, { target = withTurn, relayOnly = true } = {}) {
 async function connected(tabs, path, words, timeout = SOON) {
   for (const tab of tabs) {
     const isConnected = ([count, path]) =>
-      group.peers.length === count && group.peers.every((peer) => peer.path === path);
+      group.peers.size === count && [...group.peers.values()].every((peer) => peer.path === path);
     await until(tab, isConnected, [tabs.length - 1, path], timeout).catch(async (error) => {
-      const now = await tab.evaluate(() => ({ state: group.state, reasons, iceErrors, peers: group.peers }));
+      const now = await tab.evaluate(() => ({ state: group.state, reasons, iceErrors, peers: [...group.peers.keys()] }));
       throw new Error(`no ${path} connection: ${JSON.stringify(now)}\n${turn.log.slice(-2_000)}`, { cause: error });
     });
     const isShown = ([count, words]) =>
@@ -186,7 +186,7 @@ const scenarios = {
       await until(tab, () => ["joined", "joining"].includes(mine.state));
     }
     await until(tabs[1], () => reasons.includes("ice-failed"), undefined, LATER);
-    for (const tab of tabs) assert.equal(await tab.evaluate(() => mine.peers.length), 0);
+    for (const tab of tabs) assert.equal(await tab.evaluate(() => mine.peers.size), 0);
     assert((await tabs[1].evaluate(() => iceErrors)).includes(401));
   },
 
@@ -203,14 +203,14 @@ const scenarios = {
         [withTurn.signaling, key, server],
       );
     }
-    for (const tab of tabs) await until(tab, () => mine.peers.length === 1 && mine.peers[0].path === "relayed");
+    for (const tab of tabs) await until(tab, () => mine.peers.size === 1 && [...mine.peers.values()][0].path === "relayed");
     while (!(await gather(tabs[0], server)).errors.includes(401));
     // The credentials have expired. Without these refreshes, the allocations of both tabs would expire too.
     const refreshes = (log) => log.split("\n").filter((it) => it.includes("refreshed") && it.includes(server.username));
     const before = refreshes(turn.log).length;
     await turn.logged((log) => refreshes(log).length >= before + 4, LATER);
     assert.equal(await tabs[0].evaluate(() => mine.send("still here")), 1);
-    for (const tab of tabs) assert.equal(await tab.evaluate(() => mine.peers[0].path), "relayed");
+    for (const tab of tabs) assert.equal(await tab.evaluate(() => [...mine.peers.values()][0].path), "relayed");
   },
 
   async "hub without ICE servers answers 426, once for each tab, and tabs connect directly"(key) {

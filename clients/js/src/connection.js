@@ -4,19 +4,27 @@
  * @module
  */
 
-import { ControlChannel } from "./control_channel.js";
-import { DataChannel } from "./data_channel.js";
-import { ANSWER_TIMEOUT, CONNECT_TIMEOUT, CONNECT_TIMEOUT_AFTER_END, MAX_MISSED_PINGS } from "./limits.js";
+import { Channels } from "./channels.js";
+import { Interruption } from "./interruption.js";
+import {
+  ANSWER_TIMEOUT,
+  CONNECT_TIMEOUT,
+  CONNECT_TIMEOUT_AFTER_END,
+  FLUSH_TIME,
+  LEAVE_TIMEOUT,
+  MAX_MISSED_PINGS,
+  VERSION,
+} from "./limits.js";
 import { Media } from "./media.js";
 import { Negotiation } from "./negotiation.js";
 import { PathWatch } from "./path.js";
-import { RateLimit, Throttle } from "./timing.js";
-import { readReject } from "./untrusted.js";
+import { RateLimit, sleep, Throttle, withTimeout } from "./timing.js";
+import { readFingerprint, readReject } from "./untrusted.js";
 
 /** @import { Body } from "./negotiation.js" */
 /** @import { RtcSettings } from "./rtc_settings.js" */
 /** @import { Route } from "./signaling.js" */
-/** @import { CloseReason, NearPeer, Signal } from "./untrusted.js" */
+/** @import { CloseReason, Control, Hello, NearPeer, Signal } from "./untrusted.js" */
 
 /**
  * @typedef {object} Attempt One attempt of two peers to connect.
@@ -28,32 +36,40 @@ import { readReject } from "./untrusted.js";
 
 /**
  * @typedef {object} ConnectionEvents Callbacks of all connections of a group, which pass themselves.
- * @property {(connection: Connection, body: Body) => void} signal sends over the route while no data channel is open
+ * @property {(connection: Connection, body: Body, route: Route) => void} signal sends over a route, as long as the
+ *   control channel does not work
  * @property {(connection: Connection) => boolean} isPolite whether this peer yields when both change the media at once
- * @property {(connection: Connection) => boolean} owns whether the other peer, with its certificate, may have its id
+ * @property {(connection: Connection) => CloseReason | undefined} rejects why a connection must not open
+ * @property {() => { metadata?: unknown, channels?: string[] }} hello what this side tells the other one first
  * @property {(connection: Connection) => void} opened
+ * @property {(connection: Connection) => void} met The other peer is known: its `hello` arrived, or it sends none.
  * @property {(connection: Connection, reason: CloseReason, wasOpen: boolean) => void} closed
+ * @property {(connection: Connection, previous?: Route) => Route | undefined} relay to the other peer through a common
+ *   neighbour, which is another one than that of the previous route if possible
  * @property {() => (number | null)[][]} near the ids and round-trip times of this side's neighbours
- * @property {(connection: Connection, message: any) => void} control
- * @property {(connection: Connection, data: string | ArrayBuffer) => void} message
+ * @property {(connection: Connection, message: Control) => void} control
+ * @property {(connection: Connection, data: string | ArrayBuffer, channel?: string) => void} message
  * @property {(connection: Connection, stream: MediaStream) => void} stream
  * @property {() => void} pathChanged
  */
 
-/**
- * One RTCPeerConnection: first pending, then open, then closed.
- *
- * It has two data channels, so that a long message delays neither pings nor relayed signals.
- */
+/** One RTCPeerConnection: first pending, then open, then closed. */
 export class Connection {
   /** Of the other peer. 0 until the first signal of the member that this peer is bound to. @type {number} */
   id;
-  /** Resolves when the connection opens, or with the reason why it failed. @type {Promise<CloseReason | undefined>} */
+  /** Resolves when the other peer is met, or with the reason why it failed. @type {Promise<CloseReason | undefined>} */
   settled;
+  /** Of the protocol; `undefined` until the peer is met. @type {number | undefined} */
+  version;
+  /** Of the other peer's app. @type {any} */
+  metadata;
   /** As the peer announced them. @type {NearPeer[]} */
   neighbours = [];
   /** Whether the other peer named neighbours with its description. */
   hasNeighbours = false;
+  rtc;
+  channels;
+  media;
   /** What this neighbour may send. Bursts are for groups that form at once. */
   limits = { near: new RateLimit(1, 3), signals: new RateLimit(100, 200), offers: new RateLimit(4, 32) };
 
@@ -61,17 +77,14 @@ export class Connection {
   /** @type {(reason?: CloseReason) => void} */ #settle = () => {};
   #openedAt = 0;
   #events;
-  #rtc;
   #negotiation;
-  #media;
   #pathWatch;
-  /** @type {RTCDataChannel[]} */ #channels = [];
-  #control;
-  #data;
+  #interruption;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #deadline;
   #answered = false;
   #missedPings = 0;
   #nearThrottle;
+  #metadataThrottle;
 
   /** @param {Attempt} attempt @param {RtcSettings} settings @param {ConnectionEvents} events */
   constructor({ id, negotiationId, initiator, route }, settings, events) {
@@ -83,24 +96,45 @@ export class Connection {
     this.settled = new Promise((resolve) => (this.#settle = resolve));
 
     const rtc = new RTCPeerConnection(settings.configuration);
-    this.#rtc = rtc;
-    rtc.onconnectionstatechange = () => rtc.connectionState === "failed" && this.#fail();
+    this.rtc = rtc;
+    rtc.onconnectionstatechange = () => rtc.connectionState === "failed" && this.#onIceState();
+    rtc.oniceconnectionstatechange = () => this.#state === "open" && this.#onIceState();
+    const isPolite = () => events.isPolite(this);
     this.#negotiation = new Negotiation(rtc, this.#prepare(settings), {
       signal: (body) => this.#signal(body),
       mayOffer: () => initiator || this.#state !== "pending",
-      isPolite: () => events.isPolite(this),
-      failed: (reason) => this.#fail(reason),
+      isPolite,
+      // A restart is repeated.
+      failed: (reason) => (!reason && this.#interruption.route) || this.#fail(reason),
     });
-    this.#media = new Media(rtc, (stream) => events.stream(this, stream));
+    this.#interruption = new Interruption(rtc, {
+      isPolite,
+      route: (previous) => events.relay(this, previous),
+      begun: () => (this.#negotiation.ready = this.#setIceServers(settings)),
+      restart: () => this.#negotiation.restart(),
+      recovered: () => {
+        this.#missedPings = 0;
+        this.#negotiation.repeatOffer();
+      },
+      lost: () => this.#fail(),
+    });
+    this.media = new Media(rtc, (stream) => events.stream(this, stream));
     this.#pathWatch = new PathWatch(rtc, () => this.#state === "open" && events.pathChanged());
 
-    const failed = (/** @type {CloseReason | undefined} */ reason) => this.#fail(reason);
-    const control = this.#createChannel("control", 0, (data) => this.#control.receive(data));
-    this.#control = new ControlChannel(control, { message: (message) => this.#onControl(message), failed });
-    const data = this.#createChannel("data", 1, (data) => this.#data.receive(data));
-    this.#data = new DataChannel(data, { message: (data) => events.message(this, data), failed });
+    this.channels = new Channels(rtc, settings.channels, {
+      isPolite,
+      opened: () => this.#open(),
+      heard: () => this.#heard(),
+      hello: (hello) => this.#onHello(hello),
+      control: (message) => this.#onControl(message),
+      message: (data, channel) => events.message(this, data, channel),
+      failed: (reason) => this.#fail(reason),
+    });
     // Two at once, because a peer may join right after a regular list.
     this.#nearThrottle = new Throttle(new RateLimit(1, 2), () => this.sendControl({ near: events.near() }));
+    this.#metadataThrottle = new Throttle(new RateLimit(1, 1), () => {
+      this.sendControl({ metadata: events.hello().metadata });
+    });
   }
 
   /** Of the other peer's certificate. Proven when the connection is open. It never changes. */
@@ -110,7 +144,7 @@ export class Connection {
 
   /** In milliseconds, smoothed. */
   get roundTripTime() {
-    return this.#control.roundTripTime;
+    return this.channels.control.roundTripTime;
   }
 
   get path() {
@@ -128,9 +162,8 @@ export class Connection {
   async #prepare(settings) {
     // Not before later offers: another configuration would make a change of the media restart ICE. TURN servers keep
     // the allocations of an open connection after its credentials have expired.
-    const iceServers = await settings.iceServers();
+    await this.#setIceServers(settings);
     if (this.#state !== "pending") return;
-    if (iceServers) this.#rtc.setConfiguration({ ...settings.configuration, iceServers });
     const deadline = performance.now() + CONNECT_TIMEOUT;
     // The route may have ended already, which sets a shorter one.
     this.#deadline ??= setTimeout(
@@ -142,32 +175,41 @@ export class Connection {
     );
   }
 
-  /**
-   * Both sides create the same channels, so no negotiation is needed.
-   *
-   * @param {string} label @param {number} id @param {(data: unknown) => void} onmessage
-   */
-  #createChannel(label, id, onmessage) {
-    const channel = this.#rtc.createDataChannel(label, { negotiated: true, id });
-    channel.binaryType = "arraybuffer";
-    channel.onopen = () => this.#open();
-    channel.onclose = () => this.#fail();
-    channel.onmessage = ({ data }) => this.#heard() && onmessage(data);
-    this.#channels.push(channel);
-    return channel;
+  /** @param {RtcSettings} settings */
+  async #setIceServers(settings) {
+    const iceServers = await settings.iceServers();
+    // The previous ones may still work if the request failed.
+    if (this.#state === "closed" || !iceServers?.length) return;
+    this.rtc.setConfiguration({ ...settings.configuration, iceServers });
   }
 
   #open() {
-    if (this.#state !== "pending") return;
-    if (this.#channels.some(({ readyState }) => readyState !== "open")) return;
+    if (this.#state !== "pending" || !this.channels.areOpen) return;
     if (this.id === 0) return this.close("ice-failed");
-    if (!this.#events.owns(this)) return this.close("same-id");
+    const reject = this.#events.rejects(this);
+    if (reject) return this.close(reject);
     this.#state = "open";
     this.#openedAt = performance.now();
     clearTimeout(this.#deadline);
     this.#pathWatch.start();
+    this.channels.control.open(this.#events.hello());
     this.#events.opened(this);
+  }
+
+  /** @param {Hello} hello of the other peer */
+  #onHello({ v, metadata }) {
+    this.version = Math.min(v, VERSION);
+    this.metadata = metadata;
+    this.#events.met(this);
     this.#settle();
+  }
+
+  /** ICE has failed, or its state changed while the connection is open. */
+  #onIceState() {
+    // A peer of version 0 closes its end. Without ICE as the cause, nothing repairs the connection.
+    const canRestart = this.version && (this.rtc.connectionState !== "failed" || !this.#interruption.isConnected);
+    if (this.#state === "open" && canRestart) this.#interruption.update();
+    else if (this.rtc.connectionState === "failed") this.#fail();
   }
 
   /** @param {CloseReason} [reason] of an open connection */
@@ -182,8 +224,10 @@ export class Connection {
     this.#state = "closed";
     clearTimeout(this.#deadline);
     this.#nearThrottle.cancel();
-    this.#rtc.close();
-    this.#data.close();
+    this.#metadataThrottle.cancel();
+    this.#interruption.end();
+    this.rtc.close();
+    this.channels.close();
     this.#events.closed(this, reason, wasOpen);
     this.#settle(reason);
   }
@@ -192,18 +236,39 @@ export class Connection {
 
   /** @param {Body} body */
   #signal(body) {
-    if (this.#state === "pending") this.#events.signal(this, body);
+    const route = this.#state === "pending" ? this.route : this.#interruption.route;
+    if (route) this.#events.signal(this, body, route);
     else this.sendControl(body);
   }
 
-  /** Handles a signal from the route. After the connection is open, only candidates still arrive by it. */
-  receive(/** @type {Signal} */ { reject, members, description, candidate }) {
+  /**
+   * Handles a signal that arrived over a route. The other peer of an open connection uses the control channel, except
+   * for late candidates, and for descriptions while the path is interrupted.
+   *
+   * @param {Signal} signal @param {Route} route
+   */
+  receive({ reject, members, description, candidate }, route) {
     this.#answered = true;
     this.hasNeighbours ||= members !== undefined && members.length > 0;
-    // Later descriptions and rejections are not from the other peer, which uses the control channel by now.
-    if (this.#state !== "pending") description = reject = undefined;
+    if (this.#state !== "pending") {
+      reject = undefined;
+      if (!this.#acceptsRestart(description)) description = undefined;
+      else if (description?.type === "offer") this.#interruption.accept(route);
+    }
     if (reject !== undefined) this.close(readReject(reject));
     else this.#negotiation.receive({ description, candidate });
+  }
+
+  /** @param {RTCSessionDescriptionInit | undefined} description */
+  #acceptsRestart(description) {
+    const mayBe = this.version && (this.isInterrupted || this.#missedPings > 0);
+    const isKnown = description?.type === "offer" || description?.type === "answer";
+    return mayBe && isKnown && readFingerprint(description) === this.fingerprint;
+  }
+
+  /** Whether packets may not arrive at the moment. */
+  get isInterrupted() {
+    return !this.#interruption.isConnected;
   }
 
   /** Handles the end of the route: the other side either opened the connection or gave up. */
@@ -214,25 +279,26 @@ export class Connection {
     this.#deadline = setTimeout(() => this.close("ended"), CONNECT_TIMEOUT_AFTER_END);
   }
 
-  // ---- Messages and media -------------------------------------------------------------------------------------------
+  // ---- Messages -----------------------------------------------------------------------------------------------------
 
   /** Counts pings instead of measuring time: after a tab was suspended, elapsed time does not mean a lost neighbour. */
   ping() {
-    if (this.#missedPings++ >= MAX_MISSED_PINGS) return this.close("lost");
+    if (this.#missedPings++ >= MAX_MISSED_PINGS && !this.#interruption.route) return this.close("lost");
     this.#pathWatch.check();
-    this.#control.ping();
+    this.channels.control.ping();
   }
 
   /** Returns whether the connection is open, so that what arrived is handled. */
   #heard() {
     this.#open(); // a message may arrive before the channel's open event
     this.#missedPings = 0;
+    if (this.#interruption.route) this.#interruption.update();
     return this.#state === "open";
   }
 
   /** @param {object} message */
   sendControl(message) {
-    this.#control.send(message);
+    this.channels.control.send(message);
   }
 
   /** Sends the list of neighbours, on average once per second at most. */
@@ -240,24 +306,27 @@ export class Connection {
     this.#nearThrottle.request();
   }
 
-  /** @param {any} message untrusted */
+  /** Sends the metadata of this side, once per second at most. */
+  announceMetadata() {
+    this.#metadataThrottle.request();
+  }
+
+  /** @param {Control} message */
   #onControl(message) {
     if (message.description || message.candidate) this.#negotiation.receive(message);
     else this.#events.control(this, message);
   }
 
-  /** @param {Uint8Array} bytes @param {boolean} isText @returns {Promise<boolean>} whether the channel accepted all */
-  send(bytes, isText) {
-    return this.#data.send(bytes, isText);
-  }
-
-  /** @param {MediaStream} stream @param {MediaStreamTrack[]} tracks */
-  addTracks(stream, tracks) {
-    if (this.#state === "open") this.#media.add(stream, tracks);
-  }
-
-  /** @param {MediaStreamTrack[]} tracks */
-  removeTracks(tracks) {
-    if (this.#state === "open") this.#media.remove(tracks);
+  /**
+   * Tells the other peer that this one leaves the group, and closes the connection. Messages that were accepted before
+   * are sent, unless this takes longer than 2 s in total.
+   *
+   * @param {boolean} now whether to do all at once instead, because the page is about to be frozen
+   */
+  async leave(now) {
+    if (!now) await withTimeout(LEAVE_TIMEOUT - FLUSH_TIME, () => this.channels.drained()).catch(() => {});
+    this.sendControl({ bye: true });
+    if (!now) await sleep(FLUSH_TIME);
+    this.close("left");
   }
 }

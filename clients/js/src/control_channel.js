@@ -4,12 +4,15 @@
  * @module
  */
 
-import { MAX_CONTROL_LENGTH } from "./limits.js";
-import { readJson } from "./untrusted.js";
+import { HELLO_TIMEOUT } from "./limits.js";
+import { readControl } from "./untrusted.js";
+
+/** @import { Control, Hello } from "./untrusted.js" */
 
 /**
  * @typedef {object} ControlChannelEvents
- * @property {(message: any) => void} message An object, otherwise untrusted. Pings and their answers are not reported.
+ * @property {(hello: Hello) => void} hello Called once, before `message`. `v` is 0 if the other peer sends no `hello`.
+ * @property {(message: Control) => void} message Pings, their answers and ignored messages are not reported.
  * @property {(reason?: "invalid") => void} failed `invalid`: the other peer broke the protocol
  */
 
@@ -20,11 +23,24 @@ export class ControlChannel {
 
   #channel;
   #events;
+  #hasHello = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #helloTimeout;
 
   /** @param {RTCDataChannel} channel @param {ControlChannelEvents} events */
   constructor(channel, events) {
     this.#channel = channel;
     this.#events = events;
+  }
+
+  /** Call it when the connection is open. @param {object} hello the first message */
+  open(hello) {
+    this.send({ hello });
+    this.#helloTimeout = setTimeout(() => this.#onHello(), HELLO_TIMEOUT);
+  }
+
+  close() {
+    clearTimeout(this.#helloTimeout);
+    this.#hasHello = true;
   }
 
   /** Does nothing unless the channel is open. @param {object} message */
@@ -44,12 +60,21 @@ export class ControlChannel {
 
   /** @param {unknown} text untrusted */
   receive(text) {
-    if (typeof text !== "string" || text.length > MAX_CONTROL_LENGTH) return this.#events.failed("invalid");
-    const message = readJson(text);
-    if (!message) return;
-    if (typeof message.ping === "number") this.send({ pong: message.ping });
-    else if (typeof message.pong === "number") this.#updateRoundTripTime(performance.now() - message.pong);
-    else this.#events.message(message);
+    const message = readControl(text);
+    if (!message) return this.#events.failed("invalid");
+    const { hello, ping, pong } = message;
+    // Only as the first message: later ones are ignored.
+    this.#onHello(hello);
+    if (ping !== undefined) this.send({ pong: ping });
+    else if (pong !== undefined) this.#updateRoundTripTime(performance.now() - pong);
+    else if (!hello) this.#events.message(message);
+  }
+
+  /** @param {Hello} [hello] */
+  #onHello(hello = { v: 0, channels: [] }) {
+    if (this.#hasHello) return;
+    this.close();
+    this.#events.hello(hello);
   }
 
   /** @param {number} sample */

@@ -15,7 +15,8 @@ import { backOff } from "./timing.js";
  * even if the neighbour no longer names it. So new ids cost no more attempts than old ones, and all ids get their turn.
  */
 export class Discovery {
-  /** @type {Map<number, { tries: number, isDue: boolean, timer: number, placedAt: number }>} */ #ids = new Map();
+  /** @type {Map<number, { tries: number, failures: number, isDue: boolean, timer: number, placedAt: number }>} */
+  #ids = new Map();
   /** The ids that each neighbour names, and since when they have its places.
    * @type {Map<number, { named: Set<number>, places: Map<number, number> }>} */
   #neighbours = new Map();
@@ -41,7 +42,10 @@ export class Discovery {
       places.set(id, now);
       const known = this.#ids.get(id);
       if (known) known.placedAt = now;
-      else this.#ids.set(id, { tries: 0, isDue: false, timer: this.#wait(id, this.#firstDelay(id)), placedAt: now });
+      else {
+        const timer = this.#wait(id, this.#firstDelay(id));
+        this.#ids.set(id, { tries: 0, failures: 0, isDue: false, timer, placedAt: now });
+      }
     }
     this.#forget();
   }
@@ -63,7 +67,17 @@ export class Discovery {
     known.tries++;
   }
 
-  /** An attempt failed. @param {number} id */
+  /**
+   * An attempt of either side failed. Returns how often this has happened since neighbours name the id.
+   *
+   * @param {number} id
+   */
+  failed(id) {
+    const known = this.#ids.get(id);
+    return known ? ++known.failures : 0;
+  }
+
+  /** An own attempt failed. @param {number} id */
   retry(id) {
     const known = this.#ids.get(id);
     if (!known || known.isDue) return;

@@ -41,10 +41,16 @@ export function* split(bytes, isText) {
   }
 }
 
-/** Joins the pieces of one peer to messages. */
+/** Joins the pieces of one channel to messages. */
 export class Assembler {
+  #isWhole;
   /** @type {Uint8Array[]} */ #pieces = [];
   #length = 0;
+
+  /** @param {boolean} [isWhole] whether each message must be one piece */
+  constructor(isWhole = false) {
+    this.#isWhole = isWhole;
+  }
 
   /**
    * Adds a piece. Returns the message if it is the last one, `null` if the piece breaks the rules, and otherwise
@@ -58,7 +64,7 @@ export class Assembler {
     const length = piece.length - 1;
     this.#length += length;
     // Without this rule, a message could have any number of empty pieces.
-    const isFull = length === PIECE_BYTES || (isLast && length < PIECE_BYTES);
+    const isFull = isLast ? length <= PIECE_BYTES : length === PIECE_BYTES && !this.#isWhole;
     if (!isFull || this.#length > MAX_MESSAGE_BYTES) return null;
     this.#pieces.push(piece.subarray(1));
     if (!isLast) return undefined;

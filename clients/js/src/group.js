@@ -4,15 +4,28 @@
  * @module
  */
 
-import { PeerEvent, PeerMessageEvent, PeerStreamEvent, StateEvent } from "./events.js";
+import {
+  GroupTarget,
+  PeerErrorEvent,
+  PeerEvent,
+  PeerLeaveEvent,
+  PeerMessageEvent,
+  PeerStreamEvent,
+  StateEvent,
+} from "./events.js";
 import { toBytes } from "./framing.js";
 import { Joining } from "./joining.js";
 import { PING_INTERVAL } from "./limits.js";
+import { LocalStreams } from "./local_streams.js";
 import { Mesh } from "./mesh.js";
+import { toMetadata } from "./metadata.js";
+import { toIds } from "./peer.js";
 import { RtcSettings } from "./rtc_settings.js";
 
-/** @import { GroupEvents, Reason } from "./events.js" */
+/** @import { Reason } from "./events.js" */
+/** @import { ChannelOptions } from "./named_channels.js" */
 /** @import { Key } from "./joining.js" */
+/** @import { Peer, Recipients } from "./peer.js" */
 /** @import { Close } from "./close_codes.js" */
 /** @import { IceServers } from "./untrusted.js" */
 
@@ -24,8 +37,26 @@ import { RtcSettings } from "./rtc_settings.js";
  *   `[]`, which is enough within one network, the hub is not asked.
  * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`. Without `certificates`,
  *   the group generates one for itself.
+ * @property {unknown} [metadata] What the other peers learn about this one before their `peerjoin` event, in
+ *   `peer.metadata`: a JSON value of at most 4096 bytes as JSON, for example a name.
+ * @property {Record<string, ChannelOptions>} [channels] At most 16 further channels, by their names of 1 to 64
+ *   characters: `{ pose: { ordered: false, maxRetransmits: 0 } }`. Two peers have those that both name.
  * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.
+ * @property {number} [maxPeers] How many peers this one connects to: 1 to 1000, 64 by default. It rejects further ones,
+ *   which wait in the state `joining` with the reason `full` if they reach no other member. A peer that the hub asks to
+ *   connect to a member does so in any case, so it may have one more.
+ * @property {number} [maxQueuedBytes] How many bytes of messages may wait to be sent to one peer: 128 MiB by default. A
+ *   message counts at least 128 bytes. One that is longer than the limit is accepted if no other waits.
+ * @property {boolean | ((line: string) => void)} [debug] Reports what the group does, in lines for developers: `true`
+ *   for `console.debug`, or a function. The lines have no fixed form. They contain ids of peers, but no keys.
  * @property {boolean} [favored] Asks the hub to prefer this peer when it selects a member for a joiner.
+ */
+
+/**
+ * @typedef {object} SendOptions
+ * @property {Recipients} [to] Peers or their ids; all peers by default. Those that are not connected are not counted.
+ * @property {string} [channel] A name of the option `channels`. Peers without such a channel are not counted.
+ * @property {AbortSignal} [signal] Cancels the message, unless a part of it has been sent.
  */
 
 /**
@@ -41,7 +72,8 @@ import { RtcSettings } from "./rtc_settings.js";
  * Rejects with
  * - the reason of `options.signal`,
  * - a `NotSupportedError` if WebRTC is not available,
- * - a `TypeError` if the key is not a string, is empty, longer than 512 bytes, "." or "..", or if the URL is invalid,
+ * - a `TypeError` if the key is not a string, is empty, longer than 512 bytes, "." or "..", or if the URL or
+ *   another option is invalid,
  * - a `RejectedError` if the hub rejects the key or this peer.
  *
  * @param {string | URL} url The hub's mount: `ws:`, `wss:`, `http:`, `https:` or relative to the page. The key is
@@ -57,161 +89,262 @@ export async function joinGroup(url, key, options) {
 }
 
 /** This peer's membership in one group. */
-export class Group extends EventTarget {
+export class Group extends GroupTarget {
   /** Resolves and rejects like `joinGroup`. @type {Promise<void>} */
   joined;
 
+  #target;
+  #settings;
+  /** @type {Map<number, Peer>} */ #peers = new Map();
+  #streams = new LocalStreams();
   /** Aborted when the group is left, which ends every wait. */
   #ended = new AbortController();
+  /** Aborted when this peer stops to be a member, for good or while its page is in the back/forward cache. */
+  #stopped = new AbortController();
   #mesh;
   #joining;
+  /** @type {() => void} */ #resolveJoined = () => {};
   /** @type {(error: unknown) => void} */ #rejectJoined = () => {};
+  /** Resolves when the group is left completely. @type {Promise<void> | undefined} */ #left;
 
   /**
    * Starts to join. Listeners that are added right after the constructor miss no event of a neighbour.
    *
    * @param {string | URL} url @param {Key} key @param {Options} [options]
    */
-  constructor(url, key, { iceServers, rtcConfiguration, favored, signal } = {}) {
+  constructor(url, key, { favored, metadata, signal, ...options } = {}) {
     super();
-    const settings = new RtcSettings(rtcConfiguration, iceServers);
-    const ended = this.#ended.signal;
-    /** @type {() => void} */ let resolveJoined = () => {};
+    this.#target = { url, key, favored };
+    this.#settings = new RtcSettings(options);
     this.joined = new Promise((resolve, reject) => {
-      resolveJoined = resolve;
+      this.#resolveJoined = resolve;
       this.#rejectJoined = reject;
     });
     // A page that only listens to `statechange` must not cause an unhandled rejection.
     this.joined.catch(() => {});
-
-    const mesh = new Mesh(settings, {
-      opened: (id) => {
-        joining.peerOpened();
-        this.dispatchEvent(new PeerEvent("peerjoin", id));
-      },
-      closed: (id) => {
-        this.dispatchEvent(new PeerEvent("peerleave", id));
-        joining.peerClosed();
-      },
-      failed: (id, reason) => joining.peerFailed(id, reason),
-      message: (id, data) => this.dispatchEvent(new PeerMessageEvent(id, data)),
-      stream: (id, stream) => this.dispatchEvent(new PeerStreamEvent(id, stream)),
-      changed: () => this.dispatchEvent(new Event("meshchange")),
-    });
-    const joining = new Joining(
-      mesh,
-      { url, key, favored },
-      {
-        connecting: (url) => settings.askHub(url),
-        statechange: (state, reason, close) => this.dispatchEvent(new StateEvent(state, reason, close)),
-        joined: () => resolveJoined(),
-        rejected: (error, close) => this.#finish("rejected", error, close),
-      },
-      ended,
-    );
-    this.#mesh = mesh;
-    this.#joining = joining;
+    [this.#mesh, this.#joining] = this.#create();
 
     try {
       signal?.throwIfAborted();
       // Reports an invalid configuration here, not when the first peer connects.
-      settings.check();
-      joining.check();
+      this.#settings.check();
+      if (metadata !== undefined) this.setMetadata(metadata);
+      this.#joining.check();
     } catch (error) {
       this.#finish("", error);
       return;
     }
-    signal?.addEventListener("abort", () => this.#finish("", signal.reason), { signal: ended });
-    // `leave` sends `bye`, so neighbours notice a closed page before the ping timeout.
-    globalThis.addEventListener?.("pagehide", () => this.leave(), { signal: ended });
-    globalThis.addEventListener?.("online", () => joining.retryNow(), { signal: ended });
-    const timer = setInterval(() => {
-      mesh.tick();
-      joining.tick();
-    }, PING_INTERVAL);
-    ended.addEventListener("abort", () => clearInterval(timer));
-    const run = settings.prepare().then(() => joining.run());
-    run.catch((error) => this.#finish("", error));
+    const ended = { signal: this.#ended.signal };
+    signal?.addEventListener("abort", () => this.#finish("", signal.reason), ended);
+    globalThis.addEventListener?.("pagehide", (event) => this.#onPageHide(event.persisted), ended);
+    globalThis.addEventListener?.("pageshow", (event) => event.persisted && this.#resume(), ended);
+    globalThis.addEventListener?.("online", () => this.retry(), ended);
+    this.#start();
   }
 
-  /** This peer's id. It changes only if another peer in the group already has it (a chance of 1 in 2^31). */
+  /** Returns what a membership consists of. @returns {[Mesh, Joining]} */
+  #create() {
+    const settings = this.#settings;
+    const mesh = new Mesh(settings, this.#peers, {
+      opened: () => joining.peerOpened(),
+      closed: () => joining.peerClosed(),
+      met: (peer, connection) => {
+        this.#streams.sendAll(connection);
+        this.dispatchEvent(new PeerEvent("peerjoin", peer));
+      },
+      metadataChanged: (peer) => this.dispatchEvent(new PeerEvent("peerchange", peer)),
+      left: (peer, reason) => this.dispatchEvent(new PeerLeaveEvent(peer, reason)),
+      failed: (id, reason) => joining.peerFailed(id, reason),
+      unreachable: (id, reason) => this.dispatchEvent(new PeerErrorEvent(id, reason)),
+      message: (...message) => this.dispatchEvent(new PeerMessageEvent(...message)),
+      stream: (peer, stream) => this.dispatchEvent(new PeerStreamEvent(peer, stream)),
+      changed: () => this.dispatchEvent(new Event("meshchange")),
+    });
+    const joining = new Joining(mesh, this.#target, {
+      log: settings.log,
+      connecting: (url) => settings.askHub(url),
+      statechange: ({ state, reason, close, nextAttempt }) => {
+        settings.log(`${state} ${reason}`);
+        this.dispatchEvent(new StateEvent(state, reason, close, nextAttempt));
+      },
+      joined: () => this.#resolveJoined(),
+      rejected: (error, close) => this.#finish("rejected", error, close),
+    });
+    return [mesh, joining];
+  }
+
+  #start() {
+    const stopped = this.#stopped.signal;
+    const joining = this.#joining;
+    const timer = setInterval(() => {
+      this.#mesh.tick();
+      joining.tick();
+    }, PING_INTERVAL);
+    stopped.addEventListener("abort", () => clearInterval(timer));
+    const run = this.#settings.prepare().then(() => joining.run(stopped));
+    run.catch((error) => stopped.aborted || this.#finish("", error));
+  }
+
+  /** @param {boolean} persisted whether the page may be shown again, from the browser's back/forward cache */
+  #onPageHide(persisted) {
+    if (!persisted) return this.#finish("", leftError(), undefined, true);
+    // Browsers cache only pages without connections. The page does not notice how long it was there.
+    const peers = [...this.#peers.values()];
+    this.#stopped.abort();
+    this.#mesh.close(true);
+    for (const peer of peers) this.dispatchEvent(new PeerLeaveEvent(peer, "lost"));
+    this.#joining.setStopped();
+  }
+
+  /** Joins again, with another id: the other peers were told that the old one left. */
+  #resume() {
+    if (!this.#stopped.signal.aborted) return;
+    this.#stopped = new AbortController();
+    [this.#mesh, this.#joining] = this.#create();
+    this.#start();
+  }
+
+  /**
+   * This peer's id. It changes only if another peer in the group already has it (a chance of 1 in 2^31), and when the
+   * page returns from the browser's back/forward cache.
+   */
   get id() {
     return this.#mesh.id;
   }
 
+  /** The SHA-256 fingerprint of this peer's certificate, in upper-case hex; `undefined` until it is known. */
+  get fingerprint() {
+    return this.#settings.fingerprint;
+  }
+
   get state() {
-    return this.#joining.state;
+    return this.#joining.status.state;
   }
 
   get reason() {
-    return this.#joining.reason;
-  }
-
-  /** A snapshot of the neighbours, sorted by id. */
-  get peers() {
-    return this.#mesh.peers;
+    return this.#joining.status.reason;
   }
 
   /**
-   * Sends data to one neighbour, or to all of them. Messages from one peer to another arrive in order. A long message
-   * is sent in pieces and waits while the channel's buffer is full. Await the promise between large messages to limit
-   * memory use.
-   *
-   * Resolves with the number of peers whose channel accepted the whole message (0 without neighbours). Never rejects.
-   * A message that is sent just before a peer leaves may be lost.
-   *
-   * @param {string | ArrayBuffer | ArrayBufferView} data is copied
-   * @param {number} [peerId]
-   * @returns {Promise<number>}
-   * @throws {TypeError} for other types of data, and for more than 64 MiB
+   * When the group tries to reach the hub again, in milliseconds on the clock of `Date`. It is `undefined` unless the
+   * group waits for this time.
    */
-  send(data, peerId) {
-    return this.#mesh.send(toBytes(data), typeof data === "string", peerId);
+  get nextAttempt() {
+    return this.#joining.status.nextAttempt;
   }
 
-  /** Sends a stream to all neighbours, including later ones. @param {MediaStream} stream */
-  addStream(stream) {
-    this.#mesh.addStream(stream);
+  /** Ends the wait for `nextAttempt`. Has no effect without one. */
+  retry() {
+    this.#joining.retry();
+  }
+
+  /**
+   * The connected peers by id, in the order of their `peerjoin` events. Always the same map, which is always current.
+   *
+   * @returns {ReadonlyMap<number, Peer>}
+   */
+  get peers() {
+    return this.#peers;
+  }
+
+  /**
+   * Changes the `metadata` of this peer. The other peers receive it in a `peerchange` event. Changes within one second
+   * are combined.
+   *
+   * @param {unknown} value
+   * @throws {TypeError} if it is not a JSON value, or has more than 4096 bytes as JSON
+   */
+  setMetadata(value) {
+    this.#settings.metadata = toMetadata(value);
+    this.#mesh.announceMetadata();
+  }
+
+  /**
+   * Sends data to peers, or to all of them. Messages from one peer to another arrive in order, unless their channel is
+   * unordered or another one. A long message is sent in pieces and waits while the channel's buffer is full. Await the
+   * promise between large messages to limit memory use.
+   *
+   * Resolves with the number of peers whose channel accepted the whole message (0 without peers). A message that is
+   * sent just before a peer leaves may be lost. Rejects with
+   * - a `QuotaExceededError` if the messages that wait for each of the peers would exceed `maxQueuedBytes`. If this is
+   *   so for some of the peers only, these are not counted.
+   * - the reason of `signal` if it aborts before a part of the message has been sent. After that it has no effect.
+   *
+   * @param {string | ArrayBuffer | ArrayBufferView} data is copied
+   * @param {SendOptions} [options]
+   * @returns {Promise<number>}
+   * @throws {TypeError} for other types of data or options, for more than 64 MiB, and for more than 16384 bytes on a
+   *   channel that is unordered or not reliable
+   */
+  send(data, options = {}) {
+    // An id in the place of the options must not make a private message a public one.
+    if (typeof options !== "object") throw new TypeError(`options is of type ${typeof options}; must be an object`);
+    const bytes = toBytes(data);
+    this.#settings.channels.checkMessage(options.channel, bytes.length);
+    return this.#mesh.send(bytes, typeof data === "string", options);
+  }
+
+  /**
+   * Sends a stream to peers, or to all. Peers that join later, or connect again, get it as well. A further call for the
+   * same stream adds peers.
+   *
+   * @param {MediaStream} stream @param {{ to?: Recipients }} [options]
+   */
+  addStream(stream, { to } = {}) {
+    if (!this.#left) this.#streams.add(stream, toIds(to), this.#mesh.connections);
   }
 
   /** Stops sending a stream. Does not stop its tracks. @param {MediaStream} stream */
   removeStream(stream) {
-    this.#mesh.removeStream(stream);
+    this.#streams.remove(stream, this.#mesh.connections);
   }
 
-  /** Leaves the group and closes all connections. Emits no `peerleave`. Further calls have no effect. */
+  /**
+   * Sends another track in the place of one of an added stream, to all its peers, without a new negotiation: another
+   * camera, for example. The stream itself does not change. Does not stop the old track.
+   *
+   * Rejects with a `TypeError` if the old track is not sent or the new one is of another kind, or with the error of the
+   * browser if the new one needs a new negotiation.
+   *
+   * @param {MediaStreamTrack} oldTrack @param {MediaStreamTrack} newTrack
+   * @returns {Promise<void>}
+   */
+  replaceTrack(oldTrack, newTrack) {
+    return this.#streams.replace(oldTrack, newTrack, this.#mesh.connections);
+  }
+
+  /**
+   * Leaves the group. Emits no `peerleave`. Resolves when the messages that were accepted before have been sent to the
+   * network and the connections are closed, after 2 s at most. Further calls return the same promise.
+   *
+   * When the page is closed, the group leaves by itself, without sending the messages that still wait. When the browser
+   * shows the page again from its back/forward cache, the group joins again with another `id`.
+   *
+   * @returns {Promise<void>}
+   */
   leave() {
-    this.#finish("", new DOMException("The group was left", "AbortError"));
+    this.#finish("", leftError());
+    return /** @type {Promise<void>} */ (this.#left);
   }
 
-  /** @param {Reason} reason @param {unknown} error rejects `joined` @param {Close} [close] */
-  #finish(reason, error, close) {
-    if (this.state === "left") return;
+  [Symbol.asyncDispose]() {
+    return this.leave();
+  }
+
+  /**
+   * @param {Reason} reason @param {unknown} error rejects `joined` @param {Close} [close]
+   * @param {boolean} [now] whether the page is about to be closed
+   */
+  #finish(reason, error, close, now) {
+    if (this.#left) return;
     this.#ended.abort();
-    this.#mesh.close();
+    this.#stopped.abort();
+    this.#left = this.#mesh.close(now);
     this.#joining.setLeft(reason, close);
     this.#rejectJoined(error);
   }
+}
 
-  /**
-   * @template {keyof GroupEvents} T
-   * @param {T} type
-   * @param {((event: GroupEvents[T]) => void) | EventListenerObject | null} listener
-   * @param {boolean | AddEventListenerOptions} [options]
-   * @override
-   */
-  addEventListener(type, listener, options) {
-    super.addEventListener(type, /** @type {EventListener} */ (listener), options);
-  }
-
-  /**
-   * @template {keyof GroupEvents} T
-   * @param {T} type
-   * @param {((event: GroupEvents[T]) => void) | EventListenerObject | null} listener
-   * @param {boolean | EventListenerOptions} [options]
-   * @override
-   */
-  removeEventListener(type, listener, options) {
-    super.removeEventListener(type, /** @type {EventListener} */ (listener), options);
-  }
+function leftError() {
+  return new DOMException("The group was left", "AbortError");
 }

@@ -4,7 +4,7 @@
  *     import { Group } from "sigver-client";
  *
  *     const group = new Group("wss://example.org/signal", "tea-room");
- *     group.addEventListener("peerjoin", ({ peerId }) => group.send("hello", peerId));
+ *     group.addEventListener("peerjoin", ({ peerId }) => group.send("hello", { to: peerId }));
  *     group.addEventListener("message", ({ peerId, data }) => console.log(peerId, data));
  *     await group.joined;
  *     group.send("hello, everyone");
@@ -22,30 +22,45 @@
  *       joining          one socket to the hub after another, the key, the state of the group
  *         membership     one socket: makes this peer a member and keeps it one, heals split groups
  *           signaling    the WebSocket: connect, heartbeats      wire    its messages      close_codes
- *       mesh             the neighbours: control messages, relays, streams
+ *       metadata, local_streams    what this peer tells and sends to all
+ *       mesh             the neighbours: control messages, relays
  *         pending_peers  peers that are connecting: offers, rejections
  *         discovery      which peers to connect to      departures    which peers are gone
- *         identities     ids and their certificates
+ *         identities     ids and their certificates      peer    a neighbour, as pages see it
  *       rtc_settings     what all connections have in common      ice_servers    from the app or the hub
  *         connection     one RTCPeerConnection: pending, open, closed
- *           negotiation  offers, answers, candidates      media    tracks and streams      path    direct or relayed
- *           control_channel    JSON, pings      data_channel    messages, back-pressure      framing    their pieces
+ *           negotiation  offers, answers, candidates      interruption    restarts of ICE
+ *           media        tracks and streams      path    direct or relayed
+ *           channels     the data channels of a connection      named_channels    of the app
+ *             control_channel    JSON, hello, pings      data_channel    messages, back-pressure      framing    pieces
  *     events, untrusted, timing, limits    what all of them use
  *
  * @module
  */
 
-export { PeerEvent, PeerMessageEvent, PeerStreamEvent, RejectedError, StateEvent } from "./events.js";
+export {
+  PeerErrorEvent,
+  PeerEvent,
+  PeerLeaveEvent,
+  PeerMessageEvent,
+  PeerStreamEvent,
+  RejectedError,
+  StateEvent,
+} from "./events.js";
 export { Group, joinGroup } from "./group.js";
 export { groupUrl } from "./signaling.js";
 
 /** @typedef {import("./events.js").GroupEvents} GroupEvents */
+/** @typedef {import("./events.js").LeaveReason} LeaveReason */
 /** @typedef {import("./events.js").Reason} Reason */
 /** @typedef {import("./events.js").State} State */
 /** @typedef {import("./group.js").Options} Options */
+/** @typedef {import("./group.js").SendOptions} SendOptions */
+/** @typedef {import("./peer.js").Recipients} Recipients */
 /** @typedef {import("./joining.js").Key} Key */
-/** @typedef {import("./mesh.js").PeerInfo} PeerInfo */
 /** @typedef {import("./path.js").Path} Path */
+/** @typedef {import("./named_channels.js").ChannelOptions} ChannelOptions */
+/** @typedef {import("./peer.js").Peer} Peer */
 /** @typedef {import("./close_codes.js").Close} Close */
 /** @typedef {import("./untrusted.js").IceServers} IceServers */
 /** @typedef {import("./untrusted.js").NearPeer} NearPeer */

@@ -41,47 +41,41 @@ import { backOff, jitter, Notify, sleep, withTimeout } from "./timing.js";
  */
 
 /**
+ * @typedef {object} Status
+ * @property {State} state
+ * @property {Reason} reason
+ * @property {Close} [close] of the last socket, if it is why the state changed
+ * @property {number} [nextAttempt] when the next socket opens, on the clock of `Date`
+ */
+
+/**
  * @typedef {object} JoiningEvents
  * @property {(url: string) => void} connecting A socket with this URL is about to open.
- * @property {(state: State, reason: Reason, close?: Close) => void} statechange
+ * @property {(status: Status) => void} statechange
+ * @property {(line: string) => void} log
  * @property {() => void} joined This peer is a member, for the first time or again.
  * @property {(error: RejectedError, close: Close) => void} rejected The group must be left.
  */
 
 /** Opens one socket after another, with a back-off, and knows the state of the group. */
 export class Joining {
-  /** @type {State} */ #state = "connecting";
-  /** @type {Reason} */ #reason = "";
-  /** The close code of the last change of the state. @type {number | undefined} */ #code;
-  #wasJoined = false;
+  /** @type {Readonly<Status>} */ status = { state: "connecting", reason: "" };
 
+  #wasJoined = false;
   #mesh;
   #target;
   #events;
-  #ended;
+  /** Aborts when the loop must end. @type {AbortSignal} */ #stopped = AbortSignal.abort();
   /** Over the current socket. @type {Membership | undefined} */ #membership;
   /** Ends the wait before the next socket. */ #retry = new Notify();
   /** Whether ICE failed, and no peer has been connected since. */ #iceFailed = false;
   /** How often it failed with each id since then. @type {Map<number, number>} */ #iceFailures = new Map();
 
-  /**
-   * @param {Mesh} mesh @param {Target} target @param {JoiningEvents} events
-   * @param {AbortSignal} ended aborts when the group is left, which closes the socket and ends every wait
-   */
-  constructor(mesh, target, events, ended) {
+  /** @param {Mesh} mesh @param {Target} target @param {JoiningEvents} events */
+  constructor(mesh, target, events) {
     this.#mesh = mesh;
     this.#target = target;
     this.#events = events;
-    this.#ended = ended;
-    ended.addEventListener("abort", () => this.#membership?.close());
-  }
-
-  get state() {
-    return this.#state;
-  }
-
-  get reason() {
-    return this.#reason;
   }
 
   /** Throws if the URL or a constant key is invalid. */
@@ -90,47 +84,57 @@ export class Joining {
     groupUrl(url, typeof key === "function" ? "key" : key);
   }
 
-  /** Keeps a socket to the hub open until the group is left. Rejects if the key of the function is invalid. */
-  async run() {
+  /**
+   * Keeps a socket to the hub open. Rejects if the key of the function is invalid.
+   *
+   * @param {AbortSignal} stopped aborts when the group is left, which closes the socket and ends every wait
+   */
+  async run(stopped) {
+    this.#stopped = stopped;
+    this.#wasJoined = false;
     /** Set from a close with 4740 until the hub accepts a fresh key. @type {Close | undefined} */ let expired;
-    for (let failures = 0; ; failures++) {
+    for (let failures = 0; !stopped.aborted; failures++) {
+      const delay = () => backOff(RECONNECT_MIN, RECONNECT_MAX, failures);
       const url = await this.#nextUrl(expired);
-      if (this.#ended.aborted) return;
+      if (stopped.aborted) return;
       if (url === undefined) {
-        await this.#sleep(backOff(RECONNECT_MIN, RECONNECT_MAX, failures));
+        await this.#wait(delay(), this.#away("key-failed"));
         continue;
       }
       const since = performance.now();
-      const { close, isAccepted, isBlocked } = await this.#runMembership(url);
-      if (this.#ended.aborted) return;
+      const { close, isAccepted, givenUp } = await this.#runMembership(url);
+      this.#events.log(`socket closed with ${close.code} ${close.reason}`);
+      if (stopped.aborted) return;
       if (isAccepted) expired = undefined;
       const meaning = meaningOf(close.code);
       const canRenew = meaning === "expired" && typeof this.#target.key === "function" && !expired;
       if (meaning === "rejected" || (meaning === "expired" && !canRenew)) return this.#reject(close);
       if (canRenew) expired = close;
-      if (isBlocked) {
-        failures = 0;
-        await this.#sleep(jitter(RETRY_MAX));
+      if (givenUp) {
+        await this.#wait(givenUp === "full" ? delay() : jitter(RETRY_MAX));
+        if (givenUp !== "full") failures = 0;
         continue;
       }
       if (performance.now() - since > STABLE_AFTER) failures = 0;
       // An evicted peer had no neighbours: the group now belongs to the joiner that evicted it. It returns as a joiner.
       const isEvicted = meaning === "evicted";
-      if (isEvicted) this.#setJoining("joining", meaning, close);
-      else this.#setAway(meaning, close);
+      const status = isEvicted ? this.#inGroup("joining", meaning, close) : this.#away(meaning, close);
       const soon = (canRenew || isEvicted) && failures === 0;
-      await this.#sleep(soon ? jitter(RETRY_MIN) : backOff(RECONNECT_MIN, RECONNECT_MAX, failures));
+      await this.#wait(soon ? jitter(RETRY_MIN) : delay(), status);
     }
   }
 
-  /** Waits for `ms`, at most until `retryNow` is called. @param {number} ms */
-  #sleep(ms) {
-    return sleep(ms, this.#ended, this.#retry.notified());
+  /** Waits for `ms` before the next socket, at most until `retry` is called. @param {number} ms */
+  async #wait(ms, /** @type {Partial<Status>} */ status = {}) {
+    const retry = this.#retry.signal; // `retry` may be called in the event
+    this.#change({ ...status, nextAttempt: Date.now() + ms });
+    await sleep(ms, this.#stopped, retry);
+    if (!this.#stopped.aborted) this.#change({ nextAttempt: undefined });
   }
 
   /** Ends the wait before the next socket. */
-  retryNow() {
-    this.#retry.notifyAll();
+  retry() {
+    this.#retry.notify();
   }
 
   /**
@@ -145,29 +149,34 @@ export class Joining {
     try {
       fresh = await withTimeout(KEY_TIMEOUT, async () => key());
     } catch (cause) {
-      if (expired) this.#reject(expired, { cause });
-      else this.#setAway("key-failed");
+      if (expired && !this.#stopped.aborted) this.#reject(expired, { cause });
       return undefined;
     }
     return groupUrl(url, fresh, favored);
   }
 
   /** @param {string} url */
-  #runMembership(url) {
-    const events = {
-      opened: () => this.#wasJoined || this.#setJoining("joining", ""),
-      joining: (/** @type {Reason} */ reason) => this.#setJoining("joining", reason),
+  async #runMembership(url) {
+    const joining = (/** @type {Reason} */ reason) => this.#change(this.#inGroup("joining", reason));
+    const membership = new Membership(url, this.#mesh, {
+      opened: () => this.#wasJoined || joining(""),
+      joining,
       joined: () => {
         this.#wasJoined = true;
-        this.#setJoining("joined", "");
+        this.#change(this.#inGroup("joined", ""));
         this.#events.joined();
       },
-      iceFailures: (/** @type {number} */ id) => this.#iceFailures.get(id) ?? 0,
-    };
-    this.#membership = new Membership(url, this.#mesh, events, this.#ended);
+      iceFailures: (id) => this.#iceFailures.get(id) ?? 0,
+    });
+    this.#membership = membership;
+    const close = () => membership.close();
+    this.#stopped.addEventListener("abort", close);
     // At the same time as the socket opens. Joining does not wait for it, connection attempts do.
+    this.#events.log("socket opens");
     this.#events.connecting(url);
-    return this.#membership.run();
+    const outcome = await membership.run();
+    this.#stopped.removeEventListener("abort", close);
+    return outcome;
   }
 
   // ---- Events of the mesh -------------------------------------------------------------------------------------------
@@ -176,7 +185,7 @@ export class Joining {
   peerOpened() {
     this.#iceFailed = false;
     this.#iceFailures.clear();
-    if (this.#reason === "ice-failed") this.#setState(this.#state, "");
+    if (this.status.reason === "ice-failed") this.#change({ reason: "", close: undefined });
   }
 
   /** A peer is no longer a neighbour. */
@@ -191,34 +200,39 @@ export class Joining {
     if (this.#iceFailures.size >= MAX_ANSWERING) this.#iceFailures.clear();
     this.#iceFailures.set(id, (this.#iceFailures.get(id) ?? 0) + 1);
     this.#iceFailed = true;
-    if (this.#state === "joining" || this.#state === "joined") this.#setState(this.#state, "ice-failed");
+    const { state } = this.status;
+    if (state === "joining" || state === "joined") this.#change({ reason, close: undefined });
   }
 
   /** Call it from time to time: peers that were lost long enough ago may be in another half of the group. */
   tick() {
-    if (this.#state === "joined" && this.#mesh.lostIds.length) this.#membership?.connectAgain();
+    if (this.status.state === "joined" && this.#mesh.lostIds.length) this.#membership?.connectAgain();
   }
 
   // ---- State --------------------------------------------------------------------------------------------------------
 
-  /** @param {State} state @param {Reason} reason @param {Close} [close] */
-  #setState(state, reason, close) {
-    const isSame = this.#state === state && this.#reason === reason && this.#code === close?.code;
-    if (this.#state === "left" || isSame) return;
-    this.#state = state;
-    this.#reason = reason;
-    this.#code = close?.code;
-    this.#events.statechange(state, reason, close);
+  /** @param {Partial<Status>} change */
+  #change(change) {
+    const before = this.status;
+    const after = { ...before, ...change };
+    const isSame =
+      before.state === after.state &&
+      before.reason === after.reason &&
+      before.close?.code === after.close?.code &&
+      before.nextAttempt === after.nextAttempt;
+    if (before.state === "left" || isSame) return;
+    this.status = after;
+    this.#events.statechange(after);
   }
 
   /** @param {"joining" | "joined"} state @param {Reason} reason unless ICE has failed @param {Close} [close] */
-  #setJoining(state, reason, close) {
-    this.#setState(state, this.#iceFailed ? "ice-failed" : reason, close);
+  #inGroup(state, reason, close) {
+    return { state, reason: this.#iceFailed ? /** @type {const} */ ("ice-failed") : reason, close };
   }
 
-  /** Waits for the next socket. @param {Reason} reason @param {Close} [close] */
-  #setAway(reason, close) {
-    this.#setState(this.#wasJoined ? "reconnecting" : "connecting", reason, close);
+  /** Without the hub. @param {Reason} reason @param {Close} [close] @returns {Partial<Status>} */
+  #away(reason, close) {
+    return { state: this.#wasJoined ? "reconnecting" : "connecting", reason, close };
   }
 
   /** @param {Close} close @param {ErrorOptions} [options] */
@@ -226,8 +240,13 @@ export class Joining {
     this.#events.rejected(new RejectedError(close, options), close);
   }
 
+  /** Sets the state in which a later `run` starts. */
+  setStopped() {
+    this.#change({ state: "connecting", reason: "", close: undefined, nextAttempt: undefined });
+  }
+
   /** Sets the final state. @param {Reason} reason @param {Close} [close] */
   setLeft(reason, close) {
-    this.#setState("left", reason, close);
+    this.#change({ state: "left", reason, close, nextAttempt: undefined });
   }
 }

@@ -5,6 +5,9 @@
  * @module
  */
 
+/** Of the protocol between peers (`clients/MESH.md`). */
+export const VERSION = 1;
+
 // ---- The hub --------------------------------------------------------------------------------------------------------
 
 export const HEARTBEAT_INTERVAL = 5_000;
@@ -50,6 +53,12 @@ export const RETRY_MIN = 500;
 export const RETRY_MAX = 30_000;
 /** A younger connection is not replaced by an offer that crossed it. */
 export const SETTLED_AFTER = 5_000;
+/** From `disconnected` to the restart of ICE by the peer with the lower id, or else by the other one. */
+export const RESTART_DELAY = 3_000;
+export const RESTART_DELAY_OF_HIGHER_ID = 4_500;
+/** Between the offers of a restart, and until the connection is lost. */
+export const RESTART_INTERVAL = 3_000;
+export const RESTART_TIMEOUT = 15_000;
 /** With the only member, which is not evicted after the last one. */
 export const MAX_ICE_FAILURES = 2;
 /** Candidates that arrive before their description. Further ones are dropped. */
@@ -66,8 +75,18 @@ export const MIN_JOINER_SLOTS = 16;
 /** Pings measure the round-trip time and detect lost neighbours. */
 export const PING_INTERVAL = 2_000;
 export const MAX_MISSED_PINGS = 5;
+/** From an open connection to the first control message, which is `hello` in all versions but 0. */
+export const HELLO_TIMEOUT = 5_000;
+/** Of the app's metadata, as JSON in UTF-8. A receiver relies on the limit of control messages. */
+export const MAX_METADATA_BYTES = 4_096;
+/** Named channels in one `hello`, and the length of a name in UTF-16 units. Others are ignored. */
+export const MAX_CHANNELS = 16;
+export const MAX_CHANNEL_NAME = 64;
 /** A candidate that a check found before its signal arrived gets its type within this many pings. */
 export const MAX_PATH_CHECKS = 5;
+/** Unless the app sets another limit. */
+export const MAX_PEERS = 64;
+export const MAX_MAX_PEERS = 1_000;
 /** In UTF-16 units. A neighbour that sends a longer control message is disconnected. */
 export const MAX_CONTROL_LENGTH = 64 * 1024;
 /** Read from the list of one neighbour. */
@@ -78,13 +97,17 @@ export const MAX_UNMET_IDS = 8;
 export const PLACE_TIME = 30_000;
 /** Attempts at once to peers that neighbours named. */
 export const MAX_DISCOVERING = 8;
+/** Failed attempts with a peer that neighbours name, until the app learns of it. */
+export const UNREACHABLE_AFTER = 2;
 /** By this age of a loss without `bye`, the hub has noticed a dead peer. */
 export const LOST_AFTER = 20_000;
 /** Ids of neighbours that left, broke the protocol or were lost. */
 export const REMEMBER_FOR = 60_000;
 /** Ids that are not connected and stay bound to their certificates. */
 export const MAX_KNOWN_IDS = 1_000;
-/** Between sending `bye` and closing the connections. */
+/** From leaving the group to closed connections. Messages that were accepted before are sent meanwhile. */
+export const LEAVE_TIMEOUT = 2_000;
+/** The last part of it, from sending `bye`. */
 export const FLUSH_TIME = 200;
 
 // ---- Messages -------------------------------------------------------------------------------------------------------
@@ -94,5 +117,9 @@ export const PIECE_BYTES = 16 * 1024;
 /** Sending waits while more than this is buffered, until less than the other is. */
 export const HIGH_WATER_BYTES = 1024 * 1024;
 export const LOW_WATER_BYTES = 256 * 1024;
-/** A neighbour that sends a longer message is disconnected. */
+/** A neighbour that sends a longer message, or more than this before its `hello`, is disconnected. */
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
+/** What a shorter message or piece counts while it waits for something. */
+export const MIN_QUEUED_BYTES = 128;
+/** For one neighbour, unless the app sets another limit. */
+export const MAX_QUEUED_BYTES = 128 * 1024 * 1024;

@@ -8,7 +8,8 @@
 export class Media {
   #rtc;
   #onstream;
-  /** Ids of the streams that were reported and still have tracks. @type {Set<string>} */ #received = new Set();
+  /** The streams that were reported and still have tracks, by id. @type {Map<string, MediaStream>} */
+  #received = new Map();
 
   /** @param {RTCPeerConnection} rtc @param {(stream: MediaStream) => void} onstream */
   constructor(rtc, onstream) {
@@ -32,10 +33,20 @@ export class Media {
     }
   }
 
+  /** The connection must be open. @param {MediaStreamTrack} oldTrack @param {MediaStreamTrack} newTrack */
+  async replace(oldTrack, newTrack) {
+    const senders = this.#rtc.getSenders().filter(({ track }) => track === oldTrack);
+    await Promise.all(senders.map((sender) => sender.replaceTrack(newTrack)));
+  }
+
+  get received() {
+    return [...this.#received.values()];
+  }
+
   /** @param {MediaStream} stream */
   #onTrack(stream) {
     if (this.#received.has(stream.id)) return;
-    this.#received.add(stream.id);
+    this.#received.set(stream.id, stream);
     stream.addEventListener("removetrack", () => {
       if (stream.getTracks().length === 0) this.#received.delete(stream.id);
     });

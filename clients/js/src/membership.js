@@ -6,7 +6,7 @@
 
 import { ANSWER_TIMEOUT, CONNECT_DELAY, MAX_ICE_FAILURES, RETRY_MAX, RETRY_MIN } from "./limits.js";
 import { Signaling } from "./signaling.js";
-import { backOff, jitter, Notify, sleep } from "./timing.js";
+import { aborted, backOff, jitter, Notify, sleep } from "./timing.js";
 import { readSignal } from "./untrusted.js";
 
 /** @import { Connection } from "./connection.js" */
@@ -18,16 +18,19 @@ import { readSignal } from "./untrusted.js";
 /**
  * @typedef {object} MembershipEvents
  * @property {() => void} opened The socket is open.
- * @property {(reason: "" | "peer-timeout" | "ice-failed") => void} joining with the reason of the last failure
+ * @property {(reason: "" | Failure) => void} joining with the reason of the last failure
  * @property {() => void} joined
  * @property {(id: number) => number} iceFailures Returns how often ICE failed with this peer.
  */
+
+/** @typedef {"peer-timeout" | "ice-failed" | "full"} Failure Why a member was not connected, as the page sees it. */
 
 /**
  * @typedef {object} Outcome How a membership ended.
  * @property {Close} close
  * @property {boolean} isAccepted whether the hub had admitted this peer
- * @property {boolean} isBlocked whether this peer gave up because ICE fails with the only member
+ * @property {Failure | undefined} givenUp why this peer closed the socket: another `connect` could evict the member,
+ *   because ICE fails with the only one, or because the member has enough neighbours
  */
 
 /**
@@ -39,28 +42,24 @@ export class Membership {
   #signaling;
   #mesh;
   #events;
-  #ended;
   /** The pending peer that the hub bound this peer to. @type {Connection | undefined} */ #boundMember;
   /** Joiners that the hub bound to this peer, by link. @type {Map<number, Connection>} */ #links = new Map();
   /** Notified when `connect` must be sent again. */ #connectDue = new Notify();
 
-  /**
-   * @param {string} url @param {Mesh} mesh @param {MembershipEvents} events
-   * @param {AbortSignal} ended aborts when the group is left
-   */
-  constructor(url, mesh, events, ended) {
+  /** @param {string} url @param {Mesh} mesh @param {MembershipEvents} events */
+  constructor(url, mesh, events) {
     this.#signaling = new Signaling(url, (content) => this.#onContent(content));
     this.#mesh = mesh;
     this.#events = events;
-    this.#ended = ended;
   }
 
   /** Runs until the socket is closed. @returns {Promise<Outcome>} */
   async run() {
     const signaling = this.#signaling;
-    const isBlocked = (await signaling.opened) && (await this.#stayMember());
+    const givenUp = (await signaling.opened) ? await this.#stayMember() : undefined;
     signaling.close();
-    return { close: await signaling.closed, isAccepted: signaling.isAccepted, isBlocked };
+    const close = /** @type {Close} */ (signaling.outcome);
+    return { close, isAccepted: signaling.isAccepted, givenUp };
   }
 
   close() {
@@ -69,24 +68,23 @@ export class Membership {
 
   /** Asks the hub again whether this peer is a member. */
   connectAgain() {
-    this.#connectDue.notifyAll();
+    this.#connectDue.notify();
   }
 
-  /** @returns {Promise<boolean>} whether it gave up because ICE fails with the only member */
+  /** @returns {Promise<Failure | undefined>} why it gave up */
   async #stayMember() {
-    const { closed } = this.#signaling;
     let failedAttempts = 0;
-    /** @type {"" | "peer-timeout" | "ice-failed"} */ let lastReason = "";
+    /** @type {"" | Failure} */ let lastReason = "";
     this.#events.opened();
     while (this.#signaling.isOpen) {
-      const connectDue = this.#connectDue.notified();
+      const connectDue = this.#connectDue.signal;
       const isMember = await this.#connect(this.#mesh.neighbourIds);
-      if (isMember === undefined) return false;
+      if (isMember === undefined) return undefined;
       if (isMember) {
         failedAttempts = 0;
         lastReason = "";
         this.#events.joined();
-        await Promise.race([connectDue, closed]);
+        await aborted([connectDue, this.#signaling.closed]);
         await this.#sleep(jitter(CONNECT_DELAY));
         await this.#healSplit();
         continue;
@@ -94,22 +92,23 @@ export class Membership {
       this.#events.joining(lastReason);
       const { member, closeReason } = await this.#connectToBoundMember();
       if (closeReason === undefined) continue;
-      if (closeReason === "peer-timeout" || closeReason === "ice-failed") {
+      if (closeReason === "peer-timeout" || closeReason === "ice-failed" || closeReason === "full") {
         lastReason = closeReason;
         this.#events.joining(lastReason);
       }
       // Another `connect` would evict the member if it is the only one, and it would evict this peer in turn.
       const failures = this.#events.iceFailures(member.id);
-      if (closeReason === "ice-failed" && !member.hasNeighbours && failures >= MAX_ICE_FAILURES) return true;
+      const isBlocked = closeReason === "ice-failed" && !member.hasNeighbours && failures >= MAX_ICE_FAILURES;
+      if (isBlocked || closeReason === "full") return closeReason;
       // Another `connect` evicts the only member if this peer has tried it. Wait first for attempts that the member or
       // a neighbour began.
       const isAlive = closeReason === "glare" || closeReason === "present" || closeReason === "busy";
       if (isAlive) await this.#sleep(jitter(RETRY_MIN));
-      await this.#sleep(ANSWER_TIMEOUT, this.#mesh.settled());
+      await this.#sleep(ANSWER_TIMEOUT, this.#mesh.idle);
       // The first failure is retried immediately, with the next member; further failures back off.
       if (failedAttempts++) await this.#sleep(backOff(RETRY_MIN, RETRY_MAX, failedAttempts));
     }
-    return false;
+    return undefined;
   }
 
   /** Returns whether this peer is a member; `undefined` if the socket closed. @param {number[]} members */
@@ -117,9 +116,9 @@ export class Membership {
     return this.#signaling.connect(this.#mesh.id, members);
   }
 
-  /** Waits for `ms`, at most until the socket closes. @param {number} ms @param {Promise<unknown>[]} others */
+  /** Waits for `ms`, at most until the socket closes. @param {number} ms @param {AbortSignal[]} others */
   #sleep(ms, ...others) {
-    return sleep(ms, this.#ended, this.#signaling.closed, ...others);
+    return sleep(ms, this.#signaling.closed, ...others);
   }
 
   /**
@@ -130,7 +129,7 @@ export class Membership {
   async #connectToBoundMember() {
     const member = this.#mesh.offer(this.#signaling.route(0));
     this.#boundMember = member;
-    const closeReason = await Promise.race([member.settled, this.#signaling.closed.then(() => undefined)]);
+    const closeReason = await aborted([this.#signaling.closed], member.settled);
     this.#boundMember = undefined;
     if (closeReason === "same-id") this.#mesh.renewId();
     return { member, closeReason };

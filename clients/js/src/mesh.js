@@ -7,35 +7,28 @@
 import { Departures } from "./departures.js";
 import { Discovery } from "./discovery.js";
 import { Identities } from "./identities.js";
-import { FLUSH_TIME, MAX_DISCOVERING, OFFER_DELAY } from "./limits.js";
+import { MAX_DISCOVERING, MAX_KNOWN_IDS, OFFER_DELAY, UNREACHABLE_AFTER, VERSION } from "./limits.js";
+import { Peer, toIds } from "./peer.js";
 import { PendingPeers } from "./pending_peers.js";
-import { isSignal, readNeighbours } from "./untrusted.js";
 
 /** @import { Connection } from "./connection.js" */
-/** @import { Path } from "./path.js" */
+/** @import { LeaveReason } from "./events.js" */
+/** @import { Recipients } from "./peer.js" */
 /** @import { RtcSettings } from "./rtc_settings.js" */
 /** @import { Route } from "./signaling.js" */
-/** @import { CloseReason, NearPeer, Signal } from "./untrusted.js" */
-
-/**
- * One neighbour: its round-trip time in milliseconds, the path to it, its own neighbours, and the SHA-256 fingerprint
- * of its certificate in upper-case hex. It has proven that it has the certificate's private key.
- *
- * @typedef {object} PeerInfo
- * @property {number} id
- * @property {string} fingerprint
- * @property {number | undefined} roundTripTime
- * @property {Path} path
- * @property {NearPeer[]} neighbours
- */
+/** @import { CloseReason, Control, Signal } from "./untrusted.js" */
 
 /**
  * @typedef {object} MeshEvents Callbacks of a `Mesh`. After `close`, none is called.
- * @property {(id: number) => void} opened A peer became a neighbour.
- * @property {(id: number) => void} closed A peer is no longer a neighbour.
+ * @property {() => void} opened A peer became a neighbour. It is not met yet.
+ * @property {() => void} closed A peer is no longer a neighbour, whether it was met or not.
+ * @property {(peer: Peer, connection: Connection) => void} met
+ * @property {(peer: Peer) => void} metadataChanged
+ * @property {(peer: Peer, reason: LeaveReason) => void} left A peer that was met is no longer a neighbour.
  * @property {(id: number, reason: CloseReason) => void} failed An attempt to connect failed; 0 if the id is not known.
- * @property {(id: number, data: string | ArrayBuffer) => void} message
- * @property {(id: number, stream: MediaStream) => void} stream
+ * @property {(id: number, reason: CloseReason) => void} unreachable It failed again with a peer that others see.
+ * @property {(peer: Peer, data: string | ArrayBuffer, channel?: string) => void} message
+ * @property {(peer: Peer, stream: MediaStream) => void} stream
  * @property {() => void} changed A neighbour's round-trip time, path or list of neighbours changed.
  */
 
@@ -52,20 +45,30 @@ export class Mesh {
     () => this.#discover(),
   );
   #departures = new Departures();
-  /** What this peer sends to all neighbours. @type {Map<MediaStream, MediaStreamTrack[]>} */ #streams = new Map();
+  /** Ids that were reported as unreachable. @type {Set<number>} */ #unreachable = new Set();
+  #settings;
   #events;
   #isClosed = false;
 
-  /** @param {RtcSettings} settings @param {MeshEvents} events */
-  constructor(settings, events) {
+  /**
+   * @param {RtcSettings} settings
+   * @param {Map<number, Peer>} peers of the group: the neighbours that are met, in the order in which they were
+   * @param {MeshEvents} events
+   */
+  constructor(settings, peers, events) {
+    this.peers = peers;
+    this.#settings = settings;
     this.#events = events;
     this.#pending = new PendingPeers(this.#identities, this.#neighbours, settings, {
+      hello: () => ({ v: VERSION, ...settings.hello }),
       opened: (connection) => this.#onOpened(connection),
+      met: (connection) => this.#isClosed || this.#onMet(connection),
       closed: (connection, reason, wasOpen) => this.#onClosed(connection, reason, wasOpen),
+      relay: ({ id }, previous) => this.#relayTo(id, previous?.relay),
       near: () => [...this.#neighbours.values()].map(({ id, roundTripTime }) => [id, roundTripTime ?? null]),
       control: (connection, message) => this.#isClosed || this.#onControl(connection, message),
-      message: ({ id }, data) => this.#isClosed || events.message(id, data),
-      stream: ({ id }, stream) => this.#isClosed || events.stream(id, stream),
+      message: ({ id }, data, channel) => this.#withPeer(id, (peer) => events.message(peer, data, channel)),
+      stream: ({ id }, stream) => this.#withPeer(id, (peer) => events.stream(peer, stream)),
       pathChanged: () => this.#isClosed || events.changed(),
     });
   }
@@ -84,53 +87,57 @@ export class Mesh {
     return [...this.#neighbours.keys()];
   }
 
-  /** A snapshot of the neighbours, sorted by id. @returns {PeerInfo[]} */
-  get peers() {
-    return [...this.#neighbours.values()]
-      .map(({ id, fingerprint, roundTripTime, path, neighbours }) => {
-        return { id, fingerprint, roundTripTime, path, neighbours };
-      })
-      .sort((a, b) => a.id - b.id);
+  /** @param {number} id @param {(peer: Peer) => void} call unless the peer is gone */
+  #withPeer(id, call) {
+    const peer = this.peers.get(id);
+    if (peer) call(peer);
   }
 
-  /** Closes all connections. The neighbours learn that this peer is leaving. */
-  close() {
+  /**
+   * Closes all connections. The neighbours learn that this peer is leaving. Resolves within 2 s.
+   *
+   * @param {boolean} [now] whether to do all at once, without sending the messages that wait
+   */
+  async close(now = false) {
     this.#isClosed = true;
     this.#discovery.clear();
     this.#pending.closeAll();
-    for (const neighbour of this.#neighbours.values()) {
-      neighbour.sendControl({ bye: true });
-      setTimeout(() => neighbour.close("left"), FLUSH_TIME);
-    }
+    const closed = [...this.#neighbours.values()].map((it) => it.leave(now));
     this.#neighbours.clear();
-    this.#streams.clear();
+    this.peers.clear();
+    await Promise.all(closed);
   }
 
-  // ---- Data and media -----------------------------------------------------------------------------------------------
+  /** The metadata in the settings has changed. */
+  announceMetadata() {
+    for (const neighbour of this.#neighbours.values()) neighbour.announceMetadata();
+  }
+
+  /** The connections to the peers that are met. */
+  get connections() {
+    return [...this.#neighbours.values()].filter(({ version }) => version !== undefined);
+  }
 
   /**
-   * Sends to one neighbour, or to all. Resolves with the number of peers whose channel accepted the whole message.
+   * Sends a message to peers, or to all. Resolves with the number of peers whose channel accepted the whole message.
+   * Rejects if it fits into no queue, or if it is aborted before a part of it has been sent.
    *
-   * @param {Uint8Array} bytes @param {boolean} isText @param {number} [id]
+   * @param {Uint8Array} bytes @param {boolean} isText
+   * @param {{ to?: Recipients, channel?: string, signal?: AbortSignal }} options
    */
-  async send(bytes, isText, id) {
-    const to = [...this.#neighbours.values()].filter((it) => id === undefined || it.id === id);
-    const sent = await Promise.all(to.map((it) => it.send(bytes, isText)));
-    return sent.filter(Boolean).length;
-  }
-
-  /** @param {MediaStream} stream */
-  addStream(stream) {
-    if (this.#streams.has(stream) || this.#isClosed) return;
-    this.#streams.set(stream, stream.getTracks());
-    for (const neighbour of this.#neighbours.values()) neighbour.addTracks(stream, stream.getTracks());
-  }
-
-  /** @param {MediaStream} stream */
-  removeStream(stream) {
-    const tracks = this.#streams.get(stream);
-    this.#streams.delete(stream);
-    for (const neighbour of this.#neighbours.values()) neighbour.removeTracks(tracks ?? []);
+  async send(bytes, isText, { to, channel, signal }) {
+    signal?.throwIfAborted();
+    const ids = toIds(to);
+    const recipients = this.connections.filter((it) => (!ids || ids.has(it.id)) && it.channels.has(channel));
+    const { maxQueuedBytes } = this.#settings;
+    const ready = recipients.filter((it) => it.channels.hasRoom(bytes, maxQueuedBytes));
+    if (recipients.length && !ready.length) {
+      throw new DOMException(`More than ${maxQueuedBytes} bytes wait to be sent`, "QuotaExceededError");
+    }
+    const results = await Promise.all(ready.map((it) => it.channels.send(bytes, isText, { channel, signal })));
+    const count = results.filter((it) => it === "sent").length;
+    if (count === 0 && results.includes("cancelled")) signal?.throwIfAborted();
+    return count;
   }
 
   // ---- Peers that are connecting ------------------------------------------------------------------------------------
@@ -149,9 +156,9 @@ export class Mesh {
     return this.#pending.receive(signal, route);
   }
 
-  /** Resolves when no attempt to connect is under way. */
-  settled() {
-    return this.#pending.settled();
+  /** Aborts when no attempt to connect is under way. */
+  get idle() {
+    return this.#pending.idle;
   }
 
   /**
@@ -166,17 +173,32 @@ export class Mesh {
     for (const { id, neighbours: named } of neighbours) {
       this.#discovery.update(id, named.map(({ id }) => id).filter(isUnmet));
     }
-    let free = MAX_DISCOVERING - this.#pending.discovering;
+    const places = this.#settings.maxPeers - this.#neighbours.size - this.#pending.size;
+    let free = Math.min(MAX_DISCOVERING - this.#pending.discovering, places);
     for (const id of this.#discovery.due) {
       if (free <= 0) break;
       if (this.#pending.get(id)) continue;
-      const relays = [...this.#neighbours.values()].filter((it) => it.neighbours.some((other) => other.id === id));
-      const relay = relays[Math.floor(Math.random() * relays.length)];
-      if (!relay) continue;
+      const route = this.#relayTo(id);
+      if (!route) continue;
       this.#discovery.begin(id);
-      this.#pending.offer(id, this.#routeThrough(relay.id));
+      this.#pending.offer(id, route);
       free--;
     }
+  }
+
+  /**
+   * Returns a route through a random neighbour that names the other peer, and through the previous one only if there is
+   * no other. Returns `undefined` if there is none.
+   *
+   * @param {number} id @param {number} [previous]
+   */
+  #relayTo(id, previous) {
+    const relays = [...this.#neighbours.values()].filter(
+      (it) => !it.isInterrupted && it.neighbours.some((other) => other.id === id),
+    );
+    const others = relays.filter((it) => it.id !== previous);
+    const relay = others[Math.floor(Math.random() * others.length)] ?? relays[0];
+    return relay && this.#routeThrough(relay.id);
   }
 
   /** @param {number} relay @returns {Route} */
@@ -193,12 +215,19 @@ export class Mesh {
     this.#neighbours.get(id)?.close("replaced");
     this.#discovery.delete(id);
     this.#departures.delete(id);
+    this.#unreachable.delete(id);
     this.#neighbours.set(id, connection);
     this.#identities.learn(id, connection.fingerprint);
     this.#announceNeighbours();
-    for (const [stream, tracks] of this.#streams) connection.addTracks(stream, tracks);
     this.#discover();
-    this.#events.opened(id);
+    this.#events.opened();
+  }
+
+  /** @param {Connection} connection */
+  #onMet(connection) {
+    const peer = new Peer(connection);
+    this.peers.set(peer.id, peer);
+    this.#events.met(peer, connection);
   }
 
   /** @param {Connection} connection @param {CloseReason} reason @param {boolean} wasOpen */
@@ -206,6 +235,8 @@ export class Mesh {
     if (this.#isClosed) return;
     if (!wasOpen) {
       this.#events.failed(id, reason);
+      const isConnecting = reason === "glare" || reason === "present";
+      if (!isConnecting && this.#discovery.failed(id) >= UNREACHABLE_AFTER) this.#reportUnreachable(id, reason);
       if (initiator) this.#discovery.retry(id);
       return this.#discover();
     }
@@ -215,18 +246,35 @@ export class Mesh {
     if (hasLeft) this.#discovery.delete(id);
     if (hasLeft || reason === "lost") this.#departures.add(id, !hasLeft);
     this.#announceNeighbours();
-    this.#events.closed(id);
+    this.#withPeer(id, (peer) => {
+      this.peers.delete(id);
+      this.#events.left(peer, hasLeft ? reason : "lost");
+    });
+    this.#events.closed();
   }
 
-  /** @param {Connection} sender @param {any} message untrusted */
-  #onControl(sender, message) {
-    if (message.bye === true) return sender.close("left");
-    if (Array.isArray(message.near) && sender.limits.near.take()) {
-      sender.neighbours = readNeighbours(message.near);
+  /** @param {number} id @param {CloseReason} reason */
+  #reportUnreachable(id, reason) {
+    if (this.#unreachable.has(id)) return;
+    if (this.#unreachable.size >= MAX_KNOWN_IDS) this.#unreachable.clear();
+    this.#unreachable.add(id);
+    this.#events.unreachable(id, reason);
+  }
+
+  /** @param {Connection} sender @param {Control} message */
+  #onControl(sender, { bye, near, relay, metadata }) {
+    if (bye) return sender.close("left");
+    if (near && sender.limits.near.take()) {
+      sender.neighbours = near;
       this.#discover([sender]);
       this.#events.changed();
     }
-    if (isSignal(message.relay) && sender.limits.signals.take()) this.#relay(message.relay, sender);
+    if (relay && sender.limits.signals.take()) this.#relay(relay, sender);
+    // A peer of version 0 has no metadata.
+    if (metadata !== undefined && sender.version && JSON.stringify(metadata) !== JSON.stringify(sender.metadata)) {
+      sender.metadata = metadata;
+      this.#withPeer(sender.id, this.#events.metadataChanged);
+    }
   }
 
   /** Handles a signal that a neighbour relayed, or relays it. @param {Signal} signal @param {Connection} sender */

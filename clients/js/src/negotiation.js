@@ -5,7 +5,7 @@
  */
 
 import { MAX_EARLY_CANDIDATES } from "./limits.js";
-import { readFingerprint } from "./untrusted.js";
+import { readFingerprint, readVersion } from "./untrusted.js";
 
 /**
  * @typedef {{ description?: RTCSessionDescriptionInit, candidate?: RTCIceCandidateInit }} Body What a signal contains.
@@ -25,21 +25,31 @@ export class Negotiation {
   /** Of the other peer's certificate. Proven when the connection is open. It never changes. @type {string} */
   fingerprint = "";
 
+  /** Descriptions wait for it: local ones use the ICE servers. @type {Promise<unknown>} */
+  ready;
+
   #rtc;
-  #ready;
   #events;
   #makingOffer = false;
-  #settingAnswer = false;
+  /** Whether an offer of the other side has no answer yet. */
+  #answering = false;
+  /** Whether an offer that restarts ICE has no answer yet. */
+  #restarting = false;
+  /** How many descriptions arrived and are not handled yet, one after another. */
+  #receiving = 0;
+  #handled = Promise.resolve();
+  /** Of the other side's last description. */
+  #remoteVersion = 0;
   /** Candidates that arrived before their description. @type {RTCIceCandidateInit[]} */ #earlyCandidates = [];
 
   /**
    * @param {RTCPeerConnection} rtc
-   * @param {Promise<unknown>} ready Descriptions wait for it: the first local one starts to use the ICE servers.
+   * @param {Promise<unknown>} ready
    * @param {NegotiationEvents} events
    */
   constructor(rtc, ready, events) {
     this.#rtc = rtc;
-    this.#ready = ready;
+    this.ready = ready;
     this.#events = events;
     rtc.onnegotiationneeded = () => this.#offer();
     rtc.onicecandidate = ({ candidate }) => candidate && events.signal({ candidate: candidate.toJSON() });
@@ -49,9 +59,10 @@ export class Negotiation {
     if (!this.#events.mayOffer()) return;
     try {
       this.#makingOffer = true;
-      await this.#ready;
+      await this.ready;
       await this.#describe();
     } catch {
+      this.#restarting = false;
       this.#events.failed();
     } finally {
       this.#makingOffer = false;
@@ -60,15 +71,36 @@ export class Negotiation {
 
   async #describe() {
     await this.#rtc.setLocalDescription();
+    this.#sendDescription();
+  }
+
+  #sendDescription() {
     this.#events.signal({ description: this.#rtc.localDescription?.toJSON() });
+  }
+
+  /** Makes an offer that restarts ICE, also if an earlier offer has no answer yet. Call it again if nothing changes. */
+  restart() {
+    // A description that is being set would turn this offer into an answer.
+    if (this.#makingOffer || this.#answering) return;
+    // The answer to the first offer would not match another one. The description has the candidates by now.
+    if (this.#restarting) return this.repeatOffer();
+    this.#restarting = true;
+    this.#rtc.restartIce();
+    if (this.#rtc.signalingState !== "stable") this.#offer();
+  }
+
+  /** Sends an offer again that may not have arrived. */
+  repeatOffer() {
+    if (this.#rtc.signalingState === "have-local-offer") this.#sendDescription();
   }
 
   /** @param {Body} body untrusted */
   receive({ description, candidate }) {
     if (description) {
-      this.#receiveDescription(description).catch(() => this.#events.failed());
+      this.#receiving++;
+      this.#handled = this.#handled.then(() => this.#handle(description)).catch(() => this.#events.failed());
     } else if (candidate) {
-      if (this.#rtc.remoteDescription) this.#addCandidate(candidate);
+      if (this.#rtc.remoteDescription && !this.#receiving) this.#addCandidate(candidate);
       else if (this.#earlyCandidates.length < MAX_EARLY_CANDIDATES) this.#earlyCandidates.push(candidate);
     }
   }
@@ -80,19 +112,34 @@ export class Negotiation {
   }
 
   /** @param {RTCSessionDescriptionInit} description */
-  async #receiveDescription(description) {
+  async #handle(description) {
+    try {
+      // The browser verifies the certificate when it connects. Nobody can change it afterwards.
+      const fingerprint = readFingerprint(description);
+      if (!fingerprint || fingerprint !== (this.fingerprint ||= fingerprint)) return this.#events.failed("invalid");
+      await this.ready;
+      await this.#setRemoteDescription(description);
+      this.#receiving--;
+      for (const candidate of this.#earlyCandidates.splice(0)) this.#addCandidate(candidate);
+      if (this.#answering) await this.#describe();
+    } finally {
+      this.#answering = false;
+    }
+  }
+
+  /** @param {RTCSessionDescriptionInit} description */
+  async #setRemoteDescription(description) {
     const rtc = this.#rtc;
-    // The browser verifies the certificate when it connects. Nobody can change it afterwards.
-    const fingerprint = readFingerprint(description);
-    if (!fingerprint || fingerprint !== (this.fingerprint ||= fingerprint)) return this.#events.failed("invalid");
-    await this.#ready;
-    const stable = rtc.signalingState === "stable" || this.#settingAnswer;
-    const collides = description.type === "offer" && (this.#makingOffer || !stable);
-    if (collides && !this.#events.isPolite()) return;
-    this.#settingAnswer = description.type === "answer";
+    const isOffer = description.type === "offer";
+    // After a restart through a neighbour, the control channel delivers what was sent before.
+    const version = readVersion(description);
+    if (version < this.#remoteVersion) return;
+    const isStable = rtc.signalingState === "stable";
+    if (isOffer && (this.#makingOffer || !isStable) && !this.#events.isPolite()) return;
+    if (!isOffer && isStable) return; // the answer to an offer that was repeated
+    this.#remoteVersion = version;
+    this.#answering = isOffer;
     await rtc.setRemoteDescription(description);
-    this.#settingAnswer = false;
-    for (const candidate of this.#earlyCandidates.splice(0)) this.#addCandidate(candidate);
-    if (description.type === "offer") await this.#describe();
+    this.#restarting = false;
   }
 }

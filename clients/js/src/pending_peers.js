@@ -7,6 +7,7 @@
 import { Connection } from "./connection.js";
 import { drawUint32 } from "./identities.js";
 import { MAX_ANSWERING, MAX_ANSWERING_PER_RELAY, MIN_JOINER_SLOTS, SETTLED_AFTER } from "./limits.js";
+import { Notify } from "./timing.js";
 import { readFingerprint } from "./untrusted.js";
 
 /** @import { ConnectionEvents } from "./connection.js" */
@@ -15,7 +16,7 @@ import { readFingerprint } from "./untrusted.js";
 /** @import { Route } from "./signaling.js" */
 /** @import { CloseReason, Signal } from "./untrusted.js" */
 
-/** @typedef {Omit<ConnectionEvents, "signal" | "isPolite" | "owns">} MeshConnectionEvents */
+/** @typedef {Omit<ConnectionEvents, "signal" | "isPolite" | "rejects">} MeshConnectionEvents */
 
 /**
  * The connections that are not open yet: makes offers, and answers or rejects those of others.
@@ -24,6 +25,7 @@ import { readFingerprint } from "./untrusted.js";
  */
 export class PendingPeers {
   /** By negotiation id. @type {Map<number, Connection>} */ #pending = new Map();
+  #idle = new Notify();
   #identities;
   #neighbours;
   #settings;
@@ -42,18 +44,25 @@ export class PendingPeers {
     this.#events = {
       ...events,
       isPolite: ({ id }) => identities.id > id,
-      owns: ({ id, fingerprint }) => this.#owns(id, fingerprint),
-      signal: (connection, body) => {
+      rejects: ({ id, fingerprint, initiator, route }) => {
+        if (!this.#owns(id, fingerprint)) return "same-id";
+        // Peers that others named are attempted while others are answered. Only the hub's member is one too many.
+        const isFull = initiator && route.relay && neighbours.size >= settings.maxPeers && !neighbours.has(id);
+        return isFull ? "full" : undefined;
+      },
+      signal: (connection, body, route) => {
         const members = body.description && [...neighbours.keys()];
-        connection.route.send({ ...this.#header(connection), members, ...body });
+        route.send({ ...this.#header(connection), members, ...body });
       },
       opened: (connection) => {
-        this.#pending.delete(connection.negotiationId);
+        this.#delete(connection.negotiationId);
+        settings.log(`connected to ${connection.id}`);
         connection.route.end();
         events.opened(connection);
       },
       closed: (connection, reason, wasOpen) => {
-        this.#pending.delete(connection.negotiationId);
+        this.#delete(connection.negotiationId);
+        settings.log(`${wasOpen ? "connection" : "attempt"} to ${connection.id || "a member"} closed: ${reason}`);
         if (!wasOpen) connection.route.end({ ...this.#header(connection), reject: reason });
         events.closed(connection, reason, wasOpen);
       },
@@ -70,14 +79,23 @@ export class PendingPeers {
     return [...this.#pending.values()].find((it) => it.id === id);
   }
 
+  get size() {
+    return this.#pending.size;
+  }
+
   /** How many offers to peers that neighbours named are under way. */
   get discovering() {
     return [...this.#pending.values()].filter((it) => it.initiator && it.route.relay).length;
   }
 
-  /** Resolves when no peer is pending. */
-  async settled() {
-    while (this.#pending.size) await Promise.race([...this.#pending.values()].map((it) => it.settled));
+  /** Aborts when no peer is pending. */
+  get idle() {
+    return this.#pending.size ? this.#idle.signal : AbortSignal.abort();
+  }
+
+  /** @param {number} negotiationId */
+  #delete(negotiationId) {
+    if (this.#pending.delete(negotiationId) && this.#pending.size === 0) this.#idle.notify();
   }
 
   closeAll() {
@@ -93,6 +111,8 @@ export class PendingPeers {
   #connect(id, negotiationId, initiator, route) {
     const connection = new Connection({ id, negotiationId, initiator, route }, this.#settings, this.#events);
     this.#pending.set(negotiationId, connection);
+    const way = route.relay ? `through ${route.relay}` : "through the hub";
+    this.#settings.log(`${initiator ? "offer to" : "offer from"} ${id || "a member"} ${way}`);
     return connection;
   }
 
@@ -110,7 +130,7 @@ export class PendingPeers {
     if (known) {
       if (known.id === 0 && signal.reject === undefined && !this.#identify(known, from)) return undefined;
       if (known.id !== from && known.id !== 0) return undefined;
-      known.receive(signal);
+      known.receive(signal, route);
       return known;
     }
     if (signal.description?.type !== "offer") return undefined;
@@ -120,7 +140,7 @@ export class PendingPeers {
       return undefined;
     }
     const connection = this.#connect(from, negotiationId, false, route);
-    connection.receive(signal);
+    connection.receive(signal, route);
     return connection;
   }
 
@@ -137,6 +157,8 @@ export class PendingPeers {
     if (open && (members?.includes(id) || open.age < SETTLED_AFTER)) return "present";
     const rival = this.get(from);
     if (rival?.initiator && id < from) return "glare";
+    const isNew = !open && (!rival || rival.initiator);
+    if (isNew && this.#neighbours.size + this.#answering.length >= this.#settings.maxPeers) return "full";
     if (!(rival || this.#hasSlot(relay)) || this.#neighbours.get(relay ?? 0)?.limits.offers.take() === false) {
       return "busy";
     }
@@ -151,9 +173,13 @@ export class PendingPeers {
     return this.#identities.owns(id, fingerprint, this.#neighbours.get(id)?.fingerprint);
   }
 
+  get #answering() {
+    return [...this.#pending.values()].filter(({ initiator }) => !initiator);
+  }
+
   /** Returns whether one more offer can be answered. @param {number | undefined} relay through which it arrived */
   #hasSlot(relay) {
-    const answering = [...this.#pending.values()].filter(({ initiator }) => !initiator);
+    const answering = this.#answering;
     const sameWay = answering.filter((it) => it.route.relay === relay).length;
     if (relay === undefined) return sameWay < MIN_JOINER_SLOTS || answering.length < MAX_ANSWERING;
     return sameWay < MAX_ANSWERING_PER_RELAY && answering.length < MAX_ANSWERING;

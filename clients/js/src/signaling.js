@@ -6,6 +6,7 @@
 
 import { HUB_IS_SILENT } from "./close_codes.js";
 import { HEARTBEAT_INTERVAL, HUB_TIMEOUT, MAX_KEY_BYTES, MAX_MISSED_HEARTBEATS } from "./limits.js";
+import { aborted } from "./timing.js";
 import { decode, encode } from "./wire.js";
 
 /** @import { Close } from "./close_codes.js" */
@@ -48,16 +49,16 @@ export function groupUrl(base, key, favored) {
 export class Signaling {
   /** Resolves with `true` when the socket opens, or with `false` if it does not. @type {Promise<boolean>} */
   opened;
-  /** Resolves with the code and the reason, never before `opened` resolves. @type {Promise<Close>} */
-  closed;
   isOpen = false;
+  /** How it closed. @type {Close | undefined} */
+  outcome;
   /** Whether the hub has answered a `connect`: it has admitted this peer. */
   isAccepted = false;
 
   #socket;
   #oncontent;
   /** @type {(opened: boolean) => void} */ #resolveOpened = () => {};
-  /** @type {(close: Close) => void} */ #resolveClosed = () => {};
+  #closed = new AbortController();
   /** Receives the answer to `connect`. @type {((isMember: boolean) => void) | undefined} */ #resolveAnswer;
   /** Closes the socket if it does not open, or if the hub does not answer `connect`. */
   #deadline;
@@ -69,7 +70,6 @@ export class Signaling {
   constructor(url, oncontent) {
     this.#oncontent = oncontent;
     this.opened = new Promise((resolve) => (this.#resolveOpened = resolve));
-    this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
     const socket = new WebSocket(url);
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
@@ -77,6 +77,11 @@ export class Signaling {
     socket.onmessage = ({ data }) => this.#onMessage(data);
     socket.onclose = ({ code, reason }) => this.#end({ code, reason });
     this.#deadline = this.#startDeadline();
+  }
+
+  /** Aborts when the socket is closed. */
+  get closed() {
+    return this.#closed.signal;
   }
 
   #startDeadline() {
@@ -124,7 +129,7 @@ export class Signaling {
     const answer = new Promise((/** @type {(isMember: boolean) => void} */ resolve) => (this.#resolveAnswer = resolve));
     this.#deadline = this.#startDeadline();
     this.#send({ connect: { id, members } });
-    const isMember = await Promise.race([answer, this.closed.then(() => undefined)]);
+    const isMember = await aborted([this.closed], answer);
     clearTimeout(this.#deadline);
     return isMember;
   }
@@ -160,11 +165,13 @@ export class Signaling {
 
   /** @param {Close} close */
   #end(close) {
+    if (this.outcome) return;
+    this.outcome = close;
     this.isOpen = false;
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     clearTimeout(this.#deadline);
     clearInterval(this.#heartbeat);
     this.#resolveOpened(false);
-    this.#resolveClosed(close);
+    this.#closed.abort();
   }
 }

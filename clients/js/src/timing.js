@@ -4,22 +4,6 @@
  * @module
  */
 
-/** Wakes all current waiters on each notification. */
-export class Notify {
-  /** @type {() => void} */ #resolve = () => {};
-  /** @type {Promise<void> | undefined} */ #next;
-
-  /** Resolves at the next notification. */
-  notified() {
-    return (this.#next ??= new Promise((resolve) => (this.#resolve = resolve)));
-  }
-
-  notifyAll() {
-    this.#resolve();
-    this.#next = undefined;
-  }
-}
-
 /** A token bucket. */
 export class RateLimit {
   #rate;
@@ -92,18 +76,53 @@ export function backOff(min, max, failures) {
 }
 
 /**
- * Waits for `ms`, at most until `signal` aborts or one of `others` settles.
- *
- * @param {number} ms @param {AbortSignal} signal @param {Promise<unknown>[]} others
+ * An event that happens again and again. Those that wait for it are listeners of a signal, because a waiter can remove
+ * its listener. Reactions to a promise stay until it settles: a loop that races it would collect them.
  */
-export async function sleep(ms, signal, ...others) {
-  const elapsed = new Notify();
-  const wake = () => elapsed.notifyAll();
-  const timer = setTimeout(wake, signal.aborted ? 0 : ms);
-  signal.addEventListener("abort", wake);
-  await Promise.race([elapsed.notified(), ...others]);
+export class Notify {
+  #next = new AbortController();
+
+  /** Aborts at the next notification. */
+  get signal() {
+    return this.#next.signal;
+  }
+
+  notify() {
+    const next = this.#next;
+    this.#next = new AbortController();
+    next.abort();
+  }
+}
+
+/**
+ * Waits until one of the signals aborts, at most for a promise. Resolves with its value, otherwise with `undefined`.
+ * The signals may live long, the promise must not. It must not reject.
+ *
+ * @template T
+ * @param {AbortSignal[]} signals @param {Promise<T>} [promise]
+ * @returns {Promise<T | undefined>}
+ */
+export function aborted(signals, promise) {
+  return new Promise((resolve) => {
+    const done = new AbortController();
+    const end = (/** @type {T | undefined} */ value) => {
+      done.abort();
+      resolve(value);
+    };
+    for (const signal of signals) {
+      if (signal.aborted) return end(undefined);
+      signal.addEventListener("abort", () => end(undefined), { signal: done.signal });
+    }
+    promise?.then(end);
+  });
+}
+
+/** Waits for `ms`, at most until one of the signals aborts. @param {number} ms @param {AbortSignal[]} signals */
+export async function sleep(ms, ...signals) {
+  let timer;
+  const elapsed = new Promise((resolve) => (timer = setTimeout(resolve, ms)));
+  await aborted(signals, elapsed);
   clearTimeout(timer);
-  signal.removeEventListener("abort", wake);
 }
 
 /**

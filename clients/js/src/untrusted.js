@@ -5,7 +5,15 @@
  * @module
  */
 
-import { ICE_SERVERS_MAX_TTL, ICE_SERVERS_MIN_TTL, MAX_ICE_URLS, MAX_NEIGHBOURS } from "./limits.js";
+import {
+  ICE_SERVERS_MAX_TTL,
+  ICE_SERVERS_MIN_TTL,
+  MAX_CHANNEL_NAME,
+  MAX_CHANNELS,
+  MAX_CONTROL_LENGTH,
+  MAX_ICE_URLS,
+  MAX_NEIGHBOURS,
+} from "./limits.js";
 
 /**
  * One message between two peers that are connecting, sent over any route.
@@ -24,16 +32,37 @@ import { ICE_SERVERS_MAX_TTL, ICE_SERVERS_MIN_TTL, MAX_ICE_URLS, MAX_NEIGHBOURS 
  * Why a connection closed. The reasons of `REJECTS` may also come from the other peer.
  *
  * @typedef {"left" | "lost" | "invalid" | "peer-timeout" | "ice-failed" | "glare" | "replaced" | "present" | "gone"
- *   | "same-id" | "busy" | "ended"} CloseReason
+ *   | "same-id" | "busy" | "full" | "ended"} CloseReason
  */
 
 /** @type {CloseReason[]} */
-const REJECTS = ["present", "glare", "same-id", "busy", "gone", "left", "peer-timeout", "ended"];
+const REJECTS = ["present", "glare", "same-id", "busy", "full", "gone", "left", "peer-timeout", "ended"];
 
 /**
  * A peer as one of its neighbours announced it.
  *
  * @typedef {{ id: number, roundTripTime: number | undefined }} NearPeer
+ */
+
+/**
+ * The first control message of a peer: the version of the protocol, the metadata of its app, and its named channels.
+ *
+ * @typedef {{ v: number, metadata?: any, channels: string[] }} Hello
+ */
+
+/**
+ * One control message. Exactly one field is set.
+ *
+ * @typedef {object} Control
+ * @property {Hello} [hello]
+ * @property {any} [metadata]
+ * @property {NearPeer[]} [near]
+ * @property {number} [ping]
+ * @property {number} [pong]
+ * @property {Signal} [relay]
+ * @property {RTCSessionDescriptionInit} [description]
+ * @property {RTCIceCandidateInit} [candidate]
+ * @property {true} [bye]
  */
 
 /**
@@ -67,9 +96,14 @@ export function isSignal(value) {
     isId(to) &&
     isId(negotiationId) &&
     (members === undefined || (Array.isArray(members) && members.every(isId))) &&
-    (description === undefined || typeof description?.type === "string") &&
+    (description === undefined || isDescription(description)) &&
     (candidate === undefined || typeof candidate?.candidate === "string")
   );
+}
+
+/** @param {any} value @returns {value is RTCSessionDescriptionInit} */
+function isDescription(value) {
+  return typeof value?.type === "string" && typeof value.sdp === "string";
 }
 
 /** @param {unknown} value @returns {value is number} */
@@ -89,14 +123,57 @@ export function readReject(reject) {
  * @param {RTCSessionDescriptionInit | undefined} description
  */
 export function readFingerprint(description) {
-  const lines = String(description?.sdp).split(/[\r\n]+/).filter((line) => /fingerprint/i.test(line));
+  const lines = (description?.sdp ?? "").split(/[\r\n]+/).filter((line) => /fingerprint/i.test(line));
   const found = lines.map((line) => /^a=fingerprint:sha-256 ((?:[\da-f]{2}:){31}[\da-f]{2})$/i.exec(line)?.[1]);
   const [first, ...others] = new Set(found.map((fingerprint) => fingerprint?.toUpperCase()));
   return others.length === 0 ? first : undefined;
 }
 
-/** Reads the list of a neighbour's neighbours. @param {unknown[]} near @returns {NearPeer[]} */
-export function readNeighbours(near) {
+/** Returns the version of a description, which grows with each one of its sender. */
+export function readVersion(/** @type {RTCSessionDescriptionInit} */ { sdp }) {
+  return Number(/^o=\S+ \S+ (\d+)/m.exec(sdp ?? "")?.[1] ?? 0);
+}
+
+const isNumber = (/** @type {unknown} */ value) => (typeof value === "number" ? value : undefined);
+
+/** Returns the value of each key of a control message, or `undefined` if it is ignored. */
+const READ = {
+  hello: readHello,
+  metadata: (/** @type {unknown} */ value) => value,
+  near: readNeighbours,
+  ping: isNumber,
+  pong: isNumber,
+  relay: (/** @type {unknown} */ value) => (isSignal(value) ? value : undefined),
+  description: (/** @type {any} */ value) => (isDescription(value) ? value : undefined),
+  candidate: (/** @type {any} */ value) => (typeof value?.candidate === "string" ? value : undefined),
+  bye: (/** @type {unknown} */ value) => value === true || undefined,
+};
+
+/**
+ * Reads a control message. Returns `null` if it breaks the rules, and an empty one if it must be ignored.
+ *
+ * @param {unknown} text
+ * @returns {Control | null}
+ */
+export function readControl(text) {
+  if (typeof text !== "string" || text.length > MAX_CONTROL_LENGTH) return null;
+  const message = readJson(text) ?? {};
+  for (const [key, read] of Object.entries(READ)) if (key in message) return { [key]: read(message[key]) };
+  return {};
+}
+
+/** @param {any} hello @returns {Hello | undefined} */
+function readHello(hello) {
+  const { v, metadata, channels } = hello ?? {};
+  if (!Number.isInteger(v) || v < 1) return undefined;
+  const isName = (/** @type {any} */ it) => typeof it === "string" && it !== "" && it.length <= MAX_CHANNEL_NAME;
+  const names = new Set(Array.isArray(channels) ? channels.filter(isName) : []);
+  return { v, metadata, channels: [...names].slice(0, MAX_CHANNELS) };
+}
+
+/** Reads the list of a neighbour's neighbours. @param {unknown} near @returns {NearPeer[] | undefined} */
+function readNeighbours(near) {
+  if (!Array.isArray(near)) return undefined;
   return near
     .slice(0, MAX_NEIGHBOURS)
     .map((entry) => (Array.isArray(entry) ? entry : []))

@@ -63,7 +63,7 @@ for (const code of FINAL) {
     await advance(LONG);
     assert.equal(FakeSocket.all.length, 1);
     assert(connection.closed);
-    assert.deepEqual(group.peers, []);
+    assert.equal(group.peers.size, 0);
   });
 }
 
@@ -81,7 +81,7 @@ for (const code of TEMPORARY) {
     assert.equal(group.state, isEvicted ? "joining" : "reconnecting");
     await nextSocket();
     assert(!connection.closed);
-    assert.equal(group.peers.length, 1);
+    assert.equal(group.peers.size, 1);
   });
 }
 
@@ -94,17 +94,72 @@ test("state without a close has neither code nor close reason", async () => {
   assert.deepEqual(events.at(-1), { state: "joined", reason: "", code: undefined, closeReason: "" });
 });
 
-test("each new close code is an event, the same one again is none", async () => {
+test("each wait for the next attempt is an event with its time, and so is its end", async () => {
+  const { group, events } = join();
+  const times = [];
+  group.addEventListener("statechange", ({ nextAttempt }) => {
+    assert.equal(group.nextAttempt, nextAttempt);
+    times.push(nextAttempt);
+  });
+  await settle();
+  assert.equal(group.nextAttempt, undefined);
+  for (let count = 0; count < 3; count++) {
+    await FakeSocket.last.closeWith(1006);
+    const sockets = FakeSocket.all.length;
+    assert(group.nextAttempt >= Date.now() + 500 && group.nextAttempt <= Date.now() + 4_000);
+    await advance(Math.ceil(group.nextAttempt - Date.now()));
+    assert.equal(FakeSocket.all.length, sockets + 1);
+    assert.equal(group.nextAttempt, undefined);
+  }
+  assert.equal(times.length, 6);
+  assert(events.every(({ state, reason, code }) => state === "connecting" && reason === "unreachable" && code === 1006));
+});
+
+test("retry ends the wait before the next attempt, and has no effect without one", async () => {
+  const { group } = join();
+  await settle();
+  await FakeSocket.last.closeWith(1006);
+  group.retry();
+  await settle();
+  assert.equal(FakeSocket.all.length, 2);
+  assert.equal(group.nextAttempt, undefined);
+  group.retry();
+  await joinAlone();
+  group.retry();
+  await advance(LONG);
+  assert.equal(FakeSocket.all.length, 2);
+});
+
+test("retry in the event of the wait ends it", async () => {
+  const { group } = join();
+  group.addEventListener("statechange", ({ nextAttempt }) => nextAttempt && group.retry());
+  await settle();
+  await FakeSocket.last.closeWith(1006);
+  assert.equal(FakeSocket.all.length, 2);
+});
+
+test("wait for a key has the time of the next attempt, and no group that was left has one", async () => {
+  const key = keys(fail);
+  const { group } = join(key);
+  await settle();
+  assert.equal(group.reason, "key-failed");
+  assert(group.nextAttempt > Date.now());
+  group.leave();
+  assert.equal(group.nextAttempt, undefined);
+  await advance(LONG);
+  assert.equal(key.calls, 1);
+});
+
+test("events of the waits have the close code of the last socket", async () => {
   const { events } = join();
   await settle();
   for (const code of [1006, 1006, 1013, 1013]) {
     await FakeSocket.last.closeWith(code);
     await nextSocket();
   }
-  assert.deepEqual(
-    events.map(({ code }) => code),
-    [1006, 1013],
-  );
+  // Each attempt begins and ends the wait for the next one.
+  const codes = events.map(({ code }) => code);
+  assert.deepEqual(codes, [1006, 1006, 1006, 1006, 1013, 1013, 1013, 1013]);
 });
 
 test("key function is called before every socket", async () => {
@@ -145,7 +200,7 @@ test("4740 asks for a fresh key and joins with it, and the mesh stays", async ()
   assert.equal(FakeSocket.last.url, "ws://hub/signal/third");
   assert.equal(key.calls, 3);
   assert(!connection.closed);
-  assert.equal(group.peers.length, 1);
+  assert.equal(group.peers.size, 1);
 });
 
 test("4740 for the fresh key is final", async () => {

@@ -99,13 +99,17 @@ export class FakeConnection {
   }
 
   /** @type {FakeConnection[]} */ static all = [];
-  /** The connections to peers, without the ones that only check a configuration. */
+  /** The connections to peers, without the ones that only check a configuration or read the own fingerprint. */
   static get peers() {
-    return FakeConnection.all.filter(({ channels }) => channels.length);
+    return FakeConnection.all.filter(({ channels }) => channels.length > 1);
   }
 
+  /** What the other peer sends when the connection opens. Without it, the peer also answers no pings.
+   * @type {object | undefined} */
+  hello = { v: 1 };
   channels = [];
   connectionState = "new";
+  iceConnectionState = "new";
   signalingState = "stable";
   closed = false;
 
@@ -124,26 +128,32 @@ export class FakeConnection {
   }
 
   createDataChannel(label) {
-    const channel = { label, readyState: "connecting", sent: [], send };
+    const channel = { label, readyState: "connecting", bufferedAmount: 0, sent: [], send, answers: () => this.hello };
     function send(data) {
       channel.sent.push(data);
       // A peer that answers no ping is lost.
       const { ping } = label === "control" ? JSON.parse(data) : {};
-      if (ping !== undefined) setImmediate(() => channel.onmessage({ data: JSON.stringify({ pong: ping }) }));
+      if (ping !== undefined && channel.answers()) setImmediate(() => channel.onmessage({ data: JSON.stringify({ pong: ping }) }));
     }
     this.channels.push(channel);
     if (this.channels.length === 1) setImmediate(() => this.onnegotiationneeded?.());
     return channel;
   }
 
+  async createOffer() {
+    return { type: "offer", sdp: sdpOf("00") };
+  }
+
   async setLocalDescription() {
     if (this.closed) throw new DOMException("closed", "InvalidStateError");
     const description = { type: this.remoteDescription ? "answer" : "offer", sdp: sdpOf("00") };
     this.localDescription = { ...description, toJSON: () => description };
+    this.signalingState = description.type === "offer" ? "have-local-offer" : "stable";
   }
 
   async setRemoteDescription(description) {
     this.remoteDescription = description;
+    this.signalingState = description.type === "offer" ? "have-remote-offer" : "stable";
   }
 
   async addIceCandidate() {}
@@ -154,19 +164,54 @@ export class FakeConnection {
     return this.stats;
   }
 
+  senders = [];
+
   getSenders() {
-    return [];
+    return this.senders.filter(({ track }) => track);
+  }
+
+  addTrack(track, stream) {
+    const sender = { track, stream, replaceTrack: async (next) => void (sender.track = next) };
+    this.senders.push(sender);
+  }
+
+  removeTrack(sender) {
+    sender.track = null;
+  }
+
+  /** The tracks that the client sends. */
+  get sentTracks() {
+    return this.getSenders().map(({ track }) => track);
   }
 
   async open() {
+    this.iceConnectionState = this.connectionState = "connected";
     for (const channel of this.channels) channel.readyState = "open";
     this.channels[0].onopen();
+    if (this.hello && !this.closed) await this.control({ hello: this.hello });
     await settle();
+  }
+
+  /** Passes a control message of the other peer. */
+  async control(message) {
+    this.channels[0].onmessage({ data: JSON.stringify(message) });
+    await settle();
+  }
+
+  /** The control messages that the client sent. */
+  get sentControl() {
+    return this.channels[0].sent.map((text) => JSON.parse(text));
   }
 
   close() {
     this.closed = true;
   }
+}
+
+/** A stream with these tracks, whose names begin with their kind. */
+export function streamOf(...names) {
+  const tracks = names.map((name) => ({ name, kind: name.split(" ")[0] }));
+  return { getTracks: () => tracks.slice() };
 }
 
 /** The hub's end of one HTTP request. */
@@ -228,5 +273,21 @@ export async function joinWith(id, prepare = (_connection) => {}, byte = "AA") {
   prepare(connection);
   await connection.open();
   await FakeSocket.last.receive({ connected: true });
+  return connection;
+}
+
+/**
+ * Lets a member connect to a joiner with this id, whose certificate has the fingerprint of this byte. Returns the
+ * connection, which `prepare` gets before it opens.
+ */
+export async function joiner(id, byte, prepare = (_connection) => {}) {
+  const offer = { from: id, to: 0, negotiationId: id, members: [], description: { type: "offer", sdp: sdpOf(byte) } };
+  const data = new TextEncoder().encode(JSON.stringify(offer));
+  const count = FakeConnection.peers.length;
+  await FakeSocket.last.receive({ content: { senderId: id - 2 ** 31, recipientId: 0, lastData: false, data } });
+  const connection = FakeConnection.peers[count];
+  if (!connection) return FakeSocket.last.signals.at(-1).reject;
+  prepare(connection);
+  await connection.open();
   return connection;
 }

@@ -58,7 +58,7 @@ for (const [name, flags, length] of [
     piece(TEXT, FULL);
     piece(flags, length);
     assert(connection.closed);
-    assert.deepEqual(group.peers, []);
+    assert.equal(group.peers.size, 0);
     piece(LAST, 0);
     assert.deepEqual(messages, []);
   });
@@ -91,7 +91,7 @@ test("peer that was disconnected for this is not met again through a neighbour",
   await FakeSocket.last.closeWith(1006);
   while (FakeSocket.last.readyState === 3) await advance(100);
   const neighbour = await joinWith(X + 1);
-  assert.equal(group.peers.length, 2);
+  assert.equal(group.peers.size, 2);
   piece(0, 0);
   assert(connection.closed);
   const count = FakeConnection.peers.length;

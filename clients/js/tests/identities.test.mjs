@@ -40,7 +40,7 @@ async function control(connection, message) {
 const assertStays = ({ group, connection, events }) => {
   assert(!connection.closed);
   assert.deepEqual(events, [["peerjoin", X]]);
-  assert.deepEqual(group.peers.map(({ id, fingerprint }) => [id, fingerprint]), [[X, fingerprintOf("AA")]]);
+  assert.deepEqual([...group.peers.values()].map(({ id, fingerprint }) => [id, fingerprint]), [[X, fingerprintOf("AA")]]);
 };
 
 beforeEach(install);
@@ -94,7 +94,7 @@ test("offer without a valid fingerprint from an unknown peer opens no connection
   await FakeSocket.last.receive({ content: { senderId: 5, recipientId: 0, lastData: false, data } });
   assert.equal(FakeSocket.last.signals.at(-1).reject, "ice-failed");
   assert(FakeConnection.peers.at(-1).closed);
-  assert.equal(group.peers.length, 1);
+  assert.equal(group.peers.size, 1);
 });
 
 test("connection stays until the offer with its fingerprint, in any case, has opened another one", async () => {
@@ -112,7 +112,7 @@ test("connection stays until the offer with its fingerprint, in any case, has op
     ["peerleave", X],
     ["peerjoin", X],
   ]);
-  assert.deepEqual(group.peers.map(({ id, fingerprint }) => [id, fingerprint]), [[X, fingerprintOf("AA")]]);
+  assert.deepEqual([...group.peers.values()].map(({ id, fingerprint }) => [id, fingerprint]), [[X, fingerprintOf("AA")]]);
 });
 
 test("id of a peer that was lost or has left stays its own", async () => {
@@ -120,10 +120,10 @@ test("id of a peer that was lost or has left stays its own", async () => {
     install();
     const { group, connection } = await joinWithX();
     await end(connection);
-    assert.deepEqual(group.peers, []);
+    assert.equal(group.peers.size, 0);
     assert.equal(await offerFromX(sdpOf("BB")), "same-id");
     await (await offerFromX(sdpOf("AA"), 2)).open();
-    assert.equal(group.peers.length, 1);
+    assert.equal(group.peers.size, 1);
   }
 });
 
@@ -151,7 +151,7 @@ test("member that answers with this peer's own id gets no connection", async () 
   const description = { type: "answer", sdp: sdpOf("BB") };
   await FakeSocket.last.signal({ from, to: from, negotiationId, description });
   assert(FakeConnection.peers.at(-1).closed);
-  assert.deepEqual(group.peers, []);
+  assert.equal(group.peers.size, 0);
 });
 
 test("description with another fingerprint closes the connection that it would change", async () => {
@@ -162,7 +162,7 @@ test("description with another fingerprint closes the connection that it would c
     await control(connection, { description: { type, sdp: sdpOf("BB") } });
     assert.equal(connection.remoteDescription, remoteDescription);
     assert(connection.closed);
-    assert.deepEqual(group.peers, []);
+    assert.equal(group.peers.size, 0);
   }
 });
 

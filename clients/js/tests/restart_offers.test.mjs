@@ -1,0 +1,150 @@
+/** Tests which signals over a route are handled while a connection is open. A hostile neighbour may relay them. */
+
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { Group } from "../src/index.js";
+import { advance, FakeConnection, FakeSocket, fingerprintOf, install, joinWith, settle } from "./fakes.mjs";
+
+const X = 2 ** 31 + 7; // below the id that a group draws: X is impolite
+const Y = X + 1;
+
+beforeEach(install);
+
+/** Joins a group in which the peers X and Y are connected. ICE of X is interrupted, or a ping to it is unanswered. */
+async function joinWithXY({ hello = { v: 1 }, ice = "disconnected", unanswered = false } = {}) {
+  const group = new Group("wss://hub/signal", "room", { iceServers: [] });
+  await settle();
+  const x = await joinWith(X, (connection) => (connection.hello = hello));
+  const { negotiationId } = FakeSocket.last.signals.at(-1);
+  if (!hello) await advance(5_100);
+  await FakeSocket.last.closeWith(1006);
+  while (FakeSocket.last.readyState === 3) await advance(100);
+  const y = await joinWith(Y, undefined, "BB");
+  await advance(2_000);
+  x.iceConnectionState = ice;
+  if (unanswered) {
+    x.channels[0].answers = () => false;
+    await advance(2_000);
+  }
+  x.set = [];
+  x.setRemoteDescription = async (description) => {
+    if (description.sdp.includes("broken")) throw new DOMException("broken", "OperationError");
+    x.set.push(description);
+    x.remoteDescription = description;
+    x.signalingState = description.type === "offer" ? "have-remote-offer" : "stable";
+  };
+  const relay = (signal) => y.control({ relay: { from: X, to: group.id, negotiationId, ...signal } });
+  return { group, x, y, relay, negotiationId };
+}
+
+const sdp = ({ version = 2, byte = "AA" } = {}) =>
+  `v=0\r\no=- 7 ${version} IN IP4 127.0.0.1\r\na=fingerprint:sha-256 ${fingerprintOf(byte)}\r\n`;
+const offer = (options) => ({ members: [], description: { type: "offer", sdp: sdp(options) } });
+const relayed = (y) => y.sentControl.flatMap(({ relay }) => (relay?.to === X ? relay : []));
+
+test("offer that a neighbour relays is answered through it while ICE is interrupted", async () => {
+  for (const state of [{ ice: "disconnected" }, { ice: "failed" }, { ice: "checking" }, { ice: "connected", unanswered: true }]) {
+    install();
+    const { group, x, y, relay, negotiationId } = await joinWithXY(state);
+    await relay(offer());
+    assert.equal(x.set.length, 1);
+    const [{ description, ...header }] = relayed(y);
+    assert.equal(description.type, "answer");
+    assert.deepEqual(header, { from: group.id, to: X, negotiationId, members: [X, Y] });
+    x.onicecandidate({ candidate: { toJSON: () => ({ candidate: "candidate:1" }) } });
+    assert.deepEqual(relayed(y)[1].candidate, { candidate: "candidate:1" });
+    assert(!x.closed);
+  }
+});
+
+for (const [name, state, signal] of [
+  ["connection works", { ice: "connected" }, offer()],
+  ["connection works, and its state is completed", { ice: "completed" }, offer()],
+  ["other peer has version 0", { hello: null }, offer()],
+  ["fingerprint is another one", {}, offer({ byte: "BB" })],
+  ["description has no fingerprint", {}, { description: { type: "offer", sdp: "v=0\r\n" } }],
+  ["negotiation id is another one", {}, { ...offer(), negotiationId: 1, from: Y }],
+  ["signal is from another peer", {}, { ...offer(), from: X + 5 }],
+  ["signal rejects", {}, { reject: "left" }],
+  ["answer has no offer", {}, { description: { type: "answer", sdp: sdp() } }],
+  ["description is of another type", {}, { description: { type: "rollback", sdp: sdp() } }],
+]) {
+  test(`signal that a neighbour relays has no effect on an open connection if the ${name}`, async () => {
+    const { group, x, y, relay } = await joinWithXY(state);
+    await relay(signal);
+    assert.deepEqual(x.set ?? [], []);
+    assert.deepEqual(relayed(y).filter(({ description }) => description), []);
+    assert(!x.closed);
+    assert.equal(group.peers.size, 2);
+  });
+}
+
+test("relayed description that the browser rejects does not close the connection", async () => {
+  const { x, relay } = await joinWithXY();
+  await relay({ description: { type: "offer", sdp: `${sdp()}broken` } });
+  assert(!x.closed);
+  x.iceConnectionState = "connected";
+  x.oniceconnectionstatechange();
+  await advance(20_000);
+  assert(!x.closed);
+});
+
+test("connection with a changed fingerprint on its control channel closes, also while it is interrupted", async () => {
+  const { x, relay } = await joinWithXY();
+  await relay(offer());
+  await x.control({ description: { type: "offer", sdp: sdp({ byte: "BB" }) } });
+  assert(x.closed);
+});
+
+test("description that is older than the last one is ignored", async () => {
+  const { x, relay } = await joinWithXY();
+  await relay(offer({ version: 5 }));
+  await relay(offer({ version: 4 }));
+  x.iceConnectionState = "connected";
+  await x.control({ description: { type: "offer", sdp: sdp({ version: 3 }) } });
+  assert.equal(x.set.length, 1);
+  await x.control({ description: { type: "offer", sdp: sdp({ version: 5 }) } });
+  await x.control({ description: { type: "offer", sdp: sdp({ version: 6 }) } });
+  assert.equal(x.set.length, 3);
+});
+
+test("peer of version 0 whose ICE failed is lost", async () => {
+  for (const [hello, isClosed] of [[null, true], [{ v: 1 }, false]]) {
+    install();
+    const { x, y } = await joinWithXY({ hello, ice: "connected" });
+    await y.control({ near: [[X, 1]] });
+    x.restartIce = () => {};
+    x.iceConnectionState = x.connectionState = "failed";
+    x.oniceconnectionstatechange();
+    x.onconnectionstatechange();
+    assert.equal(x.closed, isClosed);
+  }
+});
+
+test("connection whose DTLS fails is lost", async () => {
+  const { x, y } = await joinWithXY({ ice: "connected" });
+  await y.control({ near: [[X, 1]] });
+  x.connectionState = "failed";
+  x.onconnectionstatechange();
+  assert(x.closed);
+});
+
+test("failed ICE without a common neighbour loses the connection", async () => {
+  const { x } = await joinWithXY({ ice: "connected" });
+  x.iceConnectionState = "failed";
+  x.oniceconnectionstatechange();
+  assert(x.closed);
+});
+
+test("timers of an interruption end with the connection", async () => {
+  const { group, x, y } = await joinWithXY({ ice: "connected" });
+  await y.control({ near: [[X, 1]] });
+  let restarts = 0;
+  x.restartIce = () => restarts++;
+  x.iceConnectionState = "disconnected";
+  x.oniceconnectionstatechange();
+  group.leave();
+  await advance(30_000);
+  assert.equal(restarts, 0);
+  assert.equal(FakeConnection.peers.length, 2);
+});

@@ -1,0 +1,236 @@
+/** Tests to whom messages and streams are sent, and how many messages wait. */
+
+import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
+import { beforeEach, test } from "node:test";
+import { Group } from "../src/index.js";
+import { advance, install, joinAlone, joiner, settle, streamOf } from "./fakes.mjs";
+
+const X = 2 ** 31 + 7; // below the id that a group draws, so that its offers never win
+const FULL = 2 * 1024 * 1024; // in the buffer of a channel, so that the next message waits
+
+/** Joins a group, and connects it to the peers X, X + 1, ... */
+async function joinWith(count, options) {
+  const group = new Group("wss://hub/signal", "room", { iceServers: [], ...options });
+  await settle();
+  await joinAlone();
+  const connections = [];
+  for (let index = 0; index < count; index++) connections.push(await joiner(X + index, `A${index}`));
+  return { group, connections };
+}
+
+const dataOf = ({ channels }) => channels[1];
+/** The messages that were sent in one piece. */
+const sentTo = (connection) => dataOf(connection).sent.map((piece) => new TextDecoder().decode(piece.subarray(1)));
+const fill = (connection) => (dataOf(connection).bufferedAmount = FULL);
+
+async function drain(connection) {
+  dataOf(connection).bufferedAmount = 0;
+  dataOf(connection).onbufferedamountlow();
+  await settle();
+}
+
+beforeEach(install);
+
+test("message goes to all peers, or to those that are named by id or as a peer", async () => {
+  const { group, connections } = await joinWith(3);
+  const [first, second] = [...group.peers.values()];
+  assert.equal(await group.send("all"), 3);
+  assert.equal(await group.send("id", { to: X + 2 }), 1);
+  assert.equal(await group.send("peer", { to: first }), 1);
+  assert.equal(await group.send("both", { to: [X, second, X] }), 2);
+  assert.equal(await group.send("nobody", { to: [] }), 0);
+  assert.equal(await group.send("unknown", { to: 5 }), 0);
+  assert.deepEqual(connections.map(sentTo), [["all", "peer", "both"], ["all", "both"], ["all", "id"]]);
+});
+
+test("message does not go to a peer whose hello has not arrived", async () => {
+  const { group, connections } = await joinWith(1);
+  const silent = await joiner(X + 1, "BB", (connection) => (connection.hello = undefined));
+  assert.equal(await group.send("all"), 1);
+  assert.equal(await group.send("it", { to: X + 1 }), 0);
+  await silent.control({ hello: { v: 1 } });
+  assert.equal(await group.send("all"), 2);
+  assert.deepEqual([connections[0], silent].map(sentTo), [["all", "all"], ["all"]]);
+});
+
+test("an id in the place of the options throws TypeError and sends nothing", async () => {
+  const { group, connections } = await joinWith(1);
+  assert.throws(() => group.send("private", X), TypeError);
+  assert.deepEqual(sentTo(connections[0]), []);
+});
+
+test("message waits while the buffer is full, and its promise resolves when it is sent", async () => {
+  const { group, connections } = await joinWith(1);
+  fill(connections[0]);
+  let sent;
+  group.send("waits").then((count) => (sent = count));
+  await settle();
+  assert.deepEqual([sent, sentTo(connections[0])], [undefined, []]);
+  await drain(connections[0]);
+  assert.deepEqual([sent, sentTo(connections[0])], [1, ["waits"]]);
+});
+
+test("message that waits for a peer that is lost is not counted", async () => {
+  const { group, connections } = await joinWith(2);
+  fill(connections[0]);
+  const sent = group.send("lost");
+  connections[0].channels[0].onclose();
+  assert.equal(await sent, 1);
+});
+
+test("send rejects with QuotaExceededError while all queues are full, and accepts messages again afterwards", async () => {
+  const { group, connections } = await joinWith(2, { maxQueuedBytes: 1_000 });
+  for (const connection of connections) fill(connection);
+  const sent = [400, 400, 200].map((length) => group.send("x".repeat(length)));
+  await assert.rejects(group.send("x"), { name: "QuotaExceededError" });
+  await assert.rejects(group.send("x", { to: X }), { name: "QuotaExceededError" });
+  assert.equal(await group.send("x", { to: 5 }), 0, "no peer has a full queue");
+  await drain(connections[0]);
+  assert.equal(await group.send("one has room"), 1);
+  await drain(connections[1]);
+  assert.deepEqual(await Promise.all(sent), [2, 2, 2]);
+  assert.equal(await group.send("both have room"), 2);
+});
+
+test("short messages count 128 bytes, and one that is longer than the limit is accepted by an empty queue", async () => {
+  const { group, connections } = await joinWith(1, { maxQueuedBytes: 1_000 });
+  fill(connections[0]);
+  for (let count = 0; count < 8; count++) group.send("");
+  await assert.rejects(group.send(""), { name: "QuotaExceededError" });
+  await drain(connections[0]);
+  fill(connections[0]);
+  const long = group.send("x".repeat(5_000));
+  await assert.rejects(group.send("x"), { name: "QuotaExceededError" });
+  await drain(connections[0]);
+  assert.equal(await long, 1);
+});
+
+test("the default limit is 128 MiB", async () => {
+  const { group, connections } = await joinWith(1);
+  fill(connections[0]);
+  const half = new Uint8Array(64 * 1024 * 1024);
+  const sent = [group.send(half), group.send(half)];
+  await assert.rejects(group.send("x"), { name: "QuotaExceededError" });
+  connections[0].channels[0].onclose();
+  assert.deepEqual(await Promise.all(sent), [0, 0]);
+});
+
+test("limits that are no whole numbers in their range reject with TypeError", async () => {
+  for (const options of [
+    { maxPeers: 0 },
+    { maxPeers: 1_001 },
+    { maxPeers: 1.5 },
+    { maxPeers: "8" },
+    { maxQueuedBytes: 0 },
+    { maxQueuedBytes: -1 },
+    { maxQueuedBytes: Infinity },
+  ]) {
+    const group = new Group("wss://hub", "room", { iceServers: [], ...options });
+    await assert.rejects(group.joined, TypeError);
+    assert.equal(group.state, "left");
+  }
+});
+
+test("aborted message that waits is not sent, and makes room", async () => {
+  const { group, connections } = await joinWith(1, { maxQueuedBytes: 1_000 });
+  const abort = new AbortController();
+  fill(connections[0]);
+  const sent = group.send("x".repeat(1_000), { signal: abort.signal });
+  const reason = new Error("changed my mind");
+  abort.abort(reason);
+  await assert.rejects(sent, reason);
+  const next = group.send("next");
+  await drain(connections[0]);
+  assert.equal(await next, 1);
+  assert.deepEqual(sentTo(connections[0]), ["next"]);
+});
+
+test("abort has no effect on a message of which a part has been sent", async () => {
+  const { group, connections } = await joinWith(1);
+  const abort = new AbortController();
+  const { send } = dataOf(connections[0]);
+  dataOf(connections[0]).send = (piece) => {
+    send(piece);
+    if (dataOf(connections[0]).sent.length === 1) fill(connections[0]);
+  };
+  const sent = group.send(new Uint8Array(40_000), { signal: abort.signal });
+  abort.abort();
+  await drain(connections[0]);
+  assert.equal(await sent, 1);
+  assert.equal(dataOf(connections[0]).sent.length, 3);
+});
+
+test("abort cancels a message for the peers to which nothing of it was sent, and the others are counted", async () => {
+  const { group, connections } = await joinWith(2);
+  const abort = new AbortController();
+  fill(connections[0]);
+  const sent = group.send("half", { signal: abort.signal });
+  abort.abort();
+  assert.equal(await sent, 1);
+  await drain(connections[0]);
+  assert.deepEqual(connections.map(sentTo), [[], ["half"]]);
+});
+
+test("message with an aborted signal rejects, and no signal keeps listeners", async () => {
+  const { group, connections } = await joinWith(2);
+  await assert.rejects(group.send("x", { signal: AbortSignal.abort() }), { name: "AbortError" });
+  const { signal } = new AbortController();
+  for (let count = 0; count < 10; count++) await group.send("x", { signal });
+  fill(connections[0]);
+  const waits = group.send("x", { signal });
+  assert.equal(getEventListeners(signal, "abort").length, 1);
+  connections[0].channels[0].onclose();
+  await waits;
+  assert.equal(getEventListeners(signal, "abort").length, 0);
+});
+
+test("stream goes to all peers, also to later ones, until it is removed", async () => {
+  const { group, connections } = await joinWith(1);
+  const stream = streamOf("video", "audio");
+  group.addStream(stream);
+  connections.push(await joiner(X + 1, "BB"));
+  for (const connection of connections) assert.deepEqual(connection.sentTracks, stream.getTracks());
+  group.removeStream(stream);
+  connections.push(await joiner(X + 2, "CC"));
+  for (const connection of connections) assert.deepEqual(connection.sentTracks, []);
+});
+
+test("stream for some peers goes to no other one, also not later", async () => {
+  const { group, connections } = await joinWith(3);
+  const stream = streamOf("video");
+  group.addStream(stream, { to: X });
+  group.addStream(stream, { to: [group.peers.get(X + 1), X + 3] });
+  for (let index = 3; index < 5; index++) connections.push(await joiner(X + index, `B${index}`));
+  const counts = () => connections.map(({ sentTracks }) => sentTracks.length);
+  assert.deepEqual(counts(), [1, 1, 0, 1, 0]);
+  group.addStream(stream);
+  connections.push(await joiner(X + 5, "CC"));
+  assert.deepEqual(counts(), [1, 1, 1, 1, 1, 1]);
+  group.addStream(stream, { to: X });
+  connections.push(await joiner(X + 6, "CD"));
+  assert.deepEqual(counts(), Array(7).fill(1));
+});
+
+test("stream for one peer goes to it again when it returns", async () => {
+  const { group, connections } = await joinWith(1);
+  group.addStream(streamOf("video"), { to: X });
+  connections[0].channels[0].onclose();
+  await advance(1_000);
+  assert.deepEqual((await joiner(X, "A0")).sentTracks.length, 1);
+});
+
+test("replaced track is sent to all peers, also to later ones, and removed with its stream", async () => {
+  const { group, connections } = await joinWith(2);
+  const stream = streamOf("video 1", "audio");
+  const [camera, microphone] = stream.getTracks();
+  const [screen] = streamOf("video 2").getTracks();
+  group.addStream(stream);
+  await group.replaceTrack(camera, screen);
+  connections.push(await joiner(X + 2, "BB"));
+  for (const connection of connections) assert.deepEqual(connection.sentTracks, [screen, microphone]);
+  await assert.rejects(group.replaceTrack(camera, screen), TypeError);
+  await assert.rejects(group.replaceTrack(screen, microphone), TypeError);
+  group.removeStream(stream);
+  for (const connection of connections) assert.deepEqual(connection.sentTracks, []);
+});

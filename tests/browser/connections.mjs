@@ -1,0 +1,213 @@
+/**
+ * Tests the connections of sigver-client in Chromium: paths that are cut, and named channels.
+ *
+ *     node connections.mjs --server "PATH/sigver" [--only WORDS]
+ *
+ * Prints one line per scenario, then `N passed, M failed`. Nothing sleeps: every wait is for a condition and has a
+ * timeout.
+ */
+
+import assert from "node:assert/strict";
+import { parseArgs } from "node:util";
+import { launch, PERMISSIONS, until } from "./chromium.mjs";
+import { Paths } from "./paths.mjs";
+import { Report } from "./report.mjs";
+import { signalingOnly } from "./servers.mjs";
+
+const { values: args } = parseArgs({
+  options: { server: { type: "string" }, only: { type: "string", default: "" } },
+});
+if (!args.server) throw new Error("--server is missing; must be the command of a sigver server");
+
+const LATER = 45_000; // for conditions that need a timeout of sigver-client
+const CHANNELS = { pose: { ordered: false, maxRetransmits: 0 }, log: {} };
+
+const target = await signalingOnly(args.server);
+const browser = await launch();
+const paths = new Paths();
+const pageErrors = [];
+
+/** Opens a tab that joins the group and records its events. */
+async function open(key, options = {}) {
+  const context = await browser.newContext({ permissions: PERMISSIONS });
+  const page = await context.newPage();
+  page.on("pageerror", (error) => pageErrors.push(error));
+  await paths.install(page);
+  await page.goto(new URL("/raw_peer.js", target.page).href); // a page without a group of its own
+  await page.evaluate(
+    async ([signaling, key, options]) => {
+      const { Group } = await import("/sigver-client/index.js");
+      globalThis.events = [];
+      globalThis.received = [];
+      globalThis.mine = new Group(signaling, key, { iceServers: [], ...options });
+      for (const type of ["peerjoin", "peerleave"]) {
+        mine.addEventListener(type, ({ peerId, peer }) => {
+          events.push([type, peerId]);
+          if (type === "peerjoin" && options.channels?.log) mine.send("first", { to: peer, channel: "log" });
+        });
+      }
+      mine.addEventListener("message", ({ peerId, data, channel }) => {
+        received.push({ peerId, channel, data: typeof data === "string" ? data : data.byteLength });
+      });
+      globalThis.videos = {};
+      mine.addEventListener("stream", ({ peerId, stream }) => {
+        videos[peerId] = Object.assign(document.createElement("video"), { muted: true, srcObject: stream });
+        videos[peerId].play();
+      });
+      globalThis.stateOf = (id) => mine.peers.get(id)?.connection.iceConnectionState;
+      globalThis.got = (peerId, channel, data) =>
+        received.filter((it) => it.peerId === peerId && it.channel === channel && it.data === data).length;
+    },
+    [target.signaling, key, options],
+  );
+  return page;
+}
+
+/** Opens tabs that are connected with each other. */
+async function openGroup(key, ...options) {
+  const tabs = [];
+  for (const each of options) {
+    tabs.push(await open(key, each));
+    await meshed(...tabs);
+  }
+  return tabs;
+}
+
+const idOf = (tab) => tab.evaluate(() => mine.id);
+const meshed = (...tabs) =>
+  Promise.all(
+    tabs.map((tab) =>
+      until(tab, (count) => mine.peers.size === count && mine.state === "joined", tabs.length - 1, LATER),
+    ),
+  );
+const send = (tab, data, options) => tab.evaluate(([data, options]) => mine.send(data, options), [data, options]);
+/** Waits until a message arrived once. */
+const arrives = (tab, from, channel, data) =>
+  until(tab, ([from, channel, data]) => got(from, channel, data) === 1, [from, channel, data]);
+
+/** Waits until a video of a peer plays further. */
+async function plays(tab, from) {
+  await until(tab, (from) => videos[from]?.videoWidth > 0, from);
+  const time = await tab.evaluate((from) => videos[from].currentTime, from);
+  await until(tab, ([from, time]) => videos[from].currentTime > time + 0.3, [from, time]);
+}
+
+const sendVideo = (tab) =>
+  tab.evaluate(async () => mine.addStream(await navigator.mediaDevices.getUserMedia({ video: true })));
+
+const scenarios = {
+  async "connection whose path is cut survives with its channels and its media"(key) {
+    const tabs = await openGroup(key, { channels: CHANNELS }, { channels: CHANNELS }, { channels: CHANNELS });
+    const [a, b] = tabs;
+    const [toB, toA] = [await idOf(b), await idOf(a)];
+    await sendVideo(a);
+    await plays(b, toA);
+    await a.evaluate((id) => void (globalThis.before = mine.peers.get(id)), toB);
+    await paths.cut(a, toB);
+    await paths.cut(b, toA);
+    await Promise.all([send(a, "data", { to: toB }), send(a, "log", { to: toB, channel: "log" })]);
+    await until(a, (id) => stateOf(id) === "disconnected", toB);
+    await until(b, (id) => stateOf(id) === "disconnected", toA);
+    assert.equal(await b.evaluate((from) => got(from, undefined, "data") + got(from, "log", "log"), toA), 0);
+    await until(a, (id) => stateOf(id) === "connected", toB);
+    await until(b, (id) => stateOf(id) === "connected", toA);
+    await arrives(b, toA, undefined, "data");
+    await arrives(b, toA, "log", "log");
+    await send(b, "pose", { to: toA, channel: "pose" });
+    await arrives(a, toB, "pose", "pose");
+    await plays(b, toA);
+    await sendVideo(b);
+    await plays(a, toB);
+    for (const tab of tabs) assert.equal(await tab.evaluate(() => events.length), 2, "two peerjoin, no peerleave");
+    assert(await a.evaluate((id) => mine.peers.get(id) === before, toB));
+    assert((await a.evaluate(() => restarts)) + (await b.evaluate(() => restarts)) >= 1);
+    // Both connections of the third tab were left alone.
+    assert.equal(await tabs[2].evaluate(() => restarts), 0);
+  },
+
+  async "connection whose path is cut twice, with a change of the media in between, survives"(key) {
+    const [a, b, c] = await openGroup(key, {}, {}, {});
+    const [toB, toA] = [await idOf(b), await idOf(a)];
+    for (const [from, to, id] of [[a, b, toA], [b, a, toB]]) {
+      await paths.cut(a, toB);
+      await paths.cut(b, toA);
+      await sendVideo(from); // its offer waits in the control channel
+      await until(a, (id) => stateOf(id) === "disconnected", toB);
+      await until(a, (id) => stateOf(id) === "connected", toB);
+      await plays(to, id);
+    }
+    for (const tab of [a, b, c]) assert.equal(await tab.evaluate(() => events.length), 2);
+  },
+
+  async "connection whose path is cut is lost without a common neighbour, and made again"(key) {
+    const [a, b] = await openGroup(key, {}, {});
+    const [toB, toA] = [await idOf(b), await idOf(a)];
+    await paths.cut(a, toB);
+    await paths.cut(b, toA);
+    await until(a, () => events.some(([type]) => type === "peerleave"), undefined, LATER);
+    await meshed(a, b);
+    assert.equal((await a.evaluate(() => restarts)) + (await b.evaluate(() => restarts)), 0);
+  },
+
+  async "named channels deliver on both sides, from the first message on"(key) {
+    const tabs = await openGroup(key, { channels: CHANNELS }, { channels: { ...CHANNELS, other: {} } }, {});
+    const [a, b, without] = tabs;
+    const [idA, idB] = [await idOf(a), await idOf(b)];
+    await arrives(a, idB, "log", "first");
+    await arrives(b, idA, "log", "first");
+    for (const channel of ["pose", "log"]) {
+      assert.equal(await send(a, `a ${channel}`, { channel }), 1);
+      assert.equal(await send(b, `b ${channel}`, { channel }), 1);
+      await arrives(b, idA, channel, `a ${channel}`);
+      await arrives(a, idB, channel, `b ${channel}`);
+    }
+    assert.equal(await b.evaluate(() => mine.send("x", { channel: "other" })), 0);
+    const sent = await a.evaluate(() => mine.send(new Uint8Array(1_000_000), { channel: "log" }));
+    assert.equal(sent, 1);
+    await arrives(b, idA, "log", 1_000_000);
+    assert.equal(await a.evaluate(() => mine.send(new Uint8Array(16_384), { channel: "pose" })), 1);
+    await arrives(b, idA, "pose", 16_384);
+    const error = await a.evaluate(() => {
+      try {
+        return mine.send(new Uint8Array(16_385), { channel: "pose" });
+      } catch ({ name }) {
+        return name;
+      }
+    });
+    assert.equal(error, "TypeError");
+    const options = await a.evaluate(
+      (id) =>
+        new Promise((resolve) => {
+          const { connection } = mine.peers.get(id);
+          connection.getStats().then((stats) => {
+            const labels = [...stats.values()].filter(({ type }) => type === "data-channel").map(({ label }) => label);
+            resolve(labels.sort());
+          });
+        }),
+      idB,
+    );
+    assert.deepEqual(options, ["control", "data", "log", "pose"]);
+    assert.deepEqual(await without.evaluate(() => received), []);
+  },
+};
+
+let passed = false;
+try {
+  const report = new Report();
+  for (const [name, scenario] of Object.entries(scenarios)) {
+    if (!name.includes(args.only)) continue;
+    await report.run(name, async () => {
+      pageErrors.length = 0;
+      await scenario(`room-${Date.now()}`);
+      assert.deepEqual(pageErrors, []);
+    });
+    await Promise.all(browser.contexts().map((context) => context.close()));
+    paths.close();
+  }
+  passed = report.end();
+} finally {
+  await browser.close();
+  target.files.stop();
+  await target.server.stop();
+}
+process.exitCode = passed ? 0 : 1;

@@ -1,0 +1,79 @@
+/** Paths between tabs that a test can cut: a UDP proxy in front of every candidate. */
+
+import { createSocket } from "node:dgram";
+
+/** The paths of the tabs of one test. */
+export class Paths {
+  /** By the port of the proxy. @type {Map<number, { cut: boolean, sockets: import("node:dgram").Socket[] }>} */
+  #proxies = new Map();
+
+  /** Call it before the page loads. */
+  async install(page) {
+    await page.exposeFunction("proxyTo", (address, port) => this.#open(address, port));
+    await page.addInitScript(useProxies);
+  }
+
+  /** Cuts all present paths of a tab to one peer, in both directions. Candidates that are found later have others. */
+  async cut(tab, peerId) {
+    const ports = await tab.evaluate((id) => mine.peers.get(id).connection.proxies, peerId);
+    for (const port of ports) this.#proxies.get(port).cut = true;
+  }
+
+  /** Returns the port of a proxy to this address. */
+  async #open(address, port) {
+    const proxy = { cut: false, sockets: [] };
+    /** One socket for each sender, which the receiver answers. */
+    const senders = new Map();
+    const front = await bind(proxy);
+    front.on("message", async (packet, { address: from, port: fromPort }) => {
+      const sender = `${from}:${fromPort}`;
+      if (!senders.has(sender)) {
+        const opened = bind(proxy).then((back) => {
+          back.on("message", (answer) => proxy.cut || front.send(answer, fromPort, from));
+          return back;
+        });
+        senders.set(sender, opened);
+      }
+      const back = await senders.get(sender);
+      if (!proxy.cut) back.send(packet, port, address);
+    });
+    this.#proxies.set(front.address().port, proxy);
+    return front.address().port;
+  }
+
+  /** Call it when the tabs are closed. */
+  close() {
+    for (const { sockets } of this.#proxies.values()) for (const socket of sockets) socket.close();
+    this.#proxies.clear();
+  }
+}
+
+async function bind(proxy) {
+  const socket = createSocket("udp4");
+  await new Promise((resolve) => socket.bind(0, resolve));
+  socket.on("error", () => {}); // a closed port of a tab
+  proxy.sockets.push(socket);
+  return socket;
+}
+
+/** Replaces the candidates that a page adds. Runs in the page. */
+function useProxies() {
+  const { addIceCandidate, setRemoteDescription, restartIce } = RTCPeerConnection.prototype;
+  globalThis.restarts = 0;
+  RTCPeerConnection.prototype.restartIce = function () {
+    restarts++;
+    return restartIce.call(this);
+  };
+  RTCPeerConnection.prototype.addIceCandidate = async function (init) {
+    const pattern = /^(candidate:\S+ \d+ udp \d+ )([\d.]+) (\d+)( .*)$/i;
+    const [, before, address, port, after] = pattern.exec(init.candidate) ?? [];
+    if (!address) return; // TCP or IPv6
+    const proxy = await proxyTo(address, Number(port));
+    (this.proxies ??= []).push(proxy);
+    return addIceCandidate.call(this, { ...init, candidate: `${before}127.0.0.1 ${proxy}${after}` });
+  };
+  // An offer that is sent again contains candidates.
+  RTCPeerConnection.prototype.setRemoteDescription = async function ({ type, sdp }) {
+    await setRemoteDescription.call(this, { type, sdp: sdp.replace(/^a=candidate:.*\r\n/gm, "") });
+  };
+}
