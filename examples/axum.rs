@@ -9,10 +9,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Path;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::{Html, IntoResponse};
+use axum::http::{StatusCode, Uri};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use sigver::SignalingHub;
 use tokio::net::TcpListener;
@@ -35,10 +34,9 @@ async fn main() -> io::Result<()> {
     // In production, restrict the origins: `SignalingHub::builder().allowed_origins(["https://app.example"]).build()?`
     let hub = SignalingHub::new();
     let app = Router::new()
-        .route("/", get(Html(files::PAGE)))
-        .route("/sigver-client/{name}", get(module))
         .route("/hello", get("Hello from axum\n"))
-        .nest_service("/signal", sigver::axum::router(hub.clone()));
+        .nest_service("/signal", sigver::axum::router(hub.clone()))
+        .fallback(get(file));
 
     let listener = TcpListener::bind(&address).await?;
     println!("Listening on http://{}", listener.local_addr()?);
@@ -59,9 +57,10 @@ async fn main() -> io::Result<()> {
     }
 }
 
-async fn module(Path(name): Path<String>) -> impl IntoResponse {
-    let text = files::module(&name).ok_or(StatusCode::NOT_FOUND)?;
-    Ok::<_, StatusCode>(([(CONTENT_TYPE, "text/javascript")], text))
+/// Serves the page and its files.
+async fn file(uri: Uri) -> impl IntoResponse {
+    let (content_type, text) = files::file(uri.path()).ok_or(StatusCode::NOT_FOUND)?;
+    Ok::<_, StatusCode>(([(CONTENT_TYPE, content_type)], text))
 }
 
 /// Completes on Ctrl-C, or on SIGTERM from a service manager.

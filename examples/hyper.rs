@@ -85,10 +85,9 @@ async fn respond(
     signal: sigver::hyper::Service,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     match request.uri().path() {
-        "/" => Ok(text("text/html; charset=utf-8", files::PAGE)),
         "/hello" => Ok(text("text/plain", "Hello from hyper\n")),
-        path => match path.strip_prefix("/sigver-client/").and_then(files::module) {
-            Some(module) => Ok(text("text/javascript", module)),
+        path => match files::file(path) {
+            Some((content_type, file)) => Ok(text(content_type, file)),
             None => signal.call(request).await,
         },
     }

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use warp::Filter as _;
+use warp::path::FullPath;
 
 #[path = "web/files.rs"]
 mod files;
@@ -28,14 +29,13 @@ async fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".into());
     // In production, restrict the origins: `SignalingHub::builder().allowed_origins(["https://app.example"]).build()?`
     let hub = SignalingHub::new();
-    let page = warp::path::end().map(|| warp::reply::html(files::PAGE));
-    let module = warp::path!("sigver-client" / String).and_then(module);
+    let page = warp::path::full().and_then(file);
     let hello = warp::path!("hello").map(|| "Hello from warp\n");
     let signal = warp::path("signal").and(sigver::warp::filter(hub.clone()));
 
     let listener = TcpListener::bind(&address).await?;
     println!("Listening on http://{}", listener.local_addr()?);
-    let app = page.or(module).or(hello).or(signal);
+    let app = page.or(hello).or(signal);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(warp::serve(app).incoming(listener).graceful(async { _ = stopped.await }).run());
 
@@ -50,9 +50,10 @@ async fn main() -> io::Result<()> {
     }
 }
 
-async fn module(name: String) -> Result<impl warp::Reply, warp::Rejection> {
-    let text = files::module(&name).ok_or_else(warp::reject::not_found)?;
-    Ok(warp::reply::with_header(text, "content-type", "text/javascript"))
+/// Serves the page and its files.
+async fn file(path: FullPath) -> Result<impl warp::Reply, warp::Rejection> {
+    let (content_type, text) = files::file(path.as_str()).ok_or_else(warp::reject::not_found)?;
+    Ok(warp::reply::with_header(text, "content-type", content_type))
 }
 
 /// Completes on Ctrl-C, or on SIGTERM from a service manager.

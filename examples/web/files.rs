@@ -1,17 +1,31 @@
 //! The files of the demo page: the page, and the modules of the npm package `sigver-client`, which it imports.
 
-/// The page, for `/`.
-pub(crate) const PAGE: &str = include_str!("index.html");
-
-/// Embeds files of `clients/js/src`.
-macro_rules! modules {
-    ($($name:literal)*) => {
-        &[$(($name, include_str!(concat!("../../clients/js/src/", $name)))),*]
+/// Embeds files of a folder. `tests/demo_files.rs` fails if one is missing.
+macro_rules! embed {
+    ($folder:literal: $($name:literal)*) => {
+        &[$(($name, include_str!(concat!($folder, $name)))),*]
     };
 }
 
-/// The name and the text of each module, for `/sigver-client/NAME`. `tests/demo_files.rs` fails if one is missing.
-pub(crate) const MODULES: &[(&str, &str)] = modules! {
+/// The name and the text of each file of the page, for `/NAME`.
+pub(crate) const PAGE: &[(&str, &str)] = embed! { "":
+    "app.js"
+    "chat.js"
+    "demo.css"
+    "dom.js"
+    "index.html"
+    "invite.js"
+    "media.js"
+    "mesh_view.js"
+    "names.js"
+    "peer_list.js"
+    "status.js"
+    "texts.js"
+    "views.css"
+};
+
+/// The name and the text of each module of the client, for `/sigver-client/NAME`.
+pub(crate) const MODULES: &[(&str, &str)] = embed! { "../../clients/js/src/":
     "channels.js"
     "close_codes.js"
     "connection.js"
@@ -45,7 +59,18 @@ pub(crate) const MODULES: &[(&str, &str)] = modules! {
     "wire.js"
 };
 
-/// Returns the text of a module.
-pub(crate) fn module(name: &str) -> Option<&'static str> {
-    MODULES.iter().find(|(it, _)| *it == name).map(|(_, text)| *text)
+/// Returns the content type and the text of a file. `/` is the page.
+pub(crate) fn file(path: &str) -> Option<(&'static str, &'static str)> {
+    let path = if path == "/" { "/index.html" } else { path };
+    let (files, name) = match path.strip_prefix("/sigver-client/") {
+        Some(name) => (MODULES, name),
+        None => (PAGE, path.strip_prefix('/')?),
+    };
+    let (_, text) = files.iter().find(|(it, _)| *it == name)?;
+    let content_type = match name.rsplit('.').next() {
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        _ => "text/html; charset=utf-8",
+    };
+    Some((content_type, text))
 }

@@ -10,6 +10,7 @@
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
 import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
+import { withoutIce } from "./demo/tabs.mjs";
 import { Report } from "./report.mjs";
 import { signalingOnly } from "./servers.mjs";
 
@@ -53,15 +54,6 @@ function instrument() {
     const { state, reason, code } = event;
     if (event.type === "statechange" && state) states.push({ state, reason, code });
     return dispatchEvent.call(this, event);
-  };
-}
-
-/** Two pages that both drop the candidates of others never connect. One of them connects to any other page. */
-function withoutIce() {
-  const { setRemoteDescription } = RTCPeerConnection.prototype;
-  RTCPeerConnection.prototype.addIceCandidate = async () => {};
-  RTCPeerConnection.prototype.setRemoteDescription = function ({ type, sdp }) {
-    return setRemoteDescription.call(this, { type, sdp: sdp.replace(/^a=candidate:.*\r\n/gm, "") });
   };
 }
 
@@ -252,7 +244,7 @@ const scenarios = {
   async "failed ICE is shown until a peer is connected, and the two peers evict each other once at most"(key) {
     const first = await openPage(target.page, key, withoutIce);
     await until(first, () => group.state === "joined");
-    assert.equal(await first.textContent("#state"), "Waiting for others");
+    await until(first, () => document.querySelector("#state").textContent === "Waiting for others");
     const second = await openPage(target.page, key, withoutIce);
     // The second evicts the first, which returns as a joiner and fails again.
     await until(second, () => group.state === "joined", undefined, LATER);

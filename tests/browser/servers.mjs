@@ -8,19 +8,21 @@ import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 
 const START_TIMEOUT = 15_000;
-const SOURCE = "../../clients/js/src/";
 /** The modules of sigver-client, for `serveFiles`. */
-export const CLIENT = Object.fromEntries(
-  readdirSync(new URL(SOURCE, import.meta.url)).map((name) => [
-    `/sigver-client/${name}`,
-    [SOURCE + name, "text/javascript; charset=utf-8"],
-  ]),
-);
+export const CLIENT = filesOf("../../clients/js/src/", "/sigver-client/");
 const FILES = {
   "/": ["../../examples/web/index.html", "text/html; charset=utf-8"],
+  ...filesOf("../../examples/web/", "/"),
   ...CLIENT,
   "/raw_peer.js": ["raw_peer.js", "text/javascript; charset=utf-8"],
 };
+
+/** The modules and style sheets in a folder, relative to this one, below a path. */
+function filesOf(folder, path) {
+  const types = { js: "text/javascript; charset=utf-8", css: "text/css; charset=utf-8" };
+  const names = readdirSync(new URL(folder, import.meta.url)).filter((name) => name.split(".").at(-1) in types);
+  return Object.fromEntries(names.map((name) => [path + name, [folder + name, types[name.split(".").at(-1)]]]));
+}
 
 /** The published signaling server, npm `sigver`. */
 export const REFERENCE = `${process.execPath} ${fileURLToPath(new URL("node_modules/sigver/dist/server.js", import.meta.url))}`;

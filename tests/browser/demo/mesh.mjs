@@ -1,0 +1,105 @@
+/** Scenarios in which tabs join a mesh and leave it. */
+
+import assert from "node:assert/strict";
+import { until } from "../chromium.mjs";
+import { chats, close, LATER, meshed, MUCH_LATER, open, openInTurn, openMany } from "./tabs.mjs";
+
+export const meshScenarios = {
+  // `bye` removes the tab immediately. On a loaded machine the closing tab may not send it; then the ping timeout does.
+  async "closed tab is removed from the mesh"(key) {
+    const tabs = await openInTurn(key, 3);
+    await close([tabs[0]]);
+    await meshed(tabs.slice(1), LATER);
+    await chats(tabs[1], [tabs[2]], "two peers remain");
+    await until(tabs[1], () => document.querySelectorAll("#nodes > [data-peer]").length === 2);
+  },
+
+  async "killed tab is removed from the mesh"(key) {
+    const tabs = await openInTurn(key, 3);
+    const devtools = await tabs[0].context().newCDPSession(tabs[0]);
+    devtools.send("Page.crash").catch(() => {}); // the crashed page sends no response
+    await meshed(tabs.slice(1), LATER);
+    await chats(tabs[1], [tabs[2]], "two peers remain");
+  },
+
+  async "new tab joins through the remaining tabs"(key) {
+    const tabs = await openInTurn(key, 3);
+    await close([tabs[0]]);
+    const second = [tabs[1], tabs[2], await open(key)];
+    await meshed(second);
+    await close([second[0]]);
+    const third = [second[1], second[2], await open(key)];
+    await meshed(third);
+    await chats(third[2], [third[0], third[1]], "from the newest");
+  },
+
+  async "five tabs that join within one second form a mesh"(key) {
+    const tabs = await openMany("warm-up-" + key, 5); // loads the page first, so that the joins are simultaneous
+    await meshed(tabs, LATER);
+    await Promise.all(tabs.map((tab) => tab.evaluate((key) => (location.hash = key), key)));
+    await meshed(tabs, LATER);
+    await chats(tabs[0], tabs.slice(1), "five peers");
+  },
+
+  async "two tabs that join an empty group simultaneously form a mesh"(key) {
+    const tabs = await openMany("warm-up-" + key, 2);
+    await meshed(tabs);
+    for (let round = 0; round < 5; round++) {
+      const start = Date.now() + 200;
+      const at = (tab) =>
+        tab.evaluate(
+          ([key, start]) => {
+            while (Date.now() < start);
+            location.hash = key;
+          },
+          [`${key}-${round}`, start],
+        );
+      await Promise.all(tabs.map(at));
+      await until(tabs[0], (key) => location.hash.endsWith(key), `${key}-${round}`);
+      await meshed(tabs);
+    }
+  },
+
+  async "simultaneous offers of both peers lead to one connection"(key) {
+    const tabs = await openMany(key, 5, { before: () => (globalThis.noOfferDelay = true) });
+    await meshed(tabs, LATER);
+    await chats(tabs[4], tabs.slice(0, 4), "one connection each");
+  },
+
+  async "halves of a split group merge"(key) {
+    const tabs = await openInTurn(key, 4);
+    const ufrags = await Promise.all(
+      tabs.map((tab) =>
+        tab.evaluate(() => {
+          globalThis.noRelay = true;
+          const ufrag = (description) => /a=ice-ufrag:(\S+)/.exec(description?.sdp)?.[1];
+          return connections.map((it) => [ufrag(it.localDescription), ufrag(it.remoteDescription)]);
+        }),
+      ),
+    );
+    const localUfrags = (half) => half.flatMap((index) => ufrags[index].map(([local]) => local));
+    const halves = [
+      [0, 1],
+      [2, 3],
+    ];
+    for (const [mine, others] of [halves, [...halves].reverse()]) {
+      for (const index of mine) {
+        await tabs[index].evaluate((others) => {
+          for (const it of connections) {
+            if (others.includes(/a=ice-ufrag:(\S+)/.exec(it.remoteDescription?.sdp)?.[1])) it.close();
+          }
+        }, localUfrags(others));
+      }
+    }
+    for (const half of halves)
+      await meshed(
+        half.map((index) => tabs[index]),
+        LATER,
+        "",
+      );
+    const isHalf = () => peers().length === 1 && peers()[0].neighbours.length === 1;
+    for (const tab of tabs) await until(tab, isHalf, undefined, LATER);
+    for (const tab of tabs) await tab.evaluate(() => (globalThis.noRelay = false));
+    await meshed(tabs, MUCH_LATER);
+  },
+};
