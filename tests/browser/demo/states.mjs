@@ -47,8 +47,8 @@ const STATES = {
     for (const tab of tabs.slice(0, 2)) await tab.click("#camera");
     await tabs[2].click("#microphone");
     const playing = () => [...document.querySelectorAll("#tiles video")].filter((it) => it.videoWidth > 0).length === 2;
-    await until(tabs[0], playing);
-    await until(tabs[0], () => document.querySelectorAll("#tiles figure").length === 3);
+    await until(tabs[0], playing, undefined, LATER);
+    await until(tabs[0], () => document.querySelectorAll("#tiles figure").length === 3, undefined, LATER);
     return measured(tabs[0], 3);
   },
 
