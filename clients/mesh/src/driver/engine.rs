@@ -1,0 +1,443 @@
+//! One connection of the WebRTC engine: str0m's `Rtc` with the channels of the mesh. Without I/O.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::channel::{ChannelConfig, ChannelData, ChannelId};
+use str0m::config::DtlsCert;
+use str0m::net::{DatagramRecv, Protocol, Receive, Transmit};
+use str0m::{Candidate, Event, Input, Rtc};
+
+use super::sdp;
+use crate::mesh::{Description, Kind};
+use crate::options::ChannelOptions;
+
+/// Writing to a channel waits while more than this is buffered. A long message therefore delays later ones, and
+/// messages of the control channel, by at most this many bytes.
+const HIGH_WATER_BYTES: usize = 256 * 1024;
+/// What the control channel may buffer in addition. It only overflows if the other side no longer reads.
+const CONTROL_BYTES: usize = 1024 * 1024;
+/// A connection whose other side is silent is disconnected after about 6 s, as in browsers.
+const MAX_STUN_INTERVAL: Duration = Duration::from_millis(2_000);
+
+/// What all connections of a group share.
+#[derive(Debug)]
+pub(crate) struct EngineConfig {
+    pub(crate) certificate: DtlsCert,
+    /// The addresses that are sent to the other peers, as candidates.
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) channels: Vec<(Arc<str>, ChannelOptions)>,
+}
+
+/// What the engine reports.
+#[derive(Debug)]
+pub(crate) enum Output {
+    Transmit(Transmit),
+    /// Both channels are open.
+    Opened,
+    Control {
+        binary: bool,
+        data: Vec<u8>,
+    },
+    /// `single`: each message of this channel is one piece.
+    Data {
+        channel: Option<Arc<str>>,
+        single: bool,
+        binary: bool,
+        data: Vec<u8>,
+    },
+    /// The other peer has created a channel with this name.
+    ChannelCreated {
+        name: String,
+    },
+    IceState {
+        connected: bool,
+    },
+    /// The connection has ended.
+    Failed,
+}
+
+pub(crate) struct Engine {
+    rtc: Rtc,
+    config: Arc<EngineConfig>,
+    control: Option<ChannelId>,
+    data: Option<ChannelId>,
+    open: Vec<ChannelId>,
+    named: HashMap<Arc<str>, Named>,
+    /// The named channels that this peer creates, until they are open.
+    creating: HashMap<ChannelId, Arc<str>>,
+    pending_offer: Option<SdpPendingOffer>,
+    /// What arrived before both channels were open.
+    early: Vec<Output>,
+    outputs: VecDeque<Output>,
+    timeout: Instant,
+    failed: bool,
+}
+
+#[derive(Debug)]
+struct Named {
+    id: ChannelId,
+    single: bool,
+}
+
+/// What became of a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    Accepted,
+    /// The channel is not open yet, or its buffer is full.
+    Later,
+    /// The message does not fit into one piece of an unordered or unreliable channel, or the connection has failed.
+    Never,
+}
+
+impl Engine {
+    pub(crate) fn new(config: Arc<EngineConfig>, now: Instant) -> Self {
+        let channels = 1 + config.channels.len();
+        let mut builder = Rtc::builder()
+            .set_dtls_cert(config.certificate.clone())
+            .set_sctp_max_buffered_amount(channels * (HIGH_WATER_BYTES + 64 * 1024) + CONTROL_BYTES);
+        builder.set_max_stun_rto(MAX_STUN_INTERVAL);
+        let mut engine = Self {
+            rtc: builder.build(now),
+            config,
+            control: None,
+            data: None,
+            open: Vec::new(),
+            named: HashMap::new(),
+            creating: HashMap::new(),
+            pending_offer: None,
+            early: Vec::new(),
+            outputs: VecDeque::new(),
+            timeout: now,
+            failed: false,
+        };
+        for address in engine.config.addresses.clone() {
+            let candidate = Candidate::host(address, Protocol::Udp);
+            // Addresses are checked when the sockets are bound.
+            if let Ok(candidate) = candidate {
+                engine.call(|rtc| rtc.add_local_candidate(candidate).is_some());
+            }
+        }
+        engine.handle_timeout(now);
+        engine
+    }
+
+    /// Makes the first offer.
+    pub(crate) fn offer(&mut self) -> Option<Description> {
+        let offer = self.call(|rtc| {
+            let mut api = rtc.sdp_api();
+            let control = api.add_channel_with_config(negotiated("control", 0));
+            let data = api.add_channel_with_config(negotiated("data", 1));
+            let (offer, pending) = api.apply()?;
+            Some((control, data, offer.to_sdp_string(), pending))
+        });
+        let (control, data, sdp, pending) = offer.flatten()?;
+        self.control = Some(control);
+        self.data = Some(data);
+        self.pending_offer = Some(pending);
+        Some(Description { kind: Kind::Offer, sdp })
+    }
+
+    /// Applies a description of the other peer. Returns the answer to an offer.
+    pub(crate) fn accept(&mut self, description: &Description) -> Option<Description> {
+        let answer = match description.kind {
+            Kind::Offer => self.accept_offer(&sdp::for_engine(&description.sdp)),
+            Kind::Answer => {
+                let pending = self.pending_offer.take()?;
+                let accepted = SdpAnswer::from_sdp_string(&sdp::for_engine(&description.sdp))
+                    .ok()
+                    .and_then(|answer| self.call(|rtc| rtc.sdp_api().accept_answer(pending, answer)));
+                match accepted {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => self.fail(&error),
+                    None => self.fail(&"the answer cannot be parsed"),
+                }
+                None
+            }
+            Kind::Other => None,
+        };
+        self.drain();
+        answer
+    }
+
+    fn accept_offer(&mut self, sdp: &str) -> Option<Description> {
+        let offer = match SdpOffer::from_sdp_string(sdp) {
+            Ok(offer) => offer,
+            Err(error) => {
+                self.fail(&error);
+                return None;
+            }
+        };
+        self.pending_offer = None;
+        let is_first = self.control.is_none();
+        let answer = self.call(|rtc| {
+            let answer = rtc.sdp_api().accept_offer(offer)?;
+            let channels = is_first.then(|| {
+                let mut api = rtc.direct_api();
+                let control = api.create_data_channel(negotiated("control", 0));
+                (control, api.create_data_channel(negotiated("data", 1)))
+            });
+            Ok::<_, str0m::RtcError>((answer.to_sdp_string(), channels))
+        });
+        match answer? {
+            Ok((sdp, channels)) => {
+                if let Some((control, data)) = channels {
+                    self.control = Some(control);
+                    self.data = Some(data);
+                }
+                Some(Description { kind: Kind::Answer, sdp })
+            }
+            Err(error) => {
+                self.fail(&error);
+                None
+            }
+        }
+    }
+
+    /// Makes an offer that restarts ICE.
+    pub(crate) fn restart_ice(&mut self) -> Option<Description> {
+        let offer = self.call(|rtc| {
+            let mut api = rtc.sdp_api();
+            api.ice_restart(true);
+            api.apply().map(|(offer, pending)| (offer.to_sdp_string(), pending))
+        });
+        let (sdp, pending) = offer.flatten()?;
+        self.pending_offer = Some(pending);
+        self.drain();
+        Some(Description { kind: Kind::Offer, sdp })
+    }
+
+    /// Adds a candidate of the other peer. Names (`.local`) are ignored: such a browser reaches this peer at its own
+    /// candidates, and its address is learnt from its packets.
+    pub(crate) fn add_candidate(&mut self, candidate: &str) {
+        if let Ok(candidate) = Candidate::from_sdp_string(candidate)
+            && candidate.proto() == Protocol::Udp
+        {
+            self.call(|rtc| rtc.add_remote_candidate(candidate));
+            self.drain();
+        }
+    }
+
+    /// Creates a named channel.
+    pub(crate) fn create_channel(&mut self, name: &str) {
+        let Some((name, options)) = self.config.channels.iter().find(|(known, _)| &**known == name).cloned() else {
+            return;
+        };
+        let config = ChannelConfig { label: name.to_string(), ..options.config() };
+        if let Some(id) = self.call(|rtc| rtc.direct_api().create_data_channel(config)) {
+            self.creating.insert(id, name);
+            self.drain();
+        }
+    }
+
+    /// Sends a text on the control channel.
+    pub(crate) fn write_control(&mut self, text: &str) {
+        let Some(id) = self.control else { return };
+        match self.write(id, false, text.as_bytes()) {
+            Some(true) => {}
+            Some(false) => self.fail(&"the buffer of the control channel is full"),
+            None => {}
+        }
+    }
+
+    /// Sends a piece on the data channel or on a named channel. `fits`: it is the whole message.
+    pub(crate) fn write_data(&mut self, channel: Option<&Arc<str>>, piece: &[u8], fits: bool) -> Written {
+        let (id, single) = match channel {
+            None => (self.data, false),
+            Some(name) => match self.named.get(name) {
+                Some(named) => (Some(named.id), named.single),
+                None => (None, false),
+            },
+        };
+        if self.failed || (single && !fits) {
+            return Written::Never;
+        }
+        let Some(id) = id else { return Written::Later };
+        let buffered = self.call(|rtc| rtc.channel(id).map(|mut channel| channel.buffered_amount()));
+        match buffered.flatten() {
+            Some(bytes) if bytes <= HIGH_WATER_BYTES => {}
+            _ => return Written::Later,
+        }
+        match self.write(id, true, piece) {
+            Some(true) => Written::Accepted,
+            Some(false) => Written::Later,
+            None => Written::Never,
+        }
+    }
+
+    /// Returns whether the buffer had room, or `None` if the channel is closed.
+    fn write(&mut self, id: ChannelId, binary: bool, data: &[u8]) -> Option<bool> {
+        let written = self.call(|rtc| rtc.channel(id).map(|mut channel| channel.write(binary, data)));
+        let written = match written.flatten()? {
+            Ok(written) => Some(written),
+            Err(error) => {
+                self.fail(&error);
+                None
+            }
+        };
+        self.drain();
+        written
+    }
+
+    /// Whether a datagram belongs to this connection.
+    pub(crate) fn accepts(&self, source: SocketAddr, destination: SocketAddr, data: &[u8], now: Instant) -> bool {
+        let Ok(contents) = DatagramRecv::try_from(data) else { return false };
+        let input = Input::Receive(now, Receive { proto: Protocol::Udp, source, destination, contents });
+        !self.failed && catch_unwind(AssertUnwindSafe(|| self.rtc.accepts(&input))).unwrap_or(false)
+    }
+
+    pub(crate) fn receive(&mut self, source: SocketAddr, destination: SocketAddr, data: &[u8], now: Instant) {
+        let Ok(contents) = DatagramRecv::try_from(data) else { return };
+        let input = Input::Receive(now, Receive { proto: Protocol::Udp, source, destination, contents });
+        // Anyone can send a datagram from the other peer's address, so an invalid one does not end the connection.
+        if let Some(Err(error)) = self.call(|rtc| rtc.handle_input(input)) {
+            tracing::debug!(%error, "invalid datagram");
+        }
+        self.drain();
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if let Some(Err(error)) = self.call(|rtc| rtc.handle_input(Input::Timeout(now))) {
+            self.fail(&error);
+        }
+        self.drain();
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        (!self.failed).then_some(self.timeout)
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether the other side has received everything.
+    pub(crate) fn is_flushed(&mut self) -> bool {
+        let named = self.named.values().map(|named| named.id);
+        let ids: Vec<_> = self.control.into_iter().chain(self.data).chain(named).collect();
+        ids.into_iter().all(|id| {
+            let buffered = self.call(|rtc| rtc.channel(id).map(|mut channel| channel.buffered_amount()));
+            buffered.flatten().is_none_or(|bytes| bytes == 0)
+        })
+    }
+
+    /// Closes the connection, so that the other side notices.
+    pub(crate) fn close(&mut self) {
+        if let Some(Err(error)) = self.call(Rtc::close) {
+            tracing::debug!(%error, "the connection cannot be closed in an orderly way");
+        }
+        self.drain();
+        self.failed = true;
+    }
+
+    /// Takes everything that the engine has to report. Must follow each change.
+    fn drain(&mut self) {
+        loop {
+            match self.call(Rtc::poll_output) {
+                None => return,
+                Some(Ok(str0m::Output::Timeout(at))) => {
+                    self.timeout = at;
+                    if !self.rtc.is_alive() {
+                        self.fail(&"closed");
+                    }
+                    return;
+                }
+                Some(Ok(str0m::Output::Transmit(transmit))) => self.outputs.push_back(Output::Transmit(transmit)),
+                Some(Ok(str0m::Output::Event(event))) => self.on_event(event),
+                Some(Err(error)) => return self.fail(&error),
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::IceConnectionStateChange(state) => {
+                self.report(Output::IceState { connected: state.is_connected() });
+            }
+            Event::ChannelOpen(id, label) => self.on_open(id, label),
+            Event::ChannelData(data) => self.on_data(data),
+            Event::ChannelClose(id) if Some(id) == self.control || Some(id) == self.data => {
+                self.fail(&"the other peer closed a channel");
+            }
+            Event::ChannelClose(id) => self.named.retain(|_, named| named.id != id),
+            Event::Closed => self.fail(&"the other peer closed the connection"),
+            _ => {}
+        }
+    }
+
+    fn on_open(&mut self, id: ChannelId, label: String) {
+        if Some(id) == self.control || Some(id) == self.data {
+            self.open.push(id);
+            if self.open.len() == 2 {
+                self.outputs.push_back(Output::Opened);
+                self.outputs.extend(std::mem::take(&mut self.early));
+            }
+            return;
+        }
+        let config = self.call(|rtc| rtc.channel(id).and_then(|channel| channel.config().cloned())).flatten();
+        let single = config.is_none_or(|it| !it.ordered || it.reliability != str0m::channel::Reliability::Reliable);
+        let own = self.creating.remove(&id);
+        let name = own.clone().unwrap_or_else(|| label.as_str().into());
+        let exists = self.named.contains_key(&name);
+        if own.is_none() {
+            // The mesh closes the connection if the name is wrong.
+            let name = if exists { String::new() } else { label };
+            self.report(Output::ChannelCreated { name });
+        }
+        if !exists {
+            self.named.insert(name, Named { id, single });
+        }
+    }
+
+    fn on_data(&mut self, ChannelData { id, binary, data }: ChannelData) {
+        if Some(id) == self.control {
+            return self.report(Output::Control { binary, data });
+        }
+        let (channel, single) = if Some(id) == self.data {
+            (None, false)
+        } else {
+            match self.named.iter().find(|(_, named)| named.id == id) {
+                Some((name, named)) => (Some(name.clone()), named.single),
+                None => return,
+            }
+        };
+        self.report(Output::Data { channel, single, binary, data });
+    }
+
+    /// What arrives before both channels are open is reported afterwards.
+    fn report(&mut self, output: Output) {
+        if self.open.len() < 2 {
+            self.early.push(output);
+        } else {
+            self.outputs.push_back(output);
+        }
+    }
+
+    fn fail(&mut self, error: &dyn std::fmt::Display) {
+        if !self.failed {
+            tracing::debug!(%error, "a connection has ended");
+            self.failed = true;
+            self.outputs.push_back(Output::Failed);
+        }
+    }
+
+    /// Calls the engine. A panic in it, for example after hostile input, ends this connection only.
+    fn call<T>(&mut self, call: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
+        if self.failed {
+            return None;
+        }
+        let result = catch_unwind(AssertUnwindSafe(|| call(&mut self.rtc)));
+        if result.is_err() {
+            self.fail(&"the WebRTC engine panicked");
+        }
+        result.ok()
+    }
+}
+
+fn negotiated(label: &str, id: u16) -> ChannelConfig {
+    ChannelConfig { label: label.to_owned(), negotiated: Some(id), ..ChannelConfig::default() }
+}
