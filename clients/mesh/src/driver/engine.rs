@@ -21,8 +21,10 @@ use crate::options::ChannelOptions;
 const HIGH_WATER_BYTES: usize = 256 * 1024;
 /// What the control channel may buffer in addition. It only overflows if the other side no longer reads.
 const CONTROL_BYTES: usize = 1024 * 1024;
-/// A connection whose other side is silent is disconnected after about 6 s, as in browsers.
+/// How often the other side is asked for a sign of life. Browsers ask every 2.5 s.
 const MAX_STUN_INTERVAL: Duration = Duration::from_millis(2_000);
+/// A connection on which nothing arrives for this long is disconnected, as in browsers. str0m waits at least 15 s.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// What all connections of a group share.
 #[derive(Debug)]
@@ -75,6 +77,11 @@ pub(crate) struct Engine {
     early: Vec<Output>,
     outputs: VecDeque<Output>,
     timeout: Instant,
+    /// As the engine sees it.
+    ice_connected: bool,
+    last_received: Instant,
+    /// What was reported last.
+    reported_connected: bool,
     failed: bool,
 }
 
@@ -113,6 +120,9 @@ impl Engine {
             early: Vec::new(),
             outputs: VecDeque::new(),
             timeout: now,
+            ice_connected: false,
+            last_received: now,
+            reported_connected: true,
             failed: false,
         };
         for address in engine.config.addresses.clone() {
@@ -297,7 +307,9 @@ impl Engine {
         if let Some(Err(error)) = self.call(|rtc| rtc.handle_input(input)) {
             tracing::debug!(%error, "invalid datagram");
         }
+        self.last_received = now;
         self.drain();
+        self.check_ice(now);
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -305,10 +317,23 @@ impl Engine {
             self.fail(&error);
         }
         self.drain();
+        self.check_ice(now);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        (!self.failed).then_some(self.timeout)
+        let is_watched = self.open.len() == 2 && self.reported_connected;
+        let silence = is_watched.then(|| self.last_received + SILENCE);
+        (!self.failed).then(|| silence.map_or(self.timeout, |at| at.min(self.timeout)))
+    }
+
+    /// Reports a change of the state of ICE.
+    fn check_ice(&mut self, now: Instant) {
+        let connected = self.ice_connected && now.saturating_duration_since(self.last_received) < SILENCE;
+        // The state of a pending connection concerns nobody: it has a deadline.
+        if self.open.len() == 2 && !self.failed && connected != self.reported_connected {
+            self.reported_connected = connected;
+            self.outputs.push_back(Output::IceState { connected });
+        }
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
@@ -355,9 +380,7 @@ impl Engine {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::IceConnectionStateChange(state) => {
-                self.report(Output::IceState { connected: state.is_connected() });
-            }
+            Event::IceConnectionStateChange(state) => self.ice_connected = state.is_connected(),
             Event::ChannelOpen(id, label) => self.on_open(id, label),
             Event::ChannelData(data) => self.on_data(data),
             Event::ChannelClose(id) if Some(id) == self.control || Some(id) == self.data => {

@@ -5,6 +5,8 @@
 //! - `outgoing` and `inbox`: the app's messages, in both directions
 
 mod engine;
+#[cfg(test)]
+mod engine_tests;
 mod inbox;
 mod outgoing;
 mod sdp;

@@ -16,6 +16,10 @@ mod control;
 mod discovery;
 mod fingerprint;
 mod framing;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod hostile;
 mod interruption;
 mod json;
 mod lifecycle;
@@ -24,7 +28,11 @@ mod membership;
 mod neighbours;
 mod offer;
 mod recent;
+#[cfg(test)]
+mod rules;
 mod signal;
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 pub(crate) mod vectors;
 
