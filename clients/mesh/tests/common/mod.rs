@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sigver::SignalingHub;
-use sigver_mesh::{Event, Group, JoinError, Options, PeerId};
+use sigver_mesh::{Event, Group, JoinError, LeaveReason, Options, Payload, PeerId};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -76,6 +76,23 @@ pub(crate) async fn until<T>(group: &Group, mut matches: impl FnMut(&Event) -> O
 pub(crate) async fn peer_join(group: &Group) -> PeerId {
     until(group, |event| match event {
         Event::PeerJoin { peer, .. } => Some(*peer),
+        _ => None,
+    })
+    .await
+}
+
+pub(crate) async fn message(group: &Group) -> Payload {
+    until(group, |event| match event {
+        Event::Message { data, .. } => Some(data.clone()),
+        _ => None,
+    })
+    .await
+}
+
+/// Waits until a peer has left.
+pub(crate) async fn leave_reason(group: &Group, id: PeerId) -> LeaveReason {
+    until(group, |event| match event {
+        Event::PeerLeave { peer, reason, .. } if *peer == id => Some(*reason),
         _ => None,
     })
     .await
