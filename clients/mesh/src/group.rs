@@ -67,7 +67,7 @@ impl Group {
         options.check()?;
         group_url(url, key.as_text().unwrap_or("key"), options.favored)?;
         let dialer = Dialer::new(&options.headers, &options.certificate_authorities)?;
-        let sockets = Sockets::bind(&options.addresses).await?;
+        let sockets = Sockets::bind(&options.addresses)?;
         let (certificate, fingerprint) = generate_certificate();
         let mesh_config = Config {
             metadata: options.metadata,

@@ -3,6 +3,9 @@
 mod driver;
 mod error;
 mod event;
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod hub;
 mod id;

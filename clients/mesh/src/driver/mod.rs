@@ -5,8 +5,6 @@
 //! - `outgoing` and `inbox`: the app's messages, in both directions
 
 mod engine;
-#[cfg(test)]
-mod engine_tests;
 mod inbox;
 mod outgoing;
 mod sdp;
@@ -26,6 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 pub(crate) use engine::EngineConfig;
+#[cfg(feature = "__fuzzing")]
+pub(crate) use engine::fuzz_engine;
 pub(crate) use inbox::Inbox;
 pub(crate) use outgoing::Request;
 pub(crate) use sockets::Sockets;

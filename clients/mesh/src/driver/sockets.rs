@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll, ready};
 
+use socket2::{Domain, Protocol, Type};
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 
@@ -12,6 +13,9 @@ use crate::error::{JoinError, OptionsError};
 
 /// Datagrams that wait while the operating system's buffer is full. Further ones are dropped, as a network does.
 const MAX_QUEUED: usize = 1_024;
+
+/// A peer sends its whole congestion window at once. Linux has 208 KiB by default, and limits this to 416 KiB.
+const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Sockets {
@@ -30,7 +34,7 @@ struct Socket {
 
 impl Sockets {
     /// Binds the addresses. Without any, those of the network interfaces.
-    pub(crate) async fn bind(addresses: &[(SocketAddr, Option<IpAddr>)]) -> Result<Self, JoinError> {
+    pub(crate) fn bind(addresses: &[(SocketAddr, Option<IpAddr>)]) -> Result<Self, JoinError> {
         let mut sockets = Vec::new();
         let mut failure = None;
         let interfaces = if addresses.is_empty() { interface_addresses()? } else { Vec::new() };
@@ -38,7 +42,7 @@ impl Sockets {
             if !is_usable(address.ip()) || advertised.is_some_and(|ip| !is_usable(ip)) {
                 return Err(OptionsError::Address { address }.into());
             }
-            match bind(address).await {
+            match bind(address) {
                 Ok((socket, local)) => {
                     let address = SocketAddr::new(advertised.unwrap_or(local.ip()), local.port());
                     sockets.push(Socket { socket, address, queue: VecDeque::new() });
@@ -111,8 +115,18 @@ impl Sockets {
     }
 }
 
-async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
-    let socket = UdpSocket::bind(address).await?;
+fn bind(address: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    for (set, name) in
+        [(socket.set_recv_buffer_size(BUFFER_BYTES), "receive"), (socket.set_send_buffer_size(BUFFER_BYTES), "send")]
+    {
+        if let Err(error) = set {
+            tracing::debug!(%error, name, "cannot enlarge the buffer of a UDP socket");
+        }
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    let socket = UdpSocket::from_std(socket.into())?;
     let local = socket.local_addr()?;
     Ok((socket, local))
 }

@@ -45,7 +45,7 @@ pub(crate) fn group_url(base: &str, key: &str, favored: bool) -> Result<String, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mesh::vectors::vectors;
+    use crate::mesh::tests::vectors::vectors;
 
     #[test]
     fn urls_are_those_of_the_vectors() {

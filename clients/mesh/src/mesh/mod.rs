@@ -16,10 +16,6 @@ mod control;
 mod discovery;
 mod fingerprint;
 mod framing;
-#[cfg(test)]
-mod harness;
-#[cfg(test)]
-mod hostile;
 mod interruption;
 mod json;
 mod lifecycle;
@@ -28,13 +24,11 @@ mod membership;
 mod neighbours;
 mod offer;
 mod recent;
-#[cfg(test)]
-mod rules;
 mod signal;
+#[cfg(any(test, feature = "__fuzzing"))]
+pub(crate) mod testing;
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
-pub(crate) mod vectors;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;

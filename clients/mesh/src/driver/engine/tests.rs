@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::engine::{Engine, EngineConfig, Output, Written};
+use super::fuzz::fuzz_engine;
+use super::{Engine, EngineConfig, Output, Written};
 use crate::mesh::{Description, Kind};
 use crate::options::ChannelOptions;
 
@@ -123,6 +124,16 @@ fn with_camera(offer: &str) -> String {
          a=ssrc:1001 cname:c\r\na=candidate:1 1 udp 2113937151 0a1b2c3d.local 50000 typ host\r\n"
     );
     format!("{session}m={application}{camera}")
+}
+
+#[test]
+fn every_corpus_file_of_descriptions_passes() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/description");
+    let entries: Vec<_> = std::fs::read_dir(folder).expect("the corpus").map(|entry| entry.expect("a file")).collect();
+    assert!(!entries.is_empty());
+    for entry in entries {
+        fuzz_engine(&std::fs::read_to_string(entry.path()).expect("UTF-8"));
+    }
 }
 
 #[test]

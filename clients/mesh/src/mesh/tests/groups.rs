@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::harness::{World, config};
 use crate::event::{Event, LeaveReason, Reason, State};
 use crate::id::PeerId;
+use crate::mesh::testing::{World, config};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -216,7 +216,7 @@ fn other_close_codes_lead_to_another_socket() {
 #[test]
 fn expired_key_is_renewed_once() {
     let mut world = World::new();
-    world.add(super::Config { renewable_key: true, ..config() });
+    world.add(crate::mesh::Config { renewable_key: true, ..config() });
     world.run(seconds(1));
     world.close_hub_of(0, 4740);
     world.run(seconds(2));
@@ -231,7 +231,7 @@ fn expired_key_is_renewed_once() {
 fn peer_that_is_full_rejects_further_ones() {
     let mut world = World::new();
     for _ in 0..4 {
-        world.add(super::Config { max_peers: 2, ..config() });
+        world.add(crate::mesh::Config { max_peers: 2, ..config() });
         world.run(seconds(10));
     }
     world.run(seconds(60));
@@ -243,7 +243,7 @@ fn peer_that_is_full_rejects_further_ones() {
 #[test]
 fn metadata_is_reported_with_the_peer_and_when_it_changes() {
     let mut world = World::new();
-    let named = |name: &str| super::Config { metadata: Some(serde_json::json!({ "name": name })), ..config() };
+    let named = |name: &str| crate::mesh::Config { metadata: Some(serde_json::json!({ "name": name })), ..config() };
     world.add(named("Ada"));
     world.add(named("Bob"));
     world.run(seconds(5));

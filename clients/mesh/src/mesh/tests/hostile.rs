@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 use sigver::client::Remote;
 use sigver::protocol::LinkId;
 
-use super::ConnectionId;
-use super::harness::{config, sdp};
-use super::limits::{MAX_ANSWERING, MAX_DISCOVERING, MIN_JOINER_SLOTS};
-use super::rules::Lone;
 use crate::event::Close;
+use crate::mesh::limits::{MAX_ANSWERING, MAX_DISCOVERING, MIN_JOINER_SLOTS};
+use crate::mesh::testing::{Lone, config, sdp};
+use crate::mesh::{Config, ConnectionId};
 
 #[derive(Debug, Clone)]
 enum Input {
@@ -149,7 +148,7 @@ proptest! {
 
     #[test]
     fn no_input_makes_a_mesh_panic_or_exceed_its_limits(inputs in prop::collection::vec(input(), 0..150)) {
-        let mut lone = Lone::new(super::Config { max_peers: 5, channels: vec!["a".to_owned()], ..config() });
+        let mut lone = Lone::new(Config { max_peers: 5, channels: vec!["a".to_owned()], ..config() });
         for input in inputs {
             apply(&mut lone, input);
             let pending = lone.mesh.connections.values().filter(|it| !it.is_open()).count();

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::control::{Control, TooLong};
-use super::fingerprint;
-use super::framing::{Assembler, Pieces};
-use super::offer::{Attempt, Offer};
-use super::signal::Signal;
+use crate::mesh::control::{Control, TooLong};
+use crate::mesh::fingerprint;
+use crate::mesh::framing::{Assembler, Pieces};
+use crate::mesh::offer::{Attempt, Offer};
+use crate::mesh::signal::Signal;
 use crate::payload::Payload;
 
 /// The entries of the block with this name.
 pub(crate) fn vectors(name: &str) -> Vec<Value> {
-    let page = include_str!("../../../MESH.md");
+    let page = include_str!("../../../../MESH.md");
     let start = format!("```json vectors={name}\n");
     let (_, block) = page.split_once(&start).unwrap_or_else(|| panic!("MESH.md has no vectors {name}"));
     let (block, _) = block.split_once("```").expect("the block ends");
@@ -124,7 +124,7 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
 
 #[test]
 fn offers_are_decided_as_in_the_vectors() {
-    let id = |value: &Value| super::json::as_u32(value).expect("an id");
+    let id = |value: &Value| crate::mesh::json::as_u32(value).expect("an id");
     for entry in vectors("offer") {
         let members: Vec<_> = entry["members"].as_array().into_iter().flatten().map(id).collect();
         let offer = Offer {
