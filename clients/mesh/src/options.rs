@@ -66,7 +66,8 @@ impl Options {
     /// system choose.
     ///
     /// Without this setting, it binds one socket to each address of the network interfaces, without loopback and
-    /// link-local addresses. If there are only those, it binds the loopback addresses.
+    /// link-local addresses. If there are only those, it binds the loopback addresses. The addresses are read once, when
+    /// the group is joined.
     pub fn address(mut self, address: SocketAddr) -> Self {
         self.addresses.push((address, None));
         self

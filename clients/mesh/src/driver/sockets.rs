@@ -11,6 +11,8 @@ use tokio::net::UdpSocket;
 
 use crate::error::{JoinError, OptionsError};
 
+/// Errors of one socket in one turn.
+const MAX_ERRORS: usize = 16;
 /// Datagrams that wait while the operating system's buffer is full. Further ones are dropped, as a network does.
 const MAX_QUEUED: usize = 1_024;
 
@@ -76,11 +78,17 @@ impl Sockets {
         for index in (0..count).map(|offset| (self.next + offset) % count) {
             let socket = &self.sockets[index];
             let mut buffer = ReadBuf::new(buffer);
-            // Errors report that an earlier datagram was not delivered. The next call reads on.
+            let mut errors = 0;
             while let Poll::Ready(received) = socket.socket.poll_recv_from(context, &mut buffer) {
                 if let Ok(source) = received {
                     self.next = (index + 1) % count;
                     return Poll::Ready((buffer.filled().len(), source, socket.address));
+                }
+                // An error reports that an earlier datagram was not delivered. The next call reads on.
+                errors += 1;
+                if errors == MAX_ERRORS {
+                    context.waker().wake_by_ref();
+                    break;
                 }
             }
         }

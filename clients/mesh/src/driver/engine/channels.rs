@@ -12,7 +12,8 @@ pub(crate) enum Written {
     Accepted,
     /// The channel is not open yet, or its buffer is full.
     Later,
-    /// The message does not fit into one piece of an unordered or unreliable channel, or the connection has failed.
+    /// The message does not fit into one piece of an unordered or unreliable channel, or the other side has closed the
+    /// channel, or the connection has failed.
     Never,
 }
 
@@ -44,6 +45,7 @@ impl Engine {
         let (id, single) = match channel {
             None => (self.data, false),
             Some(name) => match self.named.get(name) {
+                Some(named) if named.closed => return Written::Never,
                 Some(named) => (Some(named.id), named.single),
                 None => (None, false),
             },
@@ -108,7 +110,7 @@ impl Engine {
             self.report(Output::ChannelCreated { name });
         }
         if !exists {
-            self.named.insert(name, Named { id, single });
+            self.named.insert(name, Named { id, single, closed: false });
         }
     }
 

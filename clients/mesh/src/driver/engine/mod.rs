@@ -100,7 +100,9 @@ pub(crate) struct Engine {
 #[derive(Debug)]
 struct Named {
     id: ChannelId,
+    /// Each message is one piece.
     single: bool,
+    closed: bool,
 }
 
 impl Engine {
@@ -317,7 +319,11 @@ impl Engine {
             Event::ChannelClose(id) if Some(id) == self.control || Some(id) == self.data => {
                 self.fail(&"the other peer closed a channel");
             }
-            Event::ChannelClose(id) => self.named.retain(|_, named| named.id != id),
+            Event::ChannelClose(id) => {
+                for named in self.named.values_mut().filter(|named| named.id == id) {
+                    named.closed = true;
+                }
+            }
             Event::Closed => self.fail(&"the other peer closed the connection"),
             _ => {}
         }

@@ -99,6 +99,14 @@ impl Pair {
     }
 }
 
+impl Engine {
+    fn close_channel(&mut self, name: &Arc<str>) {
+        let id = self.named[name].id;
+        self.call(|rtc| rtc.direct_api().close_data_channel(id));
+        self.drain();
+    }
+}
+
 fn config(address: SocketAddr) -> EngineConfig {
     let provider = str0m::crypto::from_feature_flags();
     let certificate = provider.dtls_provider.generate_certificate().expect("a certificate");
@@ -195,6 +203,19 @@ fn named_channels_have_the_options_of_their_creator() {
         received.sort_unstable();
         assert_eq!(received, [(Some("log"), false, [2, 8].as_slice()), (Some("pose"), true, [2, 9].as_slice())]);
     }
+}
+
+#[test]
+fn message_for_a_channel_that_the_other_side_has_closed_is_not_kept() {
+    let mut pair = Pair::connected();
+    pair.engines[0].create_channel("log");
+    let name = "log".into();
+    pair.run_until(Duration::from_secs(1), |_| false);
+    assert_eq!(pair.engines[1].write_data(Some(&name), &[2], true), Written::Accepted);
+    pair.engines[0].close_channel(&name);
+    pair.run_until(Duration::from_secs(3), |_| false);
+    assert_eq!(pair.engines[1].write_data(Some(&name), &[2], true), Written::Never);
+    assert!(!pair.has_failed(1));
 }
 
 #[test]

@@ -3,10 +3,14 @@
 mod fuzz;
 mod lone;
 #[cfg(test)]
+mod script;
+#[cfg(test)]
 mod world;
 
 pub(crate) use fuzz::fuzz_mesh;
-pub(crate) use lone::*;
+pub(crate) use lone::Lone;
+#[cfg(test)]
+pub(crate) use script::{LARGE, SMALL, offer, offer_to};
 #[cfg(test)]
 pub(crate) use world::World;
 

@@ -98,7 +98,8 @@ fn input() -> impl Strategy<Value = Input> {
 /// Replaces the id 0 by the mesh's own one.
 fn with_own_id(mut signal: Value, own: u32) -> Value {
     for key in ["from", "to"] {
-        if signal[key] == 0 && key == "from" || signal[key] == 0 && signal["negotiationId"] != 0 {
+        // A joiner may send 0 as the recipient.
+        if signal[key] == 0 && (key == "from" || signal["negotiationId"] != 0) {
             signal[key] = json!(own);
         }
     }
