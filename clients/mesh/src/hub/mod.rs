@@ -1,0 +1,212 @@
+//! The connection to the hub: one future for each WebSocket, which the group's task polls.
+
+mod socket;
+mod url;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sigver::client::{ClientError, Event, Remote};
+use sigver::protocol::Message;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+pub(crate) use socket::Dialer;
+pub(crate) use url::group_url;
+
+use crate::event::Close;
+use crate::mesh::HubAction;
+use crate::options::Key;
+
+/// To call the key function, to open a WebSocket, and for each message to be taken.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Messages in each direction. The hub's outbox has 256 by default.
+const MAX_QUEUED: usize = 256;
+
+#[derive(Debug)]
+pub(crate) enum HubEvent {
+    Opened,
+    Connected {
+        member: bool,
+    },
+    Content {
+        from: Remote,
+        link: u32,
+        data: Bytes,
+    },
+    Ended {
+        from: Remote,
+        link: u32,
+    },
+    KeyFailed,
+    /// The last event. `None`: the connection was lost.
+    Closed {
+        close: Option<Close>,
+        timed_out: bool,
+    },
+}
+
+/// Where the hub is, and how to reach it.
+#[derive(Clone)]
+pub(crate) struct HubConfig {
+    pub(crate) base: String,
+    pub(crate) key: Key,
+    pub(crate) favored: bool,
+    pub(crate) dialer: Dialer,
+}
+
+/// One WebSocket, from the call of the key function to its end.
+pub(crate) struct HubSocket {
+    run: Pin<Box<dyn Future<Output = HubEvent> + Send>>,
+    messages: mpsc::Sender<Message>,
+    events: mpsc::Receiver<HubEvent>,
+    ended: bool,
+    last: Option<HubEvent>,
+}
+
+/// The queue to the hub is full: the hub does not read.
+#[derive(Debug)]
+pub(crate) struct Full;
+
+impl HubSocket {
+    pub(crate) fn open(config: HubConfig) -> Self {
+        let (messages, from_mesh) = mpsc::channel(MAX_QUEUED);
+        let (to_mesh, events) = mpsc::channel(MAX_QUEUED);
+        let run = Box::pin(async move { run(config, from_mesh, to_mesh).await });
+        Self { run, messages, events, ended: false, last: None }
+    }
+
+    /// Queues a message.
+    pub(crate) fn send(&self, action: HubAction) -> Result<(), Full> {
+        let message = match action {
+            HubAction::Connect { id, members } => Message::connect(id, &members),
+            HubAction::Content { to, data, last } => {
+                let recipient = match to {
+                    Remote::Member => 0,
+                    Remote::Joiner(link) => link.value(),
+                };
+                if last { Message::last_content(recipient, data) } else { Message::content(recipient, data) }
+            }
+            HubAction::Open | HubAction::Close => return Ok(()),
+        };
+        match self.messages.try_send(message) {
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Full),
+            // It has ended, and reports it.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
+    }
+
+    /// Runs the WebSocket until it reports something. Pending forever after its end. Cancel safe.
+    pub(crate) async fn next(&mut self) -> HubEvent {
+        while self.last.is_none() && !self.ended {
+            tokio::select! {
+                biased;
+                Some(event) = self.events.recv() => return event,
+                last = &mut self.run => {
+                    self.last = Some(last);
+                    self.ended = true;
+                }
+            }
+        }
+        // What it reported before its end comes first. The channel is closed by now.
+        match self.events.recv().await.or_else(|| self.last.take()) {
+            Some(event) => event,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Sends what is queued, and closes the WebSocket.
+    pub(crate) async fn close(self) {
+        let Self { run, messages, events, ended, .. } = self;
+        drop((messages, events));
+        if !ended {
+            // The hub may not read. It notices the end of the connection in any case.
+            let _: Result<HubEvent, tokio::time::error::Elapsed> = timeout(Duration::from_secs(1), run).await;
+        }
+    }
+}
+
+impl std::fmt::Debug for HubSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubSocket").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+async fn run(config: HubConfig, mut messages: mpsc::Receiver<Message>, events: mpsc::Sender<HubEvent>) -> HubEvent {
+    const TIMED_OUT: HubEvent = HubEvent::Closed { close: None, timed_out: true };
+    let key = match timeout(TIMEOUT, config.key.get()).await {
+        Ok(Ok(key)) => key,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the key function failed");
+            return HubEvent::KeyFailed;
+        }
+        Err(_) => {
+            tracing::warn!("the key function did not return within 10 s");
+            return HubEvent::KeyFailed;
+        }
+    };
+    let url = match group_url(&config.base, &key, config.favored) {
+        Ok(url) => url,
+        Err(error) => {
+            tracing::warn!(%error, "the key function returned an invalid key");
+            return HubEvent::KeyFailed;
+        }
+    };
+    let mut client = match timeout(TIMEOUT, config.dialer.open(&url)).await {
+        Ok(Ok(client)) => client,
+        Ok(Err(close)) => return HubEvent::Closed { close, timed_out: false },
+        Err(_) => return TIMED_OUT,
+    };
+    if events.send(HubEvent::Opened).await.is_err() {
+        client.close().await;
+        return TIMED_OUT;
+    }
+    let error = loop {
+        tokio::select! {
+            event = client.recv() => match event {
+                Ok(event) => {
+                    // A mesh that is busy slows the hub down. If it is gone, the queued messages are still sent.
+                    if let Some(event) = read(event) {
+                        let _: Result<(), mpsc::error::SendError<HubEvent>> = events.send(event).await;
+                    }
+                }
+                Err(error) => break error,
+            },
+            message = messages.recv() => match message {
+                Some(message) => match timeout(TIMEOUT, client.send(message)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => break error,
+                    Err(_) => return TIMED_OUT,
+                },
+                None => {
+                    client.close().await;
+                    return HubEvent::Closed { close: None, timed_out: false };
+                }
+            },
+        }
+    };
+    closed(error)
+}
+
+fn read(event: Event) -> Option<HubEvent> {
+    match event {
+        Event::Connected { member } => Some(HubEvent::Connected { member }),
+        Event::Content { from, link, data } => Some(HubEvent::Content { from, link: link.value(), data }),
+        Event::Ended { from, link } => Some(HubEvent::Ended { from, link: link.value() }),
+        // The client answers heartbeats itself.
+        _ => None,
+    }
+}
+
+fn closed(error: ClientError) -> HubEvent {
+    tracing::debug!(%error, "the connection to the hub has ended");
+    match error {
+        ClientError::Closed(Some(frame)) => {
+            HubEvent::Closed { close: Some(Close::new(frame.code, frame.reason)), timed_out: false }
+        }
+        ClientError::HeartbeatTimeout => HubEvent::Closed { close: None, timed_out: true },
+        _ => HubEvent::Closed { close: None, timed_out: false },
+    }
+}

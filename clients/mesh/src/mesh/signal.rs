@@ -1,0 +1,144 @@
+//! Signals: messages between two peers that are connecting.
+
+use serde_json::{Map, Value, json};
+
+use super::json::{as_u32, parse_object};
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Signal {
+    pub(crate) from: u32,
+    /// 0 while a joiner does not know the id of its member.
+    pub(crate) to: u32,
+    pub(crate) negotiation_id: u32,
+    /// With a description: the ids of the sender's neighbours.
+    pub(crate) members: Option<Vec<u32>>,
+    pub(crate) body: Body,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Body {
+    Description(Description),
+    Candidate(String),
+    Reject(String),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Description {
+    pub(crate) kind: Kind,
+    pub(crate) sdp: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Offer,
+    Answer,
+    /// `pranswer`, `rollback` and unknown types, which this peer ignores.
+    Other,
+}
+
+impl Signal {
+    /// Reads a signal that arrived over the hub. Returns `None` if it must be ignored.
+    pub(crate) fn parse(data: &[u8]) -> Option<Self> {
+        Self::from_value(&parse_object(&String::from_utf8_lossy(data))?)
+    }
+
+    /// Reads a signal. Returns `None` if a key has another type than the protocol states, or if the signal has none of
+    /// the three bodies. If it has several, a reject is read first, then a description.
+    pub(crate) fn from_value(value: &Value) -> Option<Self> {
+        let signal = value.as_object()?;
+        let from = as_u32(signal.get("from")?).filter(|&id| id != 0)?;
+        let to = as_u32(signal.get("to")?)?;
+        let negotiation_id = as_u32(signal.get("negotiationId")?)?;
+        let members = match signal.get("members") {
+            Some(members) => Some(members.as_array()?.iter().map(as_u32).collect::<Option<_>>()?),
+            None => None,
+        };
+        let reject = read(signal, "reject", |value| Some(value.as_str()?.to_owned()))?;
+        let description = read(signal, "description", Description::from_value)?;
+        let candidate = read(signal, "candidate", candidate_from_value)?;
+        let body = reject.map(Body::Reject).or(description.map(Body::Description)).or(candidate.map(Body::Candidate))?;
+        Some(Self { from, to, negotiation_id, members, body })
+    }
+
+    pub(crate) fn to_value(&self) -> Value {
+        let mut signal = json!({ "from": self.from, "to": self.to, "negotiationId": self.negotiation_id });
+        if let Some(members) = &self.members {
+            signal["members"] = json!(members);
+        }
+        match &self.body {
+            Body::Description(description) => signal["description"] = description.to_value(),
+            Body::Candidate(candidate) => signal["candidate"] = json!({ "candidate": candidate, "sdpMid": "0" }),
+            Body::Reject(reason) => signal["reject"] = json!(reason),
+        }
+        signal
+    }
+}
+
+impl Description {
+    pub(crate) fn from_value(value: &Value) -> Option<Self> {
+        let kind = match value.get("type")?.as_str()? {
+            "offer" => Kind::Offer,
+            "answer" => Kind::Answer,
+            _ => Kind::Other,
+        };
+        let sdp = match value.get("sdp") {
+            Some(sdp) => sdp.as_str()?.to_owned(),
+            None if kind == Kind::Other => String::new(), // `rollback` has none
+            None => return None,
+        };
+        Some(Self { kind, sdp })
+    }
+
+    pub(crate) fn to_value(&self) -> Value {
+        let kind = match self.kind {
+            Kind::Offer => "offer",
+            Kind::Answer => "answer",
+            Kind::Other => "rollback",
+        };
+        json!({ "type": kind, "sdp": self.sdp })
+    }
+}
+
+/// The `candidate` of an `RTCIceCandidateInit`.
+pub(crate) fn candidate_from_value(value: &Value) -> Option<String> {
+    Some(value.get("candidate")?.as_str()?.to_owned())
+}
+
+/// Returns `Some(None)` if the key is absent, and `None` if its value has another type.
+#[expect(clippy::option_option, reason = "absent and invalid are different")]
+fn read<T>(object: &Map<String, Value>, key: &str, read: impl FnOnce(&Value) -> Option<T>) -> Option<Option<T>> {
+    match object.get(key) {
+        Some(value) => read(value).map(Some),
+        None => Some(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signal(body: Body) -> Signal {
+        Signal { from: 2, to: 3, negotiation_id: 7, members: Some(vec![4, 5]), body }
+    }
+
+    #[test]
+    fn signal_that_is_written_is_read_back() {
+        let offer = Description { kind: Kind::Offer, sdp: "v=0\r\n".into() };
+        for body in [Body::Description(offer), Body::Candidate("candidate:1".into()), Body::Reject("busy".into())] {
+            let signal = signal(body);
+            assert_eq!(Signal::parse(signal.to_value().to_string().as_bytes()), Some(signal));
+        }
+    }
+
+    #[test]
+    fn signal_without_a_body_or_with_a_reject_of_another_type_is_ignored() {
+        assert_eq!(Signal::parse(br#"{"from":2,"to":3,"negotiationId":7}"#), None);
+        assert_eq!(Signal::parse(br#"{"from":2,"to":3,"negotiationId":7,"reject":1}"#), None);
+    }
+
+    #[test]
+    fn reject_is_read_before_other_bodies() {
+        let text = br#"{"from":2,"to":3,"negotiationId":7,"reject":"busy","candidate":{"candidate":""}}"#;
+        assert_eq!(Signal::parse(text).expect("valid").body, Body::Reject("busy".into()));
+    }
+}

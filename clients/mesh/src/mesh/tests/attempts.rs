@@ -1,0 +1,193 @@
+//! Attempts, against one mesh: one test for each rule of `clients/MESH.md` that a single peer can break.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::event::LeaveReason;
+use crate::mesh::Config;
+use crate::mesh::testing::{LARGE, Lone, SMALL, config, fingerprint, offer, offer_to, sdp};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn offer_with_an_owned_id_and_another_certificate_is_rejected() {
+    let mut lone = Lone::new(config());
+    let owner = lone.join(SMALL, 7);
+    lone.advance(seconds(9));
+    lone.joiner(&offer(SMALL, 99, 8));
+    assert_eq!(lone.last_reject(), Some("same-id"));
+    // Also after the owner has left.
+    lone.receive(owner, &json!({ "bye": true }));
+    lone.joiner(&offer(SMALL, 100, 8));
+    assert_eq!(lone.last_reject(), Some("same-id"));
+    let own = lone.mesh.id();
+    lone.joiner(&offer(own, 101, 8));
+    assert_eq!(lone.last_reject(), Some("same-id"));
+}
+
+#[test]
+fn copied_fingerprint_replaces_nothing_until_the_connection_opens() {
+    let mut lone = Lone::new(config());
+    let first = lone.join(SMALL, 7);
+    lone.advance(seconds(6));
+    lone.joiner(&offer(SMALL, 99, 7));
+    let second = *lone.accepted.last().expect("answered");
+    assert!(lone.closed.is_empty());
+    lone.mesh.opened(second, lone.now);
+    lone.settle();
+    assert_eq!(lone.closed, [first]);
+    assert_eq!(lone.left(), [(SMALL, LeaveReason::Replaced)]);
+}
+
+#[test]
+fn connection_that_would_open_with_an_owned_id_closes() {
+    let mut lone = Lone::new(config());
+    lone.joiner(&offer(SMALL, 1, 7));
+    let impostor = lone.accepted[0];
+    lone.mesh.known.insert(SMALL, fingerprint(8));
+    lone.mesh.opened(impostor, lone.now);
+    lone.settle();
+    assert_eq!(lone.closed, [impostor]);
+    assert_eq!(lone.last_reject(), Some("same-id"));
+}
+
+#[test]
+fn description_without_a_fingerprint_is_rejected_as_invalid() {
+    let mut lone = Lone::new(config());
+    let mut signal = offer(SMALL, 1, 7);
+    signal["description"]["sdp"] = json!("v=0\r\n");
+    lone.joiner(&signal);
+    assert_eq!(lone.last_reject(), Some("invalid"));
+    assert!(lone.accepted.is_empty());
+    // The signal proves nothing about its sender.
+    lone.joiner(&offer(SMALL, 2, 7));
+    assert_eq!(lone.accepted.len(), 1);
+}
+
+#[test]
+fn renegotiation_with_another_fingerprint_closes() {
+    let mut lone = Lone::new(config());
+    let connection = lone.join(SMALL, 7);
+    let description = |byte| json!({ "description": { "type": "offer", "sdp": sdp(byte) } });
+    lone.receive(connection, &description(7));
+    assert!(lone.control.iter().any(|(_, message)| message["description"]["type"] == "answer"));
+    lone.receive(connection, &description(8));
+    assert_eq!(lone.left(), [(SMALL, LeaveReason::Invalid)]);
+}
+
+#[test]
+fn rejects_and_unknown_signals_are_not_answered() {
+    let mut lone = Lone::new(config());
+    lone.joiner(&json!({ "from": SMALL, "to": 0, "negotiationId": 1, "reject": "busy" }));
+    lone.joiner(&json!({ "from": SMALL, "to": 0, "negotiationId": 1, "candidate": { "candidate": "" } }));
+    assert_eq!((lone.signals.len(), lone.ended_links), (0, 0));
+    let link = lone.joiner(&offer(SMALL, 1, 7));
+    lone.joiner_again(link, &json!({ "from": SMALL, "to": 0, "negotiationId": 1, "reject": "left" }));
+    assert_eq!(lone.closed, lone.accepted);
+    assert_eq!((lone.signals.len(), lone.ended_links), (1, 1), "the answer, and the end of the link");
+}
+
+#[test]
+fn signals_of_another_peer_do_not_reach_a_connection() {
+    let mut lone = Lone::new(config());
+    lone.joiner(&offer(SMALL, 1, 7));
+    lone.joiner(&json!({ "from": SMALL + 1, "to": 0, "negotiationId": 1, "reject": "left" }));
+    let open = lone.join(SMALL + 2, 9);
+    lone.joiner(&json!({ "from": SMALL + 2, "to": 0, "negotiationId": SMALL + 2, "reject": "left" }));
+    assert!(lone.closed.is_empty(), "{open:?} is open: later signals travel over the control channel");
+}
+
+#[test]
+fn pending_connections_close_at_their_deadlines() {
+    let mut lone = Lone::new(config());
+    lone.joiner(&offer(SMALL, 1, 7));
+    lone.advance(Duration::from_millis(14_900));
+    assert!(lone.closed.is_empty());
+    lone.advance(Duration::from_millis(200));
+    assert_eq!(lone.last_reject(), Some("ice-failed"));
+
+    let link = lone.joiner(&offer(SMALL, 2, 7));
+    lone.end(link);
+    lone.advance(Duration::from_millis(2_900));
+    assert_eq!(lone.closed.len(), 1);
+    lone.advance(Duration::from_millis(200));
+    assert_eq!(lone.closed.len(), 2);
+    assert_eq!(lone.last_reject(), Some("ended"));
+
+    let neighbour = lone.join(SMALL + 3, 8);
+    lone.receive(neighbour, &json!({ "near": [[LARGE, 1]] }));
+    assert_eq!(lone.begun.len(), 1);
+    lone.advance(Duration::from_millis(5_100));
+    assert_eq!(lone.relayed(neighbour)[1]["reject"], "peer-timeout");
+}
+
+#[test]
+fn answer_extends_the_deadline_and_a_second_one_is_ignored() {
+    let mut lone = Lone::new(config());
+    let neighbour = lone.join(SMALL, 8);
+    lone.receive(neighbour, &json!({ "near": [[LARGE, 1]] }));
+    let sent = lone.relayed(neighbour)[0].clone();
+    assert_eq!((sent["from"].clone(), sent["to"].clone()), (json!(lone.mesh.id()), json!(LARGE)));
+    let description = json!({ "type": "answer", "sdp": sdp(9) });
+    let mut answer = json!({ "from": LARGE, "to": sent["from"], "negotiationId": sent["negotiationId"] });
+    answer["description"] = description;
+    lone.relay(neighbour, &answer);
+    lone.relay(neighbour, &answer);
+    assert_eq!(lone.accepted.len(), 2, "the neighbour's offer and the answer");
+    lone.advance(seconds(9));
+    assert!(lone.closed.is_empty());
+}
+
+#[test]
+fn candidates_before_the_description_are_kept_up_to_100() {
+    let mut lone = Lone::new(config());
+    let neighbour = lone.join(SMALL, 8);
+    lone.receive(neighbour, &json!({ "near": [[LARGE, 1]] }));
+    let sent = lone.relayed(neighbour)[0].clone();
+    let mut signal = json!({ "from": LARGE, "to": sent["from"], "negotiationId": sent["negotiationId"] });
+    signal["candidate"] = json!({ "candidate": "candidate:x" });
+    for _ in 0..150 {
+        lone.relay(neighbour, &signal);
+    }
+    assert_eq!(lone.candidates, 0);
+    signal.as_object_mut().expect("an object").remove("candidate");
+    signal["description"] = json!({ "type": "answer", "sdp": sdp(9) });
+    lone.relay(neighbour, &signal);
+    assert_eq!(lone.candidates, 100);
+}
+
+#[test]
+fn pending_attempts_are_limited_by_neighbour_and_joiners_keep_their_slots() {
+    let mut lone = Lone::new(Config { max_peers: 1_000, ..config() });
+    let own = lone.mesh.id();
+    let neighbours: Vec<_> =
+        (0..5).map(|index| lone.join(SMALL + index, 10 + u8::try_from(index).expect("few"))).collect();
+    let before = lone.accepted.len();
+    for (index, &neighbour) in (0..).zip(&neighbours) {
+        for count in 0..20 {
+            let id = LARGE + 100 * index + count;
+            lone.relay(neighbour, &offer_to(own, id, id, 99));
+        }
+        assert_eq!(lone.accepted.len() - before, (16 * (usize::try_from(index).expect("few") + 1)).min(64));
+    }
+    for id in 0..20 {
+        lone.joiner(&offer(SMALL + 100 + id, id, 98));
+    }
+    assert_eq!(lone.accepted.len() - before, 64 + 16);
+    assert_eq!(lone.last_reject(), Some("busy"));
+}
+
+#[test]
+fn offers_relayed_by_one_neighbour_have_a_rate() {
+    let mut lone = Lone::new(Config { max_peers: 1_000, ..config() });
+    let (own, neighbour) = (lone.mesh.id(), lone.join(SMALL, 7));
+    for id in LARGE..LARGE + 40 {
+        lone.relay(neighbour, &offer_to(own, id, id, 99));
+        lone.relay(neighbour, &json!({ "from": id, "to": own, "negotiationId": id, "reject": "left" }));
+    }
+    let rejects = lone.relayed(neighbour).iter().filter(|signal| signal["reject"] == "busy").count();
+    assert_eq!(rejects, 40 - 32);
+}

@@ -1,0 +1,228 @@
+/**
+ * Tests the crate sigver-mesh with Chromium: its example `echo` in groups of tabs with the demo page.
+ *
+ *     node mesh.mjs --server "PATH/sigver" --echo PATH/echo
+ *
+ *     --only WORDS   run only scenarios whose name contains WORDS
+ *
+ * Prints one line per scenario, then `N passed, M failed`. Nothing sleeps: every wait is for a condition and has a
+ * timeout.
+ */
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { parseArgs } from "node:util";
+import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
+import { Report } from "./report.mjs";
+import { signalingOnly } from "./servers.mjs";
+
+const { values: args } = parseArgs({
+  options: { server: { type: "string" }, echo: { type: "string" }, only: { type: "string", default: "" } },
+});
+if (!args.server || !args.echo) throw new Error("--server or --echo is missing; must be the path of a program");
+
+const LATER = 30_000; // for conditions that need five pings
+const target = await signalingOnly(args.server);
+const browser = await launch();
+const pageErrors = [];
+const bots = [];
+
+/** A process of the example `echo`. */
+class Bot {
+  #output = "";
+  #waiting = () => {};
+
+  constructor(key) {
+    const env = { ...process.env, RUST_LOG: "info", NO_COLOR: "1" };
+    this.process = spawn(args.echo, [target.signaling, key], { env, stdio: ["ignore", "pipe", "inherit"] });
+    this.exited = new Promise((resolve) => this.process.once("exit", resolve));
+    this.process.stdout.on("data", (data) => {
+      this.#output += data;
+      this.#waiting();
+    });
+    bots.push(this);
+  }
+
+  /** Waits until the log has a line that matches. */
+  async logs(pattern, timeout = SOON) {
+    const late = setTimeout(() => this.#waiting(new Error(`no ${pattern} in the log: ${this.#output}`)), timeout);
+    try {
+      for (;;) {
+        const found = pattern.exec(this.#output);
+        if (found) return found;
+        await new Promise((resolve, reject) => (this.#waiting = (error) => (error ? reject(error) : resolve())));
+      }
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
+  async joined() {
+    this.id = Number((await this.logs(/joined id=(\d+)/))[1]);
+    return this;
+  }
+
+  async stop(signal) {
+    this.process.kill(signal);
+    return this.exited;
+  }
+}
+
+/** Starts a bot, and waits until it is a member. */
+const startBot = (key) => new Bot(key).joined();
+
+async function open(key) {
+  const context = await browser.newContext({ permissions: PERMISSIONS });
+  const page = await context.newPage();
+  page.on("pageerror", (error) => pageErrors.push(`uncaught in a page: ${error.stack ?? error}`));
+  await page.goto(`${target.page}#${key}`);
+  await page.evaluate(() => {
+    globalThis.received = [];
+    globalThis.streams = 0;
+    globalThis.left = [];
+    group.addEventListener("message", ({ peerId, data }) => received.push({ peerId, data }));
+    group.addEventListener("stream", () => streams++);
+    group.addEventListener("peerleave", ({ peerId }) => left.push(peerId));
+  });
+  return page;
+}
+
+/** Waits until a tab is joined and has this many neighbours. */
+const meshed = (tab, count, timeout = SOON) =>
+  until(tab, (count) => group.state === "joined" && group.peers.length === count, count, timeout);
+
+/** Sends a chat message, and waits until the page shows the bot's answer. */
+async function chats(tab, text) {
+  await tab.fill("#text", text);
+  await tab.press("#text", "Enter");
+  await tab.locator("#log .line", { hasText: `echo: ${text}` }).first().waitFor({ timeout: SOON });
+}
+
+const scenarios = {
+  async "bot that joins a tab answers its chat messages"(key) {
+    const tab = await open(key);
+    await until(tab, () => group.state === "joined");
+    const bot = await startBot(key);
+    await meshed(tab, 1);
+    assert.deepEqual(await tab.evaluate(() => group.peers.map(({ id }) => id)), [bot.id]);
+    await chats(tab, "hello bot");
+  },
+
+  async "tab that joins a bot gets answers"(key) {
+    await startBot(key);
+    const tab = await open(key);
+    await meshed(tab, 1);
+    await chats(tab, "hello member");
+    await until(tab, () => group.peers[0].roundTripTime !== undefined && group.peers[0].path === "direct");
+  },
+
+  async "two tabs meet through the bot, which relays their signals"(key) {
+    await startBot(key);
+    const first = await open(key);
+    await meshed(first, 1);
+    const second = await open(key);
+    await Promise.all([first, second].map((tab) => meshed(tab, 2)));
+    await chats(first, "from the first");
+    await chats(second, "from the second");
+    await until(first, () => received.some(({ data }) => data === "from the second"));
+  },
+
+  async "bots and tabs form a mesh"(key) {
+    const tabs = [await open(key), await open(key)];
+    await Promise.all(tabs.map((tab) => meshed(tab, 1)));
+    await Promise.all([startBot(key), startBot(key), startBot(key)]);
+    await Promise.all(tabs.map((tab) => meshed(tab, 4, LATER)));
+    await until(tabs[0], () => group.peers.every(({ neighbours }) => neighbours.length === 4));
+  },
+
+  async "messages of 300 KB and of 8 MB arrive in both directions"(key) {
+    await startBot(key);
+    const tab = await open(key);
+    await meshed(tab, 1);
+    for (const length of [300_000, 8_000_000]) {
+      const sent = await tab.evaluate((length) => {
+        globalThis.text = Array.from({ length: length / 10 }, (_, index) => String(index).padStart(10)).join("");
+        received.length = 0;
+        return group.send(text);
+      }, length);
+      assert.equal(sent, 1);
+      await until(tab, () => received.length === 1, undefined, LATER);
+      assert(await tab.evaluate(() => received[0].data === `echo: ${text}`));
+    }
+  },
+
+  async "bot answers the camera of a tab, which another tab receives"(key) {
+    await startBot(key);
+    const tabs = [await open(key), await open(key)];
+    await Promise.all(tabs.map((tab) => meshed(tab, 2)));
+    await tabs[0].click("#camera");
+    await until(tabs[1], () => streams === 1);
+    await chats(tabs[0], "with a camera");
+    await tabs[0].click("#camera");
+    await tabs[0].click("#camera");
+    await tabs[1].click("#camera");
+    await until(tabs[0], () => streams === 1);
+    for (const tab of tabs) await chats(tab, "with two cameras");
+    for (const tab of tabs) assert.deepEqual(await tab.evaluate(() => left), []);
+  },
+
+  async "bot that leaves is removed at once, and a killed one after its pings are lost"(key) {
+    const tab = await open(key);
+    const [leaves, killed] = [await startBot(key), await startBot(key)];
+    await meshed(tab, 2);
+    await leaves.stop("SIGINT");
+    assert.equal(leaves.process.exitCode, 0);
+    await meshed(tab, 1);
+    await killed.stop("SIGKILL");
+    await meshed(tab, 0, LATER);
+  },
+
+  async "bot notices a tab that closes, and one that is killed"(key) {
+    const bot = await startBot(key);
+    const tabs = [await open(key), await open(key)];
+    await Promise.all(tabs.map((tab) => meshed(tab, 2)));
+    const [closed, killed] = await Promise.all(tabs.map((tab) => tab.evaluate(() => group.id)));
+    await tabs[0].close({ runBeforeUnload: false });
+    await bot.logs(new RegExp(`PeerLeave { peer: ${closed}, reason: (Left|Lost)`), LATER);
+    const devtools = await tabs[1].context().newCDPSession(tabs[1]);
+    devtools.send("Page.crash").catch(() => {}); // the crashed page sends no response
+    await bot.logs(new RegExp(`PeerLeave { peer: ${killed}, reason: Lost`), LATER);
+  },
+
+  async "bot and tab stay connected while the server restarts, and a new tab joins"(key) {
+    const bot = await startBot(key);
+    const tab = await open(key);
+    await meshed(tab, 1);
+    await target.server.stop();
+    await until(tab, () => group.state === "reconnecting");
+    await bot.logs(/Reconnecting/);
+    await chats(tab, "without a server");
+    await target.server.start();
+    await meshed(tab, 1, LATER);
+    await bot.logs(/Reconnecting[^]*Joined/, LATER);
+    await meshed(await open(key), 2, LATER);
+    assert.deepEqual(await tab.evaluate(() => left), []);
+  },
+};
+
+let passed = false;
+try {
+  const report = new Report();
+  const selected = Object.entries(scenarios).filter(([name]) => name.includes(args.only));
+  for (const [index, [name, scenario]] of selected.entries()) {
+    pageErrors.length = 0;
+    await report.run(name, async () => {
+      await scenario(`mesh-${index}`);
+      assert.deepEqual(pageErrors, []);
+    });
+    await Promise.all(browser.contexts().map((context) => context.close()));
+    await Promise.all(bots.splice(0).map((bot) => bot.stop("SIGKILL")));
+  }
+  passed = report.end();
+} finally {
+  for (const bot of bots) bot.process.kill("SIGKILL");
+  await browser.close();
+  await target.server.stop();
+  target.files.stop();
+}
+process.exitCode = passed ? 0 : 1;
