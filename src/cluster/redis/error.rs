@@ -89,6 +89,7 @@ mod tests {
                 "the user has no permission for the command CLIENT|SETNAME",
             ),
             ("NOPERM No permissions to access a key", "the user has no permission for the keys of this cluster"),
+            ("NOPERM No permissions to access a channel", "the user has no permission"),
             (
                 "ERR The user executing the script can't run this command or subcommand script: 1f, on @user_script:1.",
                 "the user has no permission for a command of the scripts",

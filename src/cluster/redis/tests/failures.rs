@@ -76,6 +76,20 @@ async fn connection_stays_after_a_call_that_was_dropped_soon() {
 }
 
 #[tokio::test]
+async fn connection_stays_after_an_error_of_a_command() {
+    let Some(server) = Server::start(&[]) else { return };
+    let backplane = backplane(&server);
+    server.command("SET sv1:test:nodes text");
+    let error = backplane.beat(NodeId(1), &[]).await.expect_err("the key has no hash").to_string();
+    assert!(error.contains("WRONGTYPE"), "{error}");
+    server.command("DEL sv1:test:nodes");
+    backplane.beat(NodeId(1), &[]).await.expect("the engine is reachable");
+    let stats = server.command("INFO stats");
+    // That of the backplane, and those of the three commands.
+    assert!(stats.contains("total_connections_received:4\r"), "{stats}");
+}
+
+#[tokio::test]
 async fn killed_engine_returns_with_what_it_stored() {
     let settings = ["appendonly yes", "appendfsync always"];
     let Some(mut server) = Server::start(&settings) else { return };
