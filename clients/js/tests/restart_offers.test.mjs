@@ -43,7 +43,8 @@ const offer = (options) => ({ members: [], description: { type: "offer", sdp: sd
 const relayed = (y) => y.sentControl.flatMap(({ relay }) => (relay?.to === X ? relay : []));
 
 test("offer that a neighbour relays is answered through it while ICE is interrupted", async () => {
-  for (const state of [{ ice: "disconnected" }, { ice: "failed" }, { ice: "checking" }, { ice: "connected", unanswered: true }]) {
+  const interrupted = ["disconnected", "failed", "checking"].map((ice) => ({ ice }));
+  for (const state of [...interrupted, { ice: "connected", unanswered: true }]) {
     install();
     const { group, x, y, relay, negotiationId } = await joinWithXY(state);
     await relay(offer());
