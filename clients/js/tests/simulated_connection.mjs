@@ -3,8 +3,7 @@
 import { fingerprintOf } from "./fakes.mjs";
 import { Channel } from "./simulated_channel.mjs";
 
-/** Without a usable path, ICE is disconnected after the first time, and has failed after the second one, in ms. */
-const DISCONNECTED_AFTER = 1_000;
+/** ICE has failed without a usable path for this time in ms. */
 const FAILED_AFTER = 20_000;
 
 export class PeerConnection {
@@ -218,7 +217,7 @@ export class PeerConnection {
       for (const channel of this.#channels) channel.flush();
     } else if (this.iceConnectionState === "connected" && this.#iceTimers.length === 0) {
       this.#iceTimers.push(
-        setTimeout(() => this.#setIceState("disconnected"), DISCONNECTED_AFTER),
+        setTimeout(() => this.#setIceState("disconnected"), this.network.noticeTime()),
         setTimeout(() => this.#setIceState("failed"), FAILED_AFTER),
       );
     } else if (this.#local && this.iceConnectionState !== "connected" && this.#selected?.local !== pair.local) {

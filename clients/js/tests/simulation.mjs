@@ -38,6 +38,8 @@ export class Network {
   /** @type {PeerConnection[]} */ connections = [];
   /** The sockets of members, by id. @type {Map<number, Socket>} */ members = new Map();
   /** Pairs of ports and of hosts, as `a|b`. */ blocked = new Set();
+  /** After which time a side notices that its path is interrupted, in ms. */
+  noticeTime = () => 1_000;
   links = 0;
   /** Certificates, and ICE user fragments. */ count = 0;
   #seed;
