@@ -253,7 +253,10 @@ export class Connection {
     if (this.#state !== "pending") {
       reject = undefined;
       if (!this.#acceptsRestart(description)) description = undefined;
-      else if (description?.type === "offer") this.#interruption.accept(route);
+      else if (description?.type === "offer") {
+        this.#interruption.accept(route);
+        this.#negotiation.contest();
+      }
     }
     if (reject !== undefined) this.close(readReject(reject));
     else this.#negotiation.receive({ description, candidate });

@@ -7,7 +7,7 @@
 import { MAX_CHANNEL_NAME, MAX_CHANNELS, PIECE_BYTES } from "./limits.js";
 
 /**
- * How a channel delivers messages: options of `RTCPeerConnection.createDataChannel`. If those of two peers differ,
+ * How a channel delivers messages: options of `RTCPeerConnection.createDataChannel`. If two peers have different ones,
  * those of the peer with the lower id apply.
  *
  * @typedef {object} ChannelOptions

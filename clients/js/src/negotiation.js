@@ -89,6 +89,14 @@ export class Negotiation {
     if (this.#rtc.signalingState !== "stable") this.#offer();
   }
 
+  /**
+   * The other side makes an offer over a route. If this side ignores it in favor of an own one, the own one must not
+   * wait in the interrupted control channel.
+   */
+  contest() {
+    if (this.#rtc.signalingState === "have-local-offer" && !this.#events.isPolite()) this.restart();
+  }
+
   /** Sends an offer again that may not have arrived. */
   repeatOffer() {
     if (this.#rtc.signalingState === "have-local-offer") this.#sendDescription();

@@ -156,7 +156,7 @@ test("peer whose paths are all interrupted makes no offer that cannot arrive", a
   assert(isConnected(a, b) && isConnected(a, c));
 });
 
-test("offer whose answer is lost, because the path recovers by itself, blocks no later change of the media", async () => {
+test("offer whose answer is lost while the path recovers by itself blocks no later change of the media", async () => {
   for (const from of ["lower", "higher"]) {
     network = install();
     const [a, b, c] = await mesh(3);

@@ -23,6 +23,7 @@ function check(...args) {
   const body = args.pop();
   const property = fc.asyncProperty(seed, delays, ...args, async (seed, delays, ...values) => {
     const network = install(seed, delays);
+    network.noticeTime = () => 500 + network.random() * 4_000;
     groups = [];
     await body(network, ...values);
   });

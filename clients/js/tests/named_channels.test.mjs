@@ -77,7 +77,7 @@ test("long message is sent in pieces on a reliable, ordered channel", async () =
   assert.deepEqual([sizeOf(a), sizeOf(b)], [[["log", 16_385]], [["log", 100_000]]]);
 });
 
-test("message of more than 16384 bytes throws TypeError on other channels, and one of 16384 bytes is sent", async () => {
+test("message of more than 16384 bytes throws TypeError on other channels, and a shorter one is sent", async () => {
   for (const [name, options] of Object.entries({
     unordered: { ordered: false },
     unreliable: { maxRetransmits: 3 },
@@ -199,7 +199,7 @@ test("peer with the lower id creates the common channels, and the other one none
   assert.deepEqual(other.connection.channels.map(({ label }) => label), ["control", "data"]);
 });
 
-test("channel that the other peer creates again, under an unknown name or with the higher id closes the connection", async () => {
+test("channel with a used or unknown label, or from the higher id, closes the connection", async () => {
   for (const [id, labels, isClosed] of [
     [LOW, ["pose", "log"], false],
     [LOW, ["pose", "pose"], true],
@@ -251,7 +251,7 @@ test("pieces of two channels do not mix", async () => {
   assert.deepEqual(sizeOf(group), [["pose", 2], ["log", 16_385]]);
 });
 
-test("messages for a channel that the other peer does not create are limited, and end with the connection", async () => {
+test("messages for a channel that the other peer does not create are limited, and end with it", async () => {
   fakes.install();
   const options = { iceServers: [], channels: { log: {} }, maxQueuedBytes: 1_000 };
   const group = new Group("wss://hub/signal", "room", options);

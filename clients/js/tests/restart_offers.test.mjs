@@ -5,13 +5,14 @@ import { beforeEach, test } from "node:test";
 import { Group } from "../src/index.js";
 import { advance, FakeConnection, FakeSocket, fingerprintOf, install, joinWith, settle } from "./fakes.mjs";
 
-const X = 2 ** 31 + 7; // below the id that a group draws: X is impolite
+const LOWER = 2 ** 31 + 7; // below the id that a group draws: X is impolite
+const X = LOWER;
 const Y = X + 1;
 
 beforeEach(install);
 
 /** Joins a group in which the peers X and Y are connected. ICE of X is interrupted, or a ping to it is unanswered. */
-async function joinWithXY({ hello = { v: 1 }, ice = "disconnected", unanswered = false } = {}) {
+async function joinWithXY({ X = LOWER, hello = { v: 1 }, ice = "disconnected", unanswered = false } = {}) {
   const group = new Group("wss://hub/signal", "room", { iceServers: [] });
   await settle();
   const x = await joinWith(X, (connection) => (connection.hello = hello));
@@ -43,7 +44,8 @@ const offer = (options) => ({ members: [], description: { type: "offer", sdp: sd
 const relayed = (y) => y.sentControl.flatMap(({ relay }) => (relay?.to === X ? relay : []));
 
 test("offer that a neighbour relays is answered through it while ICE is interrupted", async () => {
-  for (const state of [{ ice: "disconnected" }, { ice: "failed" }, { ice: "checking" }, { ice: "connected", unanswered: true }]) {
+  const interrupted = ["disconnected", "failed", "checking"].map((ice) => ({ ice }));
+  for (const state of [...interrupted, { ice: "connected", unanswered: true }]) {
     install();
     const { group, x, y, relay, negotiationId } = await joinWithXY(state);
     await relay(offer());
@@ -78,6 +80,25 @@ for (const [name, state, signal] of [
     assert.equal(group.peers.size, 2);
   });
 }
+
+test("offer that is ignored in favor of an own one, which waits in the control channel, is answered with a restart", async () => {
+  const HIGHER = 2 ** 32 - 1;
+  const { group, x, y, relay } = await joinWithXY({ X: HIGHER });
+  await y.control({ near: [[HIGHER, 1]] });
+  let restarts = 0;
+  x.restartIce = () => restarts++;
+  x.signalingState = "have-local-offer"; // for example a change of the media
+  x.setLocalDescription = async () => {
+    x.localDescription = { toJSON: () => ({ type: "offer", sdp: sdp() }) };
+  };
+  for (let count = 1; count <= 2; count++) {
+    await relay(offer({ version: 1 + count }));
+    const sent = y.sentControl.flatMap(({ relay }) => (relay?.to === HIGHER ? relay : []));
+    assert.deepEqual(sent.map(({ description, from }) => [description.type, from]), Array(count).fill(["offer", group.id]));
+    assert.equal(restarts, 1, "the offer is repeated");
+    assert.deepEqual(x.set, []);
+  }
+});
 
 test("relayed description that the browser rejects does not close the connection", async () => {
   const { x, relay } = await joinWithXY();
