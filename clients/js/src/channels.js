@@ -6,7 +6,7 @@
 
 import { ControlChannel } from "./control_channel.js";
 import { DataChannel } from "./data_channel.js";
-import { MAX_MESSAGE_BYTES, MIN_QUEUED_BYTES } from "./limits.js";
+import { FLUSH_PINGS, LEAVE_TIMEOUT, MAX_MESSAGE_BYTES, MIN_QUEUED_BYTES } from "./limits.js";
 
 /** @import { NamedChannels } from "./named_channels.js" */
 /** @import { Control, Hello } from "./untrusted.js" */
@@ -39,6 +39,7 @@ export class Channels {
   /** By name; that of the group itself has none. @type {Map<string | undefined, DataChannel>} */ #data = new Map();
   /** What arrived before `hello`, unless it has arrived. @type {(() => void)[] | undefined} */ #waiting = [];
   #waitingBytes = 0;
+  #isClosed = false;
 
   /** @param {RTCPeerConnection} rtc @param {NamedChannels} options @param {ChannelsEvents} events */
   constructor(rtc, options, events) {
@@ -140,13 +141,22 @@ export class Channels {
     return this.#data.get(channel)?.send(bytes, isText, signal) ?? "failed";
   }
 
-  /** Resolves when all messages have been sent to the network, or the connection is closed. */
-  drained() {
-    return Promise.all([...this.#data.values()].map((data) => data.drained()));
+  /**
+   * Resolves when all messages have probably arrived, or the connection is closed. Drained channels have sent them to
+   * the network, but a later message of another channel overtakes one whose packet is lost. Each answered ping makes
+   * SCTP report the loss once more, and after three reports it sends the packet again.
+   */
+  async flush() {
+    const channels = [...this.#data.values()];
+    const isRecent = channels.some((it) => it.queuedBytes > 0 || performance.now() - it.sentAt < LEAVE_TIMEOUT);
+    if (!isRecent) return;
+    await Promise.all(channels.map((data) => data.drained()));
+    for (let count = 0; count < FLUSH_PINGS && !this.#isClosed; count++) await this.control.roundTrip();
   }
 
   /** Ends all waits. The channels themselves close with their connection. */
   close() {
+    this.#isClosed = true;
     this.control.close();
     for (const data of this.#data.values()) data.close();
     this.#waiting = undefined;

@@ -327,7 +327,7 @@ export class Connection {
    * @param {boolean} now whether to do all at once instead, because the page is about to be frozen
    */
   async leave(now) {
-    if (!now) await withTimeout(LEAVE_TIMEOUT - FLUSH_TIME, () => this.channels.drained()).catch(() => {});
+    if (!now) await withTimeout(LEAVE_TIMEOUT - FLUSH_TIME, () => this.channels.flush()).catch(() => {});
     this.sendControl({ bye: true });
     if (!now) await sleep(FLUSH_TIME);
     this.close("left");

@@ -24,6 +24,7 @@ export class ControlChannel {
   #channel;
   #events;
   #hasHello = false;
+  #onAnswer = () => {};
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #helloTimeout;
 
   /** @param {RTCDataChannel} channel @param {ControlChannelEvents} events */
@@ -41,6 +42,7 @@ export class ControlChannel {
   close() {
     clearTimeout(this.#helloTimeout);
     this.#hasHello = true;
+    this.#onAnswer();
   }
 
   /** Does nothing unless the channel is open. @param {object} message */
@@ -66,7 +68,7 @@ export class ControlChannel {
     // Only as the first message: later ones are ignored.
     this.#onHello(hello);
     if (ping !== undefined) this.send({ pong: ping });
-    else if (pong !== undefined) this.#updateRoundTripTime(performance.now() - pong);
+    else if (pong !== undefined) this.#onPong(pong);
     else if (!hello) this.#events.message(message);
   }
 
@@ -77,8 +79,18 @@ export class ControlChannel {
     this.#events.hello(hello);
   }
 
-  /** @param {number} sample */
-  #updateRoundTripTime(sample) {
+  /** Resolves when a ping is answered, or when the channel is closed meanwhile. */
+  roundTrip() {
+    return new Promise((/** @type {(value?: undefined) => void} */ resolve) => {
+      this.#onAnswer = resolve;
+      this.ping();
+    });
+  }
+
+  /** @param {number} sentAt untrusted */
+  #onPong(sentAt) {
+    this.#onAnswer();
+    const sample = performance.now() - sentAt;
     if (!(sample >= 0)) return;
     const average = this.roundTripTime ?? sample;
     this.roundTripTime = average + (sample - average) / 4;

@@ -28,6 +28,8 @@ import { isWhole } from "./named_channels.js";
 export class DataChannel {
   /** Of the messages that are not sent completely. */
   queuedBytes = 0;
+  /** When the last piece was sent. */
+  sentAt = -Infinity;
 
   /** @type {RTCDataChannel | undefined} */ #channel;
   #events;
@@ -100,6 +102,7 @@ export class DataChannel {
         message.isStarted = true;
         try {
           channel.send(piece);
+          this.sentAt = performance.now();
         } catch {
           return this.#events.failed(); // the channel is closing
         }

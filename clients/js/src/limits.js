@@ -107,6 +107,8 @@ export const REMEMBER_FOR = 60_000;
 export const MAX_KNOWN_IDS = 1_000;
 /** From leaving the group to closed connections. Messages that were accepted before are sent meanwhile. */
 export const LEAVE_TIMEOUT = 2_000;
+/** Answered pings after the last message: three report a lost packet, the others follow the one that replaces it. */
+export const FLUSH_PINGS = 5;
 /** The last part of it, from sending `bye`. */
 export const FLUSH_TIME = 200;
 
