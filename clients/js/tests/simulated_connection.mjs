@@ -129,7 +129,9 @@ export class PeerConnection {
       const remote = type === "answer" ? this.#pending : undefined;
       const restarts = this.#mustRestart || (remote && remote.ufrag !== this.#remote?.ufrag);
       const ufrag = restarts || !this.#local ? `u${++this.network.count}` : this.#local.ufrag;
-      const description = { type, ufrag, tracks: [...this.#tracks], version: ++this.#version };
+      // An answer has no media sections of its own. New tracks need an own offer.
+      const tracks = this.#tracks.filter((it) => type === "offer" || this.#local?.tracks.includes(it));
+      const description = { type, ufrag, tracks, version: ++this.#version };
       this.#described = description;
       if (type === "offer") {
         this.#pending = description;
