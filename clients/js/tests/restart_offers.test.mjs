@@ -143,6 +143,17 @@ test("peer of version 0 whose ICE failed is lost", async () => {
   }
 });
 
+test("ICE that has failed is restarted at once", async () => {
+  const { x, y } = await joinWithXY({ ice: "connected" });
+  await y.control({ near: [[X, 1]] });
+  let restarts = 0;
+  x.restartIce = () => restarts++;
+  x.signalingState = "stable";
+  x.iceConnectionState = "failed";
+  x.oniceconnectionstatechange();
+  assert.equal(restarts, 1);
+});
+
 test("connection whose DTLS fails is lost", async () => {
   const { x, y } = await joinWithXY({ ice: "connected" });
   await y.control({ near: [[X, 1]] });
