@@ -81,7 +81,7 @@ for (const [name, state, signal] of [
   });
 }
 
-test("offer that is ignored in favor of an own one, which waits in the control channel, is answered with a restart", async () => {
+test("offer that loses against one in the interrupted control channel is answered with a restart", async () => {
   const HIGHER = 2 ** 32 - 1;
   const { group, x, y, relay } = await joinWithXY({ X: HIGHER });
   await y.control({ near: [[HIGHER, 1]] });
@@ -94,7 +94,8 @@ test("offer that is ignored in favor of an own one, which waits in the control c
   for (let count = 1; count <= 2; count++) {
     await relay(offer({ version: 1 + count }));
     const sent = y.sentControl.flatMap(({ relay }) => (relay?.to === HIGHER ? relay : []));
-    assert.deepEqual(sent.map(({ description, from }) => [description.type, from]), Array(count).fill(["offer", group.id]));
+    const types = sent.map(({ description, from }) => [description.type, from]);
+    assert.deepEqual(types, Array(count).fill(["offer", group.id]));
     assert.equal(restarts, 1, "the offer is repeated");
     assert.deepEqual(x.set, []);
   }
@@ -140,6 +141,17 @@ test("peer of version 0 whose ICE failed is lost", async () => {
     x.onconnectionstatechange();
     assert.equal(x.closed, isClosed);
   }
+});
+
+test("ICE that has failed is restarted at once", async () => {
+  const { x, y } = await joinWithXY({ ice: "connected" });
+  await y.control({ near: [[X, 1]] });
+  let restarts = 0;
+  x.restartIce = () => restarts++;
+  x.signalingState = "stable";
+  x.iceConnectionState = "failed";
+  x.oniceconnectionstatechange();
+  assert.equal(restarts, 1);
 });
 
 test("connection whose DTLS fails is lost", async () => {

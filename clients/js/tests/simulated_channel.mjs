@@ -58,6 +58,7 @@ export class Channel {
   /** A message may arrive before the open events, when the channels are open already. */
   precedeEvent() {
     if (this.options.negotiated) this.#connection.openNegotiated();
+    else this.open();
   }
 
   /** The path works again. */

@@ -17,7 +17,6 @@ export class PeerConnection {
 
   iceConnectionState = "new";
   signalingState = "stable";
-  localDescription = null;
   remoteDescription = null;
   isClosed = false;
   /** The other end, once DTLS is connected. @type {PeerConnection | undefined} */ peer;
@@ -31,6 +30,8 @@ export class PeerConnection {
   #ufrag = "";
   #mustRestart = false;
   #selected;
+  #described;
+  /** The user fragments of own and of remote candidates. */ #gathered = new Set();
   #candidates = new Set();
   #chain = Promise.resolve();
   #operations = 0;
@@ -45,6 +46,11 @@ export class PeerConnection {
 
   get connectionState() {
     return this.iceConnectionState === "checking" ? "connecting" : this.iceConnectionState;
+  }
+
+  /** Contains the candidates that are found by now. */
+  get localDescription() {
+    return this.#described && toSdp(this.#described, this.fingerprint, this.#gathered.has(this.#described.ufrag));
   }
 
   get localPort() {
@@ -123,8 +129,10 @@ export class PeerConnection {
       const remote = type === "answer" ? this.#pending : undefined;
       const restarts = this.#mustRestart || (remote && remote.ufrag !== this.#remote?.ufrag);
       const ufrag = restarts || !this.#local ? `u${++this.network.count}` : this.#local.ufrag;
-      const description = { type, ufrag, tracks: [...this.#tracks], version: ++this.#version };
-      this.localDescription = toSdp(description, this.fingerprint);
+      // An answer has no media sections of its own. New tracks need an own offer.
+      const tracks = this.#tracks.filter((it) => type === "offer" || this.#local?.tracks.includes(it));
+      const description = { type, ufrag, tracks, version: ++this.#version };
+      this.#described = description;
       if (type === "offer") {
         this.#pending = description;
         this.signalingState = "have-local-offer";
@@ -145,6 +153,8 @@ export class PeerConnection {
         this.#commit(this.#pending, description);
       }
       this.remoteDescription = init;
+      if (description.hasCandidates) this.#candidates.add(description.ufrag);
+      this.network.update();
     });
   }
 
@@ -165,6 +175,7 @@ export class PeerConnection {
     for (let index = 0; index < 3; index++) {
       this.network.wait().then(() => {
         if (this.isClosed || this.#ufrag !== ufrag) return;
+        this.#gathered.add(ufrag);
         const candidate = { candidate: `candidate:${ufrag} ${index}`, usernameFragment: ufrag };
         this.onicecandidate?.({ candidate: { toJSON: () => candidate } });
       });
@@ -270,9 +281,10 @@ export class PeerConnection {
   }
 }
 
-function toSdp({ type, ufrag, tracks, version }, fingerprint) {
+function toSdp({ type, ufrag, tracks, version }, fingerprint, hasCandidates) {
   const session = ["v=0", `o=- 1 ${version} IN IP4 0.0.0.0`, `a=fingerprint:sha-256 ${fingerprint}`];
-  const media = [`a=ice-ufrag:${ufrag}`, ...tracks.map((track) => `a=x-track:${track}`)];
+  const candidates = hasCandidates ? ["a=candidate:0"] : [];
+  const media = [`a=ice-ufrag:${ufrag}`, ...candidates, ...tracks.map((track) => `a=x-track:${track}`)];
   const init = { type, sdp: [...session, ...media, ""].join("\r\n") };
   return { ...init, toJSON: () => init };
 }
@@ -280,7 +292,8 @@ function toSdp({ type, ufrag, tracks, version }, fingerprint) {
 function fromSdp({ type, sdp }) {
   const ufrag = /^a=ice-ufrag:(.*)\r$/m.exec(sdp)?.[1];
   if (!ufrag || !["offer", "answer"].includes(type)) throw new DOMException("invalid SDP", "OperationError");
-  return { type, ufrag, tracks: [...sdp.matchAll(/^a=x-track:(.*)\r$/gm)].map(([, track]) => track) };
+  const hasCandidates = sdp.includes("a=candidate");
+  return { type, ufrag, hasCandidates, tracks: [...sdp.matchAll(/^a=x-track:(.*)\r$/gm)].map(([, track]) => track) };
 }
 
 /** A stream with one track, which is a string here. */
