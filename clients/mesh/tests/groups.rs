@@ -264,3 +264,45 @@ async fn leaving_takes_at_most_four_seconds_if_the_other_side_is_dead() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert!(matches!(sent, Ok(0) | Err(SendError::Left)), "{sent:?}");
 }
+
+#[tokio::test]
+async fn rejection_of_the_hub_is_an_error_with_its_code_and_reason() {
+    use sigver::{CloseCode, JoinRequest, PeerInfo, Rejection, SignalingHub};
+    async fn admit(request: JoinRequest) -> Result<PeerInfo, Rejection> {
+        match request.header("x-token").map(|token| token.as_bytes().to_vec()).as_deref() {
+            Some(b"valid") => Ok(PeerInfo::new()),
+            Some(b"expired") => Err(Rejection::close(CloseCode::app(4001), "token expired")),
+            _ => Err(Rejection::http(axum::http::StatusCode::FORBIDDEN, "no token")),
+        }
+    }
+    let hub = SignalingHub::builder().admission(admit).build().expect("valid");
+    let hub = Hub::serve(tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port"), hub);
+    let rejected = |error| match error {
+        Err(JoinError::Rejected(close)) => (close.code, close.reason),
+        other => panic!("{other:?}"),
+    };
+    let with = |token| Options::default().header("x-token", token);
+    assert_eq!(rejected(hub.join(with("expired")).await), (4001, "token expired".to_owned()));
+    let (code, reason) = rejected(hub.join(Options::default()).await);
+    assert_eq!(code, 1008);
+    assert!(reason.contains("403") && reason.contains("no token"), "{reason}");
+    assert_eq!(hub.join(with("valid")).await.expect("joins").state(), State::Joined);
+}
+
+#[tokio::test]
+async fn key_function_is_called_before_each_socket_and_asked_again_after_a_failure() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let hub = Hub::start().await;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let key = sigver_mesh::Key::from_fn(move || {
+        let call = counted.fetch_add(1, Ordering::Relaxed);
+        async move { if call == 0 { Err("the vault is closed".into()) } else { Ok("tea room".to_owned()) } }
+    });
+    let options = Options::default().address("127.0.0.1:0".parse().expect("an address"));
+    let group = timeout(SOON, Group::join(&hub.url(), key, options)).await.expect("soon").expect("joins");
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+    let other = hub.peer().await;
+    meshed(&[&group, &other]).await;
+}

@@ -1,4 +1,5 @@
 //! A hub in this process, which can be stopped and started again, and peers on the loopback interface.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
