@@ -80,7 +80,11 @@ function join() {
     render();
   });
   on("meshchange", render);
-  on("peerchange", ({ peerId, peer }) => rename(peerId, peer.metadata));
+  on("peerchange", ({ peerId, peer }) => {
+    const before = nameOf(peerId);
+    rename(peerId, peer.metadata);
+    if (nameOf(peerId) !== before) chat.note(`${before} is now ${nameOf(peerId)}`);
+  });
   on("peerjoin", ({ peerId, peer }) => {
     hadPeers = true;
     rename(peerId, peer.metadata);

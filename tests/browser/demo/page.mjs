@@ -236,6 +236,7 @@ export const pageScenarios = {
     await tabs[0].press("#name", "Enter");
     assert.equal(await tabs[0].inputValue("#name"), "Ann <b>B</b>");
     await until(tabs[1], () => document.querySelector("#peers b").textContent === "Ann <b>B</b>");
+    await tabs[1].locator("#log .event", { hasText: /^\w+ \w+ is now Ann <b>B<\/b>$/ }).waitFor({ timeout: SOON });
     tabs.push(await open(key));
     await meshed(tabs);
     await tabs[2].locator("#peers b", { hasText: "Ann <b>B</b>" }).waitFor({ timeout: SOON });
