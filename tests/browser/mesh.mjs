@@ -89,10 +89,11 @@ async function open(key) {
 
 /** Waits until a tab is joined and has this many neighbours. */
 const meshed = (tab, count, timeout = SOON) =>
-  until(tab, (count) => group.state === "joined" && group.peers.length === count, count, timeout);
+  until(tab, (count) => group.state === "joined" && group.peers.size === count, count, timeout);
 
 /** Sends a chat message, and waits until the page shows the bot's answer. */
 async function chats(tab, text) {
+  await tab.locator("#compose button:enabled").waitFor({ timeout: SOON }); // the page shows peers with a short delay
   await tab.fill("#text", text);
   await tab.press("#text", "Enter");
   await tab.locator("#log .line", { hasText: `echo: ${text}` }).first().waitFor({ timeout: SOON });
@@ -104,7 +105,7 @@ const scenarios = {
     await until(tab, () => group.state === "joined");
     const bot = await startBot(key);
     await meshed(tab, 1);
-    assert.deepEqual(await tab.evaluate(() => group.peers.map(({ id }) => id)), [bot.id]);
+    assert.deepEqual(await tab.evaluate(() => [...group.peers.keys()]), [bot.id]);
     await chats(tab, "hello bot");
   },
 
@@ -113,7 +114,10 @@ const scenarios = {
     const tab = await open(key);
     await meshed(tab, 1);
     await chats(tab, "hello member");
-    await until(tab, () => group.peers[0].roundTripTime !== undefined && group.peers[0].path === "direct");
+    await until(tab, () => {
+      const [peer] = group.peers.values();
+      return peer.roundTripTime !== undefined && peer.path === "direct";
+    });
   },
 
   async "two tabs meet through the bot, which relays their signals"(key) {
@@ -132,7 +136,7 @@ const scenarios = {
     await Promise.all(tabs.map((tab) => meshed(tab, 1)));
     await Promise.all([startBot(key), startBot(key), startBot(key)]);
     await Promise.all(tabs.map((tab) => meshed(tab, 4, LATER)));
-    await until(tabs[0], () => group.peers.every(({ neighbours }) => neighbours.length === 4));
+    await until(tabs[0], () => [...group.peers.values()].every(({ neighbours }) => neighbours.length === 4));
   },
 
   async "messages of 300 KB and of 8 MB arrive in both directions"(key) {
