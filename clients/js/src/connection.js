@@ -67,6 +67,8 @@ export class Connection {
   neighbours = [];
   /** Whether the other peer named neighbours with its description. */
   hasNeighbours = false;
+  /** Whether the other peer ended the attempt. */
+  isRejected = false;
   rtc;
   channels;
   media;
@@ -81,6 +83,7 @@ export class Connection {
   #pathWatch;
   #interruption;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #deadline;
+  /** When the attempt has failed; not known before the ICE servers are. */ #openBy = Infinity;
   #answered = false;
   #missedPings = 0;
   #nearThrottle;
@@ -164,12 +167,12 @@ export class Connection {
     // the allocations of an open connection after its credentials have expired.
     await this.#setIceServers(settings);
     if (this.#state !== "pending") return;
-    const deadline = performance.now() + CONNECT_TIMEOUT;
+    this.#openBy = performance.now() + CONNECT_TIMEOUT;
     // The route may have ended already, which sets a shorter one.
     this.#deadline ??= setTimeout(
       () => {
         if (!this.#answered) return this.close("peer-timeout");
-        this.#deadline = setTimeout(() => this.close("ice-failed"), deadline - performance.now());
+        this.#deadline = setTimeout(() => this.close("ice-failed"), this.#openBy - performance.now());
       },
       this.initiator ? ANSWER_TIMEOUT : CONNECT_TIMEOUT,
     );
@@ -212,9 +215,9 @@ export class Connection {
     else if (this.rtc.connectionState === "failed") this.#fail();
   }
 
-  /** @param {CloseReason} [reason] of an open connection */
-  #fail(reason = "lost") {
-    this.close(this.#state === "open" ? reason : "ice-failed");
+  /** @param {"invalid"} [reason] */
+  #fail(reason) {
+    this.close(reason ?? (this.#state === "open" ? "lost" : "ice-failed"));
   }
 
   /** @param {CloseReason} reason */
@@ -258,6 +261,7 @@ export class Connection {
         this.#negotiation.contest();
       }
     }
+    this.isRejected = reject !== undefined;
     if (reject !== undefined) this.close(readReject(reject));
     else this.#negotiation.receive({ description, candidate });
   }
@@ -279,7 +283,8 @@ export class Connection {
     if (this.#state !== "pending") return;
     clearTimeout(this.#deadline);
     if (!this.#answered) return this.close("ended");
-    this.#deadline = setTimeout(() => this.close("ended"), CONNECT_TIMEOUT_AFTER_END);
+    const left = Math.min(CONNECT_TIMEOUT_AFTER_END, this.#openBy - performance.now());
+    this.#deadline = setTimeout(() => this.close("ended"), left);
   }
 
   // ---- Messages -----------------------------------------------------------------------------------------------------

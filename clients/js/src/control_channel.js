@@ -4,7 +4,7 @@
  * @module
  */
 
-import { HELLO_TIMEOUT } from "./limits.js";
+import { HELLO_TIMEOUT, MAX_CONTROL_LENGTH } from "./limits.js";
 import { readControl } from "./untrusted.js";
 
 /** @import { Control, Hello } from "./untrusted.js" */
@@ -48,8 +48,11 @@ export class ControlChannel {
   /** Does nothing unless the channel is open. @param {object} message */
   send(message) {
     if (this.#channel.readyState !== "open") return;
+    const text = JSON.stringify(message);
+    // The other side would close the connection. A relayed signal can be longer than it was: 1e20 has 21 digits.
+    if (text.length > MAX_CONTROL_LENGTH) return;
     try {
-      this.#channel.send(JSON.stringify(message));
+      this.#channel.send(text);
     } catch {
       // The buffer of this channel only overflows if the other side no longer reads.
       this.#events.failed();

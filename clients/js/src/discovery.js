@@ -82,7 +82,7 @@ export class Discovery {
     const known = this.#ids.get(id);
     if (!known || known.isDue) return;
     clearTimeout(known.timer);
-    known.timer = this.#wait(id, backOff(RETRY_MIN, RETRY_MAX, known.tries));
+    known.timer = this.#wait(id, backOff(RETRY_MIN, RETRY_MAX, Math.max(known.tries - 1, 0)));
   }
 
   /** The id is met, or has left. @param {number} id */

@@ -71,7 +71,8 @@ export class Assembler {
     const bytes = concat(this.#pieces, this.#length);
     this.#pieces = [];
     this.#length = 0;
-    return flags & TEXT ? new TextDecoder().decode(bytes) : bytes.buffer;
+    // By default, the decoder removes a byte order mark, which is part of the text here.
+    return flags & TEXT ? new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) : bytes.buffer;
   }
 }
 

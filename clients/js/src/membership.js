@@ -43,6 +43,7 @@ export class Membership {
   #mesh;
   #events;
   /** The pending peer that the hub bound this peer to. @type {Connection | undefined} */ #boundMember;
+  /** Its link; 0 until its first signal. */ #boundLink = 0;
   /** Joiners that the hub bound to this peer, by link. @type {Map<number, Connection>} */ #links = new Map();
   /** Notified when `connect` must be sent again. */ #connectDue = new Notify();
 
@@ -106,7 +107,8 @@ export class Membership {
       if (isAlive) await this.#sleep(jitter(RETRY_MIN));
       await this.#sleep(ANSWER_TIMEOUT, this.#mesh.idle);
       // The first failure is retried immediately, with the next member; further failures back off.
-      if (failedAttempts++) await this.#sleep(backOff(RETRY_MIN, RETRY_MAX, failedAttempts));
+      if (failedAttempts) await this.#sleep(backOff(RETRY_MIN, RETRY_MAX, failedAttempts - 1));
+      failedAttempts++;
     }
     return undefined;
   }
@@ -129,6 +131,7 @@ export class Membership {
   async #connectToBoundMember() {
     const member = this.#mesh.offer(this.#signaling.route(0));
     this.#boundMember = member;
+    this.#boundLink = 0;
     const closeReason = await aborted([this.#signaling.closed], member.settled);
     this.#boundMember = undefined;
     if (closeReason === "same-id") this.#mesh.renewId();
@@ -136,10 +139,13 @@ export class Membership {
   }
 
   /** @param {Content} content */
-  #onContent({ senderId, data }) {
+  #onContent({ senderId, recipientId, data }) {
     const fromMember = senderId === 0;
     if (data.length === 0) {
-      (fromMember ? this.#boundMember : this.#links.get(senderId))?.routeEnded();
+      // An earlier link may end, too.
+      const isBound = this.#boundLink === 0 || this.#boundLink === recipientId;
+      if (!fromMember) this.#links.get(senderId)?.routeEnded();
+      else if (isBound) this.#boundMember?.routeEnded();
       this.#links.delete(senderId);
       return;
     }
@@ -147,6 +153,7 @@ export class Membership {
     // The reference server also passes a bound peer's signals for other recipients to the member that it is bound to.
     if (!signal || (signal.to !== 0 && signal.to !== this.#mesh.id)) return;
     if (fromMember && signal.negotiationId !== this.#boundMember?.negotiationId) return;
+    if (fromMember) this.#boundLink = recipientId;
     const joiner = this.#mesh.receive(signal, this.#signaling.route(senderId));
     if (!joiner || fromMember || this.#links.get(senderId) === joiner) return;
     this.#links.set(senderId, joiner);

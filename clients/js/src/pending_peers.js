@@ -63,7 +63,10 @@ export class PendingPeers {
       closed: (connection, reason, wasOpen) => {
         this.#delete(connection.negotiationId);
         settings.log(`${wasOpen ? "connection" : "attempt"} to ${connection.id || "a member"} closed: ${reason}`);
-        if (!wasOpen) connection.route.end({ ...this.#header(connection), reject: reason });
+        // No reject for a reject, but over the hub: empty content does not name the attempt, so that the other peer
+        // would take it for the end of its next one.
+        const isSilent = connection.isRejected && connection.route.relay !== undefined;
+        if (!wasOpen && !isSilent) connection.route.end({ ...this.#header(connection), reject: reason });
         events.closed(connection, reason, wasOpen);
       },
     };

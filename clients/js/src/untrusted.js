@@ -36,7 +36,7 @@ import {
  */
 
 /** @type {CloseReason[]} */
-const REJECTS = ["present", "glare", "same-id", "busy", "full", "gone", "left", "peer-timeout", "ended"];
+const REJECTS = ["present", "glare", "same-id", "busy", "full", "gone", "left", "peer-timeout", "ended", "invalid"];
 
 /**
  * A peer as one of its neighbours announced it.
@@ -89,7 +89,7 @@ export function readSignal(data) {
 
 /** @param {any} value @returns {value is Signal} */
 export function isSignal(value) {
-  const { from, to, negotiationId, members, description, candidate } = value ?? {};
+  const { from, to, negotiationId, members, description, candidate, reject } = value ?? {};
   return (
     isId(from) &&
     from !== 0 &&
@@ -97,16 +97,18 @@ export function isSignal(value) {
     isId(negotiationId) &&
     (members === undefined || (Array.isArray(members) && members.every(isId))) &&
     (description === undefined || isDescription(description)) &&
-    (candidate === undefined || typeof candidate?.candidate === "string")
+    (candidate === undefined || typeof candidate?.candidate === "string") &&
+    (reject === undefined || typeof reject === "string") &&
+    (description ?? candidate ?? reject) !== undefined
   );
 }
 
 /** @param {any} value @returns {value is RTCSessionDescriptionInit} */
 function isDescription(value) {
-  return typeof value?.type === "string" && typeof value.sdp === "string";
+  return (value?.type === "offer" || value?.type === "answer") && typeof value.sdp === "string";
 }
 
-/** @param {unknown} value @returns {value is number} */
+/** Whether this is a uint32. @param {unknown} value @returns {value is number} */
 function isId(value) {
   return typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 2 ** 32;
 }
@@ -165,7 +167,7 @@ export function readControl(text) {
 /** @param {any} hello @returns {Hello | undefined} */
 function readHello(hello) {
   const { v, metadata, channels } = hello ?? {};
-  if (!Number.isInteger(v) || v < 1) return undefined;
+  if (!isId(v) || v === 0) return undefined;
   const isName = (/** @type {any} */ it) => typeof it === "string" && it !== "" && it.length <= MAX_CHANNEL_NAME;
   const names = new Set(Array.isArray(channels) ? channels.filter(isName) : []);
   return { v, metadata, channels: [...names].slice(0, MAX_CHANNELS) };

@@ -91,7 +91,8 @@ test("neighbour that repeats an id, or names it now and then, costs attempts wit
       await near(x, second % interval === 0 ? range(8).map(invented) : []);
       await advance(1_000);
     }
-    assert(offersTo(x).length >= 16 && offersTo(x).length <= 8 * 9, `${offersTo(x).length} attempts`);
+    // An id that has lost its place while it is not named is forgotten with its back-off, after 30 s.
+    assert(offersTo(x).length >= 16 && offersTo(x).length <= 8 * 15, `${offersTo(x).length} attempts`);
   }
 });
 

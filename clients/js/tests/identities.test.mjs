@@ -92,7 +92,7 @@ test("offer without a valid fingerprint from an unknown peer opens no connection
   const offer = { from: X + 1, to: 0, negotiationId: 5, members: [], description: { type: "offer", sdp: "" } };
   const data = new TextEncoder().encode(JSON.stringify(offer));
   await FakeSocket.last.receive({ content: { senderId: 5, recipientId: 0, lastData: false, data } });
-  assert.equal(FakeSocket.last.signals.at(-1).reject, "ice-failed");
+  assert.equal(FakeSocket.last.signals.at(-1).reject, "invalid");
   assert(FakeConnection.peers.at(-1).closed);
   assert.equal(group.peers.size, 1);
 });

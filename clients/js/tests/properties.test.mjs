@@ -229,7 +229,8 @@ test("a description has a fingerprint only if all its lines agree", () => {
 
 test("every reason of a rejection is a known one", () => {
   const known = ["present", "glare", "same-id", "busy", "full", "gone", "left", "peer-timeout", "ended", "ice-failed"];
-  const reason = fc.oneof(fc.constantFrom(...known, "invalid", "lost"), json);
+  known.push("invalid");
+  const reason = fc.oneof(fc.constantFrom(...known, "lost"), json);
   check(fc.property(reason, (it) => assert(known.includes(readReject(it)))));
 });
 

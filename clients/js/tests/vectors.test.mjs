@@ -9,7 +9,7 @@ import { PendingPeers } from "../src/pending_peers.js";
 import { RtcSettings } from "../src/rtc_settings.js";
 import { groupUrl } from "../src/signaling.js";
 import { RateLimit } from "../src/timing.js";
-import { readControl, readFingerprint, readSignal } from "../src/untrusted.js";
+import { readControl, readFingerprint, readReject, readSignal } from "../src/untrusted.js";
 import { decode, encode } from "../src/wire.js";
 import { fingerprintOf, install, sdpOf } from "./fakes.mjs";
 
@@ -59,17 +59,21 @@ const CHECKS = {
     assert.deepEqual(JSON.parse(JSON.stringify(near || read)), value);
   },
 
-  pieces({ text, bytes, zeros, pieces, invalid }) {
+  pieces({ text, bytes, zeros, pieces, invalid, single, decodeOnly }) {
     const all = pieces.map((piece) =>
       typeof piece === "string" ? fromHex(piece) : Uint8Array.from([piece[0], ...Array(piece[1]).fill(0)]),
     );
-    const assembler = new Assembler();
+    const assembler = new Assembler(single);
     const results = all.map((piece) => assembler.add(piece));
     if (invalid) return assert.equal(results.at(-1), null);
     const whole = text === undefined ? (bytes === undefined ? new Uint8Array(zeros) : fromHex(bytes)) : utf8.encode(text);
-    assert.deepEqual([...split(whole, text !== undefined)], all);
+    if (!decodeOnly) assert.deepEqual([...split(whole, text !== undefined)], all);
     assert.deepEqual(results.at(-1), text ?? whole.buffer);
     assert(results.slice(0, -1).every((it) => it === undefined));
+  },
+
+  reject({ reject, reason }) {
+    assert.equal(readReject(reject), reason);
   },
 
   offer({ id, from, owned, open, pending, members = [], full, free, reject }) {
@@ -78,7 +82,8 @@ const CHECKS = {
     if (owned) identities.learn(from, fingerprintOf(owned === "same" ? "AA" : "BB"));
     const other = { id: 5, age: 60_000, limits: { offers: new RateLimit(4, 32) } };
     const neighbours = new Map([[5, other]]);
-    if (open !== undefined) neighbours.set(from, { id: from, age: open * 1_000, fingerprint: fingerprintOf("AA") });
+    const fingerprint = fingerprintOf(owned === "other" ? "BB" : "AA");
+    if (open !== undefined) neighbours.set(from, { id: from, age: open * 1_000, fingerprint });
     const settings = new RtcSettings({ iceServers: [], maxPeers: full ? neighbours.size : 100 });
     const none = () => {};
     const events = { hello: () => ({}), opened: none, met: none, closed: none, control: none, message: none };

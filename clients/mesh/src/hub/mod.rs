@@ -210,3 +210,38 @@ fn closed(error: ClientError) -> HubEvent {
         _ => HubEvent::Closed { close: None, timed_out: false },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::mesh::tests::vectors::{hex, vectors};
+
+    #[test]
+    fn messages_of_the_hub_are_those_of_the_vectors() {
+        for entry in vectors("hub") {
+            let bytes = Bytes::from(hex(entry["hex"].as_str().expect("hex")));
+            let message = Message::decode(bytes.clone());
+            assert_eq!(message.as_ref().map_or(Value::Null, to_json), entry["message"], "{entry}");
+            if entry["decodeOnly"] != true {
+                assert_eq!(message.map(Message::encode), Ok(bytes), "{entry}");
+            }
+        }
+    }
+
+    fn to_json(message: &Message) -> Value {
+        match message {
+            Message::Heartbeat => json!({ "heartbeat": true }),
+            Message::Connected(member) => json!({ "connected": member }),
+            Message::Connect { id, members } => {
+                let members: Vec<_> = members.iter().map(|member| member.0).collect();
+                json!({ "connect": { "id": id.0, "members": members } })
+            }
+            Message::Content { sender, recipient, last, data } => json!({ "content": {
+                "senderId": sender, "recipientId": recipient, "lastData": last, "data": String::from_utf8_lossy(data),
+            } }),
+            _ => panic!("unknown message"),
+        }
+    }
+}

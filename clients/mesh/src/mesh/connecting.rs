@@ -168,7 +168,7 @@ impl Mesh {
         connection.answered = true;
         connection.has_neighbours |= signal.members.is_some_and(|members| !members.is_empty());
         match signal.body {
-            Body::Reject(reject) => self.close_without_reject(id, CloseReason::from_reject(&reject)),
+            Body::Reject(reject) => self.close_rejected(id, CloseReason::from_reject(&reject)),
             Body::Candidate(candidate) => self.add_candidate(id, candidate),
             Body::Description(description) => {
                 // Later descriptions travel over the control channel.

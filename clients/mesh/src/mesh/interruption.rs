@@ -57,7 +57,7 @@ impl Mesh {
                     self.accept(id, description, Reply::Relay(relay));
                 }
             }
-            _ => {}
+            Kind::Offer => {} // crosses an own one
         }
     }
 

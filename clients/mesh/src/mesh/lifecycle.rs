@@ -86,11 +86,12 @@ impl Mesh {
     }
 
     /// Closes a pending connection that the other side has rejected.
-    pub(super) fn close_without_reject(&mut self, id: ConnectionId, reason: CloseReason) {
-        if let Some(connection) = self.connections.get(&id) {
-            self.end_route(connection.route);
+    pub(super) fn close_rejected(&mut self, id: ConnectionId, reason: CloseReason) {
+        match self.connections.get(&id) {
+            // Empty content does not name the attempt: a joiner would take it for the end of its next one.
+            Some(connection) if connection.route.relay().is_none() => self.close(id, reason),
+            _ => self.remove(id, reason),
         }
-        self.remove(id, reason);
     }
 
     fn remove(&mut self, id: ConnectionId, reason: CloseReason) {

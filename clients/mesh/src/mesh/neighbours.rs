@@ -42,7 +42,8 @@ impl Mesh {
         match message {
             Control::Hello(_) => {}
             Control::Metadata(metadata) => {
-                if let Some(hello) = &mut neighbour.hello {
+                // A peer of version 0 has no metadata.
+                if let Some(hello) = neighbour.hello.as_mut().filter(|hello| hello.version > 0) {
                     hello.metadata = Some(metadata.clone());
                     self.emit(Event::PeerMetadata { peer: peer_id(peer), metadata });
                 }

@@ -32,8 +32,6 @@ pub(crate) struct Description {
 pub(crate) enum Kind {
     Offer,
     Answer,
-    /// `pranswer`, `rollback` and unknown types, which this peer ignores.
-    Other,
 }
 
 impl Signal {
@@ -79,21 +77,15 @@ impl Description {
         let kind = match value.get("type")?.as_str()? {
             "offer" => Kind::Offer,
             "answer" => Kind::Answer,
-            _ => Kind::Other,
+            _ => return None,
         };
-        let sdp = match value.get("sdp") {
-            Some(sdp) => sdp.as_str()?.to_owned(),
-            None if kind == Kind::Other => String::new(), // `rollback` has none
-            None => return None,
-        };
-        Some(Self { kind, sdp })
+        Some(Self { kind, sdp: value.get("sdp")?.as_str()?.to_owned() })
     }
 
     pub(crate) fn to_value(&self) -> Value {
         let kind = match self.kind {
             Kind::Offer => "offer",
             Kind::Answer => "answer",
-            Kind::Other => "rollback",
         };
         json!({ "type": kind, "sdp": self.sdp })
     }

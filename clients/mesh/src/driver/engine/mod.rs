@@ -172,7 +172,6 @@ impl Engine {
                 }
                 None
             }
-            Kind::Other => None,
         };
         self.drain();
         answer

@@ -113,6 +113,11 @@ impl Mesh {
             self.membership.step = Step::Waiting { until };
             return;
         }
+        if reason == CloseReason::Full {
+            // Another `connect` would evict the member if it is the only one, although it works.
+            self.act(Action::Hub(HubAction::Close));
+            return self.reconnect();
+        }
         // Another `connect` evicts the only member if this peer has tried it. First, attempts that the member or a
         // neighbour began must end.
         let is_alive = matches!(reason, CloseReason::Glare | CloseReason::Present | CloseReason::Busy);

@@ -243,10 +243,7 @@ impl Mesh {
         if can_renew {
             self.membership.expired.clone_from(&close);
         }
-        let lasted = self.membership.opened.map(|since| self.now.saturating_duration_since(since));
-        if lasted.is_some_and(|lasted| lasted > STABLE_AFTER) {
-            self.membership.failures = 0;
-        }
+        self.reset_failures();
         let evicted = code == 4744;
         let close = Some(close.unwrap_or_else(|| Close::new(Close::LOST, "")));
         if evicted {
@@ -276,6 +273,21 @@ impl Mesh {
                 self.reconnect_later(false);
             }
         }
+    }
+
+    /// A WebSocket that lasted long resets the back-off.
+    fn reset_failures(&mut self) {
+        let lasted = self.membership.opened.map(|since| self.now.saturating_duration_since(since));
+        if lasted.is_some_and(|lasted| lasted > STABLE_AFTER) {
+            self.membership.failures = 0;
+        }
+    }
+
+    /// Opens another WebSocket later. The state stays the same.
+    fn reconnect(&mut self) {
+        self.links.clear();
+        self.reset_failures();
+        self.reconnect_later(false);
     }
 
     fn reconnect_later(&mut self, soon: bool) {

@@ -79,7 +79,7 @@ fn renegotiation_with_another_fingerprint_closes() {
 }
 
 #[test]
-fn rejects_and_unknown_signals_are_not_answered() {
+fn rejects_without_an_attempt_and_unknown_signals_are_not_answered() {
     let mut lone = Lone::new(config());
     lone.joiner(&json!({ "from": SMALL, "to": 0, "negotiationId": 1, "reject": "busy" }));
     lone.joiner(&json!({ "from": SMALL, "to": 0, "negotiationId": 1, "candidate": { "candidate": "" } }));
@@ -87,7 +87,19 @@ fn rejects_and_unknown_signals_are_not_answered() {
     let link = lone.joiner(&offer(SMALL, 1, 7));
     lone.joiner_again(link, &json!({ "from": SMALL, "to": 0, "negotiationId": 1, "reject": "left" }));
     assert_eq!(lone.closed, lone.accepted);
-    assert_eq!((lone.signals.len(), lone.ended_links), (1, 1), "the answer, and the end of the link");
+    assert_eq!((lone.signals.len(), lone.ended_links), (2, 1), "the answer, and the end of the link");
+    assert_eq!(lone.last_reject(), Some("left"), "empty content would end the next attempt of the joiner");
+}
+
+#[test]
+fn reject_through_a_neighbour_is_not_answered() {
+    let mut lone = Lone::new(config());
+    let (own, neighbour) = (lone.mesh.id(), lone.join(SMALL, 7));
+    lone.relay(neighbour, &offer_to(own, LARGE, 1, 8));
+    let sent = lone.relayed(neighbour).len();
+    lone.relay(neighbour, &json!({ "from": LARGE, "to": own, "negotiationId": 1, "reject": "left" }));
+    assert_eq!(lone.closed.len(), 1);
+    assert_eq!(lone.relayed(neighbour).len(), sent);
 }
 
 #[test]

@@ -120,6 +120,8 @@ fn peer_without_a_hello_has_version_0() {
     let old = lone.connect(SMALL + 1, 8);
     lone.receive(old, &json!({ "near": [] }));
     assert_eq!(lone.joined(), [SMALL, SMALL + 1]);
+    lone.receive(old, &json!({ "metadata": "Ada" }));
+    assert!(!lone.events.iter().any(|event| matches!(event, Event::PeerMetadata { .. })), "it has no metadata");
     assert!(lone.closed.is_empty(), "{silent:?}");
 }
 

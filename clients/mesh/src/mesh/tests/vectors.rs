@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::mesh::action::CloseReason;
 use crate::mesh::control::{Control, TooLong};
 use crate::mesh::fingerprint;
 use crate::mesh::framing::{Assembler, Pieces};
@@ -91,7 +92,7 @@ fn effect(control: Control) -> (&'static str, Value) {
 fn messages_are_split_and_put_together_as_in_the_vectors() {
     for entry in vectors("pieces") {
         let pieces: Vec<Vec<u8>> = entry["pieces"].as_array().expect("pieces").iter().map(piece).collect();
-        let mut assembler = Assembler::new(false);
+        let mut assembler = Assembler::new(entry["single"] == true);
         let received: Result<Vec<_>, _> = pieces.iter().map(|piece| assembler.push(piece)).collect();
         let Ok(received) = received else {
             assert_eq!(entry["invalid"], true, "{entry}");
@@ -102,8 +103,18 @@ fn messages_are_split_and_put_together_as_in_the_vectors() {
             (_, Value::String(bytes), _) => hex(bytes).into(),
             (_, _, zeros) => zeros_of(zeros).into(),
         };
-        assert_eq!(Pieces::starting_at(&payload, 0).collect::<Vec<_>>(), pieces, "{entry}");
+        assert_ne!(entry["invalid"], true, "{entry}");
+        if entry["decodeOnly"] != true {
+            assert_eq!(Pieces::starting_at(&payload, 0).collect::<Vec<_>>(), pieces, "{entry}");
+        }
         assert_eq!(received.into_iter().flatten().collect::<Vec<_>>(), [payload], "{entry}");
+    }
+}
+
+#[test]
+fn rejects_are_read_as_in_the_vectors() {
+    for entry in vectors("reject") {
+        assert_eq!(CloseReason::from_reject(text(&entry, "reject")).as_str(), text(&entry, "reason"), "{entry}");
     }
 }
 
