@@ -7,6 +7,9 @@ mod common;
 use std::net::SocketAddr;
 
 use common::open;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use sigver::warp::{Handshake, handshake};
 use sigver::{JoinRequest, PeerInfo, SignalingHub};
 use tokio::net::TcpListener;
@@ -76,4 +79,26 @@ async fn filter_of_the_app_chooses_the_key_and_keeps_tenants_apart() {
     for (path, code) in [("/t/t1", 4741), ("/t/t1/%zz", 4745)] {
         assert_eq!(open(address, path).await.recv_close().await.code, code, "{path}");
     }
+}
+
+#[tokio::test]
+async fn hub_knows_the_client_ip_behind_a_limiter() {
+    let hub = SignalingHub::new();
+    let signal = warp::path("signal").and(sigver::warp::filter(hub.clone()));
+    let app = warp::path("hello").map(|| "hello").or(signal).map(warp::Reply::into_response).boxed();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    tokio::spawn(async move {
+        let limiter = sigver::hyper::ConnectionLimiter::new();
+        loop {
+            let (socket, _, connection) = limiter.accept_from(|| listener.accept()).await;
+            let service = connection.service(TowerToHyperService::new(warp::service(app.clone())));
+            tokio::spawn(connection.run(async move {
+                http1::Builder::new().serve_connection(TokioIo::new(socket), service).with_upgrades().await
+            }));
+        }
+    });
+    let _peer = open(address, "/signal/K").await;
+    let ips: Vec<_> = hub.peers("K").iter().map(|peer| peer.client_ip).collect();
+    assert_eq!(ips, [Some(address.ip())]);
 }

@@ -26,7 +26,11 @@ use crate::{JoinRequest, SignalingHub};
 
 /// Answers a WebSocket handshake. If the hub admits the peer, a new task serves its WebSocket. A request for ICE
 /// servers gets them if the hub has any. Any other request gets an error status and a line of text that explains it.
-pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: JoinRequest) -> Response<Bytes> {
+pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, mut join: JoinRequest) -> Response<Bytes> {
+    let handle = request.extensions().get::<ConnectionHandle>().cloned();
+    if let Some(handle) = handle.as_ref().filter(|_| join.client_ip().is_none()) {
+        join = join.with_client_ip(handle.client_ip());
+    }
     let response = match accept(&request) {
         Ok(response) => response.map(|()| Bytes::new()),
         #[cfg(feature = "turn")]
@@ -50,7 +54,6 @@ pub(super) async fn upgrade(mut request: Request<()>, hub: SignalingHub, join: J
     };
     let upgrade = hyper::upgrade::on(&mut request);
     let is_http2 = request.version() >= Version::HTTP_2;
-    let handle = request.extensions().get::<ConnectionHandle>().cloned();
     let connection = hub.expect_connection(join.with_parts(request.into_parts().0)).await;
     if let Some(rejection) = connection.rejection()
         && rejection.status().is_some()

@@ -93,6 +93,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Version};
 use hyper_tungstenite::tungstenite::protocol::WebSocketConfig;
 
+use super::hyper::limiter::ConnectionHandle;
 use super::upgrade::upgrade;
 use super::websocket::into_transport_error;
 use crate::protocol::{GroupKey, KeyError};
@@ -140,7 +141,13 @@ pub fn handshake() -> impl Filter<Extract = (Handshake,), Error = Infallible> + 
     let query = ::warp::query::raw().or(::warp::any().map(String::new)).unify();
     let path = ::warp::path::full().and(::warp::path::tail()).and(query);
     let parts = ::warp::method().and(::warp::header::headers_cloned()).and(::warp::ext::optional());
-    path.and(parts).and(::warp::addr::remote()).map(Handshake::new)
+    let handshake = path.and(parts).and(::warp::addr::remote()).map(Handshake::new);
+    handshake.and(::warp::ext::optional::<ConnectionHandle>()).map(
+        |handshake: Handshake, connection: Option<ConnectionHandle>| match connection {
+            Some(connection) => handshake.with_extension(connection),
+            None => handshake,
+        },
+    )
 }
 
 /// The request for a WebSocket, or any other request that reaches the filter. Extracted by [`handshake`].

@@ -169,6 +169,15 @@ async fn websocket_leaves_the_limiter_with_the_upgrade() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hub_knows_the_client_ip_of_a_limited_connection() {
+    let server = server();
+    let socket = websocket::try_open("ws://localhost/signal/K", server.connect_from(7)).await;
+    let _peer = TestClient::new(socket.expect("the hub admits the peer"));
+    let ips: Vec<_> = server.hub.peers("K").iter().map(|peer| peer.client_ip).collect();
+    assert_eq!(ips, [Some([192, 0, 2, 7].into())]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn response_is_sent_before_its_connection_closes_as_the_oldest_idle_one() {
     let server = Server::new(ConnectionLimiter::builder().max_handshakes(1));
     let mut socket = server.connect_from(1);

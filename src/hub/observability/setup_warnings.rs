@@ -22,8 +22,8 @@ impl SetupWarnings {
                 parent: None,
                 hub,
                 "client IP unknown, so limits per IP do not apply; pass it to the hub: with \
-                 `into_make_service_with_connect_info::<SocketAddr>()` (axum), `with_client_addr` (hyper) or \
-                 `JoinRequest::with_client_ip`",
+                 `into_make_service_with_connect_info::<SocketAddr>()` (axum), `warp::serve` (warp), \
+                 `with_client_addr` (hyper), a `ConnectionLimiter` or `JoinRequest::with_client_ip`",
             ),
             Some(ip) if proxies.ignores_header(ip, &parts.headers) && is_first(&self.proxy_not_trusted) => {
                 tracing::warn!(

@@ -98,7 +98,7 @@ impl ConnectionLimiter {
         self.write_due();
         let table = self.0.table.clone();
         let (id, changed) = table.insert(client);
-        Connection::new(ConnectionHandle::new(table, id, changed))
+        Connection::new(ConnectionHandle::new(table, id, client, changed))
     }
 
     /// Closes the oldest connection to free its file descriptor: the oldest idle one, or the oldest with a request in

@@ -1,6 +1,7 @@
 //! The handle of a connection in its requests, and the guards that are counted for it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -33,12 +34,17 @@ use super::table::{Next, Table};
 ///     Ok(response)
 /// }
 /// ```
+///
+/// The example upgrades over HTTP/1.1. Over HTTP/2, where the guard is needed, a WebSocket begins with a `CONNECT` request
+/// whose extension `hyper::ext::Protocol` is `websocket`. Take the guard, answer 200, await `hyper::upgrade::on`, and
+/// create the WebSocket with `hyper_tungstenite::WebSocketStream::from_raw_socket` and `Role::Server`.
 #[derive(Clone)]
 pub struct ConnectionHandle(Arc<Inner>);
 
 struct Inner {
     table: Arc<Table>,
     id: u64,
+    client: IpAddr,
     changed: Arc<Notify>,
 }
 
@@ -51,8 +57,14 @@ pub struct KeepOpen(ConnectionHandle);
 pub(super) struct RequestInProgress(ConnectionHandle);
 
 impl ConnectionHandle {
-    pub(super) fn new(table: Arc<Table>, id: u64, changed: Arc<Notify>) -> Self {
-        Self(Arc::new(Inner { table, id, changed }))
+    pub(super) fn new(table: Arc<Table>, id: u64, client: IpAddr, changed: Arc<Notify>) -> Self {
+        Self(Arc::new(Inner { table, id, client, changed }))
+    }
+
+    /// Returns the address of the socket's other end: the client, or a proxy. The adapters pass it to the hub unless the
+    /// app has passed one.
+    pub fn client_ip(&self) -> IpAddr {
+        self.0.client
     }
 
     /// Exempts the connection from the limits and the idle timeout until the guard is dropped.
@@ -76,7 +88,7 @@ impl ConnectionHandle {
 
     /// Completes when the limiter closes the connection.
     pub(super) async fn closed(&self) {
-        let Inner { table, id, changed } = &*self.0;
+        let Inner { table, id, changed, .. } = &*self.0;
         loop {
             // Created first: a change after the check is not missed.
             let change = pin!(changed.notified());

@@ -37,7 +37,9 @@
 //! | has a WebSocket | the limits of the hub | never by the limiter |
 //!
 //! - At a limit, the *oldest* connection closes and the new one stays. A client that sends its request at once gets
-//!   through, however many silent connections others open.
+//!   through, unless as many others as the limit connect during its TCP and TLS handshakes. With 64 per IP and handshakes
+//!   of 100 ms, that takes 640 connections per second from its own IP. Raise `max_handshakes_per_ip` if many users share
+//!   one IP.
 //! - A request is in progress from its head to the last byte of the response, so downloads, long polls and server-sent
 //!   events do not time out. A request whose body never arrives, or whose response is never read, does not time out
 //!   either. Such connections only close when there are too many. To end these requests earlier, use a timeout of the
