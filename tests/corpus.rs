@@ -17,7 +17,7 @@ const TARGETS: &[(&str, Check)] = &[
     ("key", oracle::key::check),
     #[cfg(feature = "cluster")]
     ("records", oracle::records::check),
-    #[cfg(all(feature = "client", feature = "hyper"))]
+    #[cfg(feature = "client")]
     ("response", oracle::response::check),
     ("session", oracle::session::check),
     ("url", oracle::url::check),

@@ -76,7 +76,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Bytes that resemble a response to a handshake, and frames after it.
-#[cfg(all(feature = "client", feature = "hyper"))]
+#[cfg(feature = "client")]
 fn response() -> impl Strategy<Value = Vec<u8>> {
     let status =
         prop::sample::select(vec!["1.1 101 A", "1.1 101 A", "1.1 103 B", "1.1 401 C", "1.0 503 D", "1.1 200 E"]);
@@ -131,7 +131,7 @@ proptest! {
         oracle::url::check(&bytes);
         #[cfg(feature = "cluster")]
         oracle::records::check(&bytes);
-        #[cfg(all(feature = "client", feature = "hyper"))]
+        #[cfg(feature = "client")]
         oracle::response::check(&bytes);
     }
 
@@ -189,7 +189,7 @@ proptest! {
         oracle::url::check(format!("?{query}").as_bytes());
     }
 
-    #[cfg(all(feature = "client", feature = "hyper"))]
+    #[cfg(feature = "client")]
     #[test]
     fn client_ends_with_an_error_after_any_response(bytes in response()) {
         oracle::response::check(&bytes);

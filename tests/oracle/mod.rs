@@ -7,7 +7,7 @@ pub(crate) mod key;
 mod naive_model;
 #[cfg(feature = "cluster")]
 pub(crate) mod records;
-#[cfg(all(feature = "client", feature = "hyper"))]
+#[cfg(feature = "client")]
 pub(crate) mod response;
 pub(crate) mod session;
 pub(crate) mod url;

@@ -2,10 +2,10 @@
 //! does, and what it keeps is bounded.
 
 use sigver::client::{Client, Connector, JoinError, WebSocket};
-use sigver::hyper::tungstenite::handshake::derive_accept_key;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::runtime::Builder;
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Stands for the value that accepts the handshake. No input could contain it, because the key is random.
 const ACCEPT: &[u8] = b"{accept}";
