@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import fc from "fast-check";
+import "./property_seed.mjs";
 import { Group } from "../src/index.js";
 import { install, run, streamOf } from "./simulation.mjs";
 

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import "./property_seed.mjs";
 import { Assembler, split, toBytes } from "../src/framing.js";
 import { groupUrl } from "../src/signaling.js";
 import { backOff, jitter, RateLimit } from "../src/timing.js";

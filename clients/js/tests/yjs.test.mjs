@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { mock, test } from "node:test";
 import fc from "fast-check";
+import "./property_seed.mjs";
 import * as Y from "yjs";
 import { MessageKind } from "../yjs/message_kind.js";
 import { YjsProvider } from "../yjs/index.js";
