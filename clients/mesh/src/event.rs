@@ -119,6 +119,8 @@ pub enum Reason {
     /// The other peer answered, but no direct connection was established: a firewall or NAT. It stays the reason until
     /// some peer is connected.
     IceFailed,
+    /// The member has as many neighbours as its app wants. Another one is tried later.
+    Full,
     /// The hub rejected the key or this peer. Final.
     Rejected,
 }

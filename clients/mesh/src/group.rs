@@ -65,8 +65,8 @@ impl Group {
     pub async fn join(url: &str, key: impl Into<Key>, options: Options) -> Result<Self, JoinError> {
         let key = key.into();
         options.check()?;
-        group_url(url, key.as_text().unwrap_or("key"), options.favored)?;
-        let dialer = Dialer::new(&options.headers, &options.certificate_authorities)?;
+        let group_url = group_url(url, key.as_text().unwrap_or("key"), options.favored)?;
+        let dialer = Dialer::new(&group_url, options.headers, options.certificate_authorities)?;
         let sockets = Sockets::bind(&options.addresses)?;
         let (certificate, fingerprint) = generate_certificate();
         let mesh_config = Config {

@@ -4,16 +4,14 @@ mod common;
 
 use common::{Hub, peer_join};
 use serde_json::{Value, json};
-use sigver::client::{Client, Event, Remote};
+use sigver::client::{self, Event, Remote};
 use sigver::protocol::MemberId;
 use sigver_mesh::PeerId;
 use tokio::time::timeout;
 
 /// A WebSocket that is bound to a member, and what the member answers to an offer.
 async fn answer_to(hub: &Hub, from: u32, fingerprint: &str) -> Value {
-    let url = format!("{}/tea%20room", hub.url());
-    let (socket, _) = tokio_tungstenite::connect_async(url).await.expect("a WebSocket");
-    let mut client = Client::new(sigver::hyper::transport(socket));
+    let mut client = client::join(&hub.url(), "tea room").await.expect("a WebSocket");
     assert!(!client.connect(MemberId(from), &[]).await.expect("an answer"), "bound to a member");
     let sdp = format!("v=0\r\na=fingerprint:sha-256 {fingerprint}\r\n");
     let description = json!({ "type": "offer", "sdp": sdp });

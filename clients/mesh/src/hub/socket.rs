@@ -1,91 +1,65 @@
-//! Opens the WebSocket to the hub. The only file that knows the WebSocket library.
+//! Opens the WebSocket to the hub. The only file that knows how.
 
-use std::sync::Arc;
-
-use sigver::Transport;
-use sigver::TransportError;
-use sigver::client::Client;
-use tokio_tungstenite::Connector;
-use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, StatusCode};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use sigver::client::{Client, Connector, JoinError, WebSocket};
 
 use crate::error::OptionsError;
 use crate::event::Close;
 
-/// A hub passes on messages of at most 1 MiB by default; signals have a few KiB.
+/// Signals have a few KiB. A hub passes on messages of at most 64 KiB by default.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 const POLICY: u16 = 1008;
 
 /// Headers and TLS of the request that opens a WebSocket.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Dialer {
-    headers: Vec<(HeaderName, HeaderValue)>,
-    tls: Arc<rustls::ClientConfig>,
+    headers: Vec<(String, String)>,
+    certificate_authorities: Vec<u8>,
 }
 
 impl Dialer {
-    pub(crate) fn new(headers: &[(String, String)], certificate_authorities: &[u8]) -> Result<Self, OptionsError> {
-        let header = |(name, value): &(String, String)| {
-            let parsed = name.parse().ok().zip(value.parse().ok());
-            parsed.ok_or_else(|| OptionsError::Header { name: name.clone() })
-        };
-        let mut roots = rustls::RootCertStore::empty();
-        let native = rustls_native_certs::load_native_certs();
-        for error in &native.errors {
-            tracing::debug!(%error, "cannot read a certificate of the operating system");
+    /// `url` is that of the group, for checking the settings.
+    pub(crate) fn new(
+        url: &str,
+        headers: Vec<(String, String)>,
+        certificate_authorities: Vec<u8>,
+    ) -> Result<Self, OptionsError> {
+        let dialer = Self { headers, certificate_authorities };
+        match dialer.connector(url) {
+            Err(JoinError::Header { name, .. }) => Err(OptionsError::Header { name }),
+            Err(JoinError::Ca(_)) => Err(OptionsError::CertificateAuthorities),
+            // Other errors may pass, and are reported when the WebSocket is opened.
+            Ok(_) | Err(_) => Ok(dialer),
         }
-        roots.add_parsable_certificates(native.certs);
-        for certificate in CertificateDer::pem_slice_iter(certificate_authorities) {
-            let added = certificate.map(|certificate| roots.add(certificate));
-            added.ok().and_then(Result::ok).ok_or(OptionsError::CertificateAuthorities)?;
+    }
+
+    fn connector(&self, url: &str) -> Result<Connector, JoinError> {
+        let mut connector = Connector::new(url)?.max_message_bytes(MAX_MESSAGE_BYTES);
+        for (name, value) in &self.headers {
+            connector = connector.header(name, value)?;
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the default versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self { headers: headers.iter().map(header).collect::<Result<_, _>>()?, tls: Arc::new(tls) })
+        if self.certificate_authorities.is_empty() {
+            Ok(connector)
+        } else {
+            connector.ca(&self.certificate_authorities)
+        }
     }
 
     /// Opens a WebSocket. On failure, returns the close that the failure means: the HTTP statuses 401 and 403 mean 1008,
     /// all others a lost connection.
-    pub(crate) async fn open(
-        &self,
-        url: &str,
-    ) -> Result<Client<impl Transport<Err = TransportError> + Unpin + use<>>, Option<Close>> {
-        let mut request = url.into_client_request().map_err(|error| lost(&error))?;
-        for (name, value) in &self.headers {
-            request.headers_mut().append(name, value.clone());
-        }
-        let config = WebSocketConfig::default()
-            .read_buffer_size(8 * 1024)
-            .max_message_size(Some(MAX_MESSAGE_BYTES))
-            .max_frame_size(Some(MAX_MESSAGE_BYTES));
-        let connector = Connector::Rustls(self.tls.clone());
-        let opened =
-            tokio_tungstenite::connect_async_tls_with_config(request, Some(config), true, Some(connector)).await;
-        match opened {
-            Ok((socket, _)) => Ok(Client::new(sigver::hyper::transport(socket))),
-            Err(Error::Http(response)) => {
-                let status = response.status();
-                let body = response.into_body().unwrap_or_default();
-                let body: String = String::from_utf8_lossy(&body).chars().take(200).collect();
-                tracing::debug!(%status, body, "the hub rejected the WebSocket");
-                let is_final = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-                Err(is_final.then(|| Close::new(POLICY, format!("HTTP {status}: {body}"))))
+    pub(crate) async fn open(&self, url: &str) -> Result<Client<WebSocket>, Option<Close>> {
+        let opened = match self.connector(url) {
+            Ok(connector) => connector.join_url().await,
+            Err(error) => Err(error),
+        };
+        opened.map_err(|error| {
+            tracing::debug!(%error, "cannot open a WebSocket to the hub");
+            match error {
+                JoinError::Rejected { status: status @ (401 | 403), body, .. } => {
+                    let body: String = body.chars().filter(|it| !it.is_control()).take(200).collect();
+                    Some(Close::new(POLICY, format!("HTTP {status}: {body}")))
+                }
+                _ => None,
             }
-            Err(error) => Err(lost(&error)),
-        }
+        })
     }
-}
-
-fn lost(error: &Error) -> Option<Close> {
-    tracing::debug!(%error, "cannot open a WebSocket to the hub");
-    None
 }

@@ -35,11 +35,7 @@ pub(crate) fn group_url(base: &str, key: &str, favored: bool) -> Result<String, 
     if !parts.is_empty() {
         url = format!("{url}?{}", parts.join("&"));
     }
-    let parsed: tokio_tungstenite::tungstenite::http::Uri = url.parse().map_err(|_| invalid())?;
-    if parsed.host().is_none_or(str::is_empty) {
-        return Err(invalid());
-    }
-    Ok(url)
+    sigver::client::Connector::new(&url).map(|_| url).map_err(|_| invalid())
 }
 
 #[cfg(test)]

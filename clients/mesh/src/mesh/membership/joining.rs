@@ -103,6 +103,7 @@ impl Mesh {
         self.membership.attempt_reason = match reason {
             CloseReason::PeerTimeout => Reason::PeerTimeout,
             CloseReason::IceFailed => Reason::IceFailed,
+            CloseReason::Full => Reason::Full,
             _ => self.membership.attempt_reason,
         };
         self.set_state(State::Joining, self.membership.current_reason(), None);

@@ -151,7 +151,9 @@ impl Mesh {
         }
         self.membership.socket += 1;
         self.membership.failed_attempts = 0;
-        self.membership.attempt_reason = Reason::None;
+        if self.membership.attempt_reason != Reason::Full {
+            self.membership.attempt_reason = Reason::None;
+        }
         if !self.membership.was_joined {
             self.set_state(State::Joining, self.membership.current_reason(), None);
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::event::{Event, LeaveReason, Reason, State};
 use crate::id::PeerId;
+use crate::mesh::Config;
 use crate::mesh::testing::{World, config};
 
 const fn seconds(seconds: u64) -> Duration {
@@ -216,7 +217,7 @@ fn other_close_codes_lead_to_another_socket() {
 #[test]
 fn expired_key_is_renewed_once() {
     let mut world = World::new();
-    world.add(crate::mesh::Config { renewable_key: true, ..config() });
+    world.add(Config { renewable_key: true, ..config() });
     world.run(seconds(1));
     world.close_hub_of(0, 4740);
     world.run(seconds(2));
@@ -228,16 +229,15 @@ fn expired_key_is_renewed_once() {
 }
 
 #[test]
-fn peer_that_is_full_rejects_further_ones() {
+fn member_that_is_full_is_not_evicted_and_its_joiner_backs_off() {
     let mut world = World::new();
-    for _ in 0..4 {
-        world.add(crate::mesh::Config { max_peers: 2, ..config() });
-        world.run(seconds(10));
-    }
-    world.run(seconds(60));
-    for node in 0..4 {
-        assert!(world.neighbours(node).len() <= 2, "{}", world.describe());
-    }
+    world.add(Config { max_peers: 0, ..config() });
+    world.run(seconds(1));
+    world.add(config());
+    world.run(seconds(120));
+    assert_eq!(states(&world, 1).last(), Some(&(State::Joining, Reason::Full)));
+    assert_eq!(world.nodes[0].mesh.state(), State::Joined);
+    assert!((4..=14).contains(&world.nodes[1].connects.len()), "{} connects", world.nodes[1].connects.len());
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn joiner_does_not_evict_the_only_member_because_it_is_full() {
 #[test]
 fn metadata_is_reported_with_the_peer_and_when_it_changes() {
     let mut world = World::new();
-    let named = |name: &str| crate::mesh::Config { metadata: Some(serde_json::json!({ "name": name })), ..config() };
+    let named = |name: &str| Config { metadata: Some(serde_json::json!({ "name": name })), ..config() };
     world.add(named("Ada"));
     world.add(named("Bob"));
     world.run(seconds(5));
