@@ -241,17 +241,6 @@ fn member_that_is_full_is_not_evicted_and_its_joiner_backs_off() {
 }
 
 #[test]
-fn joiner_does_not_evict_the_only_member_because_it_is_full() {
-    let mut world = World::new();
-    world.add(crate::mesh::Config { max_peers: 0, ..config() });
-    world.run(seconds(5));
-    world.add(config());
-    world.run(seconds(120));
-    assert_eq!(states(&world, 0), [(State::Joining, Reason::None), (State::Joined, Reason::None)]);
-    assert_eq!(states(&world, 1), [(State::Joining, Reason::None)]);
-}
-
-#[test]
 fn metadata_is_reported_with_the_peer_and_when_it_changes() {
     let mut world = World::new();
     let named = |name: &str| Config { metadata: Some(serde_json::json!({ "name": name })), ..config() };
