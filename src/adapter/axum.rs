@@ -112,8 +112,8 @@
 //! struct User(String);
 //!
 //! async fn authenticate(mut request: Request) -> Request {
-//!     let cookie = request.headers().get("cookie");
-//!     if cookie.is_some_and(|cookie| cookie == "session=alices-session") {
+//!     let mut cookies = request.headers().get_all("cookie").iter(); // over HTTP/2, several headers
+//!     if cookies.any(|cookie| cookie == "session=alices-session") {
 //!         request.extensions_mut().insert(User("alice".into())); // after a lookup in the sessions
 //!     }
 //!     request

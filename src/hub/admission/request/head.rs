@@ -148,7 +148,8 @@ impl JoinRequest {
         lists.flat_map(|list| list.split(',')).map(str::trim).filter(|protocol| !protocol.is_empty())
     }
 
-    /// Returns the value of a cookie, if the request has one of this name. With several, the first.
+    /// Returns the value of a cookie, if the request has one of this name. With several of this name, the first. It reads
+    /// all headers `Cookie`: over HTTP/2, browsers send one for each cookie.
     ///
     /// ```
     /// use sigver::JoinRequest;
