@@ -55,6 +55,7 @@ const STATES = {
   "not-delivered": async (key) => {
     const [tab] = await openInTurn(key, 2);
     await tab.evaluate(failSends);
+    await tab.locator("#compose button:enabled").waitFor(); // up to 100 ms after the peer has joined
     await tab.fill("#text", "Is anybody here?");
     await tab.press("#text", "Enter");
     await tab.locator("text=not delivered").waitFor();
