@@ -253,7 +253,7 @@ const scenarios = {
       assert.equal(await tab.isVisible("#hint"), false);
       assert.equal(await tab.textContent("#count"), "Not connected to others");
     }
-    assert.equal(await second.textContent("#state"), "Can't connect to others");
+    await until(second, () => document.querySelector("#state").textContent === "Can't connect to others");
     // It waits, and tries again with another socket.
     await until(first, () => sockets.length === 3, undefined, MUCH_LATER);
     assert.deepEqual(await second.evaluate(() => states.filter(({ code }) => code)), [], "it is not evicted");
