@@ -104,7 +104,7 @@ export class Connection {
     rtc.oniceconnectionstatechange = () => this.#state === "open" && this.#onIceState();
     const isPolite = () => events.isPolite(this);
     this.#negotiation = new Negotiation(rtc, this.#prepare(settings), {
-      signal: (body) => this.#signal(body),
+      signal: (body, answersControl) => this.#signal(body, answersControl),
       mayOffer: () => initiator || this.#state !== "pending",
       isPolite,
       // A restart is repeated.
@@ -237,10 +237,11 @@ export class Connection {
 
   // ---- Signals ------------------------------------------------------------------------------------------------------
 
-  /** @param {Body} body */
-  #signal(body) {
+  /** @param {Body} body @param {boolean} [answersControl] */
+  #signal(body, answersControl) {
     const route = this.#state === "pending" ? this.route : this.#interruption.route;
-    if (route) this.#events.signal(this, body, route);
+    // The path may already work again for the other peer, which then ignores relayed answers.
+    if (route && !answersControl) this.#events.signal(this, body, route);
     else this.sendControl(body);
   }
 
@@ -321,7 +322,7 @@ export class Connection {
 
   /** @param {Control} message */
   #onControl(message) {
-    if (message.description || message.candidate) this.#negotiation.receive(message);
+    if (message.description || message.candidate) this.#negotiation.receive(message, true);
     else this.#events.control(this, message);
   }
 

@@ -11,7 +11,8 @@ import { readFingerprint, readVersion } from "./untrusted.js";
  * @typedef {{ description?: RTCSessionDescriptionInit, candidate?: RTCIceCandidateInit }} Body What a signal contains.
  *
  * @typedef {object} NegotiationEvents
- * @property {(body: Body) => void} signal sends to the other peer
+ * @property {(body: Body, answersControl?: boolean) => void} signal sends to the other peer. `answersControl`: the body
+ *   answers an offer that arrived over the control channel
  * @property {() => boolean} mayOffer whether this side may make an offer now
  * @property {() => boolean} isPolite whether this side yields when both make an offer at once
  * @property {(reason?: "invalid") => void} failed `invalid`: the other peer broke the protocol
@@ -69,13 +70,15 @@ export class Negotiation {
     }
   }
 
-  async #describe() {
+  /** @param {boolean} [answersControl] */
+  async #describe(answersControl) {
     await this.#rtc.setLocalDescription();
-    this.#sendDescription();
+    this.#sendDescription(answersControl);
   }
 
-  #sendDescription() {
-    this.#events.signal({ description: this.#rtc.localDescription?.toJSON() });
+  /** @param {boolean} [answersControl] */
+  #sendDescription(answersControl) {
+    this.#events.signal({ description: this.#rtc.localDescription?.toJSON() }, answersControl);
   }
 
   /** Makes an offer that restarts ICE, also if an earlier offer has no answer yet. Call it again if nothing changes. */
@@ -102,11 +105,13 @@ export class Negotiation {
     if (this.#rtc.signalingState === "have-local-offer") this.#sendDescription();
   }
 
-  /** @param {Body} body untrusted */
-  receive({ description, candidate }) {
+  /** @param {Body} body untrusted @param {boolean} [isControl] whether it arrived over the control channel */
+  receive({ description, candidate }, isControl) {
     if (description) {
       this.#receiving++;
-      this.#handled = this.#handled.then(() => this.#handle(description)).catch(() => this.#events.failed());
+      this.#handled = this.#handled
+        .then(() => this.#handle(description, isControl))
+        .catch(() => this.#events.failed());
     } else if (candidate) {
       if (this.#rtc.remoteDescription && !this.#receiving) this.#addCandidate(candidate);
       else if (this.#earlyCandidates.length < MAX_EARLY_CANDIDATES) this.#earlyCandidates.push(candidate);
@@ -119,8 +124,8 @@ export class Negotiation {
     this.#rtc.addIceCandidate(candidate).catch(() => {});
   }
 
-  /** @param {RTCSessionDescriptionInit} description */
-  async #handle(description) {
+  /** @param {RTCSessionDescriptionInit} description @param {boolean} [isControl] */
+  async #handle(description, isControl) {
     try {
       // The browser verifies the certificate when it connects. Nobody can change it afterwards.
       const fingerprint = readFingerprint(description);
@@ -129,7 +134,7 @@ export class Negotiation {
       await this.#setRemoteDescription(description);
       this.#receiving--;
       for (const candidate of this.#earlyCandidates.splice(0)) this.#addCandidate(candidate);
-      if (this.#answering) await this.#describe();
+      if (this.#answering) await this.#describe(isControl);
     } finally {
       this.#answering = false;
     }

@@ -81,6 +81,19 @@ for (const [name, state, signal] of [
   });
 }
 
+test("offer that the control channel delivers during an interruption is answered over it", async () => {
+  const { x, y, relay } = await joinWithXY();
+  await relay(offer());
+  const { length } = relayed(y);
+  // X may be connected again already. Then it ignores answers that a neighbour relays.
+  await x.control({ description: { type: "offer", sdp: sdp({ version: 3 }) } });
+  const answers = x.sentControl.filter(({ description }) => description);
+  assert.deepEqual(answers.map(({ description }) => description.type), ["answer"]);
+  assert.equal(relayed(y).length, length);
+  await relay(offer({ version: 4 }));
+  assert.equal(relayed(y).length, length + 1);
+});
+
 test("offer that loses against one in the interrupted control channel is answered with a restart", async () => {
   const HIGHER = 2 ** 32 - 1;
   const { group, x, y, relay } = await joinWithXY({ X: HIGHER });
