@@ -114,10 +114,23 @@ const scenarios = {
     const tab = await open(key);
     await meshed(tab, 1);
     await chats(tab, "hello member");
-    await until(tab, () => {
-      const [peer] = group.peers.values();
-      return peer.roundTripTime !== undefined && peer.path === "direct";
+    await until(tab, () =>
+      [...group.peers.values()].every(({ roundTripTime, path }) => roundTripTime !== undefined && path === "direct"),
+    );
+  },
+
+  async "bot and tab use version 1 and know each other's metadata"(key) {
+    const bot = await startBot(key);
+    const tab = await open(key);
+    await meshed(tab, 1);
+    const peer = await tab.evaluate(() => {
+      const [{ version, metadata, fingerprint }] = group.peers.values();
+      return { version, metadata, fingerprint };
     });
+    assert.deepEqual([peer.version, peer.metadata], [1, { name: "echo" }]);
+    assert.match(peer.fingerprint, /^([0-9A-F]{2}:){31}[0-9A-F]{2}$/);
+    await tab.evaluate(() => group.setMetadata({ name: "half an emoji: \ud83d" }));
+    await bot.logs(/PeerMetadata .*half an emoji/);
   },
 
   async "two tabs meet through the bot, which relays their signals"(key) {
@@ -191,6 +204,26 @@ const scenarios = {
     const devtools = await tabs[1].context().newCDPSession(tabs[1]);
     devtools.send("Page.crash").catch(() => {}); // the crashed page sends no response
     await bot.logs(new RegExp(`PeerLeave { peer: ${killed}, reason: Lost`), LATER);
+  },
+
+  async "interrupted connection is restarted through a common neighbour"(key) {
+    const bot = await startBot(key);
+    const tabs = [await open(key), await open(key)];
+    await Promise.all(tabs.map((tab) => meshed(tab, 2)));
+    const isRestarting = (id) => group.peers.get(id).connection.signalingState === "have-local-offer";
+    const isConnected = (id) => {
+      const { signalingState, iceConnectionState } = group.peers.get(id).connection;
+      return signalingState === "stable" && ["connected", "completed"].includes(iceConnectionState);
+    };
+    bot.process.kill("SIGSTOP");
+    // The tab with the lower id offers first.
+    await Promise.any(tabs.map((tab) => until(tab, isRestarting, bot.id, LATER)));
+    bot.process.kill("SIGCONT");
+    for (const tab of tabs) {
+      await until(tab, isConnected, bot.id, LATER);
+      await chats(tab, "after the interruption");
+      assert.deepEqual(await tab.evaluate(() => left), []);
+    }
   },
 
   async "bot and tab stay connected while the server restarts, and a new tab joins"(key) {
