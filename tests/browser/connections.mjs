@@ -1,7 +1,7 @@
 /**
  * Tests the connections of sigver-client in Chromium: paths that are cut, and named channels.
  *
- *     node connections.mjs --server "PATH/sigver" [--only WORDS]
+ *     node connections.mjs --server "PATH/sigver" [--browser firefox] [--only WORDS]
  *
  * Prints one line per scenario, then `N passed, M failed`. Nothing sleeps: every wait is for a condition and has a
  * timeout.
@@ -9,13 +9,14 @@
 
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
-import { launch, PERMISSIONS, until } from "./chromium.mjs";
+import { BROWSER_OPTION, launch } from "./browsers.mjs";
+import { PERMISSIONS, until } from "./chromium.mjs";
 import { Paths } from "./paths.mjs";
 import { Report } from "./report.mjs";
 import { signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({
-  options: { server: { type: "string" }, only: { type: "string", default: "" } },
+  options: { ...BROWSER_OPTION, server: { type: "string" }, only: { type: "string", default: "" } },
 });
 if (!args.server) throw new Error("--server is missing; must be the command of a sigver server");
 
@@ -23,7 +24,7 @@ const LATER = 45_000; // for conditions that need a timeout of sigver-client
 const CHANNELS = { pose: { ordered: false, maxRetransmits: 0 }, log: {} };
 
 const target = await signalingOnly(args.server);
-const browser = await launch();
+const browser = await launch(args.browser);
 const paths = new Paths();
 const pageErrors = [];
 

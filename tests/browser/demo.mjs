@@ -16,6 +16,7 @@
 
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
+import { BROWSER_OPTION } from "./browsers.mjs";
 import { hubScenarios } from "./demo/hub.mjs";
 import { mediaScenarios } from "./demo/media.mjs";
 import { meshScenarios } from "./demo/mesh.mjs";
@@ -28,6 +29,7 @@ import { REFERENCE } from "./servers.mjs";
 
 const { values: args } = parseArgs({
   options: {
+    ...BROWSER_OPTION,
     server: { type: "string" },
     signaling: { type: "string", default: REFERENCE },
     page: { type: "string" },

@@ -1,7 +1,7 @@
 /**
  * Tests sigver-client and the demo page in Chromium against hostile peers and failing networks.
  *
- *     node faults.mjs --server "PATH/sigver" [--only WORDS]
+ *     node faults.mjs --server "PATH/sigver" [--browser firefox] [--only WORDS]
  *
  * Prints one line per scenario, then `N passed, M failed`. Nothing sleeps: every wait is for a condition and has a
  * timeout.
@@ -9,13 +9,14 @@
 
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
-import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
+import { BROWSER_OPTION, launch } from "./browsers.mjs";
+import { PERMISSIONS, SOON, until } from "./chromium.mjs";
 import { withoutIce } from "./demo/tabs.mjs";
 import { Report } from "./report.mjs";
 import { signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({
-  options: { server: { type: "string" }, only: { type: "string", default: "" } },
+  options: { ...BROWSER_OPTION, server: { type: "string" }, only: { type: "string", default: "" } },
 });
 if (!args.server) throw new Error("--server is missing; must be the command of a sigver server");
 
@@ -24,7 +25,7 @@ const MUCH_LATER = 90_000; // for conditions that need such a timeout and then a
 const ICE_FAILED = "Couldn't connect directly to the other peer.";
 
 const target = await signalingOnly(args.server);
-const browser = await launch();
+const browser = await launch(args.browser);
 const pageErrors = [];
 
 /** Opens the demo page, which joins the group, in its own context. */

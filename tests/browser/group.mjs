@@ -1,7 +1,7 @@
 /**
  * Tests the members of sigver-client's `Group` in Chromium: what only a browser can show.
  *
- *     node group.mjs --server "PATH/sigver" [--only WORDS]
+ *     node group.mjs --server "PATH/sigver" [--browser firefox] [--only WORDS]
  *
  * Prints one line per scenario, then `N passed, M failed`. Nothing sleeps: every wait is for a condition and has a
  * timeout.
@@ -9,17 +9,18 @@
 
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
-import { launch, PERMISSIONS, until } from "./chromium.mjs";
+import { BROWSER_OPTION, launch } from "./browsers.mjs";
+import { PERMISSIONS, until } from "./chromium.mjs";
 import { Report } from "./report.mjs";
 import { signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({
-  options: { server: { type: "string" }, only: { type: "string", default: "" } },
+  options: { ...BROWSER_OPTION, server: { type: "string" }, only: { type: "string", default: "" } },
 });
 if (!args.server) throw new Error("--server is missing; must be the command of a sigver server");
 
 const target = await signalingOnly(args.server);
-const browser = await launch({ cache: true });
+const browser = await launch(args.browser, { cache: true });
 const pageErrors = [];
 
 /** Opens a tab that joins the group and records its events. */

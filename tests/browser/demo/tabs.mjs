@@ -1,6 +1,7 @@
 /** Tabs of the demo page in Chromium, which scenarios open, watch and disturb. */
 
-import { launch, PERMISSIONS, SOON, until } from "../chromium.mjs";
+import { launch } from "../browsers.mjs";
+import { PERMISSIONS, SOON, until } from "../chromium.mjs";
 import { example, signalingOnly } from "../servers.mjs";
 
 export const LATER = 30_000; // for conditions that need a timeout of the client
@@ -20,7 +21,7 @@ export async function start(args) {
   else if (args.server) target = await example(args.server, { pageHere: args["page-here"] });
   else target = await signalingOnly(args.signaling);
   for (const url of [target.page, target.signaling].filter(Boolean)) hosts.add(new URL(url).host);
-  browser = await launch();
+  browser = await launch(args.browser);
 }
 
 export async function stop() {
