@@ -6,7 +6,8 @@
 
 import { ControlChannel } from "./control_channel.js";
 import { DataChannel } from "./data_channel.js";
-import { FLUSH_PINGS, LEAVE_TIMEOUT, MAX_MESSAGE_BYTES, MIN_QUEUED_BYTES } from "./limits.js";
+import { EarlyMessages } from "./early_messages.js";
+import { FLUSH_PINGS, LEAVE_TIMEOUT } from "./limits.js";
 
 /** @import { NamedChannels } from "./named_channels.js" */
 /** @import { Control, Hello } from "./untrusted.js" */
@@ -17,7 +18,7 @@ import { FLUSH_PINGS, LEAVE_TIMEOUT, MAX_MESSAGE_BYTES, MIN_QUEUED_BYTES } from 
  * @typedef {object} ChannelsEvents
  * @property {() => void} opened Some channel is open.
  * @property {() => boolean} isPolite whether the other peer creates the named channels
- * @property {() => boolean} heard Something arrived. Returns whether it must be handled.
+ * @property {() => void} heard Something arrived.
  * @property {(hello: Hello) => void} hello Called once, before `control` and `message`. `v` is 0 without a `hello`.
  * @property {(message: Control) => void} control
  * @property {(data: string | ArrayBuffer, channel?: string) => void} message with the name of its channel
@@ -37,8 +38,9 @@ export class Channels {
   #options;
   /** @type {RTCDataChannel[]} */ #channels;
   /** By name; that of the group itself has none. @type {Map<string | undefined, DataChannel>} */ #data = new Map();
-  /** What arrived before `hello`, unless it has arrived. @type {(() => void)[] | undefined} */ #waiting = [];
-  #waitingBytes = 0;
+  /** What arrived before both channels were open: Firefox opens one after the other. */
+  #beforeOpen;
+  /** What arrived before `hello`. */ #beforeHello;
   #isClosed = false;
 
   /** @param {RTCPeerConnection} rtc @param {NamedChannels} options @param {ChannelsEvents} events */
@@ -46,6 +48,8 @@ export class Channels {
     this.#rtc = rtc;
     this.#options = options;
     this.#events = events;
+    this.#beforeOpen = new EarlyMessages(() => events.failed("invalid"));
+    this.#beforeHello = new EarlyMessages(() => events.failed("invalid"));
     // Both sides create these, so no negotiation is needed.
     const control = rtc.createDataChannel("control", { negotiated: true, id: 0 });
     const data = rtc.createDataChannel("data", { negotiated: true, id: 1 });
@@ -65,14 +69,17 @@ export class Channels {
     channel.binaryType = "arraybuffer";
     channel.onopen = onopen;
     channel.onclose = () => this.#events.failed();
-    channel.onmessage = ({ data }) => this.#events.heard() && onmessage(data);
+    channel.onmessage = ({ data }) => {
+      this.#events.heard();
+      if (!this.#isClosed) this.#beforeOpen.receive(data, () => onmessage(data));
+    };
   }
 
   /** @param {RTCDataChannel} channel @param {() => void} [onopen] @param {string} [name] */
   #attach(channel, onopen, name) {
     const data = this.#prepare(name);
     this.#listen(channel, onopen ?? (() => data.opened()), (piece) => {
-      this.#afterHello(piece, () => data.receive(piece));
+      this.#beforeHello.receive(piece, () => data.receive(piece));
     });
     data.attach(channel);
   }
@@ -97,6 +104,11 @@ export class Channels {
     return this.#channels.every(({ readyState }) => readyState === "open");
   }
 
+  /** Handles what arrived before the connection was open. */
+  handleEarly() {
+    this.#beforeOpen.release();
+  }
+
   /** @param {Hello} hello */
   #onHello(hello) {
     for (const name of hello.channels) {
@@ -106,17 +118,7 @@ export class Channels {
       else this.#attach(this.#rtc.createDataChannel(name, options), undefined, name);
     }
     this.#events.hello(hello);
-    // Each may close the connection, which ends the loop.
-    while (this.#waiting?.length) this.#waiting.shift()?.();
-    this.#waiting = undefined;
-  }
-
-  /** @param {any} data of a channel @param {() => void} handle */
-  #afterHello(data, handle) {
-    if (!this.#waiting) return handle();
-    this.#waitingBytes += Math.max(data.byteLength ?? data.length, MIN_QUEUED_BYTES);
-    if (this.#waitingBytes > MAX_MESSAGE_BYTES) this.#events.failed("invalid");
-    else this.#waiting.push(handle);
+    this.#beforeHello.release();
   }
 
   /** Whether both sides have this channel. @param {string} [name] */
@@ -159,6 +161,7 @@ export class Channels {
     this.#isClosed = true;
     this.control.close();
     for (const data of this.#data.values()) data.close();
-    this.#waiting = undefined;
+    this.#beforeOpen.discard();
+    this.#beforeHello.discard();
   }
 }

@@ -197,6 +197,7 @@ export class Connection {
     this.#pathWatch.start();
     this.channels.control.open(this.#events.hello());
     this.#events.opened(this);
+    this.channels.handleEarly();
   }
 
   /** @param {Hello} hello of the other peer */
@@ -297,12 +298,10 @@ export class Connection {
     this.channels.control.ping();
   }
 
-  /** Returns whether the connection is open, so that what arrived is handled. */
   #heard() {
     this.#open(); // a message may arrive before the channel's open event
     this.#missedPings = 0;
     if (this.#interruption.route) this.#interruption.update();
-    return this.#state === "open";
   }
 
   /** @param {object} message */

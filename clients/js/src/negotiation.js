@@ -53,7 +53,11 @@ export class Negotiation {
     this.ready = ready;
     this.#events = events;
     rtc.onnegotiationneeded = () => this.#offer();
-    rtc.onicecandidate = ({ candidate }) => candidate && events.signal({ candidate: candidate.toJSON() });
+    rtc.onicecandidate = ({ candidate }) => {
+      const init = candidate?.toJSON();
+      // Firefox reports the end of the candidates as an empty one, too.
+      if (init?.candidate) events.signal({ candidate: init });
+    };
   }
 
   async #offer() {

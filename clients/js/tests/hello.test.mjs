@@ -62,6 +62,60 @@ test("peerjoin waits for hello, and its peer has the metadata", async () => {
   assert.equal(peer.connection, connection);
 });
 
+/** Joins a group in which the control channel of the peer X opens, and not yet the other one. */
+async function joinHalfOpen() {
+  const joined = await join();
+  const connection = await joinWith(X, (connection) => {
+    connection.open = async () => {
+      connection.iceConnectionState = connection.connectionState = "connected";
+      connection.channels[0].readyState = "open";
+      connection.channels[0].onopen();
+    };
+  });
+  const openSecond = async () => {
+    connection.channels[1].readyState = "open";
+    connection.channels[1].onopen();
+    await settle();
+  };
+  return { ...joined, connection, openSecond };
+}
+
+test("control messages that arrive before the second channel is open are handled when it is, in order", async () => {
+  const { group, events, connection, openSecond } = await joinHalfOpen();
+  await connection.control({ hello: { v: 1, metadata: "first" } });
+  await connection.control({ metadata: "second" });
+  assert.deepEqual(events, []);
+  await openSecond();
+  assert.deepEqual(events, [
+    ["peerjoin", "first"],
+    ["peerchange", "second"],
+  ]);
+  assert.equal(group.peers.get(X).version, 1);
+  assert.deepEqual(connection.sentControl[0], { hello: { v: 1 } });
+});
+
+test("invalid message that arrives before the second channel is open closes the connection when it is", async () => {
+  const { group, events, connection, openSecond } = await joinHalfOpen();
+  connection.channels[0].onmessage({ data: new ArrayBuffer(1) });
+  await connection.control({ hello: { v: 1 } });
+  await openSecond();
+  assert(connection.closed);
+  assert.deepEqual(events, []);
+  assert.equal(group.peers.size, 0);
+});
+
+test("control messages that wait for the second channel are limited", async () => {
+  const { events, connection, openSecond } = await joinHalfOpen();
+  let count = 0;
+  for (; !connection.closed; count++) {
+    assert(count <= 600_000, `${count} messages wait`);
+    connection.channels[0].onmessage({ data: "{}" });
+  }
+  assert(count > 300_000, `closed after ${count} messages`);
+  await openSecond();
+  assert.deepEqual(events, []);
+});
+
 test("joined resolves after peerjoin of the first neighbour", async () => {
   const order = [];
   const { group } = await join();

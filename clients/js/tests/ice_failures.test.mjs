@@ -45,6 +45,17 @@ async function joiner({ link = 1, lastSignal = undefined } = {}) {
 
 beforeEach(install);
 
+test("end of the candidates is not sent, which Firefox reports as an empty candidate", async () => {
+  await join();
+  const connection = await bind({ fails: false });
+  const candidates = () => FakeSocket.last.signals.flatMap(({ candidate }) => candidate ?? []);
+  for (const candidate of ["candidate:1", ""]) {
+    connection.onicecandidate({ candidate: { toJSON: () => ({ candidate, sdpMLineIndex: 0 }) } });
+  }
+  connection.onicecandidate({ candidate: null });
+  assert.deepEqual(candidates(), [{ candidate: "candidate:1", sdpMLineIndex: 0 }]);
+});
+
 test("reason stays while this peer is a member without neighbours, until some peer is connected", async () => {
   const { group, states } = await join();
   await bind();

@@ -22,6 +22,7 @@ const ORDER = [
   "negotiation",
   "interruption",
   "control_channel",
+  "early_messages",
   "data_channel",
   "channels",
   "ice_servers",

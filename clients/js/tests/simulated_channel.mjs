@@ -55,10 +55,11 @@ export class Channel {
     }
   }
 
-  /** A message may arrive before the open events, when the channels are open already. */
+  /** A message may arrive before the open event. The other negotiated channel is open by then in Chromium only. */
   precedeEvent() {
-    if (this.options.negotiated) this.#connection.openNegotiated();
-    else this.open();
+    if (!this.options.negotiated) this.open();
+    else if (!this.#connection.opensInTurn) this.#connection.openNegotiated();
+    else if (this.readyState === "connecting") this.readyState = "open";
   }
 
   /** The path works again. */

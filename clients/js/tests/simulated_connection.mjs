@@ -39,6 +39,8 @@ export class PeerConnection {
 
   constructor(configuration = {}) {
     this.network = PeerConnection.network;
+    /** Whether one negotiated channel opens after the other, as in Firefox. */
+    this.opensInTurn = this.network.random() < 0.5;
     this.configuration = configuration;
     this.fingerprint = configuration.certificates?.[0].fingerprint;
     this.network.connections.push(this);
