@@ -108,7 +108,11 @@ class Page {
   }
 
   on(event, listener) {
-    this.#page.on(event, (value) => listener(event === "request" ? { url: () => value.url() } : value));
+    this.#page.on(event, (value) => {
+      // Firefox also logs failed ICE as an error of the page.
+      const isWarning = event === "pageerror" && /^WebRTC: /.test(value.message);
+      if (!isWarning) listener(event === "request" ? { url: () => value.url() } : value);
+    });
   }
 
   addInitScript(script, argument) {

@@ -66,11 +66,12 @@ function useProxies() {
   };
   RTCPeerConnection.prototype.addIceCandidate = async function (init) {
     const pattern = /^(candidate:\S+ \d+ udp \d+ )([\d.]+) (\d+)( .*)$/i;
+    // The proxy listens on all addresses. Firefox makes no pair of a loopback address and another one.
     const [, before, address, port, after] = pattern.exec(init.candidate) ?? [];
     if (!address) return; // TCP or IPv6
     const proxy = await proxyTo(address, Number(port));
     (this.proxies ??= []).push(proxy);
-    return addIceCandidate.call(this, { ...init, candidate: `${before}127.0.0.1 ${proxy}${after}` });
+    return addIceCandidate.call(this, { ...init, candidate: `${before}${address} ${proxy}${after}` });
   };
   // An offer that is sent again contains candidates.
   RTCPeerConnection.prototype.setRemoteDescription = async function ({ type, sdp }) {
