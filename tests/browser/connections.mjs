@@ -1,5 +1,5 @@
 /**
- * Tests the connections of sigver-client in Chromium: paths that are cut, and named channels.
+ * Tests the connections of sigver-client in Chromium or Firefox: paths that are cut, and named channels.
  *
  *     node connections.mjs --server "PATH/sigver" [--browser firefox] [--only WORDS]
  *

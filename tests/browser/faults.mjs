@@ -1,5 +1,5 @@
 /**
- * Tests sigver-client and the demo page in Chromium against hostile peers and failing networks.
+ * Tests sigver-client and the demo page in Chromium or Firefox against hostile peers and failing networks.
  *
  *     node faults.mjs --server "PATH/sigver" [--browser firefox] [--only WORDS]
  *

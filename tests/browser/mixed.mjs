@@ -85,7 +85,8 @@ async function exchange(tabs, names) {
     [tabs[1], tabs[0], names[1]],
   ]) {
     await happens(to, { type: "peerjoin", metadata: name, version: 1 });
-    const seen = await to.evaluate((name) => [...mine.peers.values()].find((it) => it.metadata === name).fingerprint, name);
+    const fingerprintOf = (id) => mine.peers.get(id).fingerprint;
+    const seen = await to.evaluate(fingerprintOf, await from.evaluate(() => mine.id));
     await until(from, () => mine.fingerprint);
     assert.equal(await from.evaluate(() => mine.fingerprint), seen);
     assert.match(seen, /^([\dA-F]{2}:){31}[\dA-F]{2}$/);
@@ -95,7 +96,10 @@ async function exchange(tabs, names) {
     await happens(to, { type: "message", metadata: name, data: 300_000 });
     await send(from, "named", { channel: "log" });
     await happens(to, { type: "message", metadata: name, channel: "log", data: "named" });
-    await until(to, () => [...mine.peers.values()].every(({ path, roundTripTime }) => path === "direct" && roundTripTime >= 0));
+    await until(to, () => {
+      const [{ path, roundTripTime }] = mine.peers.values();
+      return path === "direct" && roundTripTime >= 0;
+    });
     await from.evaluate(() => mine.setMetadata(`${mine.id}`));
     await happens(to, { type: "peerchange", metadata: await from.evaluate(() => `${mine.id}`) });
   }
@@ -103,7 +107,10 @@ async function exchange(tabs, names) {
 
 /** Checks that each tab sees the video of the other one, which both add at once. */
 async function exchangeVideo(tabs) {
-  const add = async () => mine.addStream((globalThis.stream = await navigator.mediaDevices.getUserMedia({ video: true })));
+  const add = async () => {
+    globalThis.stream = await navigator.mediaDevices.getUserMedia({ video: true });
+    mine.addStream(stream);
+  };
   await Promise.all(tabs.map((tab) => tab.evaluate(add)));
   for (const tab of tabs) {
     await until(tab, () => globalThis.video?.videoWidth > 0);

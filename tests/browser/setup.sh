@@ -1,10 +1,12 @@
 #!/bin/sh
-# Installs the dependencies of the browser tests: Debian's Chromium and coturn, and the npm packages in package.json.
+# Installs the dependencies of the browser tests: Debian's Chromium, Firefox ESR and coturn, and the npm packages in
+# package.json.
 set -eu
 cd "$(dirname "$0")"
 
 packages=''
 [ -x /usr/bin/chromium ] || packages='chromium fonts-dejavu-core'
+[ -x /usr/bin/firefox-esr ] || packages="$packages firefox-esr"
 PATH="$PATH:/usr/sbin" command -v turnserver >/dev/null || packages="$packages coturn"
 if [ -n "$packages" ]; then
     as_root=''
@@ -17,8 +19,9 @@ if [ -n "$packages" ]; then
     case $packages in *coturn*) $as_root systemctl disable --now coturn 2>/dev/null || true ;; esac
 fi
 /usr/bin/chromium --version
+/usr/bin/firefox-esr --version
 PATH="$PATH:/usr/sbin" command -v turnserver
 
-# playwright-core uses Debian's Chromium and must not download a browser. No package needs its install script.
-PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+# playwright-core and puppeteer-core use Debian's browsers and must not download one. No package needs its install script.
+PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 PUPPETEER_SKIP_DOWNLOAD=1 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 test -d node_modules/playwright-core
