@@ -22,6 +22,8 @@ fi
 /usr/bin/firefox-esr --version
 PATH="$PATH:/usr/sbin" command -v turnserver
 
-# playwright-core and puppeteer-core use Debian's browsers and must not download one. No package needs its install script.
-PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 PUPPETEER_SKIP_DOWNLOAD=1 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+# playwright-core and puppeteer-core use Debian's browsers and must not download one. No package
+# needs its install script.
+export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 PUPPETEER_SKIP_DOWNLOAD=1
+npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 test -d node_modules/playwright-core
