@@ -33,6 +33,7 @@ pub(crate) const MODULES: &[(&str, &str)] = embed! { "../../clients/js/src/":
     "data_channel.js"
     "departures.js"
     "discovery.js"
+    "early_messages.js"
     "events.js"
     "framing.js"
     "group.js"
