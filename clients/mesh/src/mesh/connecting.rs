@@ -54,7 +54,8 @@ impl Mesh {
         self.send_signal(route, signal.to_value(), false);
     }
 
-    /// Handles a signal that arrived by `route`, over which its answers return. Returns its connection.
+    /// Handles a signal that arrived by `route`, over which its answers return. Returns its connection,
+    /// if it is still there.
     pub(super) fn on_signal(&mut self, signal: Signal, route: Route) -> Option<ConnectionId> {
         let known = self.connections.iter().find(|(_, it)| it.negotiation_id == signal.negotiation_id);
         let Some((&id, connection)) = known else {
@@ -75,7 +76,7 @@ impl Mesh {
         } else {
             self.receive_pending(id, signal);
         }
-        Some(id)
+        self.connections.contains_key(&id).then_some(id)
     }
 
     fn on_offer(&mut self, signal: Signal, route: Route) -> Option<ConnectionId> {

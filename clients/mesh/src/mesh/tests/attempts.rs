@@ -89,6 +89,7 @@ fn rejects_without_an_attempt_and_unknown_signals_are_not_answered() {
     assert_eq!(lone.closed, lone.accepted);
     assert_eq!((lone.signals.len(), lone.ended_links), (2, 1), "the answer, and the end of the link");
     assert_eq!(lone.last_reject(), Some("left"), "empty content would end the next attempt of the joiner");
+    assert!(lone.mesh.links.is_empty());
 }
 
 #[test]

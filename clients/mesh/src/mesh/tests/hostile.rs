@@ -145,7 +145,7 @@ fn apply(lone: &mut Lone, input: Input) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
     fn no_input_makes_a_mesh_panic_or_exceed_its_limits(inputs in prop::collection::vec(input(), 0..150)) {
