@@ -28,7 +28,7 @@ export function stateText({ state, reason, peers, code = 0 }) {
   return reason === "ice-failed" ? "Can't connect to others" : "Waiting for others";
 }
 
-/** Says only what is known: before the group is joined, nobody knows who is in it. @param {View} view */
+/** Says only what is known: before the group is joined, its peers are unknown. @param {View} view */
 export function countText({ state, reason, peers }) {
   if (peers > 0) return `${peers + 1} peers`;
   if (reason === "ice-failed") return "Not connected to others";

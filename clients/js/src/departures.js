@@ -6,7 +6,7 @@
 
 import { LOST_AFTER, REMEMBER_FOR } from "./limits.js";
 
-/** The ids of former neighbours: those that left, and those that were lost without `bye`. */
+/** The ids of former neighbours that left, or that were lost without `bye`. */
 export class Departures {
   /** @type {Map<number, { wasLost: boolean, since: number }>} */ #ids = new Map();
 

@@ -1,5 +1,5 @@
 /**
- * Which peers to connect to, of those that neighbours name.
+ * Which of the peers that neighbours name to connect to.
  *
  * @module
  */

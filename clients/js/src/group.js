@@ -40,7 +40,7 @@ import { RtcSettings } from "./rtc_settings.js";
  * @property {unknown} [metadata] What the other peers learn about this one before their `peerjoin` event, in
  *   `peer.metadata`: a JSON value of at most 4096 bytes as JSON, for example a name.
  * @property {Record<string, ChannelOptions>} [channels] At most 16 further channels, by their names of 1 to 64
- *   characters: `{ pose: { ordered: false, maxRetransmits: 0 } }`. Two peers have those that both name.
+ *   characters: `{ pose: { ordered: false, maxRetransmits: 0 } }`. Two peers have the channels that both name.
  * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.
  * @property {number} [maxPeers] How many peers this one connects to: 1 to 1000, 64 by default. It rejects further ones,
  *   which wait in the state `joining` with the reason `full` if they reach no other member. A peer that the hub asks to
@@ -54,7 +54,7 @@ import { RtcSettings } from "./rtc_settings.js";
 
 /**
  * @typedef {object} SendOptions
- * @property {Recipients} [to] Peers or their ids; all peers by default. Those that are not connected are not counted.
+ * @property {Recipients} [to] Peers or their ids; all peers by default. Peers that are not connected are not counted.
  * @property {string} [channel] A name of the option `channels`. Peers without such a channel are not counted.
  * @property {AbortSignal} [signal] Cancels the message, unless a part of it has been sent.
  */

@@ -91,7 +91,7 @@ export const MAX_MAX_PEERS = 1_000;
 export const MAX_CONTROL_LENGTH = 64 * 1024;
 /** Read from the list of one neighbour. */
 export const MAX_NEIGHBOURS = 1_000;
-/** Of the ids that one neighbour names, which may not exist: those that are attempted. */
+/** How many ids of one neighbour are attempted. They may not exist. */
 export const MAX_UNMET_IDS = 8;
 /** How long an id that is not met keeps its place among them. */
 export const PLACE_TIME = 30_000;

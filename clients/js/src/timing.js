@@ -76,8 +76,8 @@ export function backOff(min, max, failures) {
 }
 
 /**
- * An event that happens again and again. Those that wait for it are listeners of a signal, because a waiter can remove
- * its listener. Reactions to a promise stay until it settles: a loop that races it would collect them.
+ * An event that happens again and again. Its waiters are listeners of a signal, because a waiter can remove its
+ * listener. Reactions to a promise stay until it settles: a loop that races it would collect them.
  */
 export class Notify {
   #next = new AbortController();

@@ -194,7 +194,7 @@ for (const [size, most] of [
   });
 }
 
-test("peer that is gone before its hello is no event", async () => {
+test("peer that is gone before its hello causes no event", async () => {
   for (const end of [
     (connection) => connection.channels[0].onclose(),
     (connection) => connection.channels[0].onmessage({ data: new ArrayBuffer(1) }),
@@ -265,7 +265,7 @@ test("metadata is copied when it is set", async () => {
   assert.deepEqual(connection.sentControl.flatMap(({ metadata }) => (metadata ? [metadata] : [])), [[1], [1]]);
 });
 
-test("metadata that is no JSON value or longer than 4096 bytes throws TypeError", async () => {
+test("metadata that is not a JSON value, or is longer than 4096 bytes throws TypeError", async () => {
   const { group } = await join();
   const circular = {};
   circular.self = circular;

@@ -56,7 +56,7 @@ test("peer with maxPeers neighbours rejects further offers as full, also while t
   assert.equal(group.peers.size, 2);
 });
 
-test("full peer answers its neighbours, and those that it already answers", async () => {
+test("full peer answers its neighbours, and peers that it already answers", async () => {
   const { group } = await join({ maxPeers: 2 });
   await joinAlone();
   const first = await joiner(X, "AA");
@@ -159,7 +159,7 @@ test("peererror names a peer after the second failed attempt, and again only aft
   assert.deepEqual(errors, [[HIGH, "full"]]);
   await fail(3, "peer-timeout");
   assert.equal(errors.length, 1);
-  await near(member); // nobody sees the peer for a while
+  await near(member); // no peer lists it for a while
   await advance(60_000);
   await fail(2, "peer-timeout");
   assert.equal(errors.length, 1);
@@ -175,7 +175,7 @@ test("peererror names a peer after the second failed attempt, and again only aft
   assert.deepEqual(errors[1], [HIGH, "ice-failed"]);
 });
 
-test("attempts that the other peer began count as well, those that cross do not", async () => {
+test("attempts that the other peer began count as well, crossing attempts do not", async () => {
   const { group, errors } = await join();
   const member = await joinWith(X);
   await near(member, X + 1);

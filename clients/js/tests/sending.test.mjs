@@ -1,4 +1,4 @@
-/** Tests to whom messages and streams are sent, and how many messages wait. */
+/** Tests which peers messages and streams are sent to, and how many messages wait. */
 
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
@@ -32,7 +32,7 @@ async function drain(connection) {
 
 beforeEach(install);
 
-test("message goes to all peers, or to those that are named by id or as a peer", async () => {
+test("message goes to all peers, or to the peers that are named by id or as a peer", async () => {
   const { group, connections } = await joinWith(3);
   const [first, second] = [...group.peers.values()];
   assert.equal(await group.send("all"), 3);

@@ -114,11 +114,11 @@ impl Connector {
         }
         match &*lower {
             "connection" | "upgrade" | "content-length" | "transfer-encoding" => {
-                return Err(invalid("must not be one of those that every handshake has"));
+                return Err(invalid("must not be a header that every handshake has"));
             }
             "sec-websocket-protocol" => return Err(invalid("must be set with Connector::subprotocol")),
             _ if lower.starts_with("sec-websocket-") => {
-                return Err(invalid("must not be one of those that every handshake has"));
+                return Err(invalid("must not be a header that every handshake has"));
             }
             "host" => self.url.authority = value.to_owned(),
             _ => self.headers.push((name.to_owned(), value.to_owned())),

@@ -1,4 +1,4 @@
-//! TLS with the CA certificates of this machine, and those that the app adds.
+//! TLS with the CA certificates of this machine, and CA certificates of the app.
 
 use std::sync::Arc;
 

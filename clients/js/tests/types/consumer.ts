@@ -56,7 +56,7 @@ group.addEventListener("statechange", ({ state, reason, code, closeReason, nextA
 group.addEventListener("mesage", () => {});
 // @ts-expect-error: not data
 group.send(5);
-// @ts-expect-error: an id is no options
+// @ts-expect-error: an id is not an options object
 group.send("private", 5);
 // @ts-expect-error: only the group changes it
 group.peers.clear();

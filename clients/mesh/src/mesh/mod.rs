@@ -179,7 +179,7 @@ impl Mesh {
         self.paused = paused;
     }
 
-    /// The connections to the peers that a message is for: those that have introduced themselves, and have the channel.
+    /// The connections to the recipients of a message that have sent their hello and have the channel.
     pub(crate) fn recipients(&self, to: Option<u32>, channel: Option<&str>) -> Vec<ConnectionId> {
         let is_recipient = |(peer, id): &(&u32, &ConnectionId)| {
             let hello = self.connections.get(id).and_then(|it| it.neighbour.as_ref()?.hello.as_ref());

@@ -151,7 +151,7 @@ impl Mesh {
         }
     }
 
-    /// Updates the ids that all neighbours list, and connects to those that are due.
+    /// Updates the ids that all neighbours list, and connects to the ids that are due.
     pub(super) fn update_discovery(&mut self) {
         let ids: Vec<_> = self.neighbours.values().copied().collect();
         for id in ids {

@@ -271,7 +271,7 @@ impl Engine {
     /// Reports a change of the state of ICE.
     fn check_ice(&mut self, now: Instant) {
         let connected = self.ice_connected && now.saturating_duration_since(self.last_received) < SILENCE;
-        // The state of a pending connection concerns nobody: it has a deadline.
+        // The state of a pending connection is not reported: it has a deadline.
         if self.open.len() == 2 && !self.failed && connected != self.reported_connected {
             self.reported_connected = connected;
             self.outputs.push_back(Output::IceState { connected });
