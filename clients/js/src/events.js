@@ -29,7 +29,7 @@
  * - `peer-timeout`: a member does not answer; the next one is tried
  * - `ice-failed`: the other peer answered, but no direct connection was established (a firewall or NAT; a TURN server
  *   helps). It stays the reason of `joining` and `joined` until some peer is connected.
- * - `full`: the member has as many neighbours as its app wants; another one is tried later
+ * - `full`: the member has as many neighbours as its app wants; it is tried again later
  * - `rejected`: the hub rejected the key or this peer, or closed it for good; final
  *
  * @typedef {"" | "unreachable" | "hub-timeout" | "key-failed" | "expired" | "evicted" | "peer-timeout" | "ice-failed"

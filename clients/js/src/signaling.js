@@ -30,6 +30,7 @@ import { decode, encode } from "./wire.js";
  */
 export function groupUrl(base, key, favored) {
   if (typeof key !== "string") throw new TypeError(`key is of type ${typeof key}; must be a string`);
+  if (/\p{Surrogate}/u.test(key)) throw new TypeError("key has a lone surrogate; must be well-formed Unicode");
   const bytes = new TextEncoder().encode(key).length;
   if (bytes < 1 || bytes > MAX_KEY_BYTES) {
     throw new TypeError(`key is ${bytes} bytes; must be 1 to ${MAX_KEY_BYTES}`);

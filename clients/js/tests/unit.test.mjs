@@ -103,10 +103,11 @@ test("key is one path segment after the mount and before the query", () => {
   assert.equal(groupUrl(new URL("http://host/"), "key", true), "ws://host/key?favored");
   assert.equal(groupUrl("ws://host/?token=x", "key", true), "ws://host/key?token=x&favored");
   assert.equal(groupUrl("ws://host", "%2e"), "ws://host/%252e");
+  assert.equal(groupUrl("ws://host", "\uD83D\uDE00"), "ws://host/%F0%9F%98%80");
 });
 
-test("key that is empty, longer than 512 bytes or a dot segment throws TypeError", () => {
-  for (const key of ["", ".", "..", "ü".repeat(257)]) assert.throws(() => groupUrl("ws://host", key), TypeError);
+test("key that is empty, longer than 512 bytes, a dot segment or not Unicode throws TypeError", () => {
+  for (const key of ["", ".", "..", "ü".repeat(257), "a\uD83D", "\uDE00b"]) assert.throws(() => groupUrl("ws://host", key), TypeError);
   assert.equal(groupUrl("ws://host", "ü".repeat(256)), `ws://host/${"%C3%BC".repeat(256)}`);
 });
 

@@ -119,7 +119,7 @@ pub enum Reason {
     /// The other peer answered, but no direct connection was established: a firewall or NAT. It stays the reason until
     /// some peer is connected.
     IceFailed,
-    /// The member has as many neighbours as its app wants. Another one is tried later.
+    /// The member has as many neighbours as its app wants. It is tried again later.
     Full,
     /// The hub rejected the key or this peer. Final.
     Rejected,

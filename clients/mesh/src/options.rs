@@ -50,7 +50,8 @@ impl Options {
         self
     }
 
-    /// Sets how many peers this peer connects with. 64 by default. It rejects the offers of further ones.
+    /// Sets how many peers this peer connects with. 64 by default. It rejects the offers of further ones. All peers of a
+    /// group should have the same value.
     pub fn max_peers(mut self, max_peers: usize) -> Self {
         self.max_peers = max_peers;
         self
