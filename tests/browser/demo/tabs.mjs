@@ -154,6 +154,10 @@ export function shows(tab, selector, text, timeout = SOON) {
 export const notice = (tab, text, timeout = SOON) =>
   until(tab, (text) => document.querySelector("#notice").textContent.includes(text), text, timeout);
 
+/** Waits until a tab lists this many peers. The page updates its list up to 100 ms after an event of the group. */
+export const listed = (tab, count, timeout = SOON) =>
+  until(tab, (count) => document.querySelectorAll("#peers li").length === count, count, timeout);
+
 /** Waits until a tab lists the round-trip times of its peers. */
 export async function measured(tab, count) {
   const isMeasured = (count) =>
