@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { SOON, until } from "../chromium.mjs";
-import { close, LATER, meshed, open, openInTurn, shows } from "./tabs.mjs";
+import { close, joinNewGroup, LATER, meshed, open, openInTurn, shows } from "./tabs.mjs";
 
 const playing = (count) =>
   [...document.querySelectorAll("#tiles video")].filter((it) => it.videoWidth > 0).length === count;
@@ -72,7 +72,7 @@ export const mediaScenarios = {
     assert(await listener.evaluate(() => document.querySelector("#tiles video").muted));
     await listener.click("#sound");
     await until(listener, () => !document.querySelector("#tiles video").muted);
-    assert.equal(await listener.evaluate(() => document.querySelector("#tiles video").paused), false);
+    await until(listener, () => !document.querySelector("#tiles video").paused);
     await close([speaker]);
     await until(listener, () => document.querySelectorAll("#tiles figure").length === 0, undefined, LATER);
   },
@@ -117,8 +117,7 @@ export const mediaScenarios = {
     });
     await tab.click("#camera");
     await until(tab, () => globalThis.allow);
-    await tab.click("text=New group");
-    await until(tab, (key) => location.hash !== `#${key}` && group.state === "joined", key);
+    await joinNewGroup(tab);
     await tab.evaluate(() => allow());
     await until(tab, () => globalThis.stream?.getTracks().every(({ readyState }) => readyState === "ended"));
     assert.equal(await tab.locator("#tiles figure").count(), 0);

@@ -2,7 +2,18 @@
 
 import assert from "node:assert/strict";
 import { until } from "../chromium.mjs";
-import { chats, close, LATER, meshed, MUCH_LATER, open, openInTurn, openMany } from "./tabs.mjs";
+import { chats, close, idOf, LATER, meshed, moveTo, MUCH_LATER, open, openInTurn, openMany } from "./tabs.mjs";
+
+/** Records when this tab and one other are a group. The halves merge by themselves after a time. */
+function recordHalf(ids) {
+  const others = ids.filter((id) => id !== group.id).join();
+  const idsOf = (peers) => peers.map(({ id }) => id).join();
+  const record = () => {
+    const isHalf = idsOf(peers()) === others && idsOf(peers()[0].neighbours) === String(group.id);
+    globalThis.wasHalf ||= isHalf;
+  };
+  for (const type of ["meshchange", "peerleave"]) group.addEventListener(type, record);
+}
 
 export const meshScenarios = {
   // `bye` removes the tab immediately. On a loaded machine the closing tab may not send it; then the ping timeout does.
@@ -26,17 +37,17 @@ export const meshScenarios = {
     const tabs = await openInTurn(key, 3);
     await close([tabs[0]]);
     const second = [tabs[1], tabs[2], await open(key)];
-    await meshed(second);
+    await meshed(second, LATER);
     await close([second[0]]);
     const third = [second[1], second[2], await open(key)];
-    await meshed(third);
+    await meshed(third, LATER);
     await chats(third[2], [third[0], third[1]], "from the newest");
   },
 
   async "five tabs that join within one second form a mesh"(key) {
     const tabs = await openMany("warm-up-" + key, 5); // loads the page first, so that the joins are simultaneous
     await meshed(tabs, LATER);
-    await Promise.all(tabs.map((tab) => tab.evaluate((key) => (location.hash = key), key)));
+    await Promise.all(tabs.map((tab) => moveTo(tab, key)));
     await meshed(tabs, LATER);
     await chats(tabs[0], tabs.slice(1), "five peers");
   },
@@ -46,17 +57,8 @@ export const meshScenarios = {
     await meshed(tabs);
     for (let round = 0; round < 5; round++) {
       const start = Date.now() + 200;
-      const at = (tab) =>
-        tab.evaluate(
-          ([key, start]) => {
-            while (Date.now() < start);
-            location.hash = key;
-          },
-          [`${key}-${round}`, start],
-        );
-      await Promise.all(tabs.map(at));
-      await until(tabs[0], (key) => location.hash.endsWith(key), `${key}-${round}`);
-      await meshed(tabs);
+      await Promise.all(tabs.map((tab) => moveTo(tab, `${key}-${round}`, start)));
+      await meshed(tabs, LATER);
     }
   },
 
@@ -77,11 +79,15 @@ export const meshScenarios = {
         }),
       ),
     );
-    const localUfrags = (half) => half.flatMap((index) => ufrags[index].map(([local]) => local));
     const halves = [
       [0, 1],
       [2, 3],
     ];
+    const ids = await Promise.all(tabs.map(idOf));
+    for (const half of halves) {
+      for (const index of half) await tabs[index].evaluate(recordHalf, half.map((it) => ids[it]));
+    }
+    const localUfrags = (half) => half.flatMap((index) => ufrags[index].map(([local]) => local));
     for (const [mine, others] of [halves, [...halves].reverse()]) {
       for (const index of mine) {
         await tabs[index].evaluate((others) => {
@@ -91,14 +97,7 @@ export const meshScenarios = {
         }, localUfrags(others));
       }
     }
-    for (const half of halves)
-      await meshed(
-        half.map((index) => tabs[index]),
-        LATER,
-        "",
-      );
-    const isHalf = () => peers().length === 1 && peers()[0].neighbours.length === 1;
-    for (const tab of tabs) await until(tab, isHalf, undefined, LATER);
+    for (const tab of tabs) await until(tab, () => globalThis.wasHalf, undefined, LATER);
     for (const tab of tabs) await tab.evaluate(() => (globalThis.noRelay = false));
     await meshed(tabs, MUCH_LATER);
   },

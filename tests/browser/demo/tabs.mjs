@@ -136,6 +136,24 @@ export async function meshed(tabs, timeout = SOON, state = "joined") {
   for (const { reason } of await Promise.allSettled(reached)) if (reason) throw reason;
 }
 
+/** Lets a tab leave its group for another one, at a time if there is one. The link changes before the group does. */
+export async function moveTo(tab, key, at = 0) {
+  const move = ([key, at]) => {
+    globalThis.oldGroup = group;
+    while (Date.now() < at);
+    location.hash = key;
+  };
+  await tab.evaluate(move, [key, at]);
+  await until(tab, () => group !== globalThis.oldGroup);
+}
+
+/** Clicks on "New group", and waits until the tab has joined it. */
+export async function joinNewGroup(tab) {
+  await tab.evaluate(() => void (globalThis.oldGroup = group));
+  await tab.click("text=New group");
+  await until(tab, () => group !== globalThis.oldGroup && group.state === "joined");
+}
+
 /** Sends a chat message from one tab, and waits until the others show it. */
 export async function chats(from, to, text) {
   await from.locator("#compose button:enabled").waitFor({ timeout: SOON });
