@@ -14,13 +14,13 @@ import { parseArgs } from "node:util";
 import WebSocket from "uws";
 
 import { encode } from "../../clients/js/src/wire.js";
-import { launch } from "./chromium.mjs";
+import { launch, SOON } from "./chromium.mjs";
 import { Report } from "./report.mjs";
 
 const { values } = parseArgs({ options: { server: { type: "string" }, shots: { type: "string" } } });
 if (!values.server) throw new Error("--server is missing; must be the command of a sigver server");
 
-const TIMEOUT = { timeout: 10_000 };
+const TIMEOUT = { timeout: SOON };
 const addresses = ["-h", "127.0.0.1", "-p", "0", "--admin", "127.0.0.1:0"];
 const limits = ["--max-peers-per-group", "3", "--drain-timeout", "60s"];
 const server = spawn(values.server, [...addresses, ...limits], { stdio: ["ignore", "pipe", "inherit"] });
@@ -44,13 +44,15 @@ async function mounted() {
   return `http://127.0.0.1:${proxy.address().port}/internal/sigver`;
 }
 
-/** Opens a peer and sends `connect`. Resolves after the answer, or after the hub closed the connection. */
+/** Opens a peer that sends `connect`, and heartbeats as long as it is open. Resolves after the answer, or after the hub closed the connection. */
 async function peer(key, id) {
   const socket = new WebSocket(`${signaling}/${key}`);
   socket.binaryType = "arraybuffer";
   await new Promise((resolve) => (socket.onopen = socket.onerror = resolve));
   const answered = new Promise((resolve) => (socket.onmessage = socket.onclose = resolve));
   socket.send(encode({ connect: { id, members: [] } }));
+  const heartbeat = setInterval(() => socket.send(encode({ heartbeat: true })), 4_000);
+  socket.addEventListener("close", () => clearInterval(heartbeat));
   await answered;
   return socket;
 }

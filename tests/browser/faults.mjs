@@ -183,7 +183,7 @@ const scenarios = {
     await hostile.evaluate(() => {
       const piece = new Uint8Array(1); // neither text nor last, and empty
       const flood = setInterval(() => {
-        if (connection.isClosed) return clearInterval(flood);
+        if (connection.data.readyState !== "open") return clearInterval(flood);
         for (let count = 0; count < 100; count++) connection.data.send(piece);
       });
     });
@@ -206,10 +206,17 @@ const scenarios = {
     const hostile = await openNeighbour(key, 7);
     await hostile.evaluate(() => {
       globalThis.lists = 0;
+      globalThis.offered = new Set();
+      const since = performance.now();
       let id = 2 ** 32;
-      connection.onrelay = ({ from, to, negotiationId }) =>
+      connection.onrelay = ({ from, to, negotiationId, description }) => {
+        // After 30 s, the first ids no longer have the places of this neighbour.
+        if (description?.type === "offer" && performance.now() - since < 30_000) offered.add(to);
         connection.sendControl({ relay: { from: to, to: from, negotiationId, reject: "gone" } });
+      };
       setInterval(() => {
+        // The member attempts only ids that are still named: the first list stays until it does.
+        if (connection.relayed.length === 0) id = 2 ** 32;
         connection.sendControl({ near: Array.from({ length: 8 }, () => [--id, 1]) });
         lists++;
       }, 50);
@@ -217,12 +224,10 @@ const scenarios = {
     await until(hostile, () => connection.relayed.length > 0);
     const peer = await open(key);
     await meshed([peer], 1);
-    await until(hostile, () => lists >= 200);
+    await until(hostile, () => lists >= 200, undefined, LATER);
     const named = await hostile.evaluate(() => {
-      const offers = connection.relayed.filter(({ description }) => description?.type === "offer");
-      const ids = new Set(offers.map(({ to }) => to));
-      ids.delete(peer.id); // the new peer looks for it
-      return ids.size;
+      offered.delete(peer.id); // the new peer looks for it
+      return offered.size;
     });
     assert(named <= 8, `the member attempted ${named} invented peers`);
   },
@@ -256,7 +261,7 @@ const scenarios = {
     }
     await until(second, () => document.querySelector("#state").textContent === "Can't connect to others");
     // It waits, and tries again with another socket.
-    await until(first, () => sockets.length === 3, undefined, MUCH_LATER);
+    await until(first, () => sockets.length >= 3, undefined, MUCH_LATER);
     assert.deepEqual(await second.evaluate(() => states.filter(({ code }) => code)), [], "it is not evicted");
     assert.equal(await second.evaluate(() => `${group.state} ${group.reason}`), "joined ice-failed");
     assert.deepEqual(

@@ -4,24 +4,27 @@ import { createSocket } from "node:dgram";
 
 /** The paths of the tabs of one test. */
 export class Paths {
-  /** By the port of the proxy. @type {Map<number, { cut: boolean, sockets: import("node:dgram").Socket[] }>} */
-  #proxies = new Map();
+  /** @type {{ cut: boolean, fragment: string, sockets: import("node:dgram").Socket[] }[]} */
+  #proxies = [];
+  /** The user fragments of the candidates that are cut. @type {Set<string>} */
+  #cut = new Set();
 
   /** Call it before the page loads. */
   async install(page) {
-    await page.exposeFunction("proxyTo", (address, port) => this.#open(address, port));
+    await page.exposeFunction("proxyTo", (...candidate) => this.#open(...candidate));
     await page.addInitScript(useProxies);
   }
 
-  /** Cuts all present paths of a tab to one peer, in both directions. Candidates that are found later have others. */
+  /** Cuts all paths of a tab to one peer, in both directions. After a restart of ICE, it has others. */
   async cut(tab, peerId) {
-    const ports = await tab.evaluate((id) => mine.peers.get(id).connection.proxies, peerId);
-    for (const port of ports) this.#proxies.get(port).cut = true;
+    const fragment = await tab.evaluate((id) => fragmentOf(mine.peers.get(id).connection), peerId);
+    this.#cut.add(fragment); // candidates may still arrive
+    for (const proxy of this.#proxies) if (proxy.fragment === fragment) proxy.cut = true;
   }
 
   /** Returns the port of a proxy to this address. */
-  async #open(address, port) {
-    const proxy = { cut: false, sockets: [] };
+  async #open(address, port, fragment) {
+    const proxy = { cut: this.#cut.has(fragment), fragment, sockets: [] };
     /** One socket for each sender, which the receiver answers. */
     const senders = new Map();
     const front = await bind(proxy);
@@ -37,14 +40,14 @@ export class Paths {
       const back = await senders.get(sender);
       if (!proxy.cut) back.send(packet, port, address);
     });
-    this.#proxies.set(front.address().port, proxy);
+    this.#proxies.push(proxy);
     return front.address().port;
   }
 
   /** Call it when the tabs are closed. */
   close() {
-    for (const { sockets } of this.#proxies.values()) for (const socket of sockets) socket.close();
-    this.#proxies.clear();
+    for (const { sockets } of this.#proxies.splice(0)) for (const socket of sockets) socket.close();
+    this.#cut.clear();
   }
 }
 
@@ -60,6 +63,7 @@ async function bind(proxy) {
 function useProxies() {
   const { addIceCandidate, setRemoteDescription, restartIce } = RTCPeerConnection.prototype;
   globalThis.restarts = 0;
+  globalThis.fragmentOf = ({ remoteDescription }) => /^a=ice-ufrag:(\S+)/m.exec(remoteDescription?.sdp)?.[1];
   RTCPeerConnection.prototype.restartIce = function () {
     restarts++;
     return restartIce.call(this);
@@ -69,8 +73,7 @@ function useProxies() {
     // The proxy listens on all addresses. Firefox makes no pair of a loopback address and another one.
     const [, before, address, port, after] = pattern.exec(init.candidate) ?? [];
     if (!address) return; // TCP or IPv6
-    const proxy = await proxyTo(address, Number(port));
-    (this.proxies ??= []).push(proxy);
+    const proxy = await proxyTo(address, Number(port), / ufrag (\S+)/.exec(after)?.[1] ?? fragmentOf(this));
     return addIceCandidate.call(this, { ...init, candidate: `${before}${address} ${proxy}${after}` });
   };
   // An offer that is sent again contains candidates.
