@@ -44,7 +44,10 @@ async function mounted() {
   return `http://127.0.0.1:${proxy.address().port}/internal/sigver`;
 }
 
-/** Opens a peer that sends `connect`, and heartbeats as long as it is open. Resolves after the answer, or after the hub closed the connection. */
+/**
+ * Opens a peer that sends `connect`, and heartbeats as long as it is open. Resolves after the answer, or after the hub
+ * closed the connection.
+ */
 async function peer(key, id) {
   const socket = new WebSocket(`${signaling}/${key}`);
   socket.binaryType = "arraybuffer";

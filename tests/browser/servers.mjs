@@ -7,7 +7,7 @@ import { createServer } from "node:http";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 
-const START_TIMEOUT = 15_000;
+const START_TIMEOUT = 30_000; // for a machine under load
 /** The modules of sigver-client, for `serveFiles`. */
 export const CLIENT = filesOf("../../clients/js/src/", "/sigver-client/");
 const FILES = {

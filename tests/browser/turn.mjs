@@ -28,8 +28,8 @@ if (!args.server) throw new Error("--server is missing; must be the command of a
 
 const LATER = 45_000; // for conditions that need a timeout of sigver-client
 
-// Short allocations are refreshed within the test.
-const turn = await startCoturn(["max-allocate-lifetime=10"]);
+// Chromium refreshes an allocation after half of its lifetime, and these once: a refresh makes the lifetime 10 minutes.
+const turn = await startCoturn(["max-allocate-lifetime=40"]);
 const withTurn = await signalingOnly(`${args.server} --ice-server ${turn.url} --turn-secret-file ${turn.secretFile}`);
 const withoutTurn = await signalingOnly(args.server);
 const browser = await launch();
@@ -211,11 +211,15 @@ const scenarios = {
       );
     }
     for (const tab of tabs) await until(tab, () => mine.peers.size === 1 && [...mine.peers.values()][0].path === "relayed");
-    while (!(await gather(tabs[0], server)).errors.includes(401));
-    // The credentials have expired. Without these refreshes, the allocations of both tabs would expire too.
-    const refreshes = (log) => log.split("\n").filter((it) => it.includes("refreshed") && it.includes(server.username));
-    const before = refreshes(turn.log).length;
-    await turn.logged((log) => refreshes(log).length >= before + 4, LATER);
+    // After 20 s, when the credentials have expired. Without refreshes, the allocations of both tabs would expire too.
+    const sessions = (log, event) => {
+      const lines = log.split("\n").filter((it) => it.includes(`<${server.username}>`) && !it.endsWith("lifetime=0"));
+      return lines.flatMap((it) => new RegExp(`session (\\d+): ${event},`).exec(it)?.[1] ?? []);
+    };
+    const opened = sessions(turn.log, "new");
+    assert(opened.length >= 2, turn.log);
+    await turn.logged((log) => opened.every((it) => sessions(log, "refreshed").includes(it)), LATER);
+    assert((await gather(tabs[0], server)).errors.includes(401), "the credentials have not expired");
     assert.equal(await tabs[0].evaluate(() => mine.send("still here")), 1);
     for (const tab of tabs) assert.equal(await tab.evaluate(() => [...mine.peers.values()][0].path), "relayed");
   },
