@@ -1,10 +1,11 @@
-//! What an app sees of an admission that it requests itself: the permit, or the end of a rejected connection.
+//! What an app sees of an admission: the answer of a hook, the permit, or the end of a rejected connection.
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use sigver::client::ClientError;
 use sigver::memory::{self, TestClient};
-use sigver::{Cause, CloseCode, JoinRequest, PeerInfo, Rejection, SignalingHub};
+use sigver::{Cause, CloseCode, GroupKey, JoinRequest, PeerInfo, Rejection, SignalingHub};
 
 const CLIENT_IP: [u8; 4] = [192, 0, 2, 7];
 
@@ -46,4 +47,18 @@ async fn rejected_connection_is_dropped_without_a_close_frame_while_there_are_to
     drop(connections);
     assert_eq!(reject(rejection).await, None, "the hub decided before that it drops this connection");
     assert_eq!(reject(by_app()).await, Some(4001));
+}
+
+#[test]
+fn peer_info_returns_what_was_set() {
+    let new = PeerInfo::new();
+    assert_eq!((new.get_identity(), new.get_key(), new.get_favored()), (None, None, None));
+    assert_eq!((new.get_expires_at(), new.get_data::<u32>()), (None, None));
+
+    let key = GroupKey::new("room").expect("the key is valid");
+    let time = SystemTime::UNIX_EPOCH;
+    let info = new.identity("alice").key(key.clone()).favored(false).expires_at(time).data(7_u32);
+    assert_eq!((info.get_identity(), info.get_key(), info.get_favored()), (Some("alice"), Some(&key), Some(false)));
+    assert_eq!((info.get_expires_at(), info.get_data::<u32>()), (Some(time), Some(&7)));
+    assert_eq!(info.get_data::<i32>(), None, "another type");
 }

@@ -73,6 +73,9 @@ impl fmt::Debug for dyn Admission {
 
 /// The identity, key, `favored` flag and expiry of an admitted peer, and the app's own values.
 ///
+/// The methods that set a value have its name. Those that return one start with `get_`: for a hook that changes the answer
+/// of another one, such as `SignedKeys`, and for tests of a hook.
+///
 /// ```
 /// use sigver::{GroupKey, JoinRequest, PeerInfo, SignalingHub, memory};
 ///
@@ -229,6 +232,33 @@ impl PeerInfo {
     pub fn data(mut self, data: impl Any + Send + Sync) -> Self {
         self.values.get_or_insert_default().set_data(data);
         self
+    }
+
+    /// Returns the identity. `None` if it is not set.
+    pub fn get_identity(&self) -> Option<&str> {
+        self.identity.as_deref()
+    }
+
+    /// Returns the key that replaces the key of the request. `None` if it is not set. In the
+    /// answer of `SignedKeys`, it is the group key without the expiry and the signature.
+    pub fn get_key(&self) -> Option<&GroupKey> {
+        self.key.as_ref()
+    }
+
+    /// Returns the time at which the hub closes the peer. `None` if it is not set. In
+    /// the answer of `SignedKeys`, it is the expiry of the key.
+    pub fn get_expires_at(&self) -> Option<SystemTime> {
+        self.expires_at
+    }
+
+    /// Returns the `favored` flag that replaces the one of the request. `None` if it is not set.
+    pub fn get_favored(&self) -> Option<bool> {
+        self.favored
+    }
+
+    /// Returns the value that [`PeerInfo::data`] set. `None` if it is not set, or of another type.
+    pub fn get_data<T: 'static>(&self) -> Option<&T> {
+        self.values.as_ref()?.data().get()
     }
 }
 

@@ -92,7 +92,23 @@ impl SignedKeys {
     }
 
     /// Verifies the key of a request, and returns the group key that was signed, with the expiry. Use it in your own
-    /// [`Admission`] hook that checks more than the key.
+    /// [`Admission`] hook that checks more than the key. [`PeerInfo::get_key`] and [`PeerInfo::get_expires_at`] return
+    /// what was signed.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// use sigver::{GroupKey, JoinRequest, SignedKeys};
+    ///
+    /// let keys = SignedKeys::new("a secret of at least 32 bytes, from the environment")?;
+    /// let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    /// let signed_key = keys.sign(&GroupKey::new("room")?, expires)?;
+    ///
+    /// let info = keys.verify(&JoinRequest::new(signed_key)).expect("the key is signed");
+    /// assert_eq!(info.get_key().map(GroupKey::as_str), Some("room"));
+    /// assert_eq!(info.get_expires_at(), Some(expires));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// The key is unsigned, forged or expired.
