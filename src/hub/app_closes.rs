@@ -50,9 +50,13 @@ impl SignalingHub {
 
     /// Closes the peers that match the predicate, and returns their number.
     ///
-    /// The hub locks one group at a time, and calls the predicate without a lock. Peers that join meanwhile may be missed.
-    /// With 100 000 peers it blocks its thread for tens of milliseconds. [`SignalingHub::close_peer`],
-    /// [`SignalingHub::close_identity`] and [`SignalingHub::close_group`] do not search.
+    /// It finds joined peers only. It misses peers whose admission hook is still running or whose WebSocket handshake
+    /// is not complete, and it may miss peers that join meanwhile. To log out a user or a device, call
+    /// [`SignalingHub::close_identity`], which misses none of them.
+    ///
+    /// The hub locks one group at a time, and calls the predicate without a lock. With 100 000 peers it blocks its
+    /// thread for tens of milliseconds. [`SignalingHub::close_peer`], [`SignalingHub::close_identity`] and
+    /// [`SignalingHub::close_group`] do not search.
     ///
     /// In a cluster, it closes only peers of this node.
     ///
@@ -80,7 +84,8 @@ impl SignalingHub {
     ///
     /// It reaches every peer whose admission began before this call: joined peers, peers whose WebSocket handshake is
     /// not complete, and, except in the number, peers whose admission hook is still running. So first change what the
-    /// hook reads, and then call this method. A peer whose admission begins later may join.
+    /// hook reads, and then call this method. A peer whose admission begins later may join. To close only the peers of
+    /// one device of a user, give each of the user's sessions an identity of its own, such as `alice/2`.
     ///
     /// Each peer receives its queued messages, and then a close frame with `code` and `reason`. A reason of more than
     /// 123 bytes is truncated. Logs omit it, because it may contain a key or a token.

@@ -132,6 +132,7 @@ mod join_limits;
 mod keys;
 mod limits;
 mod links;
+mod logout;
 mod logs;
 mod outboxes;
 mod peer_values;

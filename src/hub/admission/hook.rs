@@ -73,8 +73,8 @@ impl fmt::Debug for dyn Admission {
 
 /// The identity, key, `favored` flag and expiry of an admitted peer, and the app's own values.
 ///
-/// The methods that set a value have its name. Those that return one start with `get_`: for a hook that changes the answer
-/// of another one, such as `SignedKeys`, and for tests of a hook.
+/// The methods that set a value have its name. Those that return one start with `get_`: for a hook that changes the
+/// answer of another one, such as `SignedKeys`, and for tests of a hook.
 ///
 /// ```
 /// use sigver::{GroupKey, JoinRequest, PeerInfo, SignalingHub, memory};
