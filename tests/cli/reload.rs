@@ -124,12 +124,12 @@ async fn invalid_new_certificate_keeps_the_previous_one_and_is_logged() {
 }
 
 #[tokio::test]
-async fn sighup_without_tls_is_ignored() {
+async fn sighup_without_files_is_ignored() {
     // Few peers, so that no file descriptor limit causes a log line.
     let (mut process, address) = start(&["--max-peers", "10"]).await;
     kill("-HUP", &process).await;
     let mut log = BufReader::new(process.stderr.take().expect("stderr is piped")).lines();
     let line = log.next_line().await.expect("the log is readable").expect("the server runs");
-    assert!(line.contains("SIGHUP ignored: TLS is not configured"), "{line}");
+    assert!(line.contains("SIGHUP ignored: TLS and turn_secret_files are not configured"), "{line}");
     assert!(open(address, "/K").await.connect(1, &[]).await);
 }

@@ -1,11 +1,15 @@
 //! ICE servers, and the secrets of TURN servers.
 
+use std::time::Duration;
+
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha1::Sha1;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::process::{FREE_PORT, sigver, spawn, start, utf8, write};
 use crate::{check, print, rejects};
@@ -118,4 +122,48 @@ async fn invalid_ice_servers_are_rejected_and_secrets_are_never_printed() {
     let printed = print(&[], &[url, (PRIMARY, SECRET)]).await;
     assert!(printed.starts_with("# The secrets of TURN servers are") && !printed.contains(SECRET), "{printed}");
     assert!(printed.contains("ice_servers = [\"turn:a\"]\n") && printed.contains("turn_ttl = \"1h\"\n"), "{printed}");
+}
+
+#[tokio::test]
+async fn changed_secret_files_are_reloaded_and_an_invalid_one_keeps_the_previous_secret() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = write(folder.path(), "secret", SECRET);
+    // Atomically, because the server may read the file at any moment.
+    let replace = |text| std::fs::rename(write(folder.path(), "new", text), &file).expect("the file exists");
+    let args = ["--ice-server", "turn:a", "--ice-server", "stun:b", FLAG, utf8(&file)];
+    let (mut process, address) = start(&args).await;
+    let mut log = BufReader::new(process.stderr.take().expect("stderr is piped")).lines();
+    let mut line_with = async |text: &'static str| {
+        let found = async {
+            loop {
+                let line = log.next_line().await.expect("the log is readable").expect("the server runs");
+                if line.contains(text) {
+                    return line;
+                }
+            }
+        };
+        timeout(Duration::from_secs(60), found).await.expect(text)
+    };
+    let signed_by = |secret| [(json!(["stun:b"]), "no secret"), (json!(["turn:a"]), secret)];
+
+    let pid = process.id().expect("the process runs").to_string();
+    assert!(Command::new("kill").args(["-HUP", &pid]).status().await.expect("kill starts").success());
+    line_with("TURN secrets reloaded").await;
+    assert_eq!(servers(&address).await, signed_by(SECRET), "the file has not changed");
+
+    replace(OTHER);
+    line_with("TURN secrets reloaded").await;
+    assert_eq!(servers(&address).await, signed_by(OTHER));
+
+    replace("tooshort");
+    let line = line_with("TURN secret reload failed, keeping the previous ones").await;
+    assert!(line.contains("WARN") && line.contains("8 bytes long"), "{line}");
+    assert_eq!(servers(&address).await, signed_by(OTHER));
+    std::fs::remove_file(&file).expect("the file exists");
+    let line = line_with("TURN secret reload failed").await;
+    assert!(line.contains("cannot read --turn-secret-file"), "{line}");
+
+    replace(SECRET);
+    line_with("TURN secrets reloaded").await;
+    assert_eq!(servers(&address).await, signed_by(SECRET));
 }

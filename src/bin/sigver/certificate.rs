@@ -1,19 +1,10 @@
 //! The TLS certificate in use. It is reloaded when its files change.
 
-use std::convert::Infallible;
-use std::time::Duration;
-
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 
-use crate::signals::ReloadSignal;
 use crate::tls::{Pem, TlsError, TlsFiles};
-
-/// The interval at which the files are read. Their contents are compared, not their modification times: a copy can
-/// keep an old time, and a symbolic link can change its target.
-const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(crate) struct Certificate {
     files: TlsFiles,
@@ -34,25 +25,17 @@ impl Certificate {
         self.acceptor.subscribe()
     }
 
-    /// Polls the files and reloads them on every SIGHUP. New handshakes use the new certificate. An invalid one is
-    /// logged once and keeps the previous one in use.
-    pub(crate) async fn reload(&mut self, signal: &mut ReloadSignal) -> Infallible {
-        let mut ticks = interval(POLL_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let force = tokio::select! {
-                _ = ticks.tick() => false,
-                () = signal.recv() => true,
-            };
-            match self.poll_files(force).await {
-                None => {}
-                Some(Ok(())) => tracing::info!("certificate reloaded"),
-                Some(Err(error)) => tracing::warn!(%error, "certificate reload failed, keeping the previous one"),
-            }
+    /// Reloads the files if their contents have changed, or if `force` is set. New handshakes use the new certificate.
+    /// An invalid one is logged once and keeps the previous one in use.
+    pub(crate) async fn reload(&mut self, force: bool) {
+        match self.poll_files(force).await {
+            None => {}
+            Some(Ok(())) => tracing::info!("certificate reloaded"),
+            Some(Err(error)) => tracing::warn!(%error, "certificate reload failed, keeping the previous one"),
         }
     }
 
-    /// Loads the files if their contents have changed, or if `force` is set. Returns `None` if it loads nothing.
+    /// Returns `None` if it loads nothing.
     async fn poll_files(&mut self, force: bool) -> Option<Result<(), TlsError>> {
         let files = self.files.clone();
         // The disk can be slow.

@@ -1,6 +1,9 @@
 //! The ICE servers that the settings name.
 
-use sigver::{HubBuilder, IceServers};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sigver::IceServers;
 
 use super::error::ConfigError;
 use super::secrets::{self, Secret};
@@ -9,33 +12,56 @@ use crate::settings::{Settings, Time};
 const TURN_SERVERS: &str = "ice_servers with a turn: or turns: URL";
 const TCP_SERVERS: &str = "ice_servers with a turns: URL or a URL with ?transport=tcp";
 
-/// Passes the ICE servers to the hub, if there are any.
-pub(super) fn apply(settings: &Settings, builder: HubBuilder) -> Result<HubBuilder, ConfigError> {
-    let secrets = secrets::TURN.read(settings.turn_secret_files.as_deref())?;
-    let urls = settings.ice_servers.as_deref().unwrap_or_default();
-    let (turn, stun): (Vec<_>, Vec<_>) = urls.iter().partition(|url| url.starts_with("turn"));
-    let tcp: Vec<_> = turn.iter().copied().filter(|url| is_tcp(url)).collect();
-    let requires = |given, missing| Err(ConfigError::Requires { given, missing });
-    match (turn.len(), tcp.len(), secrets.len()) {
-        (1.., _, 0) => return requires(TURN_SERVERS, "turn_secret_files"),
-        (0, _, 1..) => return requires("the secret of TURN servers", TURN_SERVERS),
-        (_, 0, 2..) => return requires("a second secret of TURN servers", TCP_SERVERS),
-        _ => {}
+/// The settings of the ICE servers. The secrets are in files, which may change, or in the environment.
+#[derive(Clone)]
+pub(crate) struct IceSettings {
+    urls: Option<Vec<String>>,
+    secret_files: Option<Vec<PathBuf>>,
+    ttl: Duration,
+}
+
+impl IceSettings {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let Time(ttl) = settings.turn_ttl.expect("the setting has a default");
+        Self { urls: settings.ice_servers.clone(), secret_files: settings.turn_secret_files.clone(), ttl }
     }
-    if settings.ice_servers.is_none() {
-        return Ok(builder);
+
+    /// Returns whether the secrets are in files.
+    pub(crate) fn has_secret_files(&self) -> bool {
+        self.secret_files.is_some()
     }
-    let Time(ttl) = settings.turn_ttl.expect("the setting has a default");
-    let mut servers = IceServers::new().ttl(ttl).stun(stun);
-    // Over UDP, Chromium uses only the first credential for a server.
-    for (Secret { origin, bytes }, urls) in secrets.into_iter().zip([turn, tcp]) {
-        servers = servers.turn(urls, bytes);
-        servers.check().map_err(|error| match error.field() {
-            "turn_secret" => ConfigError::Secret { origin, error },
-            _ => ConfigError::Hub(error),
-        })?;
+
+    /// Returns the secrets of the TURN servers, the primary one first.
+    pub(crate) fn read_secrets(&self) -> Result<Vec<Secret>, ConfigError> {
+        secrets::TURN.read(self.secret_files.as_deref())
     }
-    Ok(builder.ice_servers(servers))
+
+    /// Returns the ICE servers with these secrets, if there are any servers.
+    pub(crate) fn servers(&self, secrets: &[Secret]) -> Result<Option<IceServers>, ConfigError> {
+        let urls = self.urls.as_deref().unwrap_or_default();
+        let (turn, stun): (Vec<_>, Vec<_>) = urls.iter().partition(|url| url.starts_with("turn"));
+        let tcp: Vec<_> = turn.iter().copied().filter(|url| is_tcp(url)).collect();
+        let requires = |given, missing| Err(ConfigError::Requires { given, missing });
+        match (turn.len(), tcp.len(), secrets.len()) {
+            (1.., _, 0) => return requires(TURN_SERVERS, "turn_secret_files"),
+            (0, _, 1..) => return requires("the secret of TURN servers", TURN_SERVERS),
+            (_, 0, 2..) => return requires("a second secret of TURN servers", TCP_SERVERS),
+            _ => {}
+        }
+        if self.urls.is_none() {
+            return Ok(None);
+        }
+        let mut servers = IceServers::new().ttl(self.ttl).stun(stun);
+        // Over UDP, Chromium uses only the first credential for a server.
+        for (Secret { origin, bytes }, urls) in secrets.iter().zip([turn, tcp]) {
+            servers = servers.turn(urls, bytes);
+            servers.check().map_err(|error| match error.field() {
+                "turn_secret" => ConfigError::Secret { origin: origin.clone(), error },
+                _ => ConfigError::Hub(error),
+            })?;
+        }
+        Ok(Some(servers))
+    }
 }
 
 /// Returns whether a client has a connection of its own for this server.

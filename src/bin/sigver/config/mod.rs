@@ -17,9 +17,12 @@ use crate::certificate::Certificate;
 use crate::descriptors::{Descriptors, LoweredLimits};
 use crate::settings::{self, Settings, Time};
 use crate::tls::TlsFiles;
+use crate::turn_secrets::TurnSecrets;
 
 pub(crate) use error::ConfigError;
+pub(crate) use ice_servers::IceSettings;
 pub(crate) use listen_address::{ListenAddress, UNIX_CLIENT};
+pub(crate) use secrets::Secret;
 
 /// A longer drain is a configuration mistake.
 const MAX_DRAIN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
@@ -29,6 +32,7 @@ pub(crate) struct Config {
     /// Whether the address of a connection, or the header of a proxy, tells the client IP.
     pub(crate) has_client_ips: bool,
     pub(crate) certificate: Option<Certificate>,
+    pub(crate) turn_secrets: Option<TurnSecrets>,
     pub(crate) drain_timeout: Duration,
     pub(crate) lowered_limits: Option<LoweredLimits>,
     /// The limits of connections that have not completed the WebSocket handshake.
@@ -53,8 +57,12 @@ impl Config {
         let host = settings.host.clone().expect("the setting has a default");
         let address = ListenAddress::parse(host, settings.port.expect("the setting has a default"))?;
         let has_client_ips = !address.is_unix() || settings.client_ip_header.is_some();
-        let builder = settings.apply_limits(access_control(&settings, &address, SignalingHub::builder())?);
-        let builder = ice_servers::apply(&settings, builder)?;
+        let mut builder = settings.apply_limits(access_control(&settings, &address, SignalingHub::builder())?);
+        let ice = IceSettings::new(&settings);
+        let turn_secrets = ice.read_secrets()?;
+        if let Some(servers) = ice.servers(&turn_secrets)? {
+            builder = builder.ice_servers(servers);
+        }
         // The hub takes its counters from the recorder, so the recorder comes first.
         let admin = settings.admin.clone().map(|address| AdminConfig { address, metrics: record_metrics() });
         let (hub, cluster) = cluster::build(&settings, builder)?;
@@ -68,6 +76,7 @@ impl Config {
             address,
             has_client_ips,
             certificate: files.map(Certificate::load).transpose()?,
+            turn_secrets: TurnSecrets::in_files(ice, turn_secrets, hub.clone()),
             drain_timeout,
             lowered_limits,
             handshakes,

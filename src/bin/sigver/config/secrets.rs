@@ -31,8 +31,9 @@ pub(super) const TURN: Secrets = Secrets {
     secondary_variable: "SIGVER_TURN_SECONDARY_SECRET",
 };
 
-/// A secret, and the file or variable that contains it.
-pub(super) struct Secret {
+/// A secret, and the file or variable that contains it. There is no `Debug`.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Secret {
     pub(super) origin: String,
     pub(super) bytes: Vec<u8>,
 }

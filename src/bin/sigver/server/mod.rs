@@ -4,6 +4,7 @@ mod admin;
 mod handshakes;
 mod listener;
 mod public;
+mod reload;
 mod socket;
 #[cfg(unix)]
 mod unix_socket;
@@ -33,6 +34,7 @@ use admin::Admin;
 use handshakes::Handshakes;
 use listener::Listener;
 use public::PublicService;
+use reload::reload;
 use socket::Socket;
 
 /// The time for a TLS handshake, and again for the head of the HTTP request.
@@ -44,7 +46,7 @@ const MAX_REQUEST_HEAD_BYTES: usize = 32 * 1024;
 
 /// Serves until a shutdown signal arrives, then closes all peers with 1001.
 pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), Error> {
-    let Config { address, has_client_ips, certificate, drain_timeout, .. } = config;
+    let Config { address, has_client_ips, certificate, turn_secrets, drain_timeout, .. } = config;
     let Config { lowered_limits, handshakes, hub, cluster, admin, .. } = config;
     let mut shutdown_signals = ShutdownSignals::listen().map_err(Error::Signals)?;
     let reload_signal = ReloadSignal::listen().map_err(Error::Signals)?;
@@ -76,7 +78,7 @@ pub(crate) async fn run(config: Config, descriptors: Descriptors) -> Result<(), 
     tokio::select! {
         never = serve_all(&listener, &handshakes, &service, tls) => match never {},
         never = serve_admin(admin.as_ref()) => match never {},
-        never = reload(certificate, reload_signal) => match never {},
+        never = reload(certificate, turn_secrets, reload_signal) => match never {},
         never = watch_driver(driver) => match never {},
         never = manager.notify_watchdog() => match never {},
         () = shut_down(&hub, drain_timeout, &mut shutdown_signals, &manager) => {}
@@ -153,16 +155,6 @@ async fn serve_all(
         let tls = tls.as_ref().map(|tls| tls.borrow().clone());
         let served = serve_connection(socket, client, tls, service.with_client_addr(client));
         tokio::spawn(connection.run(served));
-    }
-}
-
-async fn reload(certificate: Option<Certificate>, mut signal: ReloadSignal) -> Infallible {
-    if let Some(mut certificate) = certificate {
-        return certificate.reload(&mut signal).await;
-    }
-    loop {
-        signal.recv().await;
-        tracing::info!("SIGHUP ignored: TLS is not configured");
     }
 }
 
