@@ -11,7 +11,6 @@ mod service_manager;
 mod settings;
 mod signals;
 mod tls;
-mod turn_secrets;
 
 use std::error::Error;
 use std::io::{self, Write as _};

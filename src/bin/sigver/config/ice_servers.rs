@@ -14,7 +14,7 @@ const TCP_SERVERS: &str = "ice_servers with a turns: URL or a URL with ?transpor
 
 /// The settings of the ICE servers. The secrets are in files, which may change, or in the environment.
 #[derive(Clone)]
-pub(crate) struct IceSettings {
+pub(super) struct IceSettings {
     urls: Option<Vec<String>>,
     secret_files: Option<Vec<PathBuf>>,
     ttl: Duration,
@@ -27,17 +27,17 @@ impl IceSettings {
     }
 
     /// Returns whether the secrets are in files.
-    pub(crate) fn has_secret_files(&self) -> bool {
+    pub(super) fn has_secret_files(&self) -> bool {
         self.secret_files.is_some()
     }
 
     /// Returns the secrets of the TURN servers, the primary one first.
-    pub(crate) fn read_secrets(&self) -> Result<Vec<Secret>, ConfigError> {
+    pub(super) fn read_secrets(&self) -> Result<Vec<Secret>, ConfigError> {
         secrets::TURN.read(self.secret_files.as_deref())
     }
 
     /// Returns the ICE servers with these secrets, if there are any servers.
-    pub(crate) fn servers(&self, secrets: &[Secret]) -> Result<Option<IceServers>, ConfigError> {
+    pub(super) fn servers(&self, secrets: &[Secret]) -> Result<Option<IceServers>, ConfigError> {
         let urls = self.urls.as_deref().unwrap_or_default();
         let (turn, stun): (Vec<_>, Vec<_>) = urls.iter().partition(|url| url.starts_with("turn"));
         let tcp: Vec<_> = turn.iter().copied().filter(|url| is_tcp(url)).collect();

@@ -5,6 +5,7 @@ mod error;
 mod ice_servers;
 mod listen_address;
 mod secrets;
+mod turn_secrets;
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,12 +18,12 @@ use crate::certificate::Certificate;
 use crate::descriptors::{Descriptors, LoweredLimits};
 use crate::settings::{self, Settings, Time};
 use crate::tls::TlsFiles;
-use crate::turn_secrets::TurnSecrets;
 
 pub(crate) use error::ConfigError;
-pub(crate) use ice_servers::IceSettings;
 pub(crate) use listen_address::{ListenAddress, UNIX_CLIENT};
-pub(crate) use secrets::Secret;
+pub(crate) use turn_secrets::TurnSecrets;
+
+use ice_servers::IceSettings;
 
 /// A longer drain is a configuration mistake.
 const MAX_DRAIN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);

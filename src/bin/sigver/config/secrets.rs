@@ -33,7 +33,7 @@ pub(super) const TURN: Secrets = Secrets {
 
 /// A secret, and the file or variable that contains it. There is no `Debug`.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Secret {
+pub(super) struct Secret {
     pub(super) origin: String,
     pub(super) bytes: Vec<u8>,
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::certificate::Certificate;
+use crate::config::TurnSecrets;
 use crate::signals::ReloadSignal;
-use crate::turn_secrets::TurnSecrets;
 
 /// The interval at which the files are read. Their contents are compared, not their modification times: a copy can
 /// keep an old time, and a symbolic link can change its target.

@@ -3,7 +3,8 @@
 use sigver::SignalingHub;
 use tokio::task::spawn_blocking;
 
-use crate::config::{IceSettings, Secret};
+use super::ice_servers::IceSettings;
+use super::secrets::Secret;
 
 pub(crate) struct TurnSecrets {
     settings: IceSettings,
@@ -15,7 +16,7 @@ pub(crate) struct TurnSecrets {
 impl TurnSecrets {
     /// Returns the secrets of a hub that uses `read`, which come from the files of the settings. `None` if there are no
     /// files: the environment of a process does not change.
-    pub(crate) fn in_files(settings: IceSettings, read: Vec<Secret>, hub: SignalingHub) -> Option<Self> {
+    pub(super) fn in_files(settings: IceSettings, read: Vec<Secret>, hub: SignalingHub) -> Option<Self> {
         settings.has_secret_files().then_some(Self { settings, last_read: Ok(read), hub })
     }
 
