@@ -3,6 +3,9 @@
 #![cfg(all(feature = "client", feature = "warp"))]
 
 mod common;
+#[cfg(feature = "http2")]
+#[path = "common/http2.rs"]
+mod http2;
 
 use std::net::SocketAddr;
 
@@ -101,4 +104,42 @@ async fn hub_knows_the_client_ip_behind_a_limiter() {
     let _peer = open(address, "/signal/K").await;
     let ips: Vec<_> = hub.peers("K").iter().map(|peer| peer.client_ip).collect();
     assert_eq!(ips, [Some(address.ip())]);
+}
+
+#[cfg(feature = "http2")]
+#[tokio::test]
+async fn websockets_over_http2_share_one_connection_that_the_limiter_keeps_open() {
+    use hyper::StatusCode;
+    use hyper_util::rt::TokioExecutor;
+
+    let hub = SignalingHub::builder().admission(async |request: JoinRequest| {
+        let version = request.parts().map(|parts| parts.version);
+        Ok(PeerInfo::new().identity(format!("{:?} {version:?}", request.client_ip())))
+    });
+    let hub = hub.build().expect("valid settings");
+    let app = warp::path("signal").and(sigver::warp::filter(hub.clone())).map(warp::Reply::into_response).boxed();
+    let limiter = sigver::hyper::ConnectionLimiter::new();
+    let connection = limiter.accept([192, 0, 2, 1].into());
+    let service = connection.service(TowerToHyperService::new(warp::service(app)));
+    let (there, here) = tokio::io::duplex(64 * 1024);
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder.enable_connect_protocol();
+    tokio::spawn(connection.run(builder.serve_connection(TokioIo::new(there), service)));
+
+    let mut client = http2::Http2Client::connect(here).await;
+    let response = client.extended_connect("connect-udp", "13").await;
+    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
+    let response = client.extended_connect("websocket", "8").await;
+    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
+    assert_eq!(response.headers()["sec-websocket-version"], "13");
+
+    let mut peers = [client.open().await, client.open().await];
+    let [member, joiner] = &mut peers;
+    assert!(member.connect(1, &[]).await);
+    assert!(!joiner.connect(2, &[]).await);
+    joiner.send_content(0, "offer").await;
+    assert_eq!(member.recv_content().await.1, "offer");
+    assert_eq!((limiter.handshakes(), limiter.busy_connections()), (0, 0), "the connection is exempt from the limits");
+    let identities = hub.peers("K").into_iter().map(|peer| peer.identity);
+    assert!(identities.eq([(); 2].map(|()| Some("Some(192.0.2.1) Some(HTTP/2.0)".into()))));
 }

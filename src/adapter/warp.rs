@@ -42,6 +42,28 @@
 //! The client IP is the address of the socket. Behind a reverse proxy, set
 //! [`HubBuilder::trusted_proxies`](crate::HubBuilder::trusted_proxies).
 //!
+//! # HTTP/2
+//!
+//! WebSockets over HTTP/2 (RFC 8441) require the feature `http2` of this crate, and a server that announces them.
+//! `warp::serve` does not. Serve the filter with a builder of hyper instead, as a service:
+//!
+//! ```
+//! use hyper_util::rt::TokioExecutor;
+//! use hyper_util::server::conn::auto;
+//! use hyper_util::service::TowerToHyperService;
+//! use sigver::SignalingHub;
+//! use warp::{Filter as _, Reply};
+//!
+//! let signal = warp::path("signal").and(sigver::warp::filter(SignalingHub::new()));
+//! let signal = signal.map(Reply::into_response).boxed();
+//! let mut http = auto::Builder::new(TokioExecutor::new());
+//! http.http2().enable_connect_protocol();
+//! let service = TowerToHyperService::new(warp::service(signal));
+//! // Then for each connection: `http.serve_connection_with_upgrades(io, service.clone())`
+//! ```
+//!
+//! A `ConnectionLimiter` passes the client IP to the hub: see [`hyper::limiter`](crate::hyper::limiter).
+//!
 //! # Your own upgrade
 //!
 //! If the app does more with the connection than signaling, it can use `warp::ws` itself. Pass the socket to
@@ -142,6 +164,8 @@ pub fn handshake() -> impl Filter<Extract = (Handshake,), Error = Infallible> + 
     let path = ::warp::path::full().and(::warp::path::tail()).and(query);
     let parts = ::warp::method().and(::warp::header::headers_cloned()).and(::warp::ext::optional());
     let handshake = path.and(parts).and(::warp::addr::remote()).map(Handshake::new);
+    #[cfg(feature = "http2")]
+    let handshake = handshake.and(::warp::ext::optional()).map(Handshake::with_protocol);
     handshake.and(::warp::ext::optional::<ConnectionHandle>()).map(
         |handshake: Handshake, connection: Option<ConnectionHandle>| match connection {
             Some(connection) => handshake.with_extension(connection),
@@ -173,11 +197,19 @@ impl Handshake {
         *request.uri_mut() = format!("{}?{query}", path.as_str()).trim_end_matches('?').parse().unwrap_or_default();
         match on_upgrade {
             Some(on_upgrade) => _ = request.extensions_mut().insert(on_upgrade),
-            // warp does not pass the version. Its server offers an upgrade for each handshake over HTTP/1.1.
+            // warp does not pass the version. hyper offers an upgrade for each handshake over HTTP/1.1.
             None => *request.version_mut() = Version::HTTP_10,
         }
         let join = JoinRequest::from_url(tail.as_str(), Some(&query));
         Self { request, join: client.into_iter().fold(join, |join, client| join.with_client_ip(client.ip())) }
+    }
+
+    /// Adds the protocol of an extended CONNECT, which exists only over HTTP/2.
+    #[cfg(feature = "http2")]
+    fn with_protocol(mut self, protocol: Option<hyper::ext::Protocol>) -> Self {
+        let Some(protocol) = protocol else { return self };
+        *self.request.version_mut() = Version::HTTP_2;
+        self.with_extension(protocol)
     }
 
     /// Adds a value to the extensions of the request's [`parts`](JoinRequest::parts).

@@ -4,6 +4,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/http2.rs"]
+mod http2;
 #[path = "../common/log.rs"]
 mod log;
 mod routes;
@@ -18,17 +20,13 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
 use common::open;
 use http_body_util::{BodyExt as _, Empty};
+use http2::Http2Client;
+use hyper::StatusCode;
 use hyper::body::Bytes;
-use hyper::client::conn::http2;
-use hyper::ext::Protocol;
-use hyper::{Method, StatusCode, Version};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use log::Log;
-use sigver::memory::TestClient;
 use sigver::{Frame, JoinRequest, PeerInfo, Rejection, SignalingHub};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 async fn serve(app: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -40,41 +38,16 @@ async fn serve(app: Router) -> SocketAddr {
 #[tokio::test]
 async fn two_websockets_over_http2_share_one_connection() {
     let app = Router::new().nest("/signal", sigver::axum::router(SignalingHub::new()));
-    let socket = TokioIo::new(TcpStream::connect(serve(app).await).await.expect("the server listens"));
-    let (mut client, connection) =
-        http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), socket).await.expect("HTTP/2");
-    tokio::spawn(connection);
-
-    let connect_as = |protocol: &'static str, version: &str| {
-        hyper::Request::builder()
-            .method(Method::CONNECT)
-            .version(Version::HTTP_2)
-            .uri("http://localhost/signal/K")
-            .header("sec-websocket-version", version)
-            .extension(Protocol::from_static(protocol))
-            .body(Empty::new())
-            .expect("a request")
-    };
-    // hyper rejects an extended CONNECT until it has received the server's settings. The first response follows them.
-    let plain = hyper::Request::get("http://localhost/signal/K").body(Empty::new()).expect("a request");
-    let response = client.send_request(plain).await.expect("a response");
+    let mut client =
+        Http2Client::connect(TcpStream::connect(serve(app).await).await.expect("the server listens")).await;
+    let response = client.extended_connect("connect-udp", "13").await;
     assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
-    let connect = |version| connect_as("websocket", version);
-    let response = client.send_request(connect_as("connect-udp", "13")).await.expect("a response");
-    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
-    let response = client.send_request(connect("8")).await.expect("a response");
+    let response = client.extended_connect("websocket", "8").await;
     assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
     assert_eq!(response.headers()["sec-websocket-version"], "13");
 
-    let mut peers = Vec::new();
-    for _ in 0..2 {
-        let response = client.send_request(connect("13")).await.expect("a response");
-        assert_eq!(response.status(), StatusCode::OK);
-        let upgraded = TokioIo::new(hyper::upgrade::on(response).await.expect("an upgrade"));
-        let stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
-        peers.push(TestClient::new(sigver::hyper::transport(stream)));
-    }
-    let [member, joiner] = &mut peers[..] else { unreachable!("the loop adds two") };
+    let mut peers = [client.open().await, client.open().await];
+    let [member, joiner] = &mut peers;
     assert!(member.connect(1, &[]).await);
     assert!(!joiner.connect(2, &[]).await);
     joiner.send_content(0, "offer").await;

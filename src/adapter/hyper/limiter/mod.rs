@@ -12,7 +12,7 @@
 //!
 //! let signal = sigver::hyper::service(hub).at("/signal"); // or any service for hyper
 //! let mut http = auto::Builder::new(TokioExecutor::new());
-//! http.http2().enable_connect_protocol();
+//! http.http2().enable_connect_protocol(); // needs the feature `http2` of sigver
 //! let limiter = ConnectionLimiter::new();
 //! loop {
 //!     let (socket, client, connection) = limiter.accept_from(|| listener.accept()).await;
