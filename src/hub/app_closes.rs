@@ -10,14 +10,16 @@ impl SignalingHub {
     /// Closes a peer, and returns whether there is a peer with this id. Its cost does not depend on the number of peers
     /// or groups, and it blocks no group.
     ///
-    /// The peer receives its queued messages, and then a close frame with `code`. It may join again.
+    /// The peer receives its queued messages, and then a close frame with `code` and its
+    /// [reason](CloseCode::reason): "closed by the app" for a code of the app. It may join again.
     pub fn close_peer(&self, peer: PeerId, code: CloseCode) -> bool {
         let Some(outbox) = self.shared.peer_index.find(peer) else { return false };
         outbox.close(code.into());
         true
     }
 
-    /// Closes all peers of a group, and returns their number. They may join again, as a new group.
+    /// Closes all peers of a group, and returns their number. They may join again, as a new group. Each peer
+    /// receives the same as from [`SignalingHub::close_peer`].
     ///
     /// In a cluster, it also closes the peers of all other nodes that were alive at the last beat. The number has only
     /// those of this one.
@@ -32,7 +34,8 @@ impl SignalingHub {
         room.map_or(0, |room| room.close_all(&code.into()))
     }
 
-    /// Closes all peers of the groups whose key matches the predicate, and returns their number.
+    /// Closes all peers of the groups whose key matches the predicate, and returns their number. Each peer receives the
+    /// same as from [`SignalingHub::close_peer`].
     ///
     /// ```
     /// # let hub = sigver::SignalingHub::new();
@@ -48,7 +51,8 @@ impl SignalingHub {
         rooms.map(|room| room.close_all(&close)).sum()
     }
 
-    /// Closes the peers that match the predicate, and returns their number.
+    /// Closes the peers that match the predicate, and returns their number. Each peer receives the same as from
+    /// [`SignalingHub::close_peer`].
     ///
     /// It finds joined peers only. It misses peers whose admission hook is still running or whose WebSocket handshake
     /// is not complete, and it may miss peers that join meanwhile. To log out a user or a device, call
