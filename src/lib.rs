@@ -60,7 +60,7 @@
 //! | `hyper` | `sigver::hyper`: `service`, for hyper and tower, `upgrade` for a service that you wrote, and `ConnectionLimiter` |
 //! | `client` | `client::join` and `client::Connector`: native clients over ws:// and wss:// |
 //! | `http2` | WebSockets over HTTP/2 (RFC 8441), if the app's server announces them |
-//! | `admin` | `sigver::hyper::admin` and `sigver::axum::admin_router`: health checks, status, admin page |
+//! | `admin` | `sigver::hyper::admin`, `sigver::axum::admin_router` and `sigver::warp::admin`: health checks, status, admin page |
 //! | `metrics` | metrics for the `metrics` facade |
 //! | `serde` | `serde::Serialize` for [`HubStats`], snapshots, [`HubEvent`] and `ClusterStats` |
 //! | `signed-keys` | `SignedKeys`: expiring keys, signed with HMAC-SHA256 |

@@ -1,6 +1,6 @@
-//! Tests of the admin service and router in an app. `tests/cli/admin.rs` tests them in the standalone server.
+//! Tests of the admin service, router and filter in an app. `tests/cli/admin.rs` tests them in the standalone server.
 
-#![cfg(all(feature = "admin", feature = "axum"))]
+#![cfg(all(feature = "admin", feature = "axum", feature = "warp"))]
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use sigver::{SignalingHub, memory};
 use tower::ServiceExt as _;
+use warp::Filter as _;
 
 /// An app with the admin router of this hub.
 fn app(hub: &SignalingHub) -> Router {
@@ -46,11 +47,13 @@ async fn get_json(app: &Router, path: &str) -> Value {
 async fn all_paths_work_below_every_mount() {
     let hub = SignalingHub::new();
     let at = sigver::hyper::admin(hub.clone()).at("/internal/sigver/");
+    let filter = warp::path!("internal" / "sigver" / ..).and(sigver::warp::admin(hub.clone()));
     for (app, with_slash) in [
         (app(&hub), true),
         (Router::new().nest("/internal/sigver", sigver::axum::admin_router(hub.clone())), false),
         (Router::new().nest_service("/internal/sigver", sigver::hyper::admin(hub.clone())), true),
         (Router::new().fallback_service(at), true),
+        (Router::new().fallback_service(warp::service(filter)), true),
     ] {
         for (path, expected) in
             [("", "<!doctype html>"), ("/status", "{"), ("/healthz", "ok\n"), ("/readyz", "ready\n")]
@@ -161,6 +164,52 @@ async fn layer_and_route_layer_of_the_app_protect_every_path() {
         let app = Router::new().nest_service("/internal", router);
         for path in ["", "/", "/status", "/groups/0", "/healthz", "/readyz", "/nothing", "//", "/%73tatus"] {
             assert_eq!(get(&app, &format!("/internal{path}")).await.0, 403, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn filter_of_the_app_protects_every_path() {
+    let operator = warp::header::optional("x-operator").and_then(async |name: Option<String>| match name {
+        Some(_) => Ok(()),
+        None => Err(warp::reject::not_found()),
+    });
+    let service = sigver::hyper::admin(SignalingHub::new()).with_metrics(|| "sigver_peers 3\n".to_owned());
+    let admin = warp::path!("internal" / ..).and(operator.untuple_one()).and(sigver::warp::admin(service));
+    let hello = warp::path!("hello").map(|| "hello");
+    let app = Router::new().fallback_service(warp::service(admin.or(hello)));
+    assert_eq!(get(&app, "/hello").await, (200, "hello".to_owned()));
+    for (path, status) in [
+        ("", 200),
+        ("/", 200),
+        ("/status", 200),
+        ("/metrics", 200),
+        ("/healthz", 200),
+        ("/readyz", 200),
+        ("/groups/0", 404),
+        ("/nothing", 404),
+    ] {
+        let path = format!("/internal{path}");
+        let (rejected, text) = get(&app, &path).await;
+        assert_eq!((rejected, text.contains("Paths: ")), (404, false), "{path}");
+        let request = Request::get(&path).header("x-operator", "alice").body(Body::empty()).expect("a request");
+        let response = app.clone().oneshot(request).await.expect("a router never fails");
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        assert_eq!(response.headers()["cache-control"], "no-store", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn filter_checks_the_host_in_the_header_and_in_the_uri() {
+    let service = sigver::hyper::admin(SignalingHub::new()).allowed_hosts(["admin.example"]);
+    let app = Router::new().fallback_service(warp::service(sigver::warp::admin(service)));
+    for (host, status) in [("admin.example", 200), ("evil.example", 421)] {
+        let over_http1 = Request::get("/status").header("host", host);
+        let over_http2 = Request::get(format!("http://{host}/status"));
+        for request in [over_http1, over_http2] {
+            let request = request.body(Body::empty()).expect("a request");
+            let response = app.clone().oneshot(request).await.expect("a router never fails");
+            assert_eq!(response.status().as_u16(), status, "{host}");
         }
     }
 }

@@ -13,10 +13,12 @@ use common::open;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use sigver::hyper::limiter::ConnectionHandle;
 use sigver::warp::{Handshake, handshake};
 use sigver::{JoinRequest, PeerInfo, SignalingHub};
 use tokio::net::TcpListener;
 use warp::Filter;
+use warp::ws::Ws;
 
 async fn serve<F>(app: F) -> SocketAddr
 where
@@ -88,7 +90,16 @@ async fn filter_of_the_app_chooses_the_key_and_keeps_tenants_apart() {
 async fn hub_knows_the_client_ip_behind_a_limiter() {
     let hub = SignalingHub::new();
     let signal = warp::path("signal").and(sigver::warp::filter(hub.clone()));
-    let app = warp::path("hello").map(|| "hello").or(signal).map(warp::Reply::into_response).boxed();
+    let own_hub = hub.clone();
+    let upgrade = warp::ext::optional().and(warp::ws());
+    let own = warp::path("own").and(upgrade).map(move |connection: Option<ConnectionHandle>, upgrade: Ws| {
+        let client_ip = connection.expect("a limiter serves the connection").client_ip();
+        let (hub, join) = (own_hub.clone(), JoinRequest::new("K").with_client_ip(client_ip));
+        sigver::warp::configure(upgrade, &hub).on_upgrade(async move |socket| {
+            hub.serve(sigver::warp::transport(socket), join).await;
+        })
+    });
+    let app = signal.or(own).map(warp::Reply::into_response).boxed();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket has an address");
     tokio::spawn(async move {
@@ -101,9 +112,16 @@ async fn hub_knows_the_client_ip_behind_a_limiter() {
             }));
         }
     });
-    let _peer = open(address, "/signal/K").await;
-    let ips: Vec<_> = hub.peers("K").iter().map(|peer| peer.client_ip).collect();
-    assert_eq!(ips, [Some(address.ip())]);
+    for path in ["/signal/K", "/own"] {
+        let mut peer = open(address, path).await;
+        assert!(peer.connect(1, &[]).await, "{path}");
+        let ips: Vec<_> = hub.peers("K").iter().map(|peer| peer.client_ip).collect();
+        assert_eq!(ips, [Some(address.ip())], "{path}");
+        peer.close().await;
+        while hub.stats().peers > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 #[cfg(feature = "http2")]

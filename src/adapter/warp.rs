@@ -39,8 +39,14 @@
 //! let app = document.or(tenant);
 //! ```
 //!
-//! The client IP is the address of the socket. Behind a reverse proxy, set
+//! The client IP is the address of the socket, with `warp::serve` or behind a
+//! [`ConnectionLimiter`](crate::hyper::ConnectionLimiter). Behind a reverse proxy, set
 //! [`HubBuilder::trusted_proxies`](crate::HubBuilder::trusted_proxies).
+//!
+//! # Admin pages
+//!
+//! With the feature `admin`, `sigver::warp::admin` returns a filter with health checks, the status as JSON, and a page
+//! with the live status, for an app that authenticates its operators.
 //!
 //! # HTTP/2
 //!
@@ -67,29 +73,35 @@
 //! # Your own upgrade
 //!
 //! If the app does more with the connection than signaling, it can use `warp::ws` itself. Pass the socket to
-//! [`SignalingHub::serve`], and the origin and the client IP in the [`JoinRequest`]. If `allowed_origins` is set, always
-//! pass the origin: the hub rejects a peer without one, or, with `allow_missing_origin`, admits pages of every site.
-//! Without the client IP, the limits per IP do not apply. `warp::ws` cannot set the read buffer, so each idle peer uses
-//! about 140 KB.
+//! [`SignalingHub::serve`], and the headers and the client IP in the [`JoinRequest`]. If `allowed_origins` is set,
+//! always pass the headers: the hub rejects a peer without an origin, or, with `allow_missing_origin`, admits pages
+//! of every site. Without the client IP, the limits per IP do not apply. `warp::serve` passes it by
+//! `warp::addr::remote`, and a [`ConnectionLimiter`](crate::hyper::ConnectionLimiter) by its [`ConnectionHandle`].
+//! `warp::ws` supports HTTP/1.1 only. It cannot set the read buffer, so each idle peer uses about 140 KB.
 //!
 //! ```
 //! use std::net::SocketAddr;
 //!
+//! use sigver::hyper::limiter::ConnectionHandle;
 //! use sigver::{JoinRequest, SignalingHub};
 //! use warp::Filter as _;
+//! use warp::http::{HeaderMap, Request};
 //! use warp::ws::Ws;
 //!
 //! let hub = SignalingHub::new();
+//! let remote = warp::addr::remote().and(warp::ext::optional());
+//! let client_ip = remote.map(|client: Option<SocketAddr>, connection: Option<ConnectionHandle>| {
+//!     client.map(|client| client.ip()).or(connection.map(|connection| connection.client_ip()))
+//! });
 //! let document = warp::path!("documents" / u64 / "signal");
-//! let client = warp::header::optional("origin").and(warp::addr::remote());
-//! let signal = document.and(client).and(warp::ws()).map(
-//!     move |document: u64, origin: Option<String>, client: Option<SocketAddr>, upgrade: Ws| {
-//!         let mut request = JoinRequest::new(format!("document {document}"));
-//!         if let Some(origin) = origin {
-//!             request = request.with_origin(origin);
-//!         }
-//!         if let Some(client) = client {
-//!             request = request.with_client_ip(client.ip());
+//! let head = warp::header::headers_cloned().and(client_ip);
+//! let signal = document.and(head).and(warp::ws()).map(
+//!     move |document: u64, headers: HeaderMap, client_ip, upgrade: Ws| {
+//!         let (mut parts, ()) = Request::new(()).into_parts();
+//!         parts.headers = headers;
+//!         let mut request = JoinRequest::new(format!("document {document}")).with_parts(parts);
+//!         if let Some(client_ip) = client_ip {
+//!             request = request.with_client_ip(client_ip);
 //!         }
 //!         let hub = hub.clone();
 //!         sigver::warp::configure(upgrade, &hub).on_upgrade(async move |socket| {
@@ -100,6 +112,8 @@
 //! );
 //! ```
 
+#[cfg(feature = "admin")]
+mod admin;
 mod path_param;
 
 use std::convert::Infallible;
@@ -122,6 +136,8 @@ use crate::protocol::{GroupKey, KeyError};
 use crate::transport::{CloseFrame, Frame, Transport, TransportError};
 use crate::{JoinRequest, SignalingHub};
 
+#[cfg(feature = "admin")]
+pub use admin::admin;
 pub use path_param::PathParam;
 
 /// Returns a filter that answers every request that reaches it. Put it after a path filter.

@@ -11,9 +11,9 @@ use std::task::{Context, Poll};
 
 use ::hyper::body::Bytes;
 use ::hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
-use ::hyper::{Method, Request, Response, StatusCode};
+use ::hyper::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use serde::Serialize;
 use serde_json::Value;
@@ -150,7 +150,18 @@ impl AdminService {
         self
     }
 
-    async fn respond(self, method: Method, path: &str, is_allowed_host: bool) -> Response<Full<Bytes>> {
+    /// Responds to a request. Shared by the service and the filter of warp.
+    pub(in crate::adapter) fn respond(
+        &self,
+        method: Method,
+        uri: Uri,
+        headers: &HeaderMap,
+    ) -> impl Future<Output = Response<Bytes>> + Send + use<> {
+        let (service, is_allowed_host) = (self.clone(), self.allowed_hosts.allow(&uri, headers));
+        async move { service.respond_to(method, uri.path(), is_allowed_host).await }
+    }
+
+    async fn respond_to(&self, method: Method, path: &str, is_allowed_host: bool) -> Response<Bytes> {
         if method != Method::GET && method != Method::HEAD {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are supported.\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -181,7 +192,7 @@ impl AdminService {
         response.unwrap_or_else(|| self.not_found())
     }
 
-    fn readiness(&self) -> Response<Full<Bytes>> {
+    fn readiness(&self) -> Response<Bytes> {
         if self.hub.is_draining() {
             text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
         } else if !self.hub.is_ready() {
@@ -195,7 +206,7 @@ impl AdminService {
         self.hub.find_group(u64::from_str_radix(hash, 16).ok()?)
     }
 
-    fn not_found(&self) -> Response<Full<Bytes>> {
+    fn not_found(&self) -> Response<Bytes> {
         let mount = &self.mount;
         let mut paths = format!("Paths: {mount}/");
         for path in
@@ -213,9 +224,8 @@ impl<B> ::hyper::service::Service<Request<B>> for AdminService {
     type Future = ResponseFuture;
 
     fn call(&self, request: Request<B>) -> Self::Future {
-        let (service, method, uri) = (self.clone(), request.method().clone(), request.uri().clone());
-        let is_allowed_host = self.allowed_hosts.allow(&uri, request.headers());
-        Box::pin(async move { Ok(service.respond(method, uri.path(), is_allowed_host).await) })
+        let response = self.respond(request.method().clone(), request.uri().clone(), request.headers());
+        Box::pin(async { Ok(response.await.map(Full::new)) })
     }
 }
 
@@ -239,19 +249,19 @@ impl fmt::Debug for AdminService {
     }
 }
 
-fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
+fn json(value: &impl Serialize) -> Response<Bytes> {
     content("application/json", serde_json::to_string(value).expect("numbers and strings can be written as JSON"))
 }
 
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = content("text/plain; charset=utf-8", text);
     *response.status_mut() = status;
     response
 }
 
 /// Returns a response that no cache keeps.
-fn content(content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+fn content(content_type: &'static str, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
