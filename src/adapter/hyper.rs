@@ -17,7 +17,8 @@
 //! # }
 //! ```
 //!
-//! Every connection must be served `with_upgrades`. `examples/hyper.rs` is a complete server.
+//! Every connection must be served `with_upgrades`. The chapter `shutdown` of the guide has a complete server, with
+//! limits of connections and a graceful shutdown.
 //!
 //! # Slow clients
 //!
@@ -204,6 +205,54 @@ pub fn websocket_config(hub: &SignalingHub) -> WebSocketConfig {
 /// tungstenite assembles fragmented messages before the hub sees them, so `messages_per_second` counts whole messages
 /// and not their fragments. A peer can send fragments as fast as its connection allows, which costs CPU time. On the
 /// public internet, use [`upgrade_with`] instead, which counts both.
+///
+/// # A client over HTTP/2
+///
+/// [`client::Connector`](crate::client) opens WebSockets over HTTP/1.1. A test of a server over HTTP/2 (RFC 8441) opens
+/// them with hyper's client. The example needs hyper with `client`, `http2` and `server`:
+///
+/// ```
+/// use http_body_util::Empty;
+/// use hyper::body::Bytes;
+/// use hyper::client;
+/// use hyper::ext::Protocol;
+/// use hyper::server::conn::http2;
+/// use hyper::{Request, StatusCode};
+/// use hyper_tungstenite::WebSocketStream;
+/// use hyper_util::rt::{TokioExecutor, TokioIo};
+/// use sigver::SignalingHub;
+/// use sigver::client::Client;
+/// use sigver::hyper::tungstenite::protocol::Role;
+/// use sigver::protocol::MemberId;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = SignalingHub::new();
+/// let (client_end, server_end) = tokio::io::duplex(4096);
+/// let service = sigver::hyper::service(hub.clone()).at("/signal");
+/// let mut server = http2::Builder::new(TokioExecutor::new());
+/// server.enable_connect_protocol();
+/// tokio::spawn(server.serve_connection(TokioIo::new(server_end), service));
+///
+/// let io = TokioIo::new(client_end);
+/// let (mut requests, connection) = client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+/// tokio::spawn(connection);
+/// // The first response follows the settings of the server. Before them, hyper sends no extended CONNECT.
+/// let get = Request::get("http://app.example/").body(Empty::<Bytes>::new())?;
+/// assert_eq!(requests.send_request(get).await?.status(), StatusCode::NOT_FOUND);
+/// let connect = Request::connect("http://app.example/signal/room")
+///     .header("sec-websocket-version", "13")
+///     .extension(Protocol::from_static("websocket"))
+///     .body(Empty::new())?;
+/// let response = requests.send_request(connect).await?;
+/// assert_eq!(response.status(), StatusCode::OK);
+/// let upgraded = TokioIo::new(hyper::upgrade::on(response).await?);
+/// let socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
+/// let mut peer = Client::new(sigver::hyper::transport(socket));
+/// assert!(peer.connect(MemberId(1), &[]).await?);
+/// assert_eq!(hub.peers("room").len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 pub fn transport<S: AsyncRead + AsyncWrite + Unpin + Send>(
     socket: WebSocketStream<S>,
 ) -> impl Transport<Err = TransportError> + Unpin {

@@ -25,7 +25,7 @@
 //! # }
 //! ```
 //!
-//! The chapter `deployment` of the guide has the example for axum. A TLS handshake belongs in the future of
+//! The chapter `deployment` of the guide has the example for axum and warp. A TLS handshake belongs in the future of
 //! [`Connection::run`], before `serve_connection_with_upgrades`.
 //!
 //! # What closes a connection
@@ -57,8 +57,23 @@
 //!
 //! # Graceful shutdown
 //!
-//! [`Connection::run`] accepts any future, such as that of `GracefulShutdown::watch` of hyper-util. Idle connections
-//! still time out during the shutdown.
+//! [`Connection::run`] accepts any future, such as that of `GracefulShutdown::watch` of hyper-util, which takes the
+//! connection itself and not an `async` block:
+//!
+//! ```
+//! # use hyper_util::{rt::{TokioExecutor, TokioIo}, server::{conn::auto, graceful::GracefulShutdown}};
+//! # use sigver::hyper::{Service, limiter::Connection};
+//! # fn spawn(
+//! #     http: &auto::Builder<TokioExecutor>, graceful: &GracefulShutdown,
+//! #     connection: Connection, socket: tokio::net::TcpStream, signal: Service,
+//! # ) {
+//! let service = connection.service(signal);
+//! let served = http.serve_connection_with_upgrades(TokioIo::new(socket), service);
+//! tokio::spawn(connection.run(graceful.watch(served.into_owned())));
+//! # }
+//! ```
+//!
+//! Idle connections still time out during the shutdown. The chapter `shutdown` of the guide has a complete server.
 //!
 //! # What an operator sees
 //!
