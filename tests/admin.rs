@@ -5,20 +5,32 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Empty};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use sigver::{SignalingHub, memory};
-use tower::ServiceExt as _;
-use warp::Filter as _;
+use tower::{ServiceBuilder, ServiceExt as _};
+use warp::Filter;
 
 /// An app with the admin router of this hub.
 fn app(hub: &SignalingHub) -> Router {
     Router::new().nest_service("/internal/sigver", sigver::axum::admin_router::<()>(hub.clone()))
+}
+
+/// An app with this filter of warp.
+fn warp_app<F, R>(filter: F) -> Router
+where
+    F: Filter<Extract = (R,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
+    R: warp::Reply + 'static,
+{
+    let service = warp::service(filter.map(warp::Reply::into_response).boxed());
+    // warp's service needs a body that is `Sync`.
+    let layers = ServiceBuilder::new().map_request(|request: Request| request.map(|_| Empty::<Bytes>::new()));
+    Router::new().fallback_service(layers.service(service))
 }
 
 async fn send(app: &Router, method: Method, path: &str) -> Response {
@@ -53,7 +65,7 @@ async fn all_paths_work_below_every_mount() {
         (Router::new().nest("/internal/sigver", sigver::axum::admin_router(hub.clone())), false),
         (Router::new().nest_service("/internal/sigver", sigver::hyper::admin(hub.clone())), true),
         (Router::new().fallback_service(at), true),
-        (Router::new().fallback_service(warp::service(filter)), true),
+        (warp_app(filter), true),
     ] {
         for (path, expected) in
             [("", "<!doctype html>"), ("/status", "{"), ("/healthz", "ok\n"), ("/readyz", "ready\n")]
@@ -177,7 +189,7 @@ async fn filter_of_the_app_protects_every_path() {
     let service = sigver::hyper::admin(SignalingHub::new()).with_metrics(|| "sigver_peers 3\n".to_owned());
     let admin = warp::path!("internal" / ..).and(operator.untuple_one()).and(sigver::warp::admin(service));
     let hello = warp::path!("hello").map(|| "hello");
-    let app = Router::new().fallback_service(warp::service(admin.or(hello)));
+    let app = warp_app(admin.or(hello));
     assert_eq!(get(&app, "/hello").await, (200, "hello".to_owned()));
     for (path, status) in [
         ("", 200),
@@ -202,10 +214,10 @@ async fn filter_of_the_app_protects_every_path() {
 #[tokio::test]
 async fn filter_checks_the_host_in_the_header_and_in_the_uri() {
     let service = sigver::hyper::admin(SignalingHub::new()).allowed_hosts(["admin.example"]);
-    let app = Router::new().fallback_service(warp::service(sigver::warp::admin(service)));
+    let app = warp_app(warp::path!("internal" / ..).and(sigver::warp::admin(service)));
     for (host, status) in [("admin.example", 200), ("evil.example", 421)] {
-        let over_http1 = Request::get("/status").header("host", host);
-        let over_http2 = Request::get(format!("http://{host}/status"));
+        let over_http1 = Request::get("/internal/status").header("host", host);
+        let over_http2 = Request::get(format!("http://{host}/internal/status"));
         for request in [over_http1, over_http2] {
             let request = request.body(Body::empty()).expect("a request");
             let response = app.clone().oneshot(request).await.expect("a router never fails");

@@ -236,7 +236,8 @@ pub fn websocket_config(hub: &SignalingHub) -> WebSocketConfig {
 /// let io = TokioIo::new(client_end);
 /// let (mut requests, connection) = client::conn::http2::handshake(TokioExecutor::new(), io).await?;
 /// tokio::spawn(connection);
-/// // The first response follows the settings of the server. Before them, hyper sends no extended CONNECT.
+/// // hyper sends an extended CONNECT only after the settings of the server have arrived, as they have
+/// // with the first response.
 /// let get = Request::get("http://app.example/").body(Empty::<Bytes>::new())?;
 /// assert_eq!(requests.send_request(get).await?.status(), StatusCode::NOT_FOUND);
 /// let connect = Request::connect("http://app.example/signal/room")

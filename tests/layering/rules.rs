@@ -125,7 +125,7 @@ pub(crate) const CRATES: [(&str, &[&str]); 25] = [
     ),
     ("http_body_util", &["adapter/hyper"]),
     ("httparse", &["client/dial/response.rs"]),
-    ("hyper", &["adapter/cors.rs", "adapter/hyper", "adapter/ice_servers.rs", "adapter/upgrade.rs", "adapter/warp.rs"]),
+    ("hyper", &["adapter/cors.rs", "adapter/hyper", "adapter/ice_servers.rs", "adapter/upgrade.rs", "adapter/warp"]),
     (
         "hyper_tungstenite",
         &["adapter/axum", "adapter/hyper.rs", "adapter/upgrade.rs", "adapter/warp.rs", "adapter/websocket.rs"],
@@ -145,5 +145,5 @@ pub(crate) const CRATES: [(&str, &[&str]); 25] = [
     ("tokio_tungstenite", &["client/dial/", "transport/websocket.rs"]),
     ("tower_service", &["adapter/hyper/"]),
     ("tracing", &["adapter/", "client/", "cluster/", "hub/"]),
-    ("warp", &["adapter/warp.rs"]),
+    ("warp", &["adapter/warp"]),
 ];
