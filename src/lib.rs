@@ -86,18 +86,24 @@ mod transport;
 /// Guide to running a hub in production.
 ///
 /// 1. [`mounting`]: frameworks, keys, your own upgrade
-/// 2. [`access_control`]: origins, users, tokens, signed keys
-/// 3. [`limits`]: every limit with its default
-/// 4. [`deployment`]: proxies, TLS, slow handshakes, file descriptors
-/// 5. [`ice_servers`]: STUN and TURN servers for the clients, with credentials that expire
-/// 6. [`shutdown`]: drain without a reconnect storm
-/// 7. [`observability`]: counts, events, logs, metrics, admin page
-/// 8. [`standalone`]: the server `sigver` and its probe
-/// 9. [`clustering`]: several servers as one hub
-/// 10. [`compatibility`]: npm's `sigver`, Netflux, close codes
+/// 2. [`access_control`]: origins, users, cookies, tokens
+/// 3. [`signed_keys`]: invite links that expire
+/// 4. [`sessions`]: logout, bans, expiry, peers per user
+/// 5. [`testing`]: tests of an app, in memory and over a socket
+/// 6. [`limits`]: every limit with its default
+/// 7. [`deployment`]: proxies, TLS, slow handshakes, file descriptors
+/// 8. [`ice_servers`]: STUN and TURN servers for the clients, with credentials that expire
+/// 9. [`shutdown`]: drain without a reconnect storm
+/// 10. [`observability`]: counts, events, logs, metrics, admin page
+/// 11. [`standalone`]: the server `sigver` and its probe
+/// 12. [`clustering`]: several servers as one hub
+/// 13. [`compatibility`]: npm's `sigver`, Netflux, close codes
 ///
 /// [`mounting`]: guide::mounting
 /// [`access_control`]: guide::access_control
+/// [`signed_keys`]: guide::signed_keys
+/// [`sessions`]: guide::sessions
+/// [`testing`]: guide::testing
 /// [`limits`]: guide::limits
 /// [`deployment`]: guide::deployment
 /// [`ice_servers`]: guide::ice_servers
@@ -116,6 +122,12 @@ pub mod guide {
     pub mod mounting {}
     #[doc = include_str!("guide/access_control.md")]
     pub mod access_control {}
+    #[doc = include_str!("guide/signed_keys.md")]
+    pub mod signed_keys {}
+    #[doc = include_str!("guide/sessions.md")]
+    pub mod sessions {}
+    #[doc = include_str!("guide/testing.md")]
+    pub mod testing {}
     #[doc = include_str!("guide/limits.md")]
     pub mod limits {}
     #[doc = include_str!("guide/deployment.md")]

@@ -142,8 +142,8 @@
 //!
 //! # Graceful shutdown
 //!
-//! axum's graceful shutdown does not wait for WebSockets over HTTP/1.1, and waits for unfinished HTTP requests without a limit. Drain
-//! the hub while axum still accepts connections, and bound the wait afterwards:
+//! axum's graceful shutdown does not wait for WebSockets over HTTP/1.1, and waits for unfinished HTTP requests without a
+//! limit. Drain the hub while axum still accepts connections, and bound the wait afterwards:
 //!
 //! ```no_run
 //! # use std::io;
@@ -184,12 +184,14 @@
 //!
 //! # HTTP/2
 //!
-//! WebSockets over HTTP/2 (RFC 8441) require the feature `http2` of this crate and of axum.
+//! WebSockets over HTTP/2 (RFC 8441) require the feature `http2` of this crate. `axum::serve` and axum's
+//! `WebSocketUpgrade` also require the feature `http2` of axum.
 //!
 //! # Slow clients
 //!
 //! `axum::serve` never closes the connection of a client that sends no request, or half of one. A public server needs a
-//! proxy that does, or its own accept loop with a [`ConnectionLimiter`](crate::hyper::limiter).
+//! proxy that does, or its own accept loop with a [`ConnectionLimiter`](crate::hyper::limiter). The chapter `shutdown` of
+//! the guide has such a loop, with a drain and a graceful shutdown.
 //!
 //! # Your own upgrade
 //!

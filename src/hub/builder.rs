@@ -99,7 +99,8 @@ impl HubBuilder {
         self
     }
 
-    /// Restricts browser clients to these origins; others get 403. Default: any origin.
+    /// Restricts browser clients to these origins; others get 403. Default: any origin. An empty list is an error of
+    /// [`HubBuilder::build`].
     ///
     /// Write an origin as `https://app.example`, with a port unless it is the scheme's default. `https://*.app.example`
     /// matches all subdomains but not the domain itself. Further calls add to the list. A request without an `Origin`
@@ -140,7 +141,8 @@ impl HubBuilder {
     /// Trusts `header` from these proxies to determine the client IP. Default: none; the socket address is used.
     ///
     /// `proxies` are IP addresses and CIDR networks with a prefix length of at least 1. Without this setting, all
-    /// clients behind a proxy share the limits of one IP. The last call replaces the previous ones.
+    /// clients behind a proxy share the limits of one IP. The last call replaces the previous ones. With an empty list,
+    /// no proxy is trusted.
     ///
     /// ```
     /// use sigver::{ClientIpHeader, SignalingHub};

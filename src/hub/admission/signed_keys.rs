@@ -66,7 +66,7 @@ impl SignedKeys {
     ///
     /// To rotate a secret without rejecting peers: set the new one as the secondary secret of every server. Then make
     /// it the primary secret of every server, with the old one as the secondary secret. Remove the old one after the
-    /// last key that it signed has expired. A running hub keeps its secrets; the chapter `access_control` of the guide
+    /// last key that it signed has expired. A running hub keeps its secrets; the chapter `signed_keys` of the guide
     /// shows a hook that replaces them.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl SignedKeys {
         GroupKey::new(&signed_key).map(|_| signed_key)
     }
 
-    /// Verifies the key of a request, and returns the group key that was signed, with the expiry. Use it in your own
+    /// Verifies the key of a request at the present time, and returns the group key that was signed, with the expiry. Use it in your own
     /// [`Admission`] hook that checks more than the key. [`PeerInfo::get_key`] and [`PeerInfo::get_expires_at`] return
     /// what was signed.
     ///
@@ -113,7 +113,16 @@ impl SignedKeys {
     /// # Errors
     /// The key is unsigned, forged or expired.
     pub fn verify(&self, request: &JoinRequest) -> Result<PeerInfo, Rejection> {
-        let (key, expiry) = self.read(request.try_key()?.as_str(), SystemTime::now())?;
+        self.verify_at(request, SystemTime::now())
+    }
+
+    /// Verifies the key of a request as [`SignedKeys::verify`] does, at a time of the app's own clock. A test with a
+    /// paused clock of tokio needs it.
+    ///
+    /// # Errors
+    /// The key is unsigned, forged, or expired at this time.
+    pub fn verify_at(&self, request: &JoinRequest, now: SystemTime) -> Result<PeerInfo, Rejection> {
+        let (key, expiry) = self.read(request.try_key()?.as_str(), now)?;
         let expires_at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(expiry));
         let info = PeerInfo::new().key(key);
         // A time that the system cannot represent never comes.
@@ -196,8 +205,9 @@ mod tests {
     }
 
     fn read(keys: &SignedKeys, signed_key: &str, seconds: u64) -> Result<String, String> {
-        let (key, _) = keys.read(signed_key, at(seconds)).map_err(|rejection| rejection.reason().to_owned())?;
-        Ok(key.as_str().to_owned())
+        let info = keys.verify_at(&JoinRequest::new(signed_key), at(seconds));
+        let info = info.map_err(|rejection| rejection.reason().to_owned())?;
+        Ok(info.get_key().expect("it was signed").as_str().to_owned())
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl ConnectionLimiterBuilder {
     }
 
     /// Sets the proxies that connect on behalf of many clients, as addresses or CIDR networks. The limits per IP do not
-    /// apply to them. Default: none. Use those of `HubBuilder::trusted_proxies`.
+    /// apply to them. Default: none, which an empty list means too. Use those of `HubBuilder::trusted_proxies`.
     pub fn trusted_proxies<P: AsRef<str>>(mut self, proxies: impl IntoIterator<Item = P>) -> Self {
         let mut list = TrustedProxies::default();
         for proxy in proxies {

@@ -262,17 +262,17 @@ fn closed(frame: Option<&CloseFrame>) -> String {
         }
         1013 => "the server is overloaded, the group is full, or a limit is very low. Check the limits and the load",
         4740 => "the key of the probe has expired. Use a key that is valid for longer",
-        4741 => {
-            "ERR_KEY: the hub received an empty or too long key. End the URL with a slash in front of the key, or write \
-             {key} in its place"
-        }
+        4741 => "ERR_KEY: the key is empty or too long. End the URL with a slash, or write {key} in place of the key",
         4742 => "ERR_HEARTBEAT: the hub did not receive the heartbeats of the probe. A proxy holds them back",
         4743 => {
-            "ERR_MESSAGE: the hub received an invalid message. A proxy changes messages, or the hub uses another version \
-             of the protocol"
+            "ERR_MESSAGE: the message was invalid. A proxy changes messages, or the hub has another protocol version"
         }
         4744 => "ERR_BLOCKING_MEMBER: another peer evicted this one, so the key is in use",
         4745 => "ERR_URL: the hub cannot decode the key. It must be percent-encoded UTF-8",
+        4000..=4739 | 4746..=4999 => {
+            "a code of the app that runs the hub, which rejected the probe. Pass a credential with --header, for example \
+             --header 'Cookie: session=...' --origin https://app.example, or in the query of the URL"
+        }
         _ => "not a code of the protocol. Check whether this is another server, and whether a proxy closes connections",
     };
     let reason = if reason.is_empty() { String::new() } else { format!(" ({reason:?})") };
@@ -319,7 +319,12 @@ mod tests {
             assert!(text.starts_with(&format!("closed with {code} (\"reason\"): ")), "{text}");
             assert!(!text.contains("not a code of the protocol"), "{text}");
         }
-        assert!(closed(Some(&CloseFrame::new(4000, ""))).contains("not a code of the protocol"));
+        for code in [3000, 3999] {
+            assert!(closed(Some(&CloseFrame::new(code, ""))).contains("not a code of the protocol"));
+        }
+        for code in [4000, 4739, 4746, 4999] {
+            assert!(closed(Some(&CloseFrame::new(code, ""))).contains("a code of the app"));
+        }
     }
 
     #[test]
