@@ -15,3 +15,26 @@ export function launch(name, options) {
   }
   return BROWSERS[name](options);
 }
+
+/** Kills the process of a tab, which can send nothing more. */
+export async function crash(tab) {
+  if (tab.crash) return tab.crash();
+  const devtools = await tab.context().newCDPSession(tab);
+  devtools.send("Page.crash").catch(() => {}); // the crashed page sends no response
+}
+
+/** Stops all that a tab does, until `resume` of the result. */
+export async function suspend(tab) {
+  if (tab.suspend) return tab.suspend();
+  const devtools = await tab.context().newCDPSession(tab);
+  await devtools.send("Debugger.enable");
+  const paused = new Promise((resolve) => devtools.once("Debugger.paused", resolve));
+  await devtools.send("Debugger.pause");
+  await paused;
+  return {
+    async resume() {
+      await devtools.send("Debugger.resume");
+      await devtools.send("Debugger.disable");
+    },
+  };
+}

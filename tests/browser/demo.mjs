@@ -7,7 +7,7 @@
  *     node demo.mjs --page http://HOST:PORT/            a running server (skips the scenarios that restart it)
  *
  *     --page-here    with --server: serve the page from this folder, and use the server for signaling only
- *     --browser firefox   run in Firefox the scenarios that can be run there
+ *     --browser firefox   run in Firefox ESR
  *     --only WORDS   run only scenarios whose name contains WORDS
  *     --shots DIR    also take screenshots of the page
  *
@@ -51,8 +51,6 @@ const scenarios = {
 
 // Scenarios that a target does not support are skipped and not counted.
 const NEEDS_RESTART = /restart/;
-// They use the DevTools protocol, or parts of Playwright's API that `firefox.mjs` does not have.
-const NEEDS_CHROMIUM = /^(page is accessible|rejected page)|killed|suspended|copied|not delivered|drawing only below/;
 const NEEDS_PAGE = /opened while the server is offline/; // an example that is offline does not serve the page
 
 async function runScenarios() {
@@ -72,10 +70,6 @@ async function runScenarios() {
     if (!name.includes(args.only)) continue;
     if (NEEDS_RESTART.test(name) && !target.server) continue;
     if (NEEDS_PAGE.test(name) && !target.files) continue;
-    if (NEEDS_CHROMIUM.test(name) && args.browser !== "chromium") {
-      console.log(`SKIPPED in ${args.browser}: ${name}`);
-      continue;
-    }
     if (NEEDS_RESTART.test(name)) restarts++;
     await run(name, () => scenario(`${name.replaceAll(/\W+/g, "-")}-${Date.now()}`));
     // Closes the tabs of failed scenarios, too.

@@ -9,7 +9,7 @@
 
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
-import { launch } from "./browsers.mjs";
+import { crash, launch } from "./browsers.mjs";
 import { PERMISSIONS, until } from "./chromium.mjs";
 import { Report } from "./report.mjs";
 import { signalingOnly } from "./servers.mjs";
@@ -121,11 +121,6 @@ async function exchangeVideo(tabs) {
     await tab.evaluate(() => mine.removeStream(stream));
     await until(tabs[1 - index], () => [...mine.peers.values()].every(({ streams }) => streams.length === 0));
   }
-}
-
-async function crash(tab) {
-  const devtools = await tab.context().newCDPSession(tab);
-  devtools.send("Page.crash").catch(() => {}); // the crashed page sends no response
 }
 
 const scenarios = {};

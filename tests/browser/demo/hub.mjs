@@ -1,6 +1,7 @@
 /** Scenarios in which the signaling server restarts, relays signals, loses a peer or evicts it. */
 
 import assert from "node:assert/strict";
+import { suspend } from "../browsers.mjs";
 import { until } from "../chromium.mjs";
 import {
   chats,
@@ -99,16 +100,11 @@ export const hubScenarios = {
 
   async "evicted tab that was suspended joins again"(key) {
     const [suspended] = await openInTurn(key, 1);
-    const devtools = await suspended.context().newCDPSession(suspended);
-    await devtools.send("Debugger.enable");
-    const paused = new Promise((resolve) => devtools.once("Debugger.paused", resolve));
-    await devtools.send("Debugger.pause");
-    await paused;
+    const suspension = await suspend(suspended);
     const joiner = await open(key);
     await until(joiner, () => group.state === "joined", undefined, LATER);
     assert.deepEqual(await joiner.evaluate(() => peers()), []);
-    await devtools.send("Debugger.resume");
-    await devtools.send("Debugger.disable");
+    await suspension.resume();
     await meshed([suspended, joiner], MUCH_LATER);
     assert(await suspended.evaluate(() => states.some(({ reason }) => reason === "evicted")));
   },
