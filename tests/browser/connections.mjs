@@ -58,11 +58,16 @@ async function open(key, options = {}) {
       globalThis.stateOf = (id) => mine.peers.get(id)?.connection.iceConnectionState;
       /** Whether the path to a peer was interrupted, by id, and what had arrived from it by then. */
       globalThis.interrupted = {};
-      mine.addEventListener("peerjoin", ({ peerId, peer }) => {
-        peer.connection.addEventListener("iceconnectionstatechange", ({ target }) => {
-          if (target.iceConnectionState !== "disconnected") return;
-          interrupted[peerId] ??= received.filter((it) => it.peerId === peerId).map(({ data }) => data);
-        });
+      mine.addEventListener("peerjoin", ({ peerId, peer: { connection } }) => {
+        const fragment = fragmentOf(connection);
+        for (const type of ["iceconnectionstatechange", "signalingstatechange"]) {
+          connection.addEventListener(type, () => {
+            if (connection.signalingState === "closed") return;
+            // The other peer may notice it first, and restart ICE.
+            if (connection.iceConnectionState !== "disconnected" && fragmentOf(connection) === fragment) return;
+            interrupted[peerId] ??= received.filter((it) => it.peerId === peerId).map(({ data }) => data);
+          });
+        }
       });
       globalThis.got = (peerId, channel, data) =>
         received.filter((it) => it.peerId === peerId && it.channel === channel && it.data === data).length;

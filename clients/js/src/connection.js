@@ -293,7 +293,9 @@ export class Connection {
 
   /** Counts pings instead of measuring time: after a tab was suspended, elapsed time does not mean a lost neighbour. */
   ping() {
-    if (this.#missedPings++ >= MAX_MISSED_PINGS && !this.#interruption.route) return this.close("lost");
+    // Firefox notices an interruption after 4 to 12 s.
+    const isLost = this.#missedPings++ >= MAX_MISSED_PINGS && !(this.version && this.#interruption.hurry());
+    if (isLost) return this.close("lost");
     this.#pathWatch.check();
     this.channels.control.ping();
   }

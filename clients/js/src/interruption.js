@@ -53,6 +53,12 @@ export class Interruption {
     }
   }
 
+  /** Does not wait longer, because the pings are lost. Returns whether ICE is being restarted. */
+  hurry() {
+    if (!this.route && !this.isConnected) this.#restart();
+    return this.route !== undefined;
+  }
+
   get #delay() {
     return this.#events.isPolite() ? RESTART_DELAY_OF_HIGHER_ID : RESTART_DELAY;
   }

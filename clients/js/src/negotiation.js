@@ -5,7 +5,7 @@
  */
 
 import { MAX_EARLY_CANDIDATES } from "./limits.js";
-import { readFingerprint, readVersion } from "./untrusted.js";
+import { readFingerprint, readVersion, restartsIce } from "./untrusted.js";
 
 /**
  * @typedef {{ description?: RTCSessionDescriptionInit, candidate?: RTCIceCandidateInit }} Body What a signal contains.
@@ -152,10 +152,13 @@ export class Negotiation {
     const version = readVersion(description);
     if (version < this.#remoteVersion) return;
     const isStable = rtc.signalingState === "stable";
-    if (isOffer && (this.#makingOffer || !isStable) && !this.#events.isPolite()) return;
+    const collides = isOffer && (this.#makingOffer || !isStable);
+    if (collides && !this.#events.isPolite()) return;
     if (!isOffer && isStable) return; // the answer to an offer that was repeated
     this.#remoteVersion = version;
     this.#answering = isOffer;
+    // Firefox rejects an offer that restarts ICE after the rollback of an own offer that does not.
+    if (collides && restartsIce(description, rtc.remoteDescription)) await rtc.createOffer({ iceRestart: true });
     await rtc.setRemoteDescription(description);
     this.#restarting = false;
   }

@@ -136,6 +136,18 @@ export function readVersion(/** @type {RTCSessionDescriptionInit} */ { sdp }) {
   return Number(/^o=\S+ \S+ (\d+)/m.exec(sdp ?? "")?.[1] ?? 0);
 }
 
+/** Whether a description has other ICE credentials than the one before, if there is one. */
+export function restartsIce(
+  /** @type {RTCSessionDescriptionInit} */ description,
+  /** @type {RTCSessionDescriptionInit | null} */ previous,
+) {
+  return previous !== null && readUfrag(description) !== readUfrag(previous);
+}
+
+function readUfrag(/** @type {RTCSessionDescriptionInit} */ { sdp }) {
+  return /^a=ice-ufrag:(.*)/m.exec(sdp ?? "")?.[1];
+}
+
 const isNumber = (/** @type {unknown} */ value) => (typeof value === "number" ? value : undefined);
 
 /** Returns the value of each key of a control message, or `undefined` if it is ignored. */

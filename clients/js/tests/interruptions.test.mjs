@@ -125,6 +125,21 @@ test("restart is repeated through another neighbour for 15 s, and then the conne
   assert(await run(60_000, () => meshed(a, b, c, d)), "they meet again");
 });
 
+test("interruption that the browser reports shortly before the pings are lost is repaired", async () => {
+  for (const times of [[4_500], [7_500], [9_900], [4_500, 9_900], [9_900, 4_500]]) {
+    network = install();
+    const [a, b, c] = await mesh(3);
+    let count = 0;
+    network.noticeTime = () => times[count++ % times.length];
+    const connections = network.between(a, b);
+    network.cut(a, b);
+    await run(20_000);
+    for (const group of [a, b, c]) assert.deepEqual(group.events, [], `${times} ms`);
+    assert.deepEqual(network.between(a, b), connections);
+    assert(isConnected(a, b));
+  }
+});
+
 test("without a common neighbour, ICE recovers by itself, or the pings are lost", async () => {
   for (const time of [8_000, 20_000]) {
     network = install();
@@ -182,9 +197,10 @@ test("offer whose answer is lost while the path recovers by itself blocks no lat
 });
 
 test("offer that the control channel delivers after a restart is not older than it", async () => {
-  for (const time of [0, 500, 2_900, 3_000]) {
+  for (const [time, rejectsRestart] of [0, 500, 2_900, 3_000].flatMap((it) => [[it, false], [it, true]])) {
     network = install();
     const [a, b, c] = await mesh(3);
+    for (const connection of network.between(a, b)) connection.rejectsRestart = rejectsRestart;
     network.cut(a, b);
     await run(time);
     a.addStream(streamOf("camera"));

@@ -29,6 +29,7 @@ export class PeerConnection {
   #version = 0;
   #ufrag = "";
   #mustRestart = false;
+  /** Whether the last own offer restarts ICE; `undefined` after a completed negotiation. */ #offersRestart;
   #selected;
   #described;
   /** The user fragments of own and of remote candidates. */ #gathered = new Set();
@@ -41,6 +42,10 @@ export class PeerConnection {
     this.network = PeerConnection.network;
     /** Whether one negotiated channel opens after the other, as in Firefox. */
     this.opensInTurn = this.network.random() < 0.5;
+    /**
+     * Whether an offer that restarts ICE is rejected, as in Firefox, if an own offer is rolled back that restarts nothing.
+     */
+    this.rejectsRestart = this.network.random() < 0.5;
     this.configuration = configuration;
     this.fingerprint = configuration.certificates?.[0].fingerprint;
     this.network.connections.push(this);
@@ -125,6 +130,13 @@ export class PeerConnection {
     return result;
   }
 
+  createOffer({ iceRestart = false } = {}) {
+    return this.#operate(() => {
+      if (iceRestart) this.#offersRestart = true;
+      return { type: "offer", sdp: "" };
+    });
+  }
+
   setLocalDescription() {
     return this.#operate(() => {
       const type = this.signalingState === "have-remote-offer" ? "answer" : "offer";
@@ -137,6 +149,7 @@ export class PeerConnection {
       this.#described = description;
       if (type === "offer") {
         this.#pending = description;
+        this.#offersRestart = Boolean(restarts);
         this.signalingState = "have-local-offer";
       } else this.#commit(description, remote);
       if (ufrag !== this.#ufrag) this.#gather(ufrag);
@@ -148,6 +161,11 @@ export class PeerConnection {
       const description = fromSdp(init);
       if (description.type === "offer") {
         if (this.signalingState === "have-remote-offer") this.#pending = undefined;
+        const restarts = this.#remote && description.ufrag !== this.#remote.ufrag;
+        if (this.rejectsRestart && restarts && this.#offersRestart === false) {
+          this.signalingState = "stable"; // the rollback has happened
+          throw new DOMException("the own offer restarted nothing", "InvalidAccessError");
+        }
         this.#pending = description; // after the rollback of an own offer
         this.signalingState = "have-remote-offer";
       } else {
@@ -167,7 +185,7 @@ export class PeerConnection {
     }
     this.#local = local;
     this.#remote = remote;
-    this.#pending = undefined;
+    this.#pending = this.#offersRestart = undefined;
     this.signalingState = "stable";
     this.network.update();
   }

@@ -71,10 +71,10 @@ export class Page {
   async waitForFunction(condition, argument, { timeout = TIMEOUT } = {}) {
     const end = Date.now() + timeout;
     // Not all values can be returned.
-    const expression = `Boolean((${condition})(${JSON.stringify(argument)}))`;
+    const holdsNow = new Function("argument", `return Boolean((${condition})(argument))`);
     for (;;) {
       let failure;
-      const holds = await this.#page.evaluate(expression).catch((error) => {
+      const holds = await this.#page.evaluate(holdsNow, argument).catch((error) => {
         failure = error; // the page is navigating, for example
       });
       if (holds) return;
