@@ -1,6 +1,7 @@
 //! The backplane over real servers.
 
 mod access;
+mod connections;
 mod engines;
 mod failures;
 mod inboxes;

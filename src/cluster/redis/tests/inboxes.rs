@@ -120,3 +120,22 @@ async fn another_inbox_closes_the_connection_of_the_one_before() {
     // One for the inbox, one for all other calls, and that of this command.
     server.wait_until("CLIENT LIST TYPE normal", |reply| reply.matches("addr=").count() / 2 == 3).await;
 }
+
+/// No other command of the reader could find the batch, because it is deleted at once.
+#[tokio::test]
+async fn waiting_reader_gets_a_batch_before_the_engine_executes_another_command() {
+    let Some(server) = Server::start(&[]) else { return };
+    let (backplane, me) = (backplane(&server), random_node());
+    let send_and_delete = async {
+        loop {
+            server.wait_until("INFO clients", |reply| reply.contains("blocked_clients:1\r")).await;
+            // If the wait of the reader has just ended, this batch is lost.
+            server.command(&format!("XADD {} * b 1\r\nDEL {}", key(me), key(me)));
+        }
+    };
+    let batches = tokio::select! {
+        batches = receive(&backplane, me) => batches,
+        never = send_and_delete => never,
+    };
+    assert_eq!(batches, ["1"]);
+}
