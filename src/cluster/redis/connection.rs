@@ -182,3 +182,40 @@ pub(super) fn is_fatal(error: &RedisError) -> bool {
     let demoted = ErrorKind::Server(ServerErrorKind::ReadOnly);
     error.kind() == demoted || error.is_io_error() || error.is_unrecoverable_error()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn dropped_connection_does_not_wait_for_a_server_that_reads_nothing() {
+        // One byte of the command fits, so the connection cannot finish writing it.
+        let (stream, mut server) = duplex(1);
+        let connection = Connection::new(stream).await.expect("nothing is sent");
+        let command = cmd("PING");
+        tokio::select! {
+            reply = connection.send(&command, false) => panic!("{reply:?}"),
+            byte = server.read_u8() => assert_eq!(byte.expect("the connection is open"), b'*'),
+        }
+        drop(connection);
+        let mut rest = Vec::new();
+        server.read_to_end(&mut rest).await.expect("the connection is closed");
+        assert!(rest.len() <= 1, "{}", rest.escape_ascii());
+    }
+
+    #[test]
+    fn error_is_fatal_if_the_connection_or_the_server_cannot_be_used_any_more() {
+        let parse = |reply: &[u8]| ::redis::parse_redis_value(reply).and_then(Value::extract_error);
+        for reply in [&b"-READONLY You can't write against a read only replica.\r\n"[..], b"HTTP/1.1\r\n"] {
+            assert!(is_fatal(&parse(reply).expect_err("an error")), "{reply:?}");
+        }
+        for kind in [io::ErrorKind::UnexpectedEof, io::ErrorKind::TimedOut] {
+            assert!(is_fatal(&io::Error::from(kind).into()), "{kind}");
+        }
+        for reply in [&b"-WRONGTYPE not a hash\r\n"[..], b"-NOSCRIPT No matching script.\r\n"] {
+            assert!(!is_fatal(&parse(reply).expect_err("an error")), "{reply:?}");
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! A Redis Cluster.
 
 use futures::future::join;
+use tokio::task::yield_now;
+use tokio::time::pause;
 
 use super::super::routes::slot;
 use super::access::permissions;
@@ -183,4 +185,39 @@ async fn unreachable_server_fails_the_calls_for_its_slots_only() {
     send(&backplane, here, "2").await;
     shards.servers[1].restart();
     eventually(async || backplane.send(there, "3".into()).await).await;
+}
+
+/// Its clock does not move while the read waits, so the lack of a reply is not suspicious.
+#[tokio::test]
+async fn dropped_read_is_not_a_failure_of_its_server() {
+    let Some(server) = Server::start(&["cluster-enabled yes", "cluster-config-file FOLDER/nodes.conf"]) else { return };
+    assert_eq!(server.command("CLUSTER ADDSLOTSRANGE 0 16383"), "+OK");
+    server.wait_until("CLUSTER INFO", |reply| reply.contains("cluster_state:ok")).await;
+    // The second server does not exist.
+    let url = format!("redis://{},127.0.0.1:1", server.address());
+    let backplane = RedisBackplane::builder(url, "test").build().expect("the settings are valid");
+    let (me, other) = (random_node(), random_node());
+    send(&backplane, other, "1").await;
+    pause();
+    let is_blocked = || server.command("INFO clients").contains("blocked_clients:1\r");
+    let blocked = async {
+        while !is_blocked() {
+            yield_now().await;
+        }
+    };
+    tokio::select! {
+        batches = backplane.recv(me) => panic!("{batches:?}"),
+        () = blocked => {}
+    }
+    // Drops the read of the first inbox.
+    let busy = async {
+        loop {
+            yield_now().await;
+        }
+    };
+    let batches = tokio::select! {
+        batches = receive(&backplane, other) => batches,
+        never = busy => never,
+    };
+    assert_eq!(batches, ["1"]);
 }
