@@ -10,7 +10,7 @@ use std::{env, fs, thread};
 use tempfile::TempDir;
 
 /// Runs a server until it is killed, or until this shell's input is closed, which happens however the test process
-/// ends. In the second case, nothing else deletes the folder.
+/// ends. In the second case, nothing else deletes the folder. The output ends with the server, although `cat` may run on.
 const RUN: &str = r#"
 exec 3<&0 2>/dev/null
 folder=$1
@@ -18,7 +18,7 @@ shift
 "$@" </dev/null 3<&- 2>&1 &
 pid=$!
 echo "pid $pid"
-(cat <&3; kill -9 "$pid"; rm -r "$folder") &
+(cat <&3; kill -9 "$pid"; rm -r "$folder") >/dev/null &
 wait "$pid"
 kill "$!"
 "#;
@@ -211,4 +211,11 @@ fn wait(shell: &mut Child) {
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     listener.local_addr().expect("it is bound").port()
+}
+
+#[test]
+fn server_on_a_port_in_use_does_not_start() {
+    let Some(server) = Server::start(&[]) else { return };
+    let log = Process::start(&server.arguments, &server.folder).err().expect("the server fails");
+    assert!(log.contains(&format!("listening socket 127.0.0.1:{}", server.port)), "{log}");
 }
