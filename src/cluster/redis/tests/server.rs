@@ -10,7 +10,7 @@ use std::{env, fs, thread};
 use tempfile::TempDir;
 
 /// Runs a server until it is killed, or until this shell's input is closed, which happens however the test process
-/// ends. In the second case, nothing else deletes the folder. The output ends with the server, although `cat` may run on.
+/// ends. In the second case, nothing else deletes the folder. The output ends with the server, although `cat` may not.
 const RUN: &str = r#"
 exec 3<&0 2>/dev/null
 folder=$1
