@@ -42,8 +42,9 @@ export class Page {
     return this.#page.goto(url, { timeout: TIMEOUT, waitUntil: waitUntil === "commit" ? [] : "load" });
   }
 
-  waitForLoadState() {
-    return this.waitForFunction(() => document.readyState === "complete" && location.href !== "about:blank");
+  waitForURL(url, { timeout } = {}) {
+    const isLoaded = (url) => location.href === url && document.readyState === "complete";
+    return this.waitForFunction(isLoaded, url, { timeout });
   }
 
   /** Resolves before the page is back. */
@@ -53,10 +54,6 @@ export class Page {
 
   reload() {
     return this.#page.reload({ timeout: TIMEOUT });
-  }
-
-  url() {
-    return this.#page.url();
   }
 
   title() {
