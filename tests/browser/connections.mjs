@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { BROWSER_OPTION, launch } from "./browsers.mjs";
 import { PERMISSIONS, until } from "./chromium.mjs";
 import { Paths } from "./paths.mjs";
-import { Report } from "./report.mjs";
+import { closeTabs, runScenarios } from "./scenarios.mjs";
 import { signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({
@@ -227,18 +227,11 @@ const scenarios = {
 
 let passed = false;
 try {
-  const report = new Report();
-  for (const [name, scenario] of Object.entries(scenarios)) {
-    if (!name.includes(args.only)) continue;
-    await report.run(name, async () => {
-      pageErrors.length = 0;
-      await scenario(`room-${Date.now()}`);
-      assert.deepEqual(pageErrors, []);
-    });
-    await Promise.all(browser.contexts().map((context) => context.close()));
+  const after = async () => {
+    await closeTabs(browser);
     paths.close();
-  }
-  passed = report.end();
+  };
+  passed = await runScenarios(scenarios, { only: args.only, pageErrors, after });
 } finally {
   await browser.close();
   target.files.stop();

@@ -26,6 +26,7 @@ import { pageScenarios } from "./demo/page.mjs";
 import { stateScenarios } from "./demo/states.mjs";
 import { browser, LATER, meshed, open, pageErrors, start, stop, target } from "./demo/tabs.mjs";
 import { Report } from "./report.mjs";
+import { closeTabs } from "./scenarios.mjs";
 import { REFERENCE } from "./servers.mjs";
 
 const { values: args } = parseArgs({
@@ -53,32 +54,28 @@ const scenarios = {
 const NEEDS_RESTART = /restart/;
 const NEEDS_PAGE = /opened while the server is offline/; // an example that is offline does not serve the page
 
-async function runScenarios() {
+async function runAll() {
+  // Alone in its group, this tab only sends heartbeats while all other scenarios run.
+  const lone = args.only ? undefined : await open(`lone-${Date.now()}`);
   const report = new Report();
-  const run = (name, scenario) =>
-    report.run(name, async () => {
+  const run = (name, scenario) => {
+    const checked = async () => {
       pageErrors.length = 0;
       await scenario();
       if (pageErrors.length) throw new Error(pageErrors.join("\n"));
-    });
-
-  // Alone in its group, this tab only sends heartbeats while all other scenarios run.
-  const lone = args.only ? undefined : await open(`lone-${Date.now()}`);
+    };
+    return report.run(name, checked, () => closeTabs(browser, lone));
+  };
   const loneSince = Date.now();
   let restarts = 0;
   for (const [name, scenario] of Object.entries(scenarios)) {
     if (!name.includes(args.only)) continue;
     if (NEEDS_RESTART.test(name) && !target.server) continue;
     if (NEEDS_PAGE.test(name) && !target.files) continue;
-    if (NEEDS_RESTART.test(name)) restarts++;
-    await run(name, () => scenario(`${name.replaceAll(/\W+/g, "-")}-${Date.now()}`));
-    // Closes the tabs of failed scenarios, too.
-    await Promise.all(
-      browser
-        .contexts()
-        .filter((context) => context !== lone?.context())
-        .map((context) => context.close()),
-    );
+    await run(name, () => {
+      if (NEEDS_RESTART.test(name)) restarts++;
+      return scenario(`${name.replaceAll(/\W+/g, "-")}-${Date.now()}`);
+    });
   }
   if (lone) {
     await run(`idle peer stays a member for ${Math.round((Date.now() - loneSince) / 1000)} s`, async () => {
@@ -95,7 +92,7 @@ async function runScenarios() {
 let passed = false;
 await start(args);
 try {
-  passed = await runScenarios();
+  passed = await runAll();
 } finally {
   await stop();
 }

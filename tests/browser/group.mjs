@@ -11,7 +11,7 @@ import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
 import { BROWSER_OPTION, launch } from "./browsers.mjs";
 import { PERMISSIONS, until } from "./chromium.mjs";
-import { Report } from "./report.mjs";
+import { closeTabs, runScenarios } from "./scenarios.mjs";
 import { signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({
@@ -192,17 +192,8 @@ const scenarios = {
 
 let passed = false;
 try {
-  const report = new Report();
-  for (const [name, scenario] of Object.entries(scenarios)) {
-    if (!name.includes(args.only)) continue;
-    await report.run(name, async () => {
-      pageErrors.length = 0;
-      await scenario(`room-${Date.now()}`);
-      assert.deepEqual(pageErrors, []);
-    });
-    await Promise.all(browser.contexts().map((context) => context.close()));
-  }
-  passed = report.end();
+  const after = () => closeTabs(browser);
+  passed = await runScenarios(scenarios, { only: args.only, pageErrors, after });
 } finally {
   await browser.close();
   target.files.stop();

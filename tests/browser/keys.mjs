@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
-import { Report } from "./report.mjs";
+import { closeTabs, runScenarios } from "./scenarios.mjs";
 import { signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({ options: { server: { type: "string" } } });
@@ -123,16 +123,7 @@ const scenarios = {
 
 let passed = false;
 try {
-  const report = new Report();
-  for (const [name, scenario] of Object.entries(scenarios)) {
-    await report.run(name, async () => {
-      pageErrors.length = 0;
-      await scenario(`room-${Date.now()}`);
-      assert.deepEqual(pageErrors, []);
-    });
-    await Promise.all(browser.contexts().map((context) => context.close()));
-  }
-  passed = report.end();
+  passed = await runScenarios(scenarios, { pageErrors, after: () => closeTabs(browser) });
 } finally {
   await browser.close();
   target.files.stop();

@@ -13,7 +13,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { parseArgs } from "node:util";
 import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
-import { Report } from "./report.mjs";
+import { closeTabs, runScenarios } from "./scenarios.mjs";
 import { signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({
@@ -244,18 +244,11 @@ const scenarios = {
 
 let passed = false;
 try {
-  const report = new Report();
-  const selected = Object.entries(scenarios).filter(([name]) => name.includes(args.only));
-  for (const [index, [name, scenario]] of selected.entries()) {
-    pageErrors.length = 0;
-    await report.run(name, async () => {
-      await scenario(`mesh-${index}`);
-      assert.deepEqual(pageErrors, []);
-    });
-    await Promise.all(browser.contexts().map((context) => context.close()));
+  const after = async () => {
+    await closeTabs(browser);
     await Promise.all(bots.splice(0).map((bot) => bot.stop("SIGKILL")));
-  }
-  passed = report.end();
+  };
+  passed = await runScenarios(scenarios, { only: args.only, pageErrors, after });
 } finally {
   for (const bot of bots) bot.process.kill("SIGKILL");
   await browser.close();

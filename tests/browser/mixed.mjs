@@ -11,7 +11,7 @@ import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
 import { crash, launch } from "./browsers.mjs";
 import { PERMISSIONS, until } from "./chromium.mjs";
-import { Report } from "./report.mjs";
+import { closeTabs, runScenarios } from "./scenarios.mjs";
 import { signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({
@@ -176,18 +176,8 @@ scenarios["two tabs of each browser form a mesh"] = async (key) => {
 
 let passed = false;
 try {
-  const report = new Report();
-  for (const [name, scenario] of Object.entries(scenarios)) {
-    if (!name.includes(args.only)) continue;
-    await report.run(name, async () => {
-      await scenario(`room-${Date.now()}`);
-      assert.deepEqual(pageErrors.splice(0), []);
-    });
-    for (const browser of Object.values(browsers)) {
-      await Promise.all(browser.contexts().map((context) => context.close()));
-    }
-  }
-  passed = report.end();
+  const after = () => Promise.all(Object.values(browsers).map((browser) => closeTabs(browser)));
+  passed = await runScenarios(scenarios, { only: args.only, pageErrors, after });
 } finally {
   await Promise.all(Object.values(browsers).map((browser) => browser.close()));
   target.files.stop();

@@ -16,7 +16,7 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
-import { Report } from "./report.mjs";
+import { closeTabs, runScenarios } from "./scenarios.mjs";
 import { CLIENT, example, REFERENCE, serveFiles, signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({
@@ -329,17 +329,8 @@ const scenarios = {
 const bot = await startBot();
 let passed = false;
 try {
-  const report = new Report();
-  for (const [name, scenario] of Object.entries(scenarios)) {
-    if (!name.includes(args.only)) continue;
-    await report.run(name, async () => {
-      pageErrors.length = 0;
-      await scenario(`${name.replace(/\W+/g, "-")}-${Date.now()}`);
-      if (pageErrors.length) throw new Error(pageErrors.join("\n"));
-    });
-    await Promise.all(browser.contexts().map((context) => context.close()));
-  }
-  passed = report.end();
+  const after = () => closeTabs(browser);
+  passed = await runScenarios(scenarios, { only: args.only, pageErrors, after });
 } finally {
   await browser.close();
   files.stop();

@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { launch, PERMISSIONS, until } from "./chromium.mjs";
-import { Report } from "./report.mjs";
+import { closeTabs, runScenarios } from "./scenarios.mjs";
 import { serveFiles, signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({ options: { server: { type: "string" } } });
@@ -147,15 +147,7 @@ const scenarios = {
 
 let passed = false;
 try {
-  const report = new Report();
-  for (const [name, scenario] of Object.entries(scenarios)) {
-    await report.run(name, async () => {
-      await scenario(`room-${Date.now()}`);
-      assert.deepEqual(pageErrors, []);
-    });
-    await Promise.all(browser.contexts().map((context) => context.close()));
-  }
-  passed = report.end();
+  passed = await runScenarios(scenarios, { pageErrors, after: () => closeTabs(browser) });
 } finally {
   await browser.close();
   web.stop();

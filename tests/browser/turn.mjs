@@ -1,7 +1,7 @@
 /**
  * Tests sigver-client and the demo page in Chromium with ICE servers of the standalone server, and coturn for TURN.
  *
- *     node turn.mjs --server "PATH/sigver" [--only WORDS] [--except WORDS] [--shots DIR]
+ *     node turn.mjs --server "PATH/sigver" [--only WORDS] [--shots DIR]
  *
  * Prints one line per scenario, then `N passed, M failed`. Nothing sleeps: every wait is for a condition and has a
  * timeout.
@@ -13,14 +13,13 @@ import { parseArgs } from "node:util";
 import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
 import { credentials, startCoturn } from "./coturn.mjs";
 import { front } from "./front.mjs";
-import { Report } from "./report.mjs";
+import { closeTabs, runScenarios } from "./scenarios.mjs";
 import { signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({
   options: {
     server: { type: "string" },
     only: { type: "string", default: "" },
-    except: { type: "string" },
     shots: { type: "string" },
   },
 });
@@ -279,21 +278,8 @@ async function takeShots(tab) {
 
 let passed = false;
 try {
-  const report = new Report();
-  for (const [name, scenario] of Object.entries(scenarios)) {
-    if (!name.includes(args.only)) continue;
-    if (args.except && name.includes(args.except)) {
-      console.log(`NOT RUN  ${name}`);
-      continue;
-    }
-    await report.run(name, async () => {
-      pageErrors.length = 0;
-      await scenario(`room-${Date.now()}`);
-      assert.deepEqual(pageErrors, []);
-    });
-    await Promise.all(browser.contexts().map((context) => context.close()));
-  }
-  passed = report.end();
+  const after = () => closeTabs(browser);
+  passed = await runScenarios(scenarios, { only: args.only, pageErrors, after });
 } finally {
   await browser.close();
   for (const { files, server } of [withTurn, withoutTurn]) {
