@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+#[cfg(feature = "hyper")]
+use http::HeaderMap;
 use tracing::Instrument as _;
 
 use super::admission::hook::{self, Admission, PeerInfo};
@@ -12,7 +14,37 @@ use super::connection::grant::{AdmittedPeer, Grant};
 use super::limits::Cause;
 use super::limits::count::CountGuard;
 use super::shared::Shared;
+#[cfg(feature = "hyper")]
+use super::shared::SignalingHub;
 use crate::protocol::CloseCode;
+
+#[cfg(feature = "hyper")]
+impl SignalingHub {
+    /// Returns the client IP of a request to a route of the app, for limits of the app such as failed logins per IP. The
+    /// hub determines the client IP of a join in the same way: see
+    /// [`HubBuilder::trusted_proxies`](crate::HubBuilder::trusted_proxies).
+    ///
+    /// `socket` is the address of the other end of the connection.
+    ///
+    /// ```
+    /// use std::net::IpAddr;
+    ///
+    /// use hyper::HeaderMap;
+    /// use sigver::{ClientIpHeader, SignalingHub};
+    ///
+    /// let hub = SignalingHub::builder()
+    ///     .trusted_proxies(ClientIpHeader::XForwardedFor, ["10.0.0.0/8"])
+    ///     .build()?;
+    /// let headers = HeaderMap::from_iter([("x-forwarded-for".parse()?, "192.0.2.7".parse()?)]);
+    /// let [proxy, other] = [[10, 0, 0, 1], [198, 51, 100, 1]].map(IpAddr::from);
+    /// assert_eq!(hub.client_ip(proxy, &headers), IpAddr::from([192, 0, 2, 7]));
+    /// assert_eq!(hub.client_ip(other, &headers), other, "no trusted proxy");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn client_ip(&self, socket: IpAddr, headers: &HeaderMap) -> IpAddr {
+        self.shared.access_rules.proxies.client_ip(socket, headers)
+    }
+}
 
 impl Shared {
     /// Determines the client IP of a request, and counts its connection from now on.

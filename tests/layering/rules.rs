@@ -121,6 +121,7 @@ pub(crate) const CRATES: [(&str, &[&str]); 25] = [
             "hub/admission/proxies.rs",
             "hub/admission/rejection.rs",
             "hub/admission/request",
+            "hub/checks.rs",
         ],
     ),
     ("http_body_util", &["adapter/hyper"]),

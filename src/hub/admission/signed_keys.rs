@@ -111,7 +111,7 @@ impl SignedKeys {
     /// ```
     ///
     /// # Errors
-    /// The key is unsigned, forged or expired.
+    /// The key is empty, too long or not valid UTF-8 (4741, 4745), unsigned or forged (1008), or expired (4740).
     pub fn verify(&self, request: &JoinRequest) -> Result<PeerInfo, Rejection> {
         self.verify_at(request, SystemTime::now())
     }
@@ -120,7 +120,7 @@ impl SignedKeys {
     /// paused clock of tokio needs it.
     ///
     /// # Errors
-    /// The key is unsigned, forged, or expired at this time.
+    /// As [`SignedKeys::verify`].
     pub fn verify_at(&self, request: &JoinRequest, now: SystemTime) -> Result<PeerInfo, Rejection> {
         let (key, expiry) = self.read(request.try_key()?.as_str(), now)?;
         let expires_at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(expiry));
