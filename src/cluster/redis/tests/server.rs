@@ -147,8 +147,9 @@ impl Process {
             .spawn()
             .expect("sh runs");
         let mut lines = BufReader::new(shell.stdout.take().expect("the output is a pipe")).lines();
-        let (mut pid, mut log) = (String::new(), String::new());
-        loop {
+        let (mut pid, mut is_ready, mut log) = (String::new(), false, String::new());
+        // The shell can be slower than the server, so the two lines come in any order.
+        while pid.is_empty() || !is_ready {
             let Some(Ok(line)) = lines.next() else {
                 wait(&mut shell);
                 return Err(log);
@@ -157,9 +158,7 @@ impl Process {
                 Some(number) => pid = number.to_owned(),
                 None => log += &format!("{line}\n"),
             }
-            if line.contains("Ready to accept connections") || line.contains("Sentinel ID is") {
-                break;
-            }
+            is_ready |= line.contains("Ready to accept connections") || line.contains("Sentinel ID is");
         }
         // The server blocks if nothing reads its log.
         thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
