@@ -42,8 +42,8 @@ import { RtcSettings } from "./rtc_settings.js";
  * @property {Record<string, ChannelOptions>} [channels] At most 16 further channels, by their names of 1 to 64
  *   characters: `{ pose: { ordered: false, maxRetransmits: 0 } }`. Two peers have the channels that both name.
  * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.
- * @property {number} [maxPeers] How many peers this one connects to: 1 to 1000, 64 by default. It should be the same for
- *   all peers. Further ones wait in the state `joining` with the reason `full`. A peer that the hub asks to connect to a
+ * @property {number} [maxPeers] How many peers this one connects to: 1 to 1000, 64 by default. Use the same for all
+ *   peers. Further ones wait in the state `joining` with the reason `full`. A peer that the hub asks to connect to a
  *   member does so in any case, so it may have one more.
  * @property {number} [maxQueuedBytes] How many bytes of messages may wait to be sent to one peer: 128 MiB by default. A
  *   message counts at least 128 bytes. One that is longer than the limit is accepted if no other waits.
