@@ -67,9 +67,9 @@ async fn serve(listener: TcpListener, signal: sigver::hyper::Service) {
     // Closes connections that send no request within 10 s, and the oldest of them if there are too many.
     let limiter = ConnectionLimiter::new();
     loop {
-        let (socket, client, connection) = limiter.accept_from(|| listener.accept()).await;
-        // The hub needs the client's address for its limits per IP.
-        let signal = signal.with_client_addr(client);
+        // The limiter also tells the hub the client IP, for its limits per IP.
+        let (socket, _client, connection) = limiter.accept_from(|| listener.accept()).await;
+        let signal = signal.clone();
         let service = connection.service(service_fn(move |request| respond(request, signal.clone())));
         tokio::spawn(connection.run(async move {
             let served = http1::Builder::new().serve_connection(TokioIo::new(socket), service).with_upgrades();

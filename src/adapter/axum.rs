@@ -259,8 +259,8 @@ pub use socket::{configure, transport};
 /// `?key=KEY`. A request that is not a WebSocket handshake gets 426, or the ICE servers of the hub: see
 /// `HubBuilder::ice_servers`.
 ///
-/// The client IP is known if the app is served with
-/// `app.into_make_service_with_connect_info::<std::net::SocketAddr>()`. Otherwise limits per IP do not apply.
+/// The client IP is known if the app is served with `into_make_service_with_connect_info::<std::net::SocketAddr>()`, or
+/// behind a [`ConnectionLimiter`](crate::hyper::ConnectionLimiter). Otherwise limits per IP do not apply.
 pub fn handler<S: Clone + Send + Sync + 'static>(hub: SignalingHub) -> MethodRouter<S> {
     any(move |request: Request| {
         let join = route::join_request(request.uri(), request.extensions());

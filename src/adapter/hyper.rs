@@ -42,8 +42,8 @@
 //! let service = hyper_util::service::TowerToHyperService::new(service);
 //! ```
 //!
-//! If one service serves all connections, the middleware must insert the client address into the extensions of each
-//! request: see [`Service::with_client_addr`].
+//! If one service serves all connections, the middleware or a [`ConnectionLimiter`] must insert the client address into
+//! the extensions of each request: see [`Service::with_client_addr`].
 //!
 //! # In a service of your own
 //!
@@ -160,7 +160,8 @@ pub use service::Service;
 /// text that explains it, for example 426 for a request that is not a handshake. With `HubBuilder::ice_servers`, a
 /// `GET` with `Accept: application/json` gets the ICE servers.
 ///
-/// The hub does not know the client IP, so the limits per IP do not apply. Pass it with [`upgrade_with`].
+/// The hub knows the client IP if a [`ConnectionLimiter`] serves the connection. Otherwise pass it with [`upgrade_with`],
+/// or the limits per IP do not apply.
 ///
 /// # Panics
 /// If polled outside of a tokio runtime.

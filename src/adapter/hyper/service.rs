@@ -52,7 +52,9 @@ impl Service {
     ///
     /// If the app serves all connections with one service, the client address is read from the extensions of each
     /// request: axum's `ConnectInfo<SocketAddr>` (with the feature `axum`), or a [`SocketAddr`] that the app's
-    /// middleware has inserted. The address of this method takes precedence. Without one, limits per IP do not apply.
+    /// middleware has inserted. The address of this method takes precedence. Without one, the client IP is that of the
+    /// [`ConnectionLimiter`](super::ConnectionLimiter) that serves the connection. Without this, too, limits per IP do
+    /// not apply.
     #[must_use]
     pub fn with_client_addr(&self, address: SocketAddr) -> Self {
         Self { client: Some(address), ..self.clone() }

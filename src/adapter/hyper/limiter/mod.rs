@@ -15,8 +15,8 @@
 //! http.http2().enable_connect_protocol(); // needs the feature `http2` of sigver
 //! let limiter = ConnectionLimiter::new();
 //! loop {
-//!     let (socket, client, connection) = limiter.accept_from(|| listener.accept()).await;
-//!     let service = connection.service(signal.with_client_addr(client));
+//!     let (socket, _client, connection) = limiter.accept_from(|| listener.accept()).await;
+//!     let service = connection.service(signal.clone()); // tells the hub the client IP
 //!     let http = http.clone();
 //!     tokio::spawn(connection.run(async move {
 //!         http.serve_connection_with_upgrades(TokioIo::new(socket), service).await
