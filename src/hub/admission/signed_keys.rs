@@ -91,9 +91,9 @@ impl SignedKeys {
         GroupKey::new(&signed_key).map(|_| signed_key)
     }
 
-    /// Verifies the key of a request at the present time, and returns the group key that was signed, with the expiry. Use it in your own
-    /// [`Admission`] hook that checks more than the key. [`PeerInfo::get_key`] and [`PeerInfo::get_expires_at`] return
-    /// what was signed.
+    /// Verifies the key of a request at the present time, and returns the group key that was signed, with the expiry.
+    /// Use it in your own [`Admission`] hook that checks more than the key. [`PeerInfo::get_key`] and
+    /// [`PeerInfo::get_expires_at`] return what was signed.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -117,7 +117,7 @@ impl SignedKeys {
     }
 
     /// Verifies the key of a request as [`SignedKeys::verify`] does, at a time of the app's own clock. A test with a
-    /// paused clock of tokio needs it.
+    /// paused clock of tokio needs it; the chapter `testing` of the guide has an example.
     ///
     /// # Errors
     /// As [`SignedKeys::verify`].
