@@ -57,8 +57,9 @@ fn server_error(code: &str, detail: &str) -> String {
 
 /// Names the command, which is in quotes. The rest of the text may have a key.
 fn no_permission(detail: &str) -> String {
-    match detail.split('\'').nth(1) {
-        Some(command) if detail.contains("command") => {
+    let mut parts = detail.split('\'').skip(1);
+    match (parts.next(), parts.next()) {
+        (Some(command), Some(rest)) if rest.contains("command") => {
             format!("the user has no permission for the command {}", command.to_uppercase())
         }
         _ if detail.contains("key") => "the user has no permission for the keys of this cluster".to_owned(),
@@ -87,6 +88,10 @@ mod tests {
             (
                 "NOPERM User sigver has no permissions to run the 'client|setname' command",
                 "the user has no permission for the command CLIENT|SETNAME",
+            ),
+            (
+                "NOPERM User sigver has no permissions to access the 'sv1:command:g:1' key",
+                "the user has no permission for the keys of this cluster",
             ),
             ("NOPERM No permissions to access a key", "the user has no permission for the keys of this cluster"),
             ("NOPERM No permissions to access a channel", "the user has no permission"),
