@@ -127,7 +127,6 @@ async fn hub_knows_the_client_ip_behind_a_limiter() {
 #[cfg(feature = "http2")]
 #[tokio::test]
 async fn websockets_over_http2_share_one_connection_that_the_limiter_keeps_open() {
-    use hyper::StatusCode;
     use hyper_util::rt::TokioExecutor;
 
     let hub = SignalingHub::builder().admission(async |request: JoinRequest| {
@@ -145,11 +144,7 @@ async fn websockets_over_http2_share_one_connection_that_the_limiter_keeps_open(
     tokio::spawn(connection.run(builder.serve_connection(TokioIo::new(there), service)));
 
     let mut client = http2::Http2Client::connect(here).await;
-    let response = client.extended_connect("connect-udp", "13").await;
-    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
-    let response = client.extended_connect("websocket", "8").await;
-    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
-    assert_eq!(response.headers()["sec-websocket-version"], "13");
+    client.assert_others_are_rejected().await;
 
     let mut peers = [client.open().await, client.open().await];
     let [member, joiner] = &mut peers;

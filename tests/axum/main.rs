@@ -40,11 +40,7 @@ async fn two_websockets_over_http2_share_one_connection() {
     let app = Router::new().nest("/signal", sigver::axum::router(SignalingHub::new()));
     let mut client =
         Http2Client::connect(TcpStream::connect(serve(app).await).await.expect("the server listens")).await;
-    let response = client.extended_connect("connect-udp", "13").await;
-    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
-    let response = client.extended_connect("websocket", "8").await;
-    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
-    assert_eq!(response.headers()["sec-websocket-version"], "13");
+    client.assert_others_are_rejected().await;
 
     let mut peers = [client.open().await, client.open().await];
     let [member, joiner] = &mut peers;

@@ -32,7 +32,7 @@ impl Http2Client {
     }
 
     /// Sends an extended CONNECT for `/signal/K`.
-    pub(crate) async fn extended_connect(&mut self, protocol: &'static str, version: &str) -> Response<Incoming> {
+    async fn extended_connect(&mut self, protocol: &'static str, version: &str) -> Response<Incoming> {
         let connect = Request::connect("http://localhost/signal/K")
             .version(Version::HTTP_2)
             .header("sec-websocket-version", version)
@@ -40,6 +40,15 @@ impl Http2Client {
             .body(Empty::new())
             .expect("a request");
         self.requests.send_request(connect).await.expect("a response")
+    }
+
+    /// Checks that the hub answers 426 to another protocol, and to another version of WebSockets.
+    pub(crate) async fn assert_others_are_rejected(&mut self) {
+        let response = self.extended_connect("connect-udp", "13").await;
+        assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
+        let response = self.extended_connect("websocket", "8").await;
+        assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
+        assert_eq!(response.headers()["sec-websocket-version"], "13");
     }
 
     /// Opens a WebSocket of the group `K`.

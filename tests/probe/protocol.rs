@@ -21,7 +21,7 @@ async fn probe_reports_the_meaning_of_a_close_code() {
         (4744, "ERR_BLOCKING_MEMBER"),
         (4745, "ERR_URL"),
         (3000, "not a code of the protocol"),
-        (4001, "a code of the app that runs the hub"),
+        (4001, "a code of the app, which rejected the probe"),
     ] {
         let address = listen(move |socket| async move {
             let Ok(socket) = tokio_tungstenite::accept_async(socket).await else { return };

@@ -73,8 +73,8 @@ impl fmt::Debug for dyn Admission {
 
 /// The identity, key, `favored` flag and expiry of an admitted peer, and the app's own values.
 ///
-/// The methods that set a value have its name. Those that return one start with `get_`: for a hook that changes the
-/// answer of another one, such as `SignedKeys`, and for tests of a hook.
+/// A method with the name of a value sets it, and a method that starts with `get_` returns it. A hook that changes the
+/// answer of another one, such as `SignedKeys`, and tests of a hook need the latter.
 ///
 /// ```
 /// use sigver::{GroupKey, JoinRequest, PeerInfo, SignalingHub, memory};
@@ -239,14 +239,14 @@ impl PeerInfo {
         self.identity.as_deref()
     }
 
-    /// Returns the key that replaces the key of the request. `None` if it is not set. In the
-    /// answer of `SignedKeys`, it is the group key without the expiry and the signature.
+    /// Returns the key that replaces the key of the request. `None` if it is not set. In the answer of `SignedKeys`, it
+    /// is the group key without the expiry and the signature.
     pub fn get_key(&self) -> Option<&GroupKey> {
         self.key.as_ref()
     }
 
-    /// Returns the time at which the hub closes the peer. `None` if it is not set. In
-    /// the answer of `SignedKeys`, it is the expiry of the key.
+    /// Returns the time at which the hub closes the peer. `None` if it is not set. In the answer of `SignedKeys`, it is
+    /// the expiry of the key.
     pub fn get_expires_at(&self) -> Option<SystemTime> {
         self.expires_at
     }
