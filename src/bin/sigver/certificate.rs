@@ -1,15 +1,14 @@
 //! The TLS certificate in use. It is reloaded when its files change.
 
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio_rustls::TlsAcceptor;
 
+use crate::polled::Polled;
 use crate::tls::{Pem, TlsError, TlsFiles};
 
 pub(crate) struct Certificate {
     files: TlsFiles,
-    /// The result of the last read, whether its contents were valid or not.
-    last_read: Result<Pem, TlsError>,
+    pem: Polled<Pem, TlsError>,
     acceptor: watch::Sender<TlsAcceptor>,
 }
 
@@ -17,7 +16,7 @@ impl Certificate {
     pub(crate) fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let pem = files.read()?;
         let acceptor = watch::Sender::new(files.acceptor(&pem)?);
-        Ok(Self { files, last_read: Ok(pem), acceptor })
+        Ok(Self { files, pem: Polled(Ok(pem)), acceptor })
     }
 
     /// Returns the acceptor in use, which changes with every reload.
@@ -38,13 +37,8 @@ impl Certificate {
     /// Returns `None` if it loads nothing.
     async fn poll_files(&mut self, force: bool) -> Option<Result<(), TlsError>> {
         let files = self.files.clone();
-        // The disk can be slow.
-        let read = spawn_blocking(move || files.read()).await.expect("reading files does not panic");
-        if read == self.last_read && !force {
-            return None;
-        }
-        self.last_read = read;
-        let acceptor = self.last_read.as_ref().map_err(Clone::clone).and_then(|pem| self.files.acceptor(pem));
+        let pem = self.pem.poll(force, move || files.read()).await?;
+        let acceptor = pem.and_then(|pem| self.files.acceptor(pem));
         Some(acceptor.map(|acceptor| _ = self.acceptor.send_replace(acceptor)))
     }
 }

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod descriptors;
 mod log;
+mod polled;
 mod probe;
 mod server;
 mod service_manager;

@@ -1,15 +1,14 @@
 //! The secrets of the TURN servers in use. They are reloaded when their files change.
 
 use sigver::SignalingHub;
-use tokio::task::spawn_blocking;
 
 use super::ice_servers::IceSettings;
 use super::secrets::Secret;
+use crate::polled::Polled;
 
 pub(crate) struct TurnSecrets {
     settings: IceSettings,
-    /// The result of the last read, whether its contents were valid or not.
-    last_read: Result<Vec<Secret>, String>,
+    secrets: Polled<Vec<Secret>, String>,
     hub: SignalingHub,
 }
 
@@ -17,7 +16,7 @@ impl TurnSecrets {
     /// Returns the secrets of a hub that uses `read`, which come from the files of the settings. `None` if there are no
     /// files: the environment of a process does not change.
     pub(super) fn in_files(settings: IceSettings, read: Vec<Secret>, hub: SignalingHub) -> Option<Self> {
-        settings.has_secret_files().then_some(Self { settings, last_read: Ok(read), hub })
+        settings.has_secret_files().then_some(Self { settings, secrets: Polled(Ok(read)), hub })
     }
 
     /// Reloads the files if their contents have changed, or if `force` is set. New credentials are signed with the new
@@ -33,20 +32,12 @@ impl TurnSecrets {
     /// Returns `None` if it loads nothing.
     async fn poll_files(&mut self, force: bool) -> Option<Result<(), String>> {
         let settings = self.settings.clone();
-        // The disk can be slow.
-        let read = spawn_blocking(move || settings.read_secrets()).await.expect("reading files does not panic");
-        let read = read.map_err(|error| error.to_string());
-        if read == self.last_read && !force {
-            return None;
-        }
-        self.last_read = read;
-        Some(self.apply())
-    }
-
-    fn apply(&self) -> Result<(), String> {
-        let secrets = self.last_read.as_deref().map_err(Clone::clone)?;
-        let servers = self.settings.servers(secrets).map_err(|error| error.to_string())?;
-        let servers = servers.expect("settings with secrets have servers");
-        self.hub.set_ice_servers(servers).map_err(|error| error.to_string())
+        let read = move || settings.read_secrets().map_err(|error| error.to_string());
+        let secrets = self.secrets.poll(force, read).await?;
+        Some(secrets.and_then(|secrets| {
+            let servers = self.settings.servers(secrets).map_err(|error| error.to_string())?;
+            let servers = servers.expect("settings with secrets have servers");
+            self.hub.set_ice_servers(servers).map_err(|error| error.to_string())
+        }))
     }
 }
