@@ -1,9 +1,7 @@
 /**
- * Tests the crate sigver-mesh with Chromium: its example `echo` in groups of tabs with the demo page.
+ * Tests the crate sigver-mesh with Chromium or Firefox: its example `echo` in groups of tabs with the demo page.
  *
- *     node mesh.mjs --server "PATH/sigver" --echo PATH/echo
- *
- *     --only WORDS   run only scenarios whose name contains WORDS
+ *     node mesh.mjs --server "PATH/sigver" --echo PATH/echo [--browser firefox] [--only WORDS]
  *
  * Prints one line per scenario, then `N passed, M failed`. Nothing sleeps: every wait is for a condition and has a
  * timeout.
@@ -12,18 +10,24 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { parseArgs } from "node:util";
-import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
+import { BROWSER_OPTION, crash, launch } from "./browsers.mjs";
+import { PERMISSIONS, SOON, until } from "./chromium.mjs";
 import { closeTabs, runScenarios } from "./scenarios.mjs";
 import { signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({
-  options: { server: { type: "string" }, echo: { type: "string" }, only: { type: "string", default: "" } },
+  options: {
+    ...BROWSER_OPTION,
+    server: { type: "string" },
+    echo: { type: "string" },
+    only: { type: "string", default: "" },
+  },
 });
 if (!args.server || !args.echo) throw new Error("--server or --echo is missing; must be the path of a program");
 
 const LATER = 30_000; // for conditions that need five pings
 const target = await signalingOnly(args.server);
-const browser = await launch();
+const browser = await launch(args.browser);
 const pageErrors = [];
 const bots = [];
 
@@ -201,8 +205,7 @@ const scenarios = {
     const [closed, killed] = await Promise.all(tabs.map((tab) => tab.evaluate(() => group.id)));
     await tabs[0].close({ runBeforeUnload: false });
     await bot.logs(new RegExp(`PeerLeave { peer: ${closed}, reason: (Left|Lost)`), LATER);
-    const devtools = await tabs[1].context().newCDPSession(tabs[1]);
-    devtools.send("Page.crash").catch(() => {}); // the crashed page sends no response
+    await crash(tabs[1]);
     await bot.logs(new RegExp(`PeerLeave { peer: ${killed}, reason: Lost`), LATER);
   },
 
