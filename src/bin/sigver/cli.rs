@@ -8,7 +8,7 @@ use crate::config::{self, ConfigError};
 use crate::probe;
 use crate::settings::{self, Settings};
 
-/// WebRTC signaling server for clients of npm's sigver: ws://HOST:PORT/KEY.
+/// WebRTC signaling server for sigver-client, sigver-mesh and Netflux: ws://HOST:PORT/KEY.
 // Without `Debug`: the settings may have credentials.
 #[derive(Parser)]
 // `-h` is the host, as with npm's sigver.
