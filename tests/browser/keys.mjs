@@ -1,7 +1,8 @@
 /**
- * Tests sigver-client in Chromium against the standalone server with signed keys, which expire, are renewed or forged.
+ * Tests sigver-client in Chromium or Firefox against the standalone server with signed keys, which expire, are renewed
+ * or forged.
  *
- *     node keys.mjs --server "PATH/sigver"
+ *     node keys.mjs --server "PATH/sigver" [--browser firefox]
  *
  * Prints one line per scenario, then `N passed, M failed`. Nothing sleeps: every wait is for a condition and has a
  * timeout.
@@ -13,11 +14,12 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
+import { BROWSER_OPTION, launch } from "./browsers.mjs";
+import { PERMISSIONS, SOON, until } from "./chromium.mjs";
 import { closeTabs, runScenarios } from "./scenarios.mjs";
 import { signalingOnly } from "./servers.mjs";
 
-const { values: args } = parseArgs({ options: { server: { type: "string" } } });
+const { values: args } = parseArgs({ options: { ...BROWSER_OPTION, server: { type: "string" } } });
 if (!args.server) throw new Error("--server is missing; must be the command of a sigver server");
 
 const EXPIRY = 15; // in seconds: enough to join on a machine under load
@@ -27,7 +29,7 @@ const secret = randomBytes(32).toString("hex");
 const directory = await mkdtemp(join(tmpdir(), "sigver-keys-"));
 await writeFile(join(directory, "secret"), secret);
 const target = await signalingOnly(`${args.server} --signed-keys-secret-file ${join(directory, "secret")}`);
-const browser = await launch();
+const browser = await launch(args.browser);
 const pageErrors = [];
 
 /** Signs a key that expires in this many seconds, as `SignedKeys::sign` does. */

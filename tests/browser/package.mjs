@@ -1,8 +1,8 @@
 /**
  * Tests the packed npm package sigver-client as its users get it: installed into an empty folder, bundled by Vite or
- * imported by a page without a bundler, in Chromium.
+ * imported by a page without a bundler, in Chromium or Firefox.
  *
- *     node package.mjs --server "PATH/sigver"
+ *     node package.mjs --server "PATH/sigver" [--browser firefox]
  *
  * Prints one line per scenario, then `N passed, M failed`. Nothing sleeps: every wait is for a condition and has a
  * timeout.
@@ -15,11 +15,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { launch, PERMISSIONS, until } from "./chromium.mjs";
+import { BROWSER_OPTION, launch } from "./browsers.mjs";
+import { PERMISSIONS, until } from "./chromium.mjs";
 import { closeTabs, runScenarios } from "./scenarios.mjs";
 import { serveFiles, signalingOnly } from "./servers.mjs";
 
-const { values: args } = parseArgs({ options: { server: { type: "string" } } });
+const { values: args } = parseArgs({ options: { ...BROWSER_OPTION, server: { type: "string" } } });
 if (!args.server) throw new Error("--server is missing; must be the command of a sigver server");
 
 const PACKAGE = fileURLToPath(new URL("../../clients/js", import.meta.url));
@@ -96,7 +97,7 @@ const web = await serveFiles({
   ...(await list("node_modules/sigver-client/src", "/sigver-client/")),
   "/plain.html": [`file://${join(folder, "plain.html")}`, TYPES.html],
 });
-const browser = await launch();
+const browser = await launch(args.browser);
 const pageErrors = [];
 
 async function open(name, key, user = "") {

@@ -1,7 +1,8 @@
 /**
- * Tests sigver-client and the demo page in Chromium with ICE servers of the standalone server, and coturn for TURN.
+ * Tests sigver-client and the demo page in Chromium or Firefox with ICE servers of the standalone server, and coturn for
+ * TURN.
  *
- *     node turn.mjs --server "PATH/sigver" [--only WORDS] [--shots DIR]
+ *     node turn.mjs --server "PATH/sigver" [--browser firefox] [--only WORDS] [--shots DIR]
  *
  * Prints one line per scenario, then `N passed, M failed`. Nothing sleeps: every wait is for a condition and has a
  * timeout.
@@ -10,7 +11,8 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { launch, PERMISSIONS, SOON, until } from "./chromium.mjs";
+import { BROWSER_OPTION, launch } from "./browsers.mjs";
+import { PERMISSIONS, SOON, until } from "./chromium.mjs";
 import { credentials, startCoturn } from "./coturn.mjs";
 import { front } from "./front.mjs";
 import { closeTabs, runScenarios } from "./scenarios.mjs";
@@ -18,6 +20,7 @@ import { signalingOnly } from "./servers.mjs";
 
 const { values: args } = parseArgs({
   options: {
+    ...BROWSER_OPTION,
     server: { type: "string" },
     only: { type: "string", default: "" },
     shots: { type: "string" },
@@ -31,7 +34,7 @@ const LATER = 45_000; // for conditions that need a timeout of sigver-client
 const turn = await startCoturn(["max-allocate-lifetime=40"]);
 const withTurn = await signalingOnly(`${args.server} --ice-server ${turn.url} --turn-secret-file ${turn.secretFile}`);
 const withoutTurn = await signalingOnly(args.server);
-const browser = await launch();
+const browser = await launch(args.browser);
 const pageErrors = [];
 
 /** Lets a test restrict all connections of a page to relays, and records ICE errors, messages and reasons. */
@@ -59,11 +62,15 @@ async function open(key, { target = withTurn, relayOnly = true } = {}) {
   const page = await context.newPage();
   page.requests = [];
   page.on("pageerror", (error) => pageErrors.push(error));
-  page.on("response", (response) => {
-    if (response.url().endsWith(`/${key}`)) page.requests.push(response.status());
+  page.answered = new Promise((resolve, reject) => {
+    setTimeout(reject, SOON, new Error("no answer to a request for ICE servers")).unref();
+    page.on("response", (response) => {
+      if (response.url().endsWith(`/${key}`)) resolve(page.requests.push(response.status()));
+    });
   });
+  page.answered.catch(() => {}); // not all scenarios wait for it
   await page.addInitScript(instrument);
-  await page.addInitScript(`globalThis.relayOnly = ${relayOnly}`);
+  await page.addInitScript((relayOnly) => (globalThis.relayOnly = relayOnly), relayOnly);
   await page.goto(`${target.page}#${key}`);
   await page.evaluate(() => {
     group.addEventListener("message", ({ data }) => received.push(data));
@@ -74,7 +81,7 @@ async function open(key, { target = withTurn, relayOnly = true } = {}) {
 
 /** Waits for the first answer to a request of a tab for ICE servers: a tab may report it late. Returns the statuses. */
 async function requestsOf(tab) {
-  if (!tab.requests.length) await tab.waitForEvent("response", { predicate: () => tab.requests.length, timeout: SOON });
+  await tab.answered;
   return tab.requests;
 }
 
@@ -145,7 +152,7 @@ const scenarios = {
   async "page follows when a connection changes from relayed to direct"(key) {
     const tabs = [await open(key), await open(key)];
     await connected(tabs, "relayed", "relayed through a TURN server");
-    const items = await tabs[0].locator("#peers li").elementHandles();
+    await tabs[0].evaluate(() => void (globalThis.item = document.querySelector("#peers li")));
     for (const tab of tabs) {
       await tab.evaluate(() => {
         globalThis.relayOnly = false;
@@ -156,7 +163,7 @@ const scenarios = {
     await tabs[0].evaluate(() => [...group.peers.values()][0].connection.restartIce());
     await connected(tabs, "direct", ", direct");
     await exchange(tabs[0], tabs[1], "after the restart");
-    assert(await items[0].evaluate((item) => item.isConnected), "the item of the list was replaced");
+    assert(await tabs[0].evaluate(() => item.isConnected), "the item of the list was replaced");
   },
 
   async "expired, forged and altered credentials get 401 and no relay"(key) {

@@ -25,7 +25,9 @@ export class Page {
   on(event, listener) {
     this.#page.on(event, (value) => {
       if (event === "pageerror" && NO_ERROR_OF_PAGE.test(value.message)) return;
-      if (event === "request" && this.#context.isRouted(value.url())) return; // Playwright reports no WebSocket either
+      // Playwright reports no WebSockets.
+      if (event === "request" && this.#context.isRouted(value.url())) return;
+      if (event === "response" && value.status() === 101) return;
       listener(event === "request" ? { url: () => value.url() } : value);
     });
   }
