@@ -23,7 +23,8 @@
  * - `""`: no problem
  * - `unreachable`: the hub cannot be reached, or it closed the connection
  * - `hub-timeout`: the hub can be reached, but does not answer
- * - `key-failed`: the `key` function failed, or did not answer within 10 s; it is called again later
+ * - `key-failed`: the `key` function failed, or did not answer within 10 s; it is called again later. With the state
+ *   `left`: it returned an invalid key
  * - `expired`: the access of this peer has expired (4740); the `key` function is asked for a fresh key
  * - `evicted`: this peer was the only member, and a joiner could not connect to it (4744); it joins again
  * - `peer-timeout`: a member does not answer; the next one is tried

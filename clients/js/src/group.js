@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+
 /**
  * The group, as pages see it.
  *
@@ -23,41 +25,10 @@ import { toIds } from "./peer.js";
 import { RtcSettings } from "./rtc_settings.js";
 
 /** @import { Reason } from "./events.js" */
-/** @import { ChannelOptions } from "./named_channels.js" */
 /** @import { Key } from "./joining.js" */
+/** @import { Options, SendOptions } from "./options.js" */
 /** @import { Peer, Recipients } from "./peer.js" */
 /** @import { Close } from "./close_codes.js" */
-/** @import { IceServers } from "./untrusted.js" */
-
-/**
- * @typedef {object} Options
- * @property {RTCIceServer[] | (() => IceServers | Promise<IceServers>)} [iceServers] STUN and TURN servers: a list, or
- *   a function that is called for each connection. A result with a `ttl` is kept for this time. If the function fails,
- *   or takes more than 3 s, the connection is attempted without ICE servers. Default: the servers of the hub. With
- *   `[]`, which is enough within one network, the hub is not asked.
- * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`. Without `certificates`,
- *   the group generates one for itself.
- * @property {unknown} [metadata] What the other peers learn about this one before their `peerjoin` event, in
- *   `peer.metadata`: a JSON value of at most 4096 bytes as JSON, for example a name.
- * @property {Record<string, ChannelOptions>} [channels] At most 16 further channels, by their names of 1 to 64
- *   characters: `{ pose: { ordered: false, maxRetransmits: 0 } }`. Two peers have the channels that both name.
- * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.
- * @property {number} [maxPeers] How many peers this one connects to: 1 to 1000, 64 by default. Use the same for all
- *   peers. Further ones wait in the state `joining` with the reason `full`. A peer that the hub asks to connect to a
- *   member does so in any case, so it may have one more.
- * @property {number} [maxQueuedBytes] How many bytes of messages may wait to be sent to one peer: 128 MiB by default. A
- *   message counts at least 128 bytes. One that is longer than the limit is accepted if no other waits.
- * @property {boolean | ((line: string) => void)} [debug] Reports what the group does, in lines for developers: `true`
- *   for `console.debug`, or a function. The lines have no fixed form. They contain ids of peers, but no keys.
- * @property {boolean} [favored] Asks the hub to prefer this peer when it selects a member for a joiner.
- */
-
-/**
- * @typedef {object} SendOptions
- * @property {Recipients} [to] Peers or their ids; all peers by default. Peers that are not connected are not counted.
- * @property {string} [channel] A name of the option `channels`. Peers without such a channel are not counted.
- * @property {AbortSignal} [signal] Cancels the message, unless a part of it has been sent.
- */
 
 /**
  * Joins the group of all peers with this key.
@@ -73,7 +44,8 @@ import { RtcSettings } from "./rtc_settings.js";
  * - the reason of `options.signal`,
  * - a `NotSupportedError` if WebRTC is not available,
  * - a `TypeError` if the key is not a string, is empty, longer than 512 bytes, "." or "..", or if the URL or
- *   another option is invalid,
+ *   another option is invalid (`new Group` throws it),
+ * - the error of the browser, if it rejects `iceServers` or `rtcConfiguration` (`new Group` throws it),
  * - a `RejectedError` if the hub rejects the key or this peer.
  *
  * @param {string | URL} url The hub's mount: `ws:`, `wss:`, `http:`, `https:` or relative to the page. The key is
@@ -111,11 +83,15 @@ export class Group extends GroupTarget {
    * Starts to join. Listeners that are added right after the constructor miss no event of a neighbour.
    *
    * @param {string | URL} url @param {Key} key @param {Options} [options]
+   * @throws {TypeError} if the key, the URL or an option is invalid
+   * @throws {DOMException} if the browser rejects `iceServers` or `rtcConfiguration`
    */
   constructor(url, key, { favored, metadata, signal, ...options } = {}) {
     super();
     this.#target = { url, key, favored };
     this.#settings = new RtcSettings(options);
+    // Reports an invalid configuration here, not when the first peer connects.
+    this.#settings.check();
     this.joined = new Promise((resolve, reject) => {
       this.#resolveJoined = resolve;
       this.#rejectJoined = reject;
@@ -124,16 +100,12 @@ export class Group extends GroupTarget {
     this.joined.catch(() => {});
     [this.#mesh, this.#joining] = this.#create();
 
-    try {
-      signal?.throwIfAborted();
-      // Reports an invalid configuration here, not when the first peer connects.
-      this.#settings.check();
-      if (metadata !== undefined) this.setMetadata(metadata);
-      this.#joining.check();
-    } catch (error) {
-      this.#finish("", error);
-      return;
-    }
+    this.#joining.check();
+    if (metadata !== undefined) this.setMetadata(metadata);
+
+    if (signal?.aborted) this.#finish("", signal.reason);
+    if (!this.#settings.isSupported) this.#finish("", new DOMException("WebRTC is not available", "NotSupportedError"));
+    if (this.#left) return;
     const ended = { signal: this.#ended.signal };
     signal?.addEventListener("abort", () => this.#finish("", signal.reason), ended);
     globalThis.addEventListener?.("pagehide", (event) => this.#onPageHide(event.persisted), ended);
@@ -168,7 +140,7 @@ export class Group extends GroupTarget {
         this.dispatchEvent(new StateEvent(state, reason, close, nextAttempt));
       },
       joined: () => this.#resolveJoined(),
-      rejected: (error, close) => this.#finish("rejected", error, close),
+      failed: (...failure) => this.#finish(...failure),
     });
     return [mesh, joining];
   }
@@ -225,6 +197,15 @@ export class Group extends GroupTarget {
     return this.#joining.status.reason;
   }
 
+  /** Of the hub's close, as in the last `statechange`. */
+  get code() {
+    return this.#joining.status.close?.code;
+  }
+
+  get closeReason() {
+    return this.#joining.status.close?.reason ?? "";
+  }
+
   /**
    * When the group tries to reach the hub again, in milliseconds on the clock of `Date`. It is `undefined` unless the
    * group waits for this time.
@@ -248,8 +229,8 @@ export class Group extends GroupTarget {
   }
 
   /**
-   * Changes the `metadata` of this peer. The other peers receive it in a `peerchange` event. Changes within one second
-   * are combined.
+   * Changes the `metadata` of this peer. `null` is the value for none: `undefined` cannot be sent. The other peers
+   * receive it in a `peerchange` event. Changes within one second are combined.
    *
    * @param {unknown} value
    * @throws {TypeError} if it is not a JSON value, or has more than 4096 bytes as JSON
@@ -281,7 +262,8 @@ export class Group extends GroupTarget {
     if (typeof options !== "object") throw new TypeError(`options is of type ${typeof options}; must be an object`);
     const bytes = toBytes(data);
     this.#settings.channels.checkMessage(options.channel, bytes.length);
-    return this.#mesh.send(bytes, typeof data === "string", options);
+    const { to, channel, signal } = options;
+    return this.#mesh.send(bytes, typeof data === "string", { ids: toIds(to), channel, signal });
   }
 
   /**
@@ -289,9 +271,11 @@ export class Group extends GroupTarget {
    * same stream adds peers.
    *
    * @param {MediaStream} stream @param {{ to?: Recipients }} [options]
+   * @throws {TypeError} if `to` has another type
    */
   addStream(stream, { to } = {}) {
-    if (!this.#left) this.#streams.add(stream, toIds(to), this.#mesh.connections);
+    const ids = toIds(to);
+    if (!this.#left) this.#streams.add(stream, ids, this.#mesh.connections);
   }
 
   /** Stops sending a stream. Does not stop its tracks. @param {MediaStream} stream */

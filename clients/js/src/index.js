@@ -14,27 +14,6 @@
  * hub's work for one join is therefore the same in a group of two and in a group of twenty, and an existing mesh keeps
  * working while the hub is unreachable.
  *
- * # Modules
- *
- * Each imports only modules that stand below it. They report to those above by callbacks.
- *
- *     group              what pages use: options, events, send, leave
- *       joining          one socket to the hub after another, the key, the state of the group
- *         membership     one socket: makes this peer a member and keeps it one, heals split groups
- *           signaling    the WebSocket: connect, heartbeats      wire    its messages      close_codes
- *       metadata, local_streams    what this peer tells and sends to all
- *       mesh             the neighbours: control messages, relays
- *         pending_peers  peers that are connecting: offers, rejections
- *         discovery      which peers to connect to      departures    which peers are gone
- *         identities     ids and their certificates      peer    a neighbour, as pages see it
- *       rtc_settings     what all connections have in common      ice_servers    from the app or the hub
- *         connection     one RTCPeerConnection: pending, open, closed
- *           negotiation  offers, answers, candidates      interruption    restarts of ICE
- *           media        tracks and streams      path    direct or relayed
- *           channels     the data channels of a connection      named_channels    of the app
- *             control_channel    JSON, hello, pings      data_channel    messages, back-pressure      framing    pieces
- *     events, untrusted, timing, limits    what all of them use
- *
  * @module
  */
 
@@ -54,8 +33,8 @@ export { groupUrl } from "./signaling.js";
 /** @typedef {import("./events.js").LeaveReason} LeaveReason */
 /** @typedef {import("./events.js").Reason} Reason */
 /** @typedef {import("./events.js").State} State */
-/** @typedef {import("./group.js").Options} Options */
-/** @typedef {import("./group.js").SendOptions} SendOptions */
+/** @typedef {import("./options.js").Options} Options */
+/** @typedef {import("./options.js").SendOptions} SendOptions */
 /** @typedef {import("./peer.js").Recipients} Recipients */
 /** @typedef {import("./joining.js").Key} Key */
 /** @typedef {import("./path.js").Path} Path */
@@ -64,3 +43,22 @@ export { groupUrl } from "./signaling.js";
 /** @typedef {import("./close_codes.js").Close} Close */
 /** @typedef {import("./untrusted.js").IceServers} IceServers */
 /** @typedef {import("./untrusted.js").NearPeer} NearPeer */
+
+// The modules. Each imports only modules that stand below it. They report to those above by callbacks.
+//
+//     group              what pages use: options, events, send, leave
+//       joining          one socket to the hub after another, the key, the state of the group
+//         membership     one socket: makes this peer a member and keeps it one, heals split groups
+//           signaling    the WebSocket: connect, heartbeats      wire    its messages      close_codes
+//       metadata, local_streams    what this peer tells and sends to all
+//       mesh             the neighbours: control messages, relays
+//         pending_peers  peers that are connecting: offers, rejections
+//         discovery      which peers to connect to      departures    which peers are gone
+//         identities     ids and their certificates      peer    a neighbour, as pages see it
+//       rtc_settings     what all connections have in common      ice_servers    from the app or the hub
+//         connection     one RTCPeerConnection: pending, open, closed
+//           negotiation  offers, answers, candidates      interruption    restarts of ICE
+//           media        tracks and streams      path    direct or relayed
+//           channels     the data channels of a connection      named_channels    of the app
+//             control_channel    JSON, hello, pings      data_channel    messages, back-pressure      framing    pieces
+//     events, untrusted, timing, limits    what all of them use

@@ -26,9 +26,10 @@ import { backOff, jitter, Notify, sleep, withTimeout } from "./timing.js";
 
 /**
  * The key of the group, or a function that returns it. The function is called before every socket, so that keys can
- * expire. If it fails, or does not answer within 10 s, it is called again later. If the hub closes the connection with
- * 4740 (access has expired), the function is asked once for a fresh key. The group is left if the function fails then,
- * or if the fresh key is rejected too. The connections to peers stay open meanwhile.
+ * expire. If it fails, or does not answer within 10 s, it is called again later. If it returns an invalid key, the group
+ * is left with the reason `key-failed`. If the hub closes the connection with 4740 (access has expired), the function is
+ * asked once for a fresh key. The group is left if the function fails then, or if the fresh key is rejected too. The
+ * connections to peers stay open meanwhile.
  *
  * @typedef {string | (() => string | Promise<string>)} Key
  */
@@ -54,7 +55,7 @@ import { backOff, jitter, Notify, sleep, withTimeout } from "./timing.js";
  * @property {(status: Status) => void} statechange
  * @property {(line: string) => void} log
  * @property {() => void} joined This peer is a member, for the first time or again.
- * @property {(error: RejectedError, close: Close) => void} rejected The group must be left.
+ * @property {(reason: Reason, error: unknown, close?: Close) => void} failed The group must be left.
  */
 
 /** Opens one socket after another, with a back-off, and knows the state of the group. */
@@ -85,7 +86,7 @@ export class Joining {
   }
 
   /**
-   * Keeps a socket to the hub open. Rejects if the key of the function is invalid.
+   * Keeps a socket to the hub open.
    *
    * @param {AbortSignal} stopped aborts when the group is left, which closes the socket and ends every wait
    */
@@ -152,7 +153,12 @@ export class Joining {
       if (expired && !this.#stopped.aborted) this.#reject(expired, { cause });
       return undefined;
     }
-    return groupUrl(url, fresh, favored);
+    try {
+      return groupUrl(url, fresh, favored);
+    } catch (error) {
+      this.#events.failed("key-failed", error);
+      return undefined;
+    }
   }
 
   /** @param {string} url */
@@ -237,7 +243,7 @@ export class Joining {
 
   /** @param {Close} close @param {ErrorOptions} [options] */
   #reject(close, options) {
-    this.#events.rejected(new RejectedError(close, options), close);
+    this.#events.failed("rejected", new RejectedError(close, options), close);
   }
 
   /** Sets the state in which a later `run` starts. */

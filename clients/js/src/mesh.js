@@ -8,12 +8,11 @@ import { Departures } from "./departures.js";
 import { Discovery } from "./discovery.js";
 import { Identities } from "./identities.js";
 import { MAX_DISCOVERING, MAX_KNOWN_IDS, OFFER_DELAY, UNREACHABLE_AFTER, VERSION } from "./limits.js";
-import { Peer, toIds } from "./peer.js";
+import { Peer } from "./peer.js";
 import { PendingPeers } from "./pending_peers.js";
 
 /** @import { Connection } from "./connection.js" */
 /** @import { LeaveReason } from "./events.js" */
-/** @import { Recipients } from "./peer.js" */
 /** @import { RtcSettings } from "./rtc_settings.js" */
 /** @import { Route } from "./signaling.js" */
 /** @import { CloseReason, Control, Signal } from "./untrusted.js" */
@@ -123,11 +122,10 @@ export class Mesh {
    * Rejects if it fits into no queue, or if it is aborted before a part of it has been sent.
    *
    * @param {Uint8Array} bytes @param {boolean} isText
-   * @param {{ to?: Recipients, channel?: string, signal?: AbortSignal }} options
+   * @param {{ ids?: Set<number>, channel?: string, signal?: AbortSignal }} options
    */
-  async send(bytes, isText, { to, channel, signal }) {
+  async send(bytes, isText, { ids, channel, signal }) {
     signal?.throwIfAborted();
-    const ids = toIds(to);
     const recipients = this.connections.filter((it) => (!ids || ids.has(it.id)) && it.channels.has(channel));
     const { maxQueuedBytes } = this.#settings;
     const ready = recipients.filter((it) => it.channels.hasRoom(bytes, maxQueuedBytes));

@@ -15,7 +15,9 @@ import { MAX_METADATA_BYTES } from "./limits.js";
  */
 export function toMetadata(value) {
   const json = JSON.stringify(value);
-  if (json === undefined) throw new TypeError(`metadata is of type ${typeof value}; must be a JSON value`);
+  if (json === undefined) {
+    throw new TypeError(`metadata is of type ${typeof value}; must be a JSON value, null for none`);
+  }
   const bytes = new TextEncoder().encode(json).length;
   if (bytes <= MAX_METADATA_BYTES) return JSON.parse(json);
   throw new TypeError(`metadata is ${bytes} bytes of JSON; must be at most ${MAX_METADATA_BYTES}`);

@@ -12,9 +12,15 @@
  * @typedef {number | Peer | (number | Peer)[]} Recipients
  */
 
-/** @param {Recipients | undefined} to @returns {Set<number> | undefined} */
+/** @param {Recipients | undefined} to @returns {Set<number> | undefined} @throws {TypeError} */
 export function toIds(to) {
-  return to === undefined ? undefined : new Set([to].flat().map((it) => (typeof it === "number" ? it : it.id)));
+  if (to === undefined) return undefined;
+  const ids = [to].flat().map((it) => {
+    if (typeof it === "number") return it;
+    if (it instanceof Peer) return it.id;
+    throw new TypeError(`to is of type ${typeof it}; must be a peer, the id of one, or an array of these`);
+  });
+  return new Set(ids);
 }
 
 /**

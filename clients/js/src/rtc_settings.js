@@ -58,21 +58,22 @@ export class RtcSettings {
     else this.configuration.iceServers = iceServers;
   }
 
+  get isSupported() {
+    return typeof RTCPeerConnection !== "undefined";
+  }
+
   /** What this peer tells each other one, besides its version. */
   get hello() {
     const { names } = this.channels;
     return { metadata: this.metadata, channels: names.length ? names : undefined };
   }
 
-  /** Throws if a number is out of range, WebRTC is not available, or it would reject the configuration. */
+  /** Throws if a number is out of range, or the browser would reject the configuration. */
   check() {
     checkRange("maxPeers", this.maxPeers, MAX_MAX_PEERS);
     this.channels.check();
     checkRange("maxQueuedBytes", this.maxQueuedBytes, Number.MAX_SAFE_INTEGER);
-    if (typeof RTCPeerConnection === "undefined") {
-      throw new DOMException("WebRTC is not available in this browser", "NotSupportedError");
-    }
-    new RTCPeerConnection(this.configuration).close();
+    if (this.isSupported) new RTCPeerConnection(this.configuration).close();
   }
 
   /** Generates the certificate, unless the app passed one. Await it before the first connection. */

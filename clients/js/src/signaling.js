@@ -40,6 +40,7 @@ export function groupUrl(base, key, favored) {
   const url = new URL(base, globalThis.location?.href);
   url.protocol = url.protocol.replace(/^http/, "ws");
   url.pathname = `${url.pathname.replace(/\/$/, "")}/${encodeURIComponent(key)}`;
+  if (!/^wss?:$/.test(url.protocol)) throw new TypeError(`URL is ${url.protocol}; must be ws:, wss:, http: or https:`);
   url.hash = "";
   // The protocol uses a bare `favored`; `searchParams` would write `favored=`.
   if (favored) url.search += url.search ? "&favored" : "?favored";

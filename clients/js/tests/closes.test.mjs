@@ -301,15 +301,35 @@ test("key function that fails or does not answer is called again later", async (
   }
 });
 
-test("invalid key of a function rejects with TypeError", async () => {
+test("invalid key of a function rejects with TypeError, and the group is left with key-failed", async () => {
   for (const invalid of ["", "x".repeat(513), "..", undefined, null, 5, {}]) {
     install();
-    await assert.rejects(
-      joinGroup("ws://hub", async () => invalid, OFFLINE),
-      TypeError,
-    );
+    const { group, events, outcome } = join(async () => invalid);
+    await settle();
+    assert(outcome.error instanceof TypeError);
+    assert.deepEqual(events.map(({ state, reason }) => [state, reason]), [["left", "key-failed"]]);
+    await advance(LONG);
     assert.equal(FakeSocket.all.length, 0);
   }
+});
+
+test("code and closeReason of the group are those of the last statechange", async () => {
+  const { group, events } = join("room");
+  const view = ({ state, reason, code, closeReason }) => ({ state, reason, code, closeReason });
+  const check = (code, closeReason) => {
+    assert.deepEqual([group.code, group.closeReason], [code, closeReason]);
+    if (events.length) assert.deepEqual(view(group), events.at(-1));
+  };
+  check(undefined, "");
+  await settle();
+  await joinAlone();
+  await FakeSocket.last.closeWith(1001, "shutdown");
+  check(1001, "shutdown");
+  await nextSocket();
+  await joinAlone();
+  check(undefined, "");
+  await FakeSocket.last.closeWith(4300, "banned");
+  check(4300, "banned");
 });
 
 test("invalid URL rejects at once, without a call of the key function", async () => {

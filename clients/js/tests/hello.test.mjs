@@ -274,6 +274,7 @@ test("metadata that is not a JSON value, or is longer than 4096 bytes throws Typ
     if (invalid === undefined) continue;
     await assert.rejects(joinGroup("wss://hub", "room", { ...OFFLINE, metadata: invalid }), TypeError);
   }
+  assert.throws(() => group.setMetadata(undefined), /metadata is of type undefined; must be a JSON value, null for none/);
   for (const valid of [null, 0, "", "x".repeat(4_094), []]) group.setMetadata(valid);
 });
 

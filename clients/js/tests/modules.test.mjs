@@ -29,6 +29,7 @@ const ORDER = [
   "rtc_settings",
   "connection",
   "peer",
+  "options",
   "events",
   "metadata",
   "identities",

@@ -60,6 +60,35 @@ test("an id in the place of the options throws TypeError and sends nothing", asy
   assert.deepEqual(sentTo(connections[0]), []);
 });
 
+for (const [name, to] of Object.entries({
+  "a string": String(X),
+  "an array of strings": [X, String(X)],
+  "a set": new Set([X]),
+  "an iterator": [X].values(),
+  "an object that is no peer": { id: X },
+  "an array in an array": [[X]],
+  "an array with a gap": [undefined],
+  null: null,
+})) {
+  test(`recipients that are ${name} throw TypeError, and nothing is sent`, async () => {
+    const { group, connections } = await joinWith(1);
+    const expected = { name: "TypeError", message: /^to is of type \w+; must be a peer, the id of one, or an array/ };
+    assert.throws(() => group.send("private", { to }), expected);
+    assert.throws(() => group.addStream(streamOf("video"), { to }), expected);
+    await settle();
+    assert.deepEqual(sentTo(connections[0]), []);
+    assert.deepEqual(connections[0].sentTracks, []);
+    assert.throws(() => (group.leave(), group.addStream(streamOf("video"), { to })), expected);
+  });
+}
+
+test("a peer that is gone is a valid recipient, which is not counted", async () => {
+  const { group, connections } = await joinWith(2);
+  const gone = group.peers.get(X);
+  connections[0].channels[0].onclose();
+  assert.equal(await group.send("one", { to: [gone, X + 1] }), 1);
+});
+
 test("message waits while the buffer is full, and its promise resolves when it is sent", async () => {
   const { group, connections } = await joinWith(1);
   fill(connections[0]);
@@ -116,7 +145,7 @@ test("the default limit is 128 MiB", async () => {
   assert.deepEqual(await Promise.all(sent), [0, 0]);
 });
 
-test("limits that are no whole numbers in their range reject with TypeError", async () => {
+test("limits that are no whole numbers in their range throw TypeError", () => {
   for (const options of [
     { maxPeers: 0 },
     { maxPeers: 1_001 },
@@ -126,9 +155,7 @@ test("limits that are no whole numbers in their range reject with TypeError", as
     { maxQueuedBytes: -1 },
     { maxQueuedBytes: Infinity },
   ]) {
-    const group = new Group("wss://hub", "room", { iceServers: [], ...options });
-    await assert.rejects(group.joined, TypeError);
-    assert.equal(group.state, "left");
+    assert.throws(() => new Group("wss://hub", "room", { iceServers: [], ...options }), TypeError);
   }
 });
 

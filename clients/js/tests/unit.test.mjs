@@ -111,6 +111,34 @@ test("key that is empty, longer than 512 bytes, a dot segment or not Unicode thr
   assert.equal(groupUrl("ws://host", "ü".repeat(256)), `ws://host/${"%C3%BC".repeat(256)}`);
 });
 
+test("URL that is neither ws:, wss:, http: nor https: throws TypeError", () => {
+  for (const url of ["ftp://host", "file:///signal", "blob:https://host/1", "data:,"]) {
+    assert.throws(() => groupUrl(url, "key"), { name: "TypeError", message: /must be ws:, wss:, http: or https:/ });
+  }
+});
+
+test("new Group throws TypeError for an invalid key, URL or option, and joinGroup rejects with it", async () => {
+  for (const [url, key, options] of [
+    ["ws://host", ""],
+    ["ws://host", "x".repeat(513)],
+    ["ws://host", ".."],
+    ["ws://host", 5],
+    ["ws://host"],
+    ["http://", "key"],
+    ["http://", () => "key"],
+    ["/relative", "key"],
+    ["ftp://host", "key"],
+    [undefined, "key"],
+    ["ws://host", "key", { maxPeers: 0 }],
+    ["ws://host", "key", { metadata: () => {} }],
+    ["ws://host", "key", { channels: { "": {} } }],
+    ["ws://host", "", { signal: AbortSignal.abort() }],
+  ]) {
+    assert.throws(() => new Group(url, key, options), TypeError);
+    await assert.rejects(joinGroup(url, key, options), TypeError);
+  }
+});
+
 test("join without WebRTC rejects with NotSupportedError, and no rejection is unhandled", async () => {
   const unhandled = [];
   process.on("unhandledRejection", (error) => unhandled.push(error));

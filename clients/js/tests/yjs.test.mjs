@@ -6,6 +6,7 @@ import { mock, test } from "node:test";
 import fc from "fast-check";
 import "./property_seed.mjs";
 import * as Y from "yjs";
+import { Group } from "../src/index.js";
 import { MessageKind } from "../yjs/message_kind.js";
 import { YjsProvider } from "../yjs/index.js";
 
@@ -251,6 +252,26 @@ test("destroyed document ends its provider", async () => {
 
 test("channel that the group does not have is a TypeError", () => {
   assert.throws(() => new YjsProvider(new FakeGroup(1, []), new Y.Doc()), TypeError);
+});
+
+test("channel that is unordered or not reliable is a TypeError that names it", () => {
+  for (const options of [{ ordered: false }, { maxRetransmits: 3 }, { maxPacketLifeTime: 0 }]) {
+    const group = new Group("ws://host", "room", { channels: { notes: options, yjs: {} } });
+    assert.throws(() => new YjsProvider(group, new Y.Doc(), { channel: "notes" }), {
+      name: "TypeError",
+      message: "channel notes may lose or reorder messages; must be ordered and reliable",
+    });
+    new YjsProvider(group, new Y.Doc()).destroy();
+  }
+});
+
+test("destroy rejects synced with AbortError, unless the content has arrived", async () => {
+  const [a, b, c] = [peer(1), peer(2), peer(3)];
+  connect(a.group, b.group);
+  await settle();
+  for (const { provider } of [a, c]) provider.destroy();
+  await a.provider.synced;
+  await assert.rejects(c.provider.synced, { name: "AbortError" });
 });
 
 test("documents are the same after any changes, while any path connects the peers", async () => {

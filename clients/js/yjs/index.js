@@ -18,6 +18,7 @@
 
 import { applyAwarenessUpdate, Awareness, removeAwarenessStates } from "y-protocols/awareness";
 import { applyUpdate, encodeStateAsUpdate, encodeStateVector } from "yjs";
+import { PIECE_BYTES } from "../src/limits.js";
 import { MessageKind } from "./message_kind.js";
 import { Outbox } from "./outbox.js";
 
@@ -44,7 +45,12 @@ import { Outbox } from "./outbox.js";
  * (`reportError`) and has no other effect. Every peer of the group can change the whole document.
  */
 export class YjsProvider {
-  /** Resolves when the content of some other peer has arrived. @type {Promise<void>} */
+  /**
+   * Resolves when the content of some other peer has arrived, so it stays pending while this peer is alone: show the
+   * document before. Rejects with an `AbortError` if the provider is destroyed first.
+   *
+   * @type {Promise<void>}
+   */
   synced;
   awareness;
   doc;
@@ -55,21 +61,33 @@ export class YjsProvider {
   /** @type {Map<Peer, Outbox>} */ #outboxes = new Map();
   /** The clients whose awareness each peer has sent. @type {Map<Peer, Set<number>>} */ #clients = new Map();
   /** @type {() => void} */ #resolveSynced = () => {};
+  /** @type {(error: unknown) => void} */ #rejectSynced = () => {};
   #ended = new AbortController();
 
   /**
    * @param {Group} group @param {Doc} doc @param {YjsOptions} [options]
-   * @throws {TypeError} if the channel is not one of the group
+   * @throws {TypeError} if the channel is not one of the group, or is unordered or not reliable
    */
   constructor(group, doc, { awareness, channel = "yjs" } = {}) {
     // Reports a channel that the group does not have.
     group.send("", { to: [], channel });
+    try {
+      // Only channels that are ordered and reliable accept a message of more than one piece.
+      group.send(new Uint8Array(PIECE_BYTES + 1), { to: [], channel });
+    } catch {
+      throw new TypeError(`channel ${channel} may lose or reorder messages; must be ordered and reliable`);
+    }
     this.#group = group;
     this.#channel = channel;
     this.#ownsAwareness = !awareness;
     this.doc = doc;
     this.awareness = awareness ?? new Awareness(doc);
-    this.synced = new Promise((resolve) => (this.#resolveSynced = resolve));
+    this.synced = new Promise((resolve, reject) => {
+      this.#resolveSynced = resolve;
+      this.#rejectSynced = reject;
+    });
+    // An app that does not use it must not cause an unhandled rejection.
+    this.synced.catch(() => {});
 
     const untilEnd = /** @type {AddEventListenerOptions} */ ({ signal: this.#ended.signal });
     group.addEventListener("peerjoin", ({ peer }) => this.#onPeerJoin(peer), untilEnd);
@@ -88,6 +106,7 @@ export class YjsProvider {
   destroy() {
     if (this.#ended.signal.aborted) return;
     this.#ended.abort();
+    this.#rejectSynced(new DOMException("The provider was destroyed", "AbortError"));
     this.doc.off("update", this.#onDocUpdate);
     this.doc.off("destroy", this.#onDestroy);
     // Still sent to the peers.

@@ -50,7 +50,8 @@ group.addEventListener("stream", ({ stream, peer }) => {
 });
 group.addEventListener("statechange", ({ state, reason, code, closeReason, nextAttempt }: StateEvent) => {
   const all: [State, Reason, Close["code"] | undefined, string] = [state, reason, code, closeReason];
-  return nextAttempt === group.nextAttempt ? all : group.retry();
+  const same: [State, Reason, number | undefined, string] = [group.state, group.reason, group.code, group.closeReason];
+  return nextAttempt === group.nextAttempt ? [all, same] : group.retry();
 });
 // @ts-expect-error: the group has no such event
 group.addEventListener("mesage", () => {});
@@ -58,6 +59,8 @@ group.addEventListener("mesage", () => {});
 group.send(5);
 // @ts-expect-error: an id is not an options object
 group.send("private", 5);
+// @ts-expect-error: ids are numbers
+group.send("private", { to: "5" });
 // @ts-expect-error: only the group changes it
 group.peers.clear();
 
