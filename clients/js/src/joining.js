@@ -26,10 +26,10 @@ import { backOff, jitter, Notify, sleep, withTimeout } from "./timing.js";
 
 /**
  * The key of the group, or a function that returns it. The function is called before every socket, so that keys can
- * expire. If it fails, or does not answer within 10 s, it is called again later. If it returns an invalid key, the group
- * is left with the reason `key-failed`. If the hub closes the connection with 4740 (access has expired), the function is
- * asked once for a fresh key. The group is left if the function fails then, or if the fresh key is rejected too. The
- * connections to peers stay open meanwhile.
+ * expire. If it fails, or does not answer within 10 s, it is called again later. If it returns an invalid key, the
+ * group is left with the reason `key-failed`. If the hub closes the connection with 4740 (access has expired), the
+ * function is asked once for a fresh key. The group is left if the function fails then, or if the fresh key is rejected
+ * too. The connections to peers stay open meanwhile.
  *
  * @typedef {string | (() => string | Promise<string>)} Key
  */
