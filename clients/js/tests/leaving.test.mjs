@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { Group, joinGroup } from "../src/index.js";
-import { advance, FakeConnection, FakeSocket, fingerprintOf, install, joinAlone, joiner, joinWith, settle } from "./fakes.mjs";
+import { advance, FakeConnection, FakeSocket, fingerprintOf, install, joinAlone, joiner } from "./fakes.mjs";
+import { joinWith, settle, streamOf } from "./fakes.mjs";
 
 const X = 2 ** 31 + 7; // below the id that a group draws, so that its offers never win
 /** Receives the events of the page. @type {EventTarget} */ let page;
@@ -102,6 +103,24 @@ test("leave does not wait for a connection that is closed meanwhile, and handles
   await advance(300);
   assert(await isDone(left));
   assert.deepEqual(messages, []);
+});
+
+test("group that was left sends nothing, and still throws for invalid arguments", async () => {
+  const group = new Group("wss://hub", "room", { iceServers: [] });
+  await settle();
+  const connection = await joinWith(2 ** 31);
+  group.leave();
+  const { length } = connection.sentControl;
+  assert.equal(await group.send("x"), 0);
+  group.setMetadata("x");
+  group.addStream(streamOf("video"));
+  group.retry();
+  await advance(3_000);
+  assert.deepEqual(connection.sentTracks, []);
+  assert.deepEqual(connection.sentControl.slice(length).filter(({ metadata }) => metadata), []);
+  assert.throws(() => group.send(5), TypeError);
+  assert.throws(() => group.setMetadata(undefined), TypeError);
+  assert.equal(FakeSocket.all.length, 1);
 });
 
 test("leave resolves for a group that was aborted or never joined", async () => {
