@@ -61,4 +61,4 @@ export { groupUrl } from "./signaling.js";
 //           media        tracks and streams      path    direct or relayed
 //           channels     the data channels of a connection      named_channels    of the app
 //             control_channel    JSON, hello, pings      data_channel    messages, back-pressure      framing    pieces
-//     events, untrusted, timing, limits    what all of them use
+//     options, events, untrusted, timing, limits    what all of them use
