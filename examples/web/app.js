@@ -61,7 +61,9 @@ const peersOf = (group) => [...group.peers.values()];
 function join() {
   group?.leave();
   if (location.hash.length < 2) history.replaceState(null, "", `#${newKey()}`);
-  const joining = new Group(signalingUrl, fragment(), { iceServers, metadata: metadataOf(myName) });
+  const key = fragment();
+  // A function, so that `joined` rejects if the key in the link is invalid.
+  const joining = new Group(signalingUrl, () => key, { iceServers, metadata: metadataOf(myName) });
   group = joining;
   globalThis.group = group; // for the console
   close = {};

@@ -50,6 +50,7 @@ pub(crate) const MODULES: &[(&str, &str)] = embed! { "../../clients/js/src/":
     "metadata.js"
     "named_channels.js"
     "negotiation.js"
+    "options.js"
     "path.js"
     "peer.js"
     "pending_peers.js"

@@ -262,8 +262,8 @@ export class Group extends GroupTarget {
     if (typeof options !== "object") throw new TypeError(`options is of type ${typeof options}; must be an object`);
     const bytes = toBytes(data);
     this.#settings.channels.checkMessage(options.channel, bytes.length);
-    const { to, channel, signal } = options;
-    return this.#mesh.send(bytes, typeof data === "string", { ids: toIds(to), channel, signal });
+    const { channel, signal } = options;
+    return this.#mesh.send(bytes, typeof data === "string", { ids: toIds(options), channel, signal });
   }
 
   /**
@@ -273,8 +273,8 @@ export class Group extends GroupTarget {
    * @param {MediaStream} stream @param {{ to?: Recipients }} [options]
    * @throws {TypeError} if `to` has another type
    */
-  addStream(stream, { to } = {}) {
-    const ids = toIds(to);
+  addStream(stream, options = {}) {
+    const ids = toIds(options);
     if (!this.#left) this.#streams.add(stream, ids, this.#mesh.connections);
   }
 

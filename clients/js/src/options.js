@@ -33,7 +33,8 @@
 
 /**
  * @typedef {object} SendOptions
- * @property {Recipients} [to] Peers or their ids; all peers by default. Peers that are not connected are not counted.
+ * @property {Recipients} [to] Peers or their ids. Without this key, all peers; `undefined` is a `TypeError`. Peers that
+ *   are not connected are not counted.
  * @property {string} [channel] A name of the option `channels`. Peers without such a channel are not counted.
  * @property {AbortSignal} [signal] Cancels the message, unless a part of it has been sent.
  */

@@ -12,10 +12,15 @@
  * @typedef {number | Peer | (number | Peer)[]} Recipients
  */
 
-/** @param {Recipients | undefined} to @returns {Set<number> | undefined} @throws {TypeError} */
-export function toIds(to) {
-  if (to === undefined) return undefined;
-  const ids = [to].flat().map((it) => {
+/**
+ * Returns the ids of the recipients, or `undefined` for all peers. An explicit `undefined`, for example of a peer that is
+ * gone, must not make a private message a public one.
+ *
+ * @param {{ to?: Recipients }} options @returns {Set<number> | undefined} @throws {TypeError}
+ */
+export function toIds(options) {
+  if (!("to" in options)) return undefined;
+  const ids = [options.to].flat().map((it) => {
     if (typeof it === "number") return it;
     if (it instanceof Peer) return it.id;
     throw new TypeError(`to is of type ${typeof it}; must be a peer, the id of one, or an array of these`);

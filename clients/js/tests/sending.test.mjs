@@ -69,6 +69,7 @@ for (const [name, to] of Object.entries({
   "an array in an array": [[X]],
   "an array with a gap": [undefined],
   null: null,
+  undefined,
 })) {
   test(`recipients that are ${name} throw TypeError, and nothing is sent`, async () => {
     const { group, connections } = await joinWith(1);

@@ -73,7 +73,7 @@ export const messageScenarios = {
       const later = new AbortController();
       const joined = await joinGroup(url, "another", { signal: later.signal });
       later.abort();
-      new Group(offline, ""); // its rejected promise is not handled
+      new Group(offline, () => ""); // its rejected promise is not handled
       new Group(offline, "left immediately").leave();
       return {
         empty: await name(joinGroup(url, "")),
