@@ -51,6 +51,15 @@ pub enum OptionsError {
         /// Its length as JSON.
         bytes: usize,
     },
+    /// The metadata is nested too deeply.
+    #[error("metadata is nested more than 64 levels deep; must be at most 64")]
+    MetadataDepth,
+    /// There may be too many peers.
+    #[error("max_peers is {max_peers}; must be at most 1000")]
+    MaxPeers {
+        /// The number.
+        max_peers: usize,
+    },
     /// There are too many named channels.
     #[error("there are {count} named channels; must be at most 16")]
     TooManyChannels {

@@ -157,7 +157,8 @@ impl Group {
     /// effect after the group was left.
     ///
     /// # Errors
-    /// [`OptionsError::Metadata`] if it is longer than 4 096 bytes as JSON.
+    /// [`OptionsError::Metadata`] if it is longer than 4 096 bytes as JSON, and [`OptionsError::MetadataDepth`] if it is
+    /// nested more than 64 levels deep.
     pub async fn set_metadata(&self, metadata: Value) -> Result<(), OptionsError> {
         check_metadata(&metadata)?;
         // The group was left.

@@ -11,7 +11,9 @@ use serde_json::Value;
 use str0m::channel::{ChannelConfig, Reliability};
 
 use crate::error::OptionsError;
-use crate::mesh::{DEFAULT_MAX_PEERS, MAX_CHANNELS, MAX_METADATA_BYTES, is_channel_name};
+use crate::mesh::{
+    DEFAULT_MAX_PEERS, MAX_CHANNELS, MAX_MAX_PEERS, MAX_METADATA_BYTES, MAX_METADATA_DEPTH, is_channel_name,
+};
 
 /// Settings of a [`Group`](crate::Group). [`Options::default`] fits a peer within one network, and a server that other
 /// peers reach at the addresses of its network interfaces.
@@ -44,14 +46,15 @@ impl Default for Options {
 
 impl Options {
     /// Sets the JSON value with which this peer describes itself to the others, for example its name: at most 4 096
-    /// bytes as JSON. None by default. [`Group::set_metadata`](crate::Group::set_metadata) changes it later.
+    /// bytes as JSON, nested at most 64 levels deep. None by default.
+    /// [`Group::set_metadata`](crate::Group::set_metadata) changes it later.
     pub fn metadata(mut self, metadata: Value) -> Self {
         self.metadata = Some(metadata);
         self
     }
 
-    /// Sets how many peers this peer connects with. 64 by default. It rejects the offers of further ones. All peers of a
-    /// group should have the same value.
+    /// Sets how many peers this peer connects with: at most 1 000, 64 by default. It rejects the offers of further ones.
+    /// All peers of a group should have the same value.
     pub fn max_peers(mut self, max_peers: usize) -> Self {
         self.max_peers = max_peers;
         self
@@ -105,6 +108,9 @@ impl Options {
         if let Some(metadata) = &self.metadata {
             check_metadata(metadata)?;
         }
+        if self.max_peers > MAX_MAX_PEERS {
+            return Err(OptionsError::MaxPeers { max_peers: self.max_peers });
+        }
         if self.channels.len() > MAX_CHANNELS {
             return Err(OptionsError::TooManyChannels { count: self.channels.len() });
         }
@@ -119,8 +125,22 @@ impl Options {
 }
 
 pub(crate) fn check_metadata(metadata: &Value) -> Result<(), OptionsError> {
+    // First, because writing JSON is recursive.
+    if is_deeper(metadata, MAX_METADATA_DEPTH) {
+        return Err(OptionsError::MetadataDepth);
+    }
     let bytes = metadata.to_string().len();
     if bytes > MAX_METADATA_BYTES { Err(OptionsError::Metadata { bytes }) } else { Ok(()) }
+}
+
+/// Whether the value has more than `levels` levels of arrays and objects.
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match (value, levels.checked_sub(1)) {
+        (Value::Array(_) | Value::Object(_), None) => true,
+        (Value::Array(values), Some(levels)) => values.iter().any(|value| is_deeper(value, levels)),
+        (Value::Object(values), Some(levels)) => values.values().any(|value| is_deeper(value, levels)),
+        _ => false,
+    }
 }
 
 /// How a named channel delivers messages. By default in order and reliably, as the main channel.
@@ -234,5 +254,39 @@ impl From<&str> for Key {
 impl From<String> for Key {
     fn from(key: String) -> Self {
         Self(KeyKind::Text(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(json!(7), |value, level| if level % 2 == 0 { json!([value]) } else { json!({ "x": value }) })
+    }
+
+    #[test]
+    fn metadata_is_nested_at_most_64_levels_deep() {
+        for metadata in [json!(null), json!([]), json!({}), nested(64), json!({ "a": nested(3), "b": nested(63) })] {
+            assert_eq!(Options::default().metadata(metadata).check(), Ok(()));
+        }
+        for metadata in [nested(65), nested(1_000), json!([[1], nested(64)]), json!({ "a": 1, "b": nested(64) })] {
+            assert_eq!(Options::default().metadata(metadata).check(), Err(OptionsError::MetadataDepth));
+        }
+    }
+
+    #[test]
+    fn metadata_has_at_most_4096_bytes() {
+        assert_eq!(check_metadata(&"x".repeat(4_094).into()), Ok(()));
+        assert_eq!(check_metadata(&"x".repeat(4_095).into()), Err(OptionsError::Metadata { bytes: 4_097 }));
+    }
+
+    #[test]
+    fn max_peers_is_at_most_1000() {
+        assert_eq!(Options::default().max_peers(1_000).check(), Ok(()));
+        let error = Options::default().max_peers(1_001).check();
+        assert_eq!(error, Err(OptionsError::MaxPeers { max_peers: 1_001 }));
     }
 }

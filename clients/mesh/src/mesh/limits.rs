@@ -42,6 +42,8 @@ pub(crate) const MAX_CONTROL_LENGTH: usize = 64 * 1024;
 pub(crate) const MAX_NEAR_ENTRIES: usize = 1_000;
 pub(crate) const MAX_EARLY_CANDIDATES: usize = 100;
 pub(crate) const MAX_METADATA_BYTES: usize = 4_096;
+/// Levels of arrays and objects.
+pub(crate) const MAX_METADATA_DEPTH: usize = 64;
 pub(crate) const MAX_CHANNELS: usize = 16;
 /// In UTF-16 code units.
 pub(crate) const MAX_CHANNEL_NAME: usize = 64;
@@ -53,6 +55,8 @@ pub(crate) const MAX_ANSWERING_PER_RELAY: usize = 16;
 pub(crate) const MIN_JOINER_SLOTS: usize = 16;
 pub(crate) const MAX_KNOWN_IDS: usize = 1_000;
 pub(crate) const DEFAULT_MAX_PEERS: usize = 64;
+/// Receivers read this many entries of `near`.
+pub(crate) const MAX_MAX_PEERS: usize = MAX_NEAR_ENTRIES;
 /// ICE failures with the only member, which is not evicted after the last one.
 pub(crate) const MAX_ICE_FAILURES: u32 = 2;
 

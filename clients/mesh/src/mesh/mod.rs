@@ -39,7 +39,10 @@ pub(crate) use action::{Action, Config, ConnectionId, HubAction, Reply};
 pub(crate) use control::is_channel_name;
 pub(crate) use fingerprint::normalize;
 pub(crate) use framing::Pieces;
-pub(crate) use limits::{DEFAULT_MAX_PEERS, MAX_CHANNELS, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, PIECE_BYTES};
+pub(crate) use limits::{
+    DEFAULT_MAX_PEERS, MAX_CHANNELS, MAX_MAX_PEERS, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_METADATA_DEPTH,
+    PIECE_BYTES,
+};
 pub(crate) use signal::{Description, Kind};
 
 use connection::Connection;
