@@ -35,6 +35,14 @@ impl Mesh {
     /// The engine has made an offer or an answer.
     pub(crate) fn local_description(&mut self, id: ConnectionId, description: Description, reply: Reply, now: Instant) {
         self.set_time(now);
+        if let Some(neighbour) = self.neighbour_mut(id) {
+            // To answer, the engine gives an own offer up.
+            neighbour.own_offer = (description.kind == Kind::Offer).then(|| description.clone());
+        }
+        self.send_description(id, description, reply);
+    }
+
+    pub(super) fn send_description(&mut self, id: ConnectionId, description: Description, reply: Reply) {
         let Some(connection) = self.connections.get(&id) else { return };
         let route = match reply {
             Reply::Control => {
@@ -49,6 +57,7 @@ impl Mesh {
             to: connection.peer,
             negotiation_id: connection.negotiation_id,
             members: Some(self.neighbours.keys().copied().collect()),
+            restart: matches!(reply, Reply::Relay(_)) && description.kind == Kind::Offer,
             body: Body::Description(description),
         };
         self.send_signal(route, signal.to_value(), false);
@@ -81,6 +90,10 @@ impl Mesh {
 
     fn on_offer(&mut self, signal: Signal, route: Route) -> Option<ConnectionId> {
         let Body::Description(description) = &signal.body else { return None };
+        if signal.restart {
+            self.send_reject(route, signal.from, signal.negotiation_id, CloseReason::Gone.as_str());
+            return None;
+        }
         let fingerprint = fingerprint::read(&description.sdp);
         if let Some(reason) = self.reject_offer(&signal, fingerprint.as_deref(), route) {
             self.send_reject(route, signal.from, signal.negotiation_id, reason.as_str());
@@ -109,9 +122,10 @@ impl Mesh {
             owns_id: self.owns(from, fingerprint),
             open: opened.map(|since| self.now.saturating_duration_since(since)),
             pending,
-            full: self.paused || self.neighbours.len() + self.answering().count() >= self.config.max_peers,
+            full: self.neighbours.len() + self.answering().count() >= self.config.max_peers,
         };
-        let has_slot = pending.is_some() || self.has_slot(route.relay());
+        let is_known = opened.is_some() || pending == Some(Attempt::Theirs);
+        let has_slot = (is_known || !self.paused) && (pending.is_some() || self.has_slot(route.relay()));
         let now = self.now;
         let relay = route.relay().and_then(|relay| self.neighbours.get(&relay));
         let relay = relay.and_then(|id| self.connections.get_mut(id)?.neighbour.as_mut());
@@ -191,6 +205,9 @@ impl Mesh {
         if *connection.fingerprint.get_or_insert_with(|| fingerprint.clone()) != fingerprint {
             return self.close(id, CloseReason::Invalid);
         }
+        if let Some(neighbour) = &mut connection.neighbour {
+            neighbour.own_offer = None;
+        }
         connection.described = true;
         connection.candidates = 0;
         let early = std::mem::take(&mut connection.early);
@@ -221,7 +238,8 @@ impl Mesh {
         let is_discovering = |it: &&Connection| !it.is_open() && it.offerer && it.route.relay().is_some();
         let mut free = MAX_DISCOVERING.saturating_sub(self.connections.values().filter(is_discovering).count());
         for peer in self.discovery.due(self.now) {
-            if free == 0 || self.paused || self.neighbours.len() >= self.config.max_peers {
+            // The open and the pending ones.
+            if free == 0 || self.paused || self.connections.len() >= self.config.max_peers {
                 break;
             }
             if self.pending_with(peer).is_some() {
@@ -249,7 +267,7 @@ impl Mesh {
 
     pub(super) fn send_reject(&mut self, route: Route, to: u32, negotiation_id: u32, reason: &str) {
         let body = Body::Reject(reason.to_owned());
-        let signal = Signal { from: self.id, to, negotiation_id, members: None, body };
+        let signal = Signal { from: self.id, to, negotiation_id, members: None, restart: false, body };
         self.send_signal(route, signal.to_value(), true);
     }
 

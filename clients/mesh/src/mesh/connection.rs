@@ -11,6 +11,7 @@ use super::action::CloseReason;
 use super::control::Hello;
 use super::framing::Assembler;
 use super::limits::{ANSWER_TIMEOUT, OPEN_TIMEOUT, OPEN_TIMEOUT_AFTER_END, TokenBucket};
+use super::signal::Description;
 use crate::payload::Payload;
 
 #[derive(Debug)]
@@ -78,6 +79,8 @@ pub(crate) struct Neighbour {
     /// Since when ICE is disconnected.
     pub(crate) disconnected: Option<Instant>,
     pub(crate) interruption: Option<Interruption>,
+    /// This peer's offer that restarts ICE, until it has an answer or the other peer's offer replaces it.
+    pub(crate) own_offer: Option<Description>,
 }
 
 /// What a neighbour may send. Bursts are for groups that form at once.
@@ -96,8 +99,12 @@ pub(crate) struct Interruption {
     pub(crate) next_offer: Option<Instant>,
     /// The neighbour that relayed the last offer.
     pub(crate) relay: Option<u32>,
-    /// Whether this peer's offer waits for its answer.
-    pub(crate) offered: bool,
+}
+
+impl Interruption {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { since: now, next_offer: None, relay: None }
+    }
 }
 
 impl Connection {
@@ -131,8 +138,8 @@ impl Connection {
             (self.begun + ANSWER_TIMEOUT, CloseReason::PeerTimeout)
         };
         match self.route_ended {
-            Some(ended) if ended + OPEN_TIMEOUT_AFTER_END < at => (ended + OPEN_TIMEOUT_AFTER_END, CloseReason::Ended),
-            _ => (at, reason),
+            Some(ended) => (at.min(ended + OPEN_TIMEOUT_AFTER_END), CloseReason::Ended),
+            None => (at, reason),
         }
     }
 
@@ -159,6 +166,7 @@ impl Connection {
             waiting_bytes: 0,
             disconnected: None,
             interruption: None,
+            own_offer: None,
         });
     }
 }

@@ -17,12 +17,36 @@ impl Mesh {
         let Some(neighbour) = self.neighbour_mut(id) else { return };
         if connected {
             neighbour.disconnected = None;
-            if neighbour.interruption.take().is_some() {
-                neighbour.unanswered_pings = 0;
-            }
+            self.end_interruption(id);
         } else {
             neighbour.disconnected.get_or_insert(now);
         }
+    }
+
+    /// A message has arrived.
+    pub(super) fn heard(&mut self, id: ConnectionId) {
+        if let Some(neighbour) = self.neighbour_mut(id) {
+            neighbour.unanswered_pings = 0;
+            self.end_interruption(id);
+        }
+    }
+
+    /// Ends the interruption if ICE is connected. An own offer without an answer stays open: the other peer may have
+    /// restarted ICE, so this one must, too.
+    fn end_interruption(&mut self, id: ConnectionId) {
+        let Some(neighbour) = self.neighbour_mut(id) else { return };
+        if neighbour.disconnected.is_some() || neighbour.interruption.take().is_none() {
+            return;
+        }
+        neighbour.unanswered_pings = 0;
+        self.repeat_offer(id, Reply::Control);
+    }
+
+    /// Sends the own offer again. Returns whether there is one.
+    fn repeat_offer(&mut self, id: ConnectionId, reply: Reply) -> bool {
+        let Some(offer) = self.neighbour_mut(id).and_then(|it| it.own_offer.clone()) else { return false };
+        self.send_description(id, offer, reply);
+        true
     }
 
     /// Handles a signal of an open connection that arrived over a route.
@@ -40,32 +64,33 @@ impl Mesh {
         if neighbour.version() == 0 || !is_same_peer || !is_interrupted {
             return;
         }
+        let reply = Reply::Relay(relay);
         match description.kind {
-            Kind::Offer if !self.ignores_offer(id) => {
+            Kind::Offer if self.ignores_offer(id) => {
+                // The own one may wait in a control channel that is interrupted again.
+                self.repeat_offer(id, reply);
+            }
+            Kind::Offer => {
                 let now = self.now;
                 if let Some(neighbour) = self.neighbour_mut(id) {
-                    let interruption = Interruption { since: now, next_offer: None, relay: None, offered: false };
-                    let interruption = neighbour.interruption.get_or_insert(interruption);
-                    interruption.next_offer = None;
-                    interruption.offered = false;
+                    neighbour.interruption.get_or_insert(Interruption::new(now)).next_offer = None;
                 }
-                self.accept(id, description, Reply::Relay(relay));
+                self.accept(id, description, reply);
             }
-            Kind::Answer => {
-                let offered = self.neighbour_mut(id).and_then(|it| it.interruption.as_mut());
-                if offered.is_some_and(|it| std::mem::take(&mut it.offered)) {
-                    self.accept(id, description, Reply::Relay(relay));
-                }
-            }
-            Kind::Offer => {} // crosses an own one
+            Kind::Answer if self.expects_answer(id) => self.accept(id, description, reply),
+            Kind::Answer => {} // to an offer that was repeated
         }
     }
 
     /// Perfect negotiation: the peer with the lower id ignores an offer that crosses its own one.
     pub(super) fn ignores_offer(&self, id: ConnectionId) -> bool {
-        let Some(connection) = self.connections.get(&id) else { return true };
-        let interruption = connection.neighbour.as_ref().and_then(|it| it.interruption.as_ref());
-        interruption.is_some_and(|it| it.offered) && self.id < connection.peer
+        self.expects_answer(id) && self.connections.get(&id).is_some_and(|it| self.id < it.peer)
+    }
+
+    /// Whether an own offer has no answer yet.
+    pub(super) fn expects_answer(&self, id: ConnectionId) -> bool {
+        let neighbour = self.connections.get(&id).and_then(|it| it.neighbour.as_ref());
+        neighbour.is_some_and(|it| it.own_offer.is_some())
     }
 
     pub(super) fn interruption_timeout(&self, connection: &Connection) -> Option<Instant> {
@@ -85,21 +110,42 @@ impl Mesh {
         if self.interruption_timeout(connection).is_none_or(|at| at > self.now) {
             return;
         }
-        let (peer, now) = (connection.peer, self.now);
         let interruption = connection.neighbour.as_ref().and_then(|it| it.interruption.as_ref());
-        if interruption.is_some_and(|it| it.since + RESTART_TIMEOUT <= now) {
+        if interruption.is_some_and(|it| it.since + RESTART_TIMEOUT <= self.now) {
             return self.close(id, CloseReason::Lost);
         }
-        let last_relay = interruption.and_then(|it| it.relay);
+        self.restart_ice(id);
+    }
+
+    /// Whether ICE is restarted. Restarts it now if that is possible: the pings are lost.
+    pub(super) fn is_restarting(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get(&id) else { return false };
+        let Some(neighbour) = &connection.neighbour else { return false };
+        if neighbour.interruption.is_some() {
+            return true;
+        }
+        let can_restart =
+            neighbour.disconnected.is_some() && neighbour.version() > 0 && self.has_relay(connection.peer);
+        if can_restart {
+            self.restart_ice(id);
+        }
+        can_restart
+    }
+
+    /// Makes an offer, or repeats the one that has no answer yet: the answer to it would not fit another one.
+    fn restart_ice(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let (peer, now) = (connection.peer, self.now);
+        let last_relay = connection.neighbour.as_ref().and_then(|it| it.interruption.as_ref()?.relay);
         let relay = self.random_relay(peer, last_relay);
         let Some(neighbour) = self.neighbour_mut(id) else { return };
-        let fresh = Interruption { since: now, next_offer: None, relay: None, offered: false };
-        let interruption = neighbour.interruption.get_or_insert(fresh);
+        let interruption = neighbour.interruption.get_or_insert(Interruption::new(now));
         interruption.next_offer = Some(now + RESTART_INTERVAL);
         interruption.relay = relay;
-        if let Some(relay) = relay {
-            interruption.offered = true;
-            self.act(Action::RestartIce { connection: id, reply: Reply::Relay(relay) });
+        let Some(relay) = relay else { return };
+        let reply = Reply::Relay(relay);
+        if !self.repeat_offer(id, reply) {
+            self.act(Action::RestartIce { connection: id, reply });
         }
     }
 

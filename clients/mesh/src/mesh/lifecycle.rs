@@ -28,6 +28,11 @@ impl Mesh {
             return self.close(id, CloseReason::SameId);
         }
         if self.paused {
+            return self.close(id, CloseReason::Busy);
+        }
+        // Only the hub's member may be one peer too many: otherwise the halves of a full group would not merge.
+        let is_bound = connection.offerer && route.relay().is_none();
+        if !is_bound && self.neighbours.len() >= self.config.max_peers && !self.neighbours.contains_key(&peer) {
             return self.close(id, CloseReason::Full);
         }
         self.end_route(route);

@@ -24,7 +24,8 @@ pub(crate) const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// An offer does not replace a younger connection.
 pub(crate) const SETTLED_AFTER: Duration = Duration::from_secs(5);
 pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(2);
-pub(crate) const MAX_UNANSWERED_PINGS: u32 = 5;
+/// 12 s: some browsers notice an interruption only after more than 10 s.
+pub(crate) const MAX_UNANSWERED_PINGS: u32 = 6;
 pub(crate) const PLACE_TIME: Duration = Duration::from_secs(30);
 /// By this age of a loss without `bye`, the hub has noticed a dead peer.
 pub(crate) const LOST_AFTER: Duration = Duration::from_secs(20);

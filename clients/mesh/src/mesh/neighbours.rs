@@ -19,8 +19,8 @@ impl Mesh {
     /// A message arrived on the control channel.
     pub(crate) fn control_message(&mut self, id: ConnectionId, binary: bool, data: &[u8], now: Instant) {
         self.set_time(now);
+        self.heard(id);
         let Some(neighbour) = self.neighbour_mut(id) else { return };
-        neighbour.unanswered_pings = 0;
         let is_introduced = neighbour.hello.is_some();
         let parsed = if binary { Err(TooLong) } else { Control::parse(&String::from_utf8_lossy(data)) };
         let Ok(message) = parsed else { return self.close(id, CloseReason::Invalid) };
@@ -80,15 +80,19 @@ impl Mesh {
             } else if !matches!(signal.body, Body::Reject(_)) {
                 let Signal { from, to, negotiation_id, .. } = signal;
                 let body = Body::Reject(CloseReason::Gone.as_str().to_owned());
-                let gone = Signal { from: to, to: from, negotiation_id, members: None, body };
+                let gone = Signal { from: to, to: from, negotiation_id, members: None, restart: false, body };
                 self.send_relay(neighbour, &gone.to_value());
             }
         }
     }
 
-    /// Media: this peer makes no offers over the control channel, so it only answers.
+    /// Media, for which this peer makes no offers, or the offer of an interruption that has ended.
     fn renegotiate(&mut self, id: ConnectionId, description: Description) {
-        if description.kind == Kind::Offer && !self.ignores_offer(id) {
+        let is_accepted = match description.kind {
+            Kind::Offer => !self.ignores_offer(id),
+            Kind::Answer => self.expects_answer(id),
+        };
+        if is_accepted {
             self.accept(id, description, Reply::Control);
         }
     }
@@ -104,10 +108,10 @@ impl Mesh {
         now: Instant,
     ) {
         self.set_time(now);
+        self.heard(id);
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let peer = connection.peer;
         let Some(neighbour) = connection.neighbour.as_mut() else { return };
-        neighbour.unanswered_pings = 0;
         match neighbour.assembler(channel, single).push(data) {
             Err(_) => self.close(id, CloseReason::Invalid),
             Ok(None) => {}
@@ -127,9 +131,7 @@ impl Mesh {
     /// A message arrived that is not part of the protocol. It shows that the peer is alive.
     pub(crate) fn ignored_message(&mut self, id: ConnectionId, now: Instant) {
         self.set_time(now);
-        if let Some(neighbour) = self.neighbour_mut(id) {
-            neighbour.unanswered_pings = 0;
-        }
+        self.heard(id);
     }
 
     /// The peer has introduced itself, or has version 0: reports it, and the messages that waited for it.
@@ -177,10 +179,11 @@ impl Mesh {
         let ids: Vec<_> = self.neighbours.values().copied().collect();
         for id in ids {
             let Some(neighbour) = self.neighbour_mut(id) else { continue };
-            if neighbour.unanswered_pings >= MAX_UNANSWERED_PINGS && neighbour.interruption.is_none() {
+            if neighbour.unanswered_pings >= MAX_UNANSWERED_PINGS && !self.is_restarting(id) {
                 self.close(id, CloseReason::Lost);
                 continue;
             }
+            let Some(neighbour) = self.neighbour_mut(id) else { continue };
             neighbour.unanswered_pings = neighbour.unanswered_pings.saturating_add(1);
             self.send_control(id, ping.clone());
         }

@@ -12,6 +12,8 @@ pub(crate) struct Signal {
     pub(crate) negotiation_id: u32,
     /// With a description: the ids of the sender's neighbours.
     pub(crate) members: Option<Vec<u32>>,
+    /// With an offer through a neighbour: it restarts ICE of an open connection.
+    pub(crate) restart: bool,
     pub(crate) body: Body,
 }
 
@@ -51,17 +53,21 @@ impl Signal {
             Some(members) => Some(members.as_array()?.iter().map(as_u32).collect::<Option<_>>()?),
             None => None,
         };
+        let restart = read(signal, "restart", Value::as_bool)?.unwrap_or(false);
         let reject = read(signal, "reject", |value| Some(value.as_str()?.to_owned()))?;
         let description = read(signal, "description", Description::from_value)?;
         let candidate = read(signal, "candidate", candidate_from_value)?;
         let body = reject.map(Body::Reject).or(description.map(Body::Description)).or(candidate.map(Body::Candidate))?;
-        Some(Self { from, to, negotiation_id, members, body })
+        Some(Self { from, to, negotiation_id, members, restart, body })
     }
 
     pub(crate) fn to_value(&self) -> Value {
         let mut signal = json!({ "from": self.from, "to": self.to, "negotiationId": self.negotiation_id });
         if let Some(members) = &self.members {
             signal["members"] = json!(members);
+        }
+        if self.restart {
+            signal["restart"] = json!(true);
         }
         match &self.body {
             Body::Description(description) => signal["description"] = description.to_value(),
@@ -110,7 +116,8 @@ mod tests {
     use super::*;
 
     fn signal(body: Body) -> Signal {
-        Signal { from: 2, to: 3, negotiation_id: 7, members: Some(vec![4, 5]), body }
+        let restart = matches!(body, Body::Description(_));
+        Signal { from: 2, to: 3, negotiation_id: 7, members: Some(vec![4, 5]), restart, body }
     }
 
     #[test]
@@ -126,6 +133,18 @@ mod tests {
     fn signal_without_a_body_or_with_a_reject_of_another_type_is_ignored() {
         assert_eq!(Signal::parse(br#"{"from":2,"to":3,"negotiationId":7}"#), None);
         assert_eq!(Signal::parse(br#"{"from":2,"to":3,"negotiationId":7,"reject":1}"#), None);
+    }
+
+    #[test]
+    fn restart_is_a_boolean() {
+        let signal = |restart: &str| {
+            let text = format!(r#"{{"from":2,"to":3,"negotiationId":7,"restart":{restart},"reject":"busy"}}"#);
+            Signal::parse(text.as_bytes()).map(|signal| signal.restart)
+        };
+        assert_eq!((signal("true"), signal("false")), (Some(true), Some(false)));
+        for restart in ["null", "1", "\"true\"", "{}"] {
+            assert_eq!(signal(restart), None, "{restart}");
+        }
     }
 
     #[test]

@@ -250,7 +250,9 @@ fn silence_disconnects_and_a_restart_reconnects() {
     pair.blocked = false;
     let offer = pair.engines[0].restart_ice().expect("an offer");
     let answer = pair.engines[1].accept(&offer).expect("an answer");
+    assert!(pair.engines[1].accept(&offer).is_some(), "the offer is repeated");
     pair.engines[0].accept(&answer);
+    pair.engines[0].accept(&answer); // a late second answer
     assert!(pair.run_until(Duration::from_secs(10), |pair| ice(pair, true)));
     assert_eq!(pair.engines[0].write_data(None, &[2, 7], true), Written::Accepted);
     assert!(pair.run_until(Duration::from_secs(10), |pair| !pair.received(1).is_empty()));

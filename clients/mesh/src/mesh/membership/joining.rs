@@ -114,7 +114,7 @@ impl Mesh {
             self.membership.step = Step::Waiting { until };
             return;
         }
-        if reason == CloseReason::Full {
+        if reason == CloseReason::Full || (reason == CloseReason::Busy && self.paused) {
             // Another `connect` would evict the member if it is the only one, although it works.
             self.act(Action::Hub(HubAction::Close));
             return self.reconnect();

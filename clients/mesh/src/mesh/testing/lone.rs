@@ -16,6 +16,8 @@ pub(crate) struct Lone {
     pub(crate) begun: Vec<ConnectionId>,
     pub(crate) closed: Vec<ConnectionId>,
     pub(crate) candidates: usize,
+    /// Offers that restart ICE.
+    pub(crate) restarts: usize,
     pub(crate) created: Vec<String>,
     pub(crate) events: Vec<Event>,
     /// Signals to joiners, with the link.
@@ -37,6 +39,7 @@ impl Lone {
             begun: Vec::new(),
             closed: Vec::new(),
             candidates: 0,
+            restarts: 0,
             created: Vec::new(),
             events: Vec::new(),
             signals: Vec::new(),
@@ -81,7 +84,12 @@ impl Lone {
                         self.signals.push(serde_json::from_slice(&data).expect("JSON"));
                     }
                 }
-                Action::Hub(_) | Action::RestartIce { .. } => {}
+                Action::RestartIce { connection, reply } => {
+                    self.restarts += 1;
+                    let sdp = format!("{}a=restart:{}\r\n", sdp(1), self.restarts);
+                    self.mesh.local_description(connection, Description { kind: Kind::Offer, sdp }, reply, self.now);
+                }
+                Action::Hub(_) => {}
             }
         }
     }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
+use sigver::client::Remote;
 
 use crate::event::LeaveReason;
-use crate::mesh::Config;
 use crate::mesh::testing::{LARGE, Lone, SMALL, config, fingerprint, offer, offer_to, sdp};
+use crate::mesh::{Config, ConnectionId};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -130,6 +131,15 @@ fn pending_connections_close_at_their_deadlines() {
     assert_eq!(lone.closed.len(), 2);
     assert_eq!(lone.last_reject(), Some("ended"));
 
+    let link = lone.joiner(&offer(SMALL + 2, 4, 7));
+    lone.advance(seconds(14));
+    lone.end(link);
+    lone.advance(Duration::from_millis(900));
+    assert_eq!(lone.closed.len(), 2);
+    lone.advance(Duration::from_millis(200));
+    assert_eq!(lone.closed.len(), 3, "the 3 s are within the 15 s");
+    assert_eq!(lone.last_reject(), Some("ended"));
+
     let neighbour = lone.join(SMALL + 3, 8);
     lone.receive(neighbour, &json!({ "near": [[LARGE, 1]] }));
     assert_eq!(lone.begun.len(), 1);
@@ -203,4 +213,97 @@ fn offers_relayed_by_one_neighbour_have_a_rate() {
     }
     let rejects = lone.relayed(neighbour).iter().filter(|signal| signal["reject"] == "busy").count();
     assert_eq!(rejects, 40 - 32);
+}
+
+/// The other peer answers the last offer that was sent through a neighbour, and the connection opens.
+fn open_discovered(lone: &mut Lone, through: ConnectionId) -> ConnectionId {
+    let offer = lone.relayed(through).last().copied().cloned().expect("an offer");
+    let mut answer = json!({ "from": offer["to"], "to": offer["from"], "negotiationId": offer["negotiationId"] });
+    answer["description"] = json!({ "type": "answer", "sdp": sdp(9) });
+    lone.relay(through, &answer);
+    let connection = *lone.begun.last().expect("an attempt");
+    lone.mesh.opened(connection, lone.now);
+    lone.settle();
+    connection
+}
+
+#[test]
+fn own_attempts_do_not_exceed_the_maximum() {
+    let mut lone = Lone::new(Config { max_peers: 3, ..config() });
+    let neighbour = lone.join(SMALL, 8);
+    lone.receive(neighbour, &json!({ "near": [[LARGE, 1], [LARGE + 1, 1], [LARGE + 2, 1], [LARGE + 3, 1]] }));
+    assert_eq!(lone.begun.len(), 2, "one neighbour and two pending attempts");
+    let sent = lone.relayed(neighbour)[0].clone();
+    let gone =
+        json!({ "from": sent["to"], "to": sent["from"], "negotiationId": sent["negotiationId"], "reject": "gone" });
+    lone.relay(neighbour, &gone);
+    assert_eq!(lone.begun.len(), 3, "a failed attempt makes room");
+}
+
+#[test]
+fn connection_that_opens_beyond_the_maximum_closes_with_full() {
+    for own_first in [true, false] {
+        let mut lone = Lone::new(Config { max_peers: 2, ..config() });
+        let neighbour = lone.join(SMALL, 8);
+        lone.receive(neighbour, &json!({ "near": [[LARGE, 1]] }));
+        lone.joiner(&offer(SMALL + 1, 1, 7));
+        let answered = *lone.accepted.last().expect("answered");
+        if own_first {
+            open_discovered(&mut lone, neighbour);
+            lone.mesh.opened(answered, lone.now);
+            lone.settle();
+            assert_eq!((lone.last_reject(), &lone.closed), (Some("full"), &vec![answered]));
+        } else {
+            lone.mesh.opened(answered, lone.now);
+            lone.settle();
+            let own = open_discovered(&mut lone, neighbour);
+            let last = lone.relayed(neighbour).last().copied().cloned().expect("a reject");
+            assert_eq!((last["reject"].as_str(), &lone.closed), (Some("full"), &vec![own]));
+        }
+        assert_eq!(lone.mesh.neighbours.len(), 2);
+    }
+}
+
+#[test]
+fn connection_that_replaces_another_one_opens_at_the_maximum() {
+    let mut lone = Lone::new(Config { max_peers: 1, ..config() });
+    let first = lone.join(SMALL, 7);
+    lone.advance(seconds(6));
+    lone.joiner(&offer(SMALL, 99, 7));
+    let second = *lone.accepted.last().expect("answered");
+    lone.mesh.opened(second, lone.now);
+    lone.settle();
+    assert_eq!(lone.closed, [first]);
+    assert_eq!(lone.mesh.connection_to(SMALL), Some(second));
+}
+
+#[test]
+fn member_that_the_hub_selected_may_be_one_peer_too_many() {
+    let mut lone = Lone::new(Config { max_peers: 1, ..config() });
+    lone.join(SMALL, 7);
+    lone.mesh.hub_closed(None, false, lone.now);
+    lone.advance(seconds(1));
+    lone.mesh.hub_opened(lone.now);
+    lone.mesh.hub_connected(false, lone.now);
+    lone.settle();
+    let bound = *lone.begun.last().expect("an attempt");
+    let mut answer = lone.signals.last().expect("an offer").clone();
+    answer["from"] = json!(LARGE);
+    answer["description"] = json!({ "type": "answer", "sdp": sdp(9) });
+    lone.mesh.hub_content(Remote::Member, 5, answer.to_string().as_bytes(), lone.now);
+    lone.mesh.opened(bound, lone.now);
+    lone.settle();
+    assert_eq!(lone.mesh.neighbours.len(), 2, "otherwise two halves of a full group would never merge");
+}
+
+#[test]
+fn peer_whose_app_does_not_receive_rejects_with_busy() {
+    let mut lone = Lone::new(config());
+    lone.joiner(&offer(SMALL, 1, 7));
+    lone.mesh.pause(true);
+    lone.joiner(&offer(SMALL + 1, 2, 8));
+    assert_eq!(lone.last_reject(), Some("busy"));
+    lone.mesh.opened(lone.accepted[0], lone.now);
+    lone.settle();
+    assert_eq!((lone.last_reject(), lone.closed.len()), (Some("busy"), 1));
 }

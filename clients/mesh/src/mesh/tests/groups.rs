@@ -86,10 +86,10 @@ fn peer_that_leaves_is_removed_at_once_and_not_looked_for() {
 }
 
 #[test]
-fn killed_peer_is_lost_after_five_unanswered_pings() {
+fn killed_peer_is_lost_after_six_unanswered_pings() {
     let mut world = World::with_peers(3);
     world.kill(1);
-    world.run(seconds(9));
+    world.run(seconds(11));
     assert_eq!(world.neighbours(0).len(), 2);
     world.run(seconds(4));
     assert_eq!(leaves(&world, 0), [(world.id(1), LeaveReason::Lost)]);
@@ -238,6 +238,33 @@ fn member_that_is_full_is_not_evicted_and_its_joiner_backs_off() {
     assert_eq!(states(&world, 1).last(), Some(&(State::Joining, Reason::Full)));
     assert_eq!(world.nodes[0].mesh.state(), State::Joined);
     assert!((4..=14).contains(&world.nodes[1].connects.len()), "{} connects", world.nodes[1].connects.len());
+}
+
+#[test]
+fn joiner_reaches_the_next_member_if_the_app_of_the_first_one_does_not_receive() {
+    let mut world = World::with_peers(2);
+    world.nodes[0].mesh.pause(true);
+    world.add(config());
+    world.run(seconds(20));
+    assert_eq!(world.neighbours(2), [world.id(1)]);
+    world.nodes[0].mesh.pause(false);
+    world.run(seconds(60));
+    assert!(world.is_meshed(), "{}", world.describe());
+}
+
+#[test]
+fn joiner_whose_app_does_not_receive_does_not_evict_the_member() {
+    let mut world = World::new();
+    world.add(config());
+    world.run(seconds(1));
+    world.add(config());
+    world.nodes[1].mesh.pause(true);
+    world.run(seconds(60));
+    assert_eq!(states(&world, 0).last(), Some(&(State::Joined, Reason::None)));
+    assert_eq!(states(&world, 0).len(), 2, "it joined once");
+    world.nodes[1].mesh.pause(false);
+    world.run(seconds(60));
+    assert!(world.is_meshed(), "{}", world.describe());
 }
 
 #[test]

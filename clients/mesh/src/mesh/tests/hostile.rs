@@ -47,6 +47,7 @@ fn signal() -> impl Strategy<Value = Value> {
             let sdp = if byte == 0 { "v=0".to_owned() } else { sdp(byte) };
             json!({ "description": { "type": if offer { "offer" } else { "answer" }, "sdp": sdp } })
         }),
+        (1..4_u8).prop_map(|byte| json!({ "description": { "type": "offer", "sdp": sdp(byte) }, "restart": true })),
         Just(json!({ "candidate": { "candidate": "candidate:1" } })),
         prop_oneof![Just("same-id"), Just("glare"), Just("gone"), Just("nonsense")]
             .prop_map(|it| json!({ "reject": it })),
@@ -72,7 +73,9 @@ fn control() -> impl Strategy<Value = String> {
         1 => any::<f64>().prop_map(|it| json!({ "pong": it }).to_string()),
         1 => any::<f64>().prop_map(|it| json!({ "ping": it }).to_string()),
         1 => Just(json!({ "bye": true }).to_string()),
-        1 => (0..3_u8).prop_map(|byte| json!({ "description": { "type": "offer", "sdp": sdp(byte) } }).to_string()),
+        1 => (prop_oneof![Just("offer"), Just("answer")], 0..3_u8).prop_map(|(kind, byte)| {
+            json!({ "description": { "type": kind, "sdp": sdp(byte) } }).to_string()
+        }),
         1 => "[\\x00-\\x7f]{0,20}",
     ]
 }

@@ -4,6 +4,7 @@ mod attempts;
 mod corpus;
 mod groups;
 mod hostile;
+mod interruptions;
 mod layers;
 mod messages;
 pub(crate) mod vectors;
