@@ -111,12 +111,12 @@ export class Joining {
       const canRenew = meaning === "expired" && typeof this.#target.key === "function" && !expired;
       if (meaning === "rejected" || (meaning === "expired" && !canRenew)) return this.#reject(close);
       if (canRenew) expired = close;
+      if (performance.now() - since > STABLE_AFTER) failures = 0;
       if (givenUp) {
         await this.#wait(givenUp === "full" ? delay() : jitter(RETRY_MAX));
         if (givenUp !== "full") failures = 0;
         continue;
       }
-      if (performance.now() - since > STABLE_AFTER) failures = 0;
       // An evicted peer had no neighbours: the group now belongs to the joiner that evicted it. It returns as a joiner.
       const isEvicted = meaning === "evicted";
       const status = isEvicted ? this.#inGroup("joining", meaning, close) : this.#away(meaning, close);

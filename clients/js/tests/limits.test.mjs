@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { Group } from "../src/index.js";
-import { advance, FakeConnection, FakeSocket, install, joinAlone, joiner, joinWith, sdpOf, settle } from "./fakes.mjs";
+import { advance, FakeConnection, FakeSocket, install, joinAlone, joiner, joinWith } from "./fakes.mjs";
+import { nextSocket, sdpOf, settle } from "./fakes.mjs";
 
 const X = 2 ** 31 + 7; // below the id that a group draws, so that its offers never win
 /** Ids above the one that a group draws, so that it makes the offers at once. */
@@ -137,6 +138,24 @@ test("joiner whose member is full shows it, and tries again with another socket,
   assert(closed[0] >= 500 && closed[0] <= 1_000 && closed[3] >= 4_000, `${closed}`);
   await joinWith(X);
   assert.deepEqual([group.state, group.reason], ["joined", ""]);
+});
+
+test("socket that lasted 30 s resets the back-off, also if the next member is full", async () => {
+  const { group } = await join();
+  for (let count = 0; count < 5; count++) {
+    await FakeSocket.last.closeWith(1006);
+    await nextSocket();
+  }
+  const neighbour = await joinWith(X);
+  await advance(31_000);
+  neighbour.channels[0].onclose();
+  await advance(1_000);
+  await FakeSocket.last.receive({ connected: false });
+  const { from: to, negotiationId } = FakeSocket.last.signals.at(-1);
+  await FakeSocket.last.signal({ from: X + 1, to, negotiationId, reject: "full" });
+  assert.deepEqual([group.state, group.reason], ["joining", "full"]);
+  const wait = group.nextAttempt - Date.now();
+  assert(wait >= 500 && wait <= 1_000, `${wait}`);
 });
 
 test("peererror names a peer after the second failed attempt, and again only after it was connected", async () => {
