@@ -282,8 +282,9 @@ export class Mesh {
       this.receive(signal, this.#routeThrough(sender.id));
     } else if (from === sender.id) {
       const recipient = this.#neighbours.get(to);
+      const gone = { from: to, to: from, negotiationId, reject: "gone" };
       if (recipient) recipient.sendControl({ relay: signal });
-      else if (!reject) sender.sendControl({ relay: { from: to, to: from, negotiationId, reject: "gone" } });
+      else if (reject === undefined) sender.sendControl({ relay: gone });
     }
   }
 

@@ -51,6 +51,17 @@ test("reject over the hub is returned once, as the last data of the link", async
   assert.deepEqual(FakeSocket.last.signals.at(-1), { from: group.id, to: X, negotiationId: 1, reject: "left" });
 });
 
+test("relay answers a signal for a peer that is no neighbour with gone, unless it is a reject", async () => {
+  await join();
+  await joinAlone();
+  const neighbour = await joiner(X, "AA");
+  const signal = { from: X, to: X + 1, negotiationId: 1 };
+  for (const reject of ["left", "unknown", ""]) await neighbour.control({ relay: { ...signal, reject } });
+  assert.deepEqual(relayed(neighbour), []);
+  await neighbour.control({ relay: { ...signal, candidate: { candidate: "" } } });
+  assert.deepEqual(relayed(neighbour), [{ from: X + 1, to: X, negotiationId: 1, reject: "gone" }]);
+});
+
 test("end of an earlier link does not end the attempt with the next member", async () => {
   const group = await join();
   await FakeSocket.last.open();
