@@ -233,7 +233,7 @@ export class Group extends GroupTarget {
    * receive it in a `peerchange` event. Changes within one second are combined.
    *
    * @param {unknown} value
-   * @throws {TypeError} if it is not a JSON value, or has more than 4096 bytes as JSON
+   * @throws {TypeError} if it is not a JSON value, or has more than 4096 bytes as JSON or 64 nested levels
    */
   setMetadata(value) {
     this.#settings.metadata = toMetadata(value);

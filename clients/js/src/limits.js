@@ -80,6 +80,8 @@ export const HELLO_TIMEOUT = 5_000;
 /** Of the app's metadata, as JSON in UTF-8. A receiver relies on the limit of control messages. */
 export const MAX_METADATA_BYTES = 4_096;
 /** Named channels in one `hello`, and the length of a name in UTF-16 units. Others are ignored. */
+/** Nested arrays and objects. Some parsers of JSON stop at 128, and `hello` adds two. */
+export const MAX_METADATA_LEVELS = 64;
 export const MAX_CHANNELS = 16;
 export const MAX_CHANNEL_NAME = 64;
 /** A candidate that a check found before its signal arrived gets its type within this many pings. */

@@ -17,7 +17,7 @@
  * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`. Without `certificates`,
  *   the group generates one for itself.
  * @property {unknown} [metadata] What the other peers learn about this one before their `peerjoin` event, in
- *   `peer.metadata`: a JSON value of at most 4096 bytes as JSON, for example a name.
+ *   `peer.metadata`: a JSON value of at most 4096 bytes and 64 nested levels, for example a name.
  * @property {Record<string, ChannelOptions>} [channels] At most 16 further channels, by their names of 1 to 64
  *   characters: `{ pose: { ordered: false, maxRetransmits: 0 } }`. Two peers have the channels that both name.
  * @property {AbortSignal} [signal] Cancels joining, or leaves the group if it is already joined.

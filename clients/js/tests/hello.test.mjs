@@ -278,6 +278,30 @@ test("metadata that is not a JSON value, or is longer than 4096 bytes throws Typ
   for (const valid of [null, 0, "", "x".repeat(4_094), []]) group.setMetadata(valid);
 });
 
+test("metadata that is nested more than 64 levels deep throws TypeError", async () => {
+  const { group } = await join();
+  const nested = (levels, wrap, value = 0) => {
+    for (let level = 0; level < levels; level++) value = wrap(value);
+    return value;
+  };
+  const array = (it) => [it];
+  const object = (a) => ({ a });
+  const error = { name: "TypeError", message: "metadata is nested more than 64 levels deep; must be at most 64" };
+  for (const wrap of [array, object, (it) => ({ toJSON: () => [it] })]) {
+    group.setMetadata(nested(64, wrap));
+    group.setMetadata(nested(63, wrap, []));
+    group.setMetadata(nested(63, wrap, {}));
+    // The last one is deeper than the stack.
+    for (const invalid of [nested(65, wrap), nested(64, wrap, []), nested(64, wrap, {}), nested(100_000, wrap)]) {
+      assert.throws(() => group.setMetadata(invalid), error);
+      await assert.rejects(joinGroup("wss://hub", "room", { ...OFFLINE, metadata: invalid }), error);
+    }
+  }
+  const shared = nested(60, array);
+  group.setMetadata([shared, [[[shared]]], shared, Array(100).fill([])]);
+  assert.throws(() => group.setMetadata([shared, [[[[shared]]]], shared]), error);
+});
+
 test("peers is always the same map, in the order of peerjoin, and a lost peer is another one when it returns", async () => {
   const { group, events } = await join();
   const { peers } = group;
