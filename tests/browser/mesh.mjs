@@ -25,7 +25,7 @@ const { values: args } = parseArgs({
 });
 if (!args.server || !args.echo) throw new Error("--server or --echo is missing; must be the path of a program");
 
-const LATER = 30_000; // for conditions that need five pings
+const LATER = 30_000; // for conditions that need six pings
 const target = await signalingOnly(args.server);
 const browser = await launch(args.browser);
 const pageErrors = [];

@@ -19,7 +19,7 @@ const { values: args } = parseArgs({
 });
 if (!args.server) throw new Error("--server is missing; must be the command of a sigver server");
 
-const LATER = 30_000; // for conditions that need five pings
+const LATER = 30_000; // for conditions that need six pings
 const CHANNELS = { log: {} };
 
 const target = await signalingOnly(args.server);

@@ -74,14 +74,15 @@ export const MIN_JOINER_SLOTS = 16;
 
 /** Pings measure the round-trip time and detect lost neighbours. */
 export const PING_INTERVAL = 2_000;
-export const MAX_MISSED_PINGS = 5;
+/** Lost after 12 to 14 s. Firefox notices an interrupted path within 10.7 s, so ICE is restarted before. */
+export const MAX_MISSED_PINGS = 6;
 /** From an open connection to the first control message, which is `hello` in all versions but 0. */
 export const HELLO_TIMEOUT = 5_000;
 /** Of the app's metadata, as JSON in UTF-8. A receiver relies on the limit of control messages. */
 export const MAX_METADATA_BYTES = 4_096;
-/** Named channels in one `hello`, and the length of a name in UTF-16 units. Others are ignored. */
 /** Nested arrays and objects. Some parsers of JSON stop at 128, and `hello` adds two. */
 export const MAX_METADATA_LEVELS = 64;
+/** Named channels in one `hello`, and the length of a name in UTF-16 units. Others are ignored. */
 export const MAX_CHANNELS = 16;
 export const MAX_CHANNEL_NAME = 64;
 /** A candidate that a check found before its signal arrived gets its type within this many pings. */

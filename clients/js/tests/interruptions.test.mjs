@@ -140,6 +140,21 @@ test("interruption that the browser reports shortly before the pings are lost is
   }
 });
 
+test("interruption that the browser reports as late as Firefox is repaired before the pings are lost", async () => {
+  for (let phase = 0; phase < 2_000; phase += 250) {
+    network = install();
+    const [a, b, c] = await mesh(3);
+    await run(phase); // since the last ping
+    network.noticeTime = () => 10_700;
+    const connections = network.between(a, b);
+    network.cut(a, b);
+    await run(20_000);
+    for (const group of [a, b, c]) assert.deepEqual(group.events, [], `${phase} ms`);
+    assert.deepEqual(network.between(a, b), connections);
+    assert(isConnected(a, b));
+  }
+});
+
 test("without a common neighbour, ICE recovers by itself, or the pings are lost", async () => {
   for (const time of [8_000, 20_000]) {
     network = install();
