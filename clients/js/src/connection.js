@@ -104,7 +104,9 @@ export class Connection {
     rtc.oniceconnectionstatechange = () => this.#state === "open" && this.#onIceState();
     const isPolite = () => events.isPolite(this);
     this.#negotiation = new Negotiation(rtc, this.#prepare(settings), {
-      signal: (body, answersControl) => this.#signal(body, answersControl),
+      signal: (body) => this.#signal(body, this.#interruption.route),
+      // The interruption may be over by now. The other peer expects the answer where it sent the offer.
+      answer: (body, route) => this.#signal(body, route),
       mayOffer: () => initiator || this.#state !== "pending",
       isPolite,
       // A restart is repeated.
@@ -238,17 +240,16 @@ export class Connection {
 
   // ---- Signals ------------------------------------------------------------------------------------------------------
 
-  /** @param {Body} body @param {boolean} [answersControl] */
-  #signal(body, answersControl) {
-    const route = this.#state === "pending" ? this.route : this.#interruption.route;
-    // The path may already work again for the other peer, which then ignores relayed answers.
-    if (route && !answersControl) this.#events.signal(this, body, route);
+  /** @param {Body} body @param {Route | undefined} route of an open connection; none for the control channel */
+  #signal(body, route) {
+    if (this.#state === "pending") route = this.route;
+    if (route) this.#events.signal(this, body, route);
     else this.sendControl(body);
   }
 
   /**
    * Handles a signal that arrived over a route. The other peer of an open connection uses the control channel, except
-   * for late candidates, and for descriptions while the path is interrupted.
+   * for late candidates, and a neighbour for descriptions while the path is interrupted.
    *
    * @param {Signal} signal @param {Route} route
    */
@@ -257,7 +258,7 @@ export class Connection {
     this.hasNeighbours ||= members !== undefined && members.length > 0;
     if (this.#state !== "pending") {
       reject = undefined;
-      if (!this.#acceptsRestart(description)) description = undefined;
+      if (!route.relay || !this.#acceptsRestart(description)) description = undefined;
       else if (description?.type === "offer") {
         this.#interruption.accept(route);
         this.#negotiation.contest();
@@ -265,7 +266,7 @@ export class Connection {
     }
     this.isRejected = reject !== undefined;
     if (reject !== undefined) this.close(readReject(reject));
-    else this.#negotiation.receive({ description, candidate });
+    else this.#negotiation.receive({ description, candidate }, route);
   }
 
   /** @param {RTCSessionDescriptionInit | undefined} description */
@@ -293,7 +294,7 @@ export class Connection {
 
   /** Counts pings instead of measuring time: after a tab was suspended, elapsed time does not mean a lost neighbour. */
   ping() {
-    // Firefox notices an interruption after 4 to 12 s.
+    // Firefox notices an interruption after 4 to 10.7 s, possibly shortly before the pings are lost.
     const isLost = this.#missedPings++ >= MAX_MISSED_PINGS && !(this.version && this.#interruption.hurry());
     if (isLost) return this.close("lost");
     this.#pathWatch.check();
@@ -323,7 +324,7 @@ export class Connection {
 
   /** @param {Control} message */
   #onControl(message) {
-    if (message.description || message.candidate) this.#negotiation.receive(message, true);
+    if (message.description || message.candidate) this.#negotiation.receive(message);
     else this.#events.control(this, message);
   }
 

@@ -7,12 +7,14 @@
 import { MAX_EARLY_CANDIDATES } from "./limits.js";
 import { readFingerprint, readVersion, restartsIce } from "./untrusted.js";
 
+/** @import { Route } from "./signaling.js" */
+
 /**
  * @typedef {{ description?: RTCSessionDescriptionInit, candidate?: RTCIceCandidateInit }} Body What a signal contains.
  *
  * @typedef {object} NegotiationEvents
- * @property {(body: Body, answersControl?: boolean) => void} signal sends to the other peer. `answersControl`: the body
- *   answers an offer that arrived over the control channel
+ * @property {(body: Body) => void} signal sends an offer or a candidate to the other peer
+ * @property {(body: Body, route: Route | undefined) => void} answer sends an answer, over the route of the offer
  * @property {() => boolean} mayOffer whether this side may make an offer now
  * @property {() => boolean} isPolite whether this side yields when both make an offer at once
  * @property {(reason?: "invalid") => void} failed `invalid`: the other peer broke the protocol
@@ -65,7 +67,8 @@ export class Negotiation {
     try {
       this.#makingOffer = true;
       await this.ready;
-      await this.#describe();
+      await this.#rtc.setLocalDescription();
+      this.#events.signal(this.#description);
     } catch {
       this.#restarting = false;
       this.#events.failed();
@@ -74,15 +77,8 @@ export class Negotiation {
     }
   }
 
-  /** @param {boolean} [answersControl] */
-  async #describe(answersControl) {
-    await this.#rtc.setLocalDescription();
-    this.#sendDescription(answersControl);
-  }
-
-  /** @param {boolean} [answersControl] */
-  #sendDescription(answersControl) {
-    this.#events.signal({ description: this.#rtc.localDescription?.toJSON() }, answersControl);
+  get #description() {
+    return { description: this.#rtc.localDescription?.toJSON() };
   }
 
   /** Makes an offer that restarts ICE, also if an earlier offer has no answer yet. Call it again if nothing changes. */
@@ -106,15 +102,15 @@ export class Negotiation {
 
   /** Sends an offer again that may not have arrived. */
   repeatOffer() {
-    if (this.#rtc.signalingState === "have-local-offer") this.#sendDescription();
+    if (this.#rtc.signalingState === "have-local-offer") this.#events.signal(this.#description);
   }
 
-  /** @param {Body} body untrusted @param {boolean} [isControl] whether it arrived over the control channel */
-  receive({ description, candidate }, isControl) {
+  /** @param {Body} body untrusted @param {Route} [route] back to its sender; none for the control channel */
+  receive({ description, candidate }, route) {
     if (description) {
       this.#receiving++;
       this.#handled = this.#handled
-        .then(() => this.#handle(description, isControl))
+        .then(() => this.#handle(description, route))
         .catch(() => this.#events.failed());
     } else if (candidate) {
       if (this.#rtc.remoteDescription && !this.#receiving) this.#addCandidate(candidate);
@@ -128,8 +124,8 @@ export class Negotiation {
     this.#rtc.addIceCandidate(candidate).catch(() => {});
   }
 
-  /** @param {RTCSessionDescriptionInit} description @param {boolean} [isControl] */
-  async #handle(description, isControl) {
+  /** @param {RTCSessionDescriptionInit} description @param {Route} [route] */
+  async #handle(description, route) {
     try {
       // The browser verifies the certificate when it connects. Nobody can change it afterwards.
       const fingerprint = readFingerprint(description);
@@ -138,7 +134,9 @@ export class Negotiation {
       await this.#setRemoteDescription(description);
       this.#receiving--;
       for (const candidate of this.#earlyCandidates.splice(0)) this.#addCandidate(candidate);
-      if (this.#answering) await this.#describe(isControl);
+      if (!this.#answering) return;
+      await this.#rtc.setLocalDescription();
+      this.#events.answer(this.#description, route);
     } finally {
       this.#answering = false;
     }

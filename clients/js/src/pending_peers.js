@@ -52,7 +52,9 @@ export class PendingPeers {
       },
       signal: (connection, body, route) => {
         const members = body.description && [...neighbours.keys()];
-        route.send({ ...this.#header(connection), members, ...body });
+        const isOpen = !this.#pending.has(connection.negotiationId);
+        const restart = isOpen && body.description?.type === "offer" ? true : undefined;
+        route.send({ ...this.#header(connection), members, restart, ...body });
       },
       opened: (connection) => {
         this.#delete(connection.negotiationId);
@@ -137,7 +139,8 @@ export class PendingPeers {
       return known;
     }
     if (signal.description?.type !== "offer") return undefined;
-    const reject = this.#rejectOffer(signal, route.relay);
+    // A new connection would not match the one that the other peer restarts, and this side has closed.
+    const reject = signal.restart ? "gone" : this.#rejectOffer(signal, route.relay);
     if (reject) {
       route.end({ ...this.#header({ id: from, negotiationId }), reject });
       return undefined;

@@ -24,6 +24,7 @@ import {
  * @property {number} negotiationId drawn by the peer that makes the offer; signals of other attempts are ignored
  * @property {number[]} [members] with a description: the neighbours of its sender
  * @property {RTCSessionDescriptionInit} [description]
+ * @property {boolean} [restart] with an offer: it is for an open connection, and begins no attempt
  * @property {RTCIceCandidateInit} [candidate]
  * @property {string} [reject]
  */
@@ -89,7 +90,7 @@ export function readSignal(data) {
 
 /** @param {any} value @returns {value is Signal} */
 export function isSignal(value) {
-  const { from, to, negotiationId, members, description, candidate, reject } = value ?? {};
+  const { from, to, negotiationId, members, description, restart, candidate, reject } = value ?? {};
   return (
     isId(from) &&
     from !== 0 &&
@@ -97,6 +98,7 @@ export function isSignal(value) {
     isId(negotiationId) &&
     (members === undefined || (Array.isArray(members) && members.every(isId))) &&
     (description === undefined || isDescription(description)) &&
+    (restart === undefined || typeof restart === "boolean") &&
     (candidate === undefined || typeof candidate?.candidate === "string") &&
     (reject === undefined || typeof reject === "string") &&
     (description ?? candidate ?? reject) !== undefined

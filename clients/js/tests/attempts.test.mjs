@@ -51,6 +51,18 @@ test("reject over the hub is returned once, as the last data of the link", async
   assert.deepEqual(FakeSocket.last.signals.at(-1), { from: group.id, to: X, negotiationId: 1, reject: "left" });
 });
 
+test("offer and answer of an attempt do not say that they restart ICE", async () => {
+  const group = await join();
+  await joinAlone();
+  const neighbour = await joiner(X, "AA");
+  await neighbour.control({ near: [[2 ** 32 - 1, 1]] }); // above the id of the group, which makes an offer
+  await advance(100);
+  await neighbour.control({ relay: offerOf(X + 1, group.id, 1) });
+  const described = relayed(neighbour).filter(({ description }) => description);
+  assert.deepEqual(described.map(({ description }) => description.type).sort(), ["answer", "offer"]);
+  for (const signal of described) assert(!("restart" in signal));
+});
+
 test("relay answers a signal for a peer that is no neighbour with gone, unless it is a reject", async () => {
   await join();
   await joinAlone();

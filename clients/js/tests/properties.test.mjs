@@ -135,6 +135,7 @@ const signal = record(
     members: orJson(fc.array(orJson(uint32))),
     description: orJson(description),
     candidate: orJson(candidate),
+    restart: orJson(fc.boolean()),
     reject: orJson(fc.string()),
   },
   { requiredKeys: [] },
@@ -156,10 +157,11 @@ const control = record(
 
 const isUint32 = (it) => Number.isInteger(it) && it >= 0 && it < 2 ** 32;
 
-function assertSignal({ from, to, negotiationId, members, description, candidate }) {
+function assertSignal({ from, to, negotiationId, members, description, restart, candidate }) {
   assert(isUint32(from) && from !== 0 && isUint32(to) && isUint32(negotiationId));
   assert(members === undefined || members.every(isUint32));
   assertDescription(description);
+  assert([undefined, true, false].includes(restart));
   assert(candidate === undefined || typeof candidate.candidate === "string");
 }
 

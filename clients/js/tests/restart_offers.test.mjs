@@ -68,6 +68,7 @@ for (const [name, state, signal] of [
   ["negotiation id is another one", {}, { ...offer(), negotiationId: 1, from: Y }],
   ["signal is from another peer", {}, { ...offer(), from: X + 5 }],
   ["signal rejects", {}, { reject: "left" }],
+  ["signal rejects as gone", {}, { reject: "gone" }],
   ["answer has no offer", {}, { description: { type: "answer", sdp: sdp() } }],
   ["description is of another type", {}, { description: { type: "rollback", sdp: sdp() } }],
 ]) {
@@ -92,6 +93,132 @@ test("offer that the control channel delivers during an interruption is answered
   assert.equal(relayed(y).length, length);
   await relay(offer({ version: 4 }));
   assert.equal(relayed(y).length, length + 1);
+});
+
+test("offer that a neighbour relays is answered through it, also if the path works again by then", async () => {
+  const { x, y, relay } = await joinWithXY();
+  const { setLocalDescription } = x;
+  let describe;
+  x.setLocalDescription = async () => {
+    await new Promise((resolve) => (describe = resolve));
+    await setLocalDescription.call(x);
+  };
+  await relay(offer());
+  x.iceConnectionState = "connected";
+  await x.control({ ping: 1 });
+  describe();
+  await settle();
+  assert.deepEqual(relayed(y).map(({ description }) => description?.type), ["answer"]);
+  assert.deepEqual(x.sentControl.filter(({ description }) => description), []);
+});
+
+test("offer that the hub passes for an open connection is ignored, and the hub is no way for a restart", async () => {
+  const { group, x, y, negotiationId } = await joinWithXY();
+  await y.control({ near: [[X, 1]] });
+  let restarts = 0;
+  x.restartIce = () => restarts++;
+  const passed = (signal) => {
+    const data = new TextEncoder().encode(JSON.stringify({ from: X, to: group.id, negotiationId, ...signal }));
+    return FakeSocket.last.receive({ content: { senderId: 5, recipientId: 0, lastData: false, data } });
+  };
+  const sent = FakeSocket.last.signals.length;
+  await passed(offer());
+  assert.deepEqual(x.set, []);
+  x.onicecandidate({ candidate: { toJSON: () => ({ candidate: "candidate:1" }) } });
+  assert.equal(FakeSocket.last.signals.length, sent);
+  x.iceConnectionState = "failed";
+  x.oniceconnectionstatechange();
+  assert.equal(restarts, 1);
+  x.signalingState = "have-local-offer";
+  await passed({ members: [], description: { type: "answer", sdp: sdp() } });
+  assert.deepEqual(x.set, []);
+  assert(!x.closed);
+});
+
+/** Restarts ICE of X through Y. Returns the offer, which has no answer yet. */
+async function restart({ x, y }) {
+  await y.control({ near: [[X, 1]] });
+  let version = 1;
+  x.setLocalDescription = async () => {
+    const description = { type: "offer", sdp: sdp({ version: ++version }) };
+    x.localDescription = { toJSON: () => description };
+    x.signalingState = "have-local-offer";
+  };
+  x.restartIce = () => void setImmediate(x.onnegotiationneeded);
+  x.signalingState = "stable";
+  x.iceConnectionState = "failed";
+  x.oniceconnectionstatechange();
+  await settle();
+  return relayed(y).at(-1);
+}
+
+test("restart offer through a neighbour says that it is one, also if it is repeated", async () => {
+  const { group, x, y, negotiationId } = await joinWithXY({ ice: "connected" });
+  const first = await restart({ x, y });
+  const { description } = first;
+  assert.deepEqual(first, { from: group.id, to: X, negotiationId, members: [X, Y], restart: true, description });
+  await advance(3_100);
+  assert.equal(relayed(y).length, 2);
+  assert.deepEqual(relayed(y)[1], first);
+  x.onicecandidate({ candidate: { toJSON: () => ({ candidate: "candidate:1" }) } });
+  assert.equal(relayed(y).at(-1).restart, undefined);
+});
+
+test("offer that has no answer when ICE is connected again is repeated over the control channel", async () => {
+  for (const cause of ["state of ICE", "message"]) {
+    install();
+    const { x, y, relay } = await joinWithXY({ ice: "connected" });
+    const { description } = await restart({ x, y });
+    x.iceConnectionState = "connected";
+    if (cause === "message") await x.control({ ping: 1 });
+    else x.oniceconnectionstatechange();
+    const repeated = () => x.sentControl.filter((message) => message.description);
+    assert.deepEqual(repeated(), [{ description }]);
+    assert.equal(relayed(y).length, 1);
+    await relay({ members: [], description: { type: "answer", sdp: sdp() } });
+    assert.deepEqual(x.set, [], "the neighbour's answer is late");
+    await x.control({ description: { type: "answer", sdp: sdp() } });
+    assert.equal(x.set.length, 1);
+    await x.control({ ping: 2 });
+    assert.equal(repeated().length, 1);
+  }
+});
+
+test("restart offer that is rejected is repeated, because the connection is open", async () => {
+  const { group, x, y, relay } = await joinWithXY({ ice: "connected" });
+  const first = await restart({ x, y });
+  await relay({ reject: "gone" });
+  assert(!x.closed);
+  assert(group.peers.has(X));
+  await advance(3_100);
+  assert.deepEqual(relayed(y), [first, first]);
+});
+
+test("restart offer of an unknown connection is rejected as gone, and begins no attempt", async () => {
+  const { group, y, relay } = await joinWithXY();
+  const count = FakeConnection.peers.length;
+  for (const from of [X, X + 5]) {
+    await relay({ ...offer(), from, negotiationId: 1, restart: true });
+    const reject = { from: group.id, to: from, negotiationId: 1, reject: "gone" };
+    assert.deepEqual(y.sentControl.at(-1), { relay: reject });
+  }
+  assert.equal(FakeConnection.peers.length, count);
+  await relay({ ...offer({ byte: "CC" }), from: X + 5, negotiationId: 1, restart: false });
+  assert.equal(FakeConnection.peers.length, count + 1);
+});
+
+test("restart offer of a known connection is answered without the key", async () => {
+  const { y, relay } = await joinWithXY();
+  await relay({ ...offer(), restart: true });
+  assert.deepEqual(relayed(y).map(({ description, restart }) => [description.type, restart]), [["answer", undefined]]);
+});
+
+test("signal whose restart is no boolean is invalid", async () => {
+  const { x, relay } = await joinWithXY();
+  for (const restart of [null, 1, "true", {}]) await relay({ ...offer(), restart });
+  assert.deepEqual(x.set, []);
+  for (const restart of [true, false]) await relay({ ...offer(), restart });
+  assert.equal(x.set.length, 2);
 });
 
 test("offer that loses against one in the interrupted control channel is answered with a restart", async () => {
@@ -165,6 +292,20 @@ test("ICE that has failed is restarted at once", async () => {
   x.iceConnectionState = "failed";
   x.oniceconnectionstatechange();
   assert.equal(restarts, 1);
+});
+
+test("peer is lost when the next ping is due after six unanswered ones", async () => {
+  const { group, x } = await joinWithXY({ ice: "connected" });
+  const pings = () => x.sentControl.filter(({ ping }) => ping !== undefined).length;
+  x.channels[0].answers = () => false;
+  const before = pings();
+  for (let waited = 0; pings() < before + 6 && waited < 15_000; waited += 100) await advance(100);
+  assert(group.peers.has(X));
+  await advance(1_900);
+  assert(group.peers.has(X));
+  await advance(200);
+  assert(!group.peers.has(X));
+  assert.equal(pings(), before + 6);
 });
 
 test("connection whose DTLS fails is lost", async () => {
