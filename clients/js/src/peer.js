@@ -13,8 +13,8 @@
  */
 
 /**
- * Returns the ids of the recipients, or `undefined` for all peers. An explicit `undefined`, for example of a peer that is
- * gone, must not make a private message a public one.
+ * Returns the ids of the recipients, or `undefined` for all peers. An explicit `undefined`, for example of a peer that
+ * is gone, must not make a private message a public one.
  *
  * @param {{ to?: Recipients }} options @returns {Set<number> | undefined} @throws {TypeError}
  */
