@@ -1,5 +1,6 @@
 //! The handle of a group.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,6 @@ const MAX_QUEUED: usize = 16;
 ///
 /// A task of tokio runs the group until [`leave`](Self::leave) is called or the handle is dropped. All methods take
 /// `&self`: an app can send while it receives.
-#[derive(Debug)]
 pub struct Group {
     shared: Arc<Shared>,
     channels: Vec<(Arc<str>, ChannelOptions)>,
@@ -206,6 +206,13 @@ impl Group {
             // An error means that the group was left for another reason at the same time.
             let _: Result<(), oneshot::error::RecvError> = done.await;
         }
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, state, peers) = (self.id(), self.state(), self.peers().len());
+        f.debug_struct("Group").field("id", &id).field("state", &state).field("peers", &peers).finish_non_exhaustive()
     }
 }
 

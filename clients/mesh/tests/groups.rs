@@ -42,6 +42,7 @@ async fn two_peers_exchange_messages() {
     assert_eq!(bob.send(Some(PeerId(1)), "nobody").await, Ok(0));
     assert_eq!(alice.peers()[0].fingerprint, bob.fingerprint());
     assert!(alice.id().0 >= 1 << 31);
+    assert_eq!(format!("{alice:?}"), format!("Group {{ id: {}, state: Joined, peers: 1, .. }}", alice.id()));
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ use engine::Engine;
 use outgoing::Outgoing;
 
 use crate::error::{JoinError, SendError};
-use crate::hub::{HubConfig, HubSocket};
+use crate::hub::{HubConfig, HubSocket, Outage};
 use crate::id::PeerId;
 use crate::mesh::{ConnectionId, Mesh};
 
@@ -83,6 +83,7 @@ pub(crate) struct Driver {
     sockets: Sockets,
     hub_config: HubConfig,
     hub: Option<HubSocket>,
+    outage: Outage,
     closing_hub: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     outgoing: Outgoing,
     /// Peers whose messages are dropped until they have left.
@@ -123,6 +124,7 @@ impl Driver {
             sockets,
             hub_config,
             hub: None,
+            outage: Outage::default(),
             closing_hub: None,
             outgoing: Outgoing::default(),
             overflowing: HashSet::new(),

@@ -141,16 +141,23 @@ impl Driver {
     pub(super) fn on_hub(&mut self, event: HubEvent, now: Instant) {
         let mut mesh = self.shared.mesh();
         match event {
-            HubEvent::Opened => mesh.hub_opened(now),
-            HubEvent::Connected { member } => mesh.hub_connected(member, now),
+            HubEvent::Opened => {
+                self.outage.opened();
+                mesh.hub_opened(now);
+            }
+            HubEvent::Connected { member } => {
+                self.outage.end();
+                mesh.hub_connected(member, now);
+            }
             HubEvent::Content { from, link, data } => mesh.hub_content(from, link, &data, now),
             HubEvent::Ended { from, link } => mesh.hub_ended(from, link, now),
             HubEvent::KeyFailed => {
                 self.hub = None;
                 mesh.key_failed(now);
             }
-            HubEvent::Closed { close, timed_out } => {
+            HubEvent::Closed { close, timed_out, cause } => {
                 self.hub = None;
+                self.outage.closed(cause);
                 mesh.hub_closed(close, timed_out, now);
             }
         }
@@ -164,6 +171,9 @@ impl Driver {
             }
             Event::StateChange { state, reason, close } => {
                 tracing::debug!(?state, ?reason, "the state of the group has changed");
+                if matches!(reason, Reason::Unreachable | Reason::HubTimeout) {
+                    self.outage.begin();
+                }
                 self.on_state(*state, *reason, close.clone(), now);
             }
             _ => {}

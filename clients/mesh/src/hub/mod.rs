@@ -1,5 +1,6 @@
 //! The connection to the hub: one future for each WebSocket, which the group's task polls.
 
+mod outage;
 mod socket;
 mod url;
 
@@ -13,8 +14,12 @@ use sigver::protocol::Message;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+pub(crate) use outage::Outage;
 pub(crate) use socket::Dialer;
 pub(crate) use url::group_url;
+
+use outage::describe;
+use socket::NotOpened;
 
 use crate::event::Close;
 use crate::mesh::HubAction;
@@ -45,6 +50,8 @@ pub(crate) enum HubEvent {
     Closed {
         close: Option<Close>,
         timed_out: bool,
+        /// For the log.
+        cause: String,
     },
 }
 
@@ -135,7 +142,6 @@ impl std::fmt::Debug for HubSocket {
 }
 
 async fn run(config: HubConfig, mut messages: mpsc::Receiver<Message>, events: mpsc::Sender<HubEvent>) -> HubEvent {
-    const TIMED_OUT: HubEvent = HubEvent::Closed { close: None, timed_out: true };
     let key = match timeout(TIMEOUT, config.key.get()).await {
         Ok(Ok(key)) => key,
         Ok(Err(error)) => {
@@ -156,12 +162,12 @@ async fn run(config: HubConfig, mut messages: mpsc::Receiver<Message>, events: m
     };
     let mut client = match timeout(TIMEOUT, config.dialer.open(&url)).await {
         Ok(Ok(client)) => client,
-        Ok(Err(close)) => return HubEvent::Closed { close, timed_out: false },
-        Err(_) => return TIMED_OUT,
+        Ok(Err(NotOpened { close, cause })) => return HubEvent::Closed { close, timed_out: false, cause },
+        Err(_) => return timed_out("the WebSocket did not open within 10 s"),
     };
     if events.send(HubEvent::Opened).await.is_err() {
         client.close().await;
-        return TIMED_OUT;
+        return closed_here();
     }
     let error = loop {
         tokio::select! {
@@ -178,11 +184,11 @@ async fn run(config: HubConfig, mut messages: mpsc::Receiver<Message>, events: m
                 Some(message) => match timeout(TIMEOUT, client.send(message)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => break error,
-                    Err(_) => return TIMED_OUT,
+                    Err(_) => return timed_out("the hub did not take a message within 10 s"),
                 },
                 None => {
                     client.close().await;
-                    return HubEvent::Closed { close: None, timed_out: false };
+                    return closed_here();
                 }
             },
         }
@@ -201,14 +207,24 @@ fn read(event: Event) -> Option<HubEvent> {
 }
 
 fn closed(error: ClientError) -> HubEvent {
-    tracing::debug!(%error, "the connection to the hub has ended");
+    let cause = describe(&error);
+    tracing::debug!(cause, "the connection to the hub has ended");
     match error {
         ClientError::Closed(Some(frame)) => {
-            HubEvent::Closed { close: Some(Close::new(frame.code, frame.reason)), timed_out: false }
+            HubEvent::Closed { close: Some(Close::new(frame.code, frame.reason)), timed_out: false, cause }
         }
-        ClientError::HeartbeatTimeout => HubEvent::Closed { close: None, timed_out: true },
-        _ => HubEvent::Closed { close: None, timed_out: false },
+        ClientError::HeartbeatTimeout => HubEvent::Closed { close: None, timed_out: true, cause },
+        _ => HubEvent::Closed { close: None, timed_out: false, cause },
     }
+}
+
+fn timed_out(cause: &str) -> HubEvent {
+    HubEvent::Closed { close: None, timed_out: true, cause: cause.to_owned() }
+}
+
+/// This peer has closed the WebSocket. Nothing reads this event.
+fn closed_here() -> HubEvent {
+    HubEvent::Closed { close: None, timed_out: false, cause: String::new() }
 }
 
 #[cfg(test)]

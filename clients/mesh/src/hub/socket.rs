@@ -2,12 +2,21 @@
 
 use sigver::client::{Client, Connector, JoinError, WebSocket};
 
+use super::outage::describe;
 use crate::error::OptionsError;
 use crate::event::Close;
 
 /// Signals have a few KiB. A hub passes on messages of at most 64 KiB by default.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 const POLICY: u16 = 1008;
+
+/// Why a WebSocket did not open.
+pub(super) struct NotOpened {
+    /// The close that the failure means. `None`: a lost connection.
+    pub(super) close: Option<Close>,
+    /// For the log.
+    pub(super) cause: String,
+}
 
 /// Headers and TLS of the request that opens a WebSocket.
 #[derive(Clone, Debug)]
@@ -44,22 +53,23 @@ impl Dialer {
         }
     }
 
-    /// Opens a WebSocket. On failure, returns the close that the failure means: the HTTP statuses 401 and 403 mean 1008,
-    /// all others a lost connection.
-    pub(crate) async fn open(&self, url: &str) -> Result<Client<WebSocket>, Option<Close>> {
+    /// Opens a WebSocket. The HTTP statuses 401 and 403 mean the close code 1008, all other failures a lost connection.
+    pub(super) async fn open(&self, url: &str) -> Result<Client<WebSocket>, NotOpened> {
         let opened = match self.connector(url) {
             Ok(connector) => connector.join_url().await,
             Err(error) => Err(error),
         };
         opened.map_err(|error| {
-            tracing::debug!(%error, "cannot open a WebSocket to the hub");
-            match error {
+            let cause = describe(&error);
+            tracing::debug!(cause, "cannot open a WebSocket to the hub");
+            let close = match error {
                 JoinError::Rejected { status: status @ (401 | 403), body, .. } => {
                     let body: String = body.chars().filter(|it| !it.is_control()).take(200).collect();
                     Some(Close::new(POLICY, format!("HTTP {status}: {body}")))
                 }
                 _ => None,
-            }
+            };
+            NotOpened { close, cause }
         })
     }
 }
