@@ -66,8 +66,8 @@ fn start_answering(group: Arc<Group>, peer: PeerId) -> mpsc::Sender<String> {
     let (queue, mut messages) = mpsc::channel::<String>(MAX_QUEUED);
     tokio::spawn(async move {
         while let Some(text) = messages.recv().await {
-            if group.send(Some(peer), format!("echo: {text}")).await.is_err() {
-                return; // the group was left, or the answer is longer than 64 MiB
+            if let Err(error) = group.send(Some(peer), format!("echo: {text}")).await {
+                tracing::warn!(%peer, %error, "a message was not answered");
             }
         }
     });

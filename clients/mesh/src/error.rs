@@ -15,7 +15,8 @@ pub enum JoinError {
         /// The URL.
         url: String,
     },
-    /// The key is invalid.
+    /// The key is invalid: it must have 1 to 512 bytes, and must not be `.` or `..`, which URLs resolve. All other
+    /// characters are valid: special ones are escaped in the URL.
     #[error("key has {bytes} bytes; must have 1 to 512, and must not be \".\" or \"..\"")]
     Key {
         /// Its length in UTF-8.
@@ -36,7 +37,8 @@ pub enum JoinError {
     /// The addresses of the network interfaces cannot be read, or there is none.
     #[error("cannot read the addresses of the network interfaces")]
     Interfaces(#[source] io::Error),
-    /// The hub rejected the key or this peer. The HTTP statuses 401 and 403 have the code 1008.
+    /// The hub rejected the key or this peer. The HTTP statuses 401 and 403 have the code 1008. [`Close::code`] lists
+    /// the codes.
     #[error("the hub rejected this peer ({0})")]
     Rejected(Close),
 }

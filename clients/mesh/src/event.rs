@@ -12,7 +12,8 @@ use crate::payload::Payload;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The connection to a peer is open, and the peer has introduced itself. Its messages come later.
+    /// The connection to a peer is open, and the peer has introduced itself. No message of the peer arrives before this
+    /// event.
     #[non_exhaustive]
     PeerJoin {
         /// The peer.
@@ -23,7 +24,8 @@ pub enum Event {
         /// private key.
         fingerprint: String,
     },
-    /// The connection to a peer is closed. No further messages of the peer follow, unless it joins again.
+    /// The connection to a peer is closed. No further messages of the peer follow, unless it joins again. Not reported
+    /// for the peers that are connected when this peer itself leaves.
     #[non_exhaustive]
     PeerLeave {
         /// The peer.
@@ -51,8 +53,15 @@ pub enum Event {
         /// The content.
         data: Payload,
     },
-    /// The state of the membership changed. If it changes again before the app has received this event, the app
-    /// receives the latest state only.
+    /// The state of the membership, its reason or its close changed. The state can be the same as before, for example
+    /// when another attempt failed for another reason. If it changes again before the app has received this event, the
+    /// app receives the latest change only.
+    ///
+    /// The first one after [`Group::join`](crate::Group::join) reports [`State::Joined`], unless the state has changed
+    /// again by then. [`PeerJoin`](Self::PeerJoin) can come before it.
+    ///
+    /// If the hub rejects this peer later, the group is left: this event has [`State::Left`], [`Reason::Rejected`] and
+    /// the close, and no other event follows.
     #[non_exhaustive]
     StateChange {
         /// The new state.
@@ -70,8 +79,10 @@ pub enum Event {
 pub enum LeaveReason {
     /// The peer left the group.
     Left,
-    /// The connection was lost: the peer crashed, or the network is interrupted. If other peers still see it, the group
-    /// connects to it again.
+    /// The connection was lost: the peer crashed, or the network is interrupted, which is noticed after 12 to 14 s. Or
+    /// the app of the peer does not receive: the peer closes the connection when more than 64 MiB from this one are
+    /// waiting, and this peer closes it when the other one has accepted nothing for 30 s. If other peers still see it,
+    /// the group connects to it again.
     Lost,
     /// The peer broke a rule of the protocol. The group does not connect to it for 60 s.
     Invalid,
@@ -92,7 +103,8 @@ pub enum State {
     Joining,
     /// This peer is a member of the group.
     Joined,
-    /// The hub is disconnected. The mesh keeps working, but no peer can join through this one.
+    /// The hub is disconnected. The mesh keeps working, but no peer can join through this one. It is connected again
+    /// with a back-off: 1 s that doubles up to 30 s, each time multiplied by a random number from 0.5 to 1.
     Reconnecting,
     /// The group was left. Final.
     Left,
@@ -104,9 +116,10 @@ pub enum State {
 pub enum Reason {
     /// No problem.
     None,
-    /// The hub cannot be reached, or it closed the connection.
+    /// The hub cannot be reached, or it closed the connection. [`Group::join`](crate::Group::join) lists
+    /// what that includes. The log has the cause.
     Unreachable,
-    /// The hub can be reached, but does not answer.
+    /// The hub does not answer within 10 s, or its heartbeats have stopped. The log has the cause.
     HubTimeout,
     /// The key function failed, or did not return within 10 s. It is called again later.
     KeyFailed,
@@ -119,9 +132,9 @@ pub enum Reason {
     /// The other peer answered, but no direct connection was established: a firewall or NAT. It stays the reason until
     /// some peer is connected.
     IceFailed,
-    /// The member has as many neighbours as its app wants. It is tried again later.
+    /// The member has reached its `max_peers`. It is tried again later.
     Full,
-    /// The hub rejected the key or this peer. Final.
+    /// The hub rejected the key or this peer. Final. [`Close::code`] lists the codes.
     Rejected,
 }
 
@@ -130,6 +143,12 @@ pub enum Reason {
 #[non_exhaustive]
 pub struct Close {
     /// The close code; 1006 if the connection was lost.
+    ///
+    /// These codes are final, because the hub would close the next connection, too: 1002, 1008 (also for the HTTP
+    /// statuses 401 and 403), 1009, 4000 to 4739, 4741, 4743 and 4745 to 4999. 4740 is final unless [`Key::from_fn`]
+    /// returns a fresh key that the hub accepts. After all others, the group connects again.
+    ///
+    /// [`Key::from_fn`]: crate::Key::from_fn
     pub code: u16,
     /// The hub's text. Often empty.
     pub reason: String,

@@ -23,7 +23,12 @@ const MAX_QUEUED: usize = 16;
 /// This peer's membership in one group.
 ///
 /// A task of tokio runs the group until [`leave`](Self::leave) is called or the handle is dropped. All methods take
-/// `&self`: an app can send while it receives.
+/// `&self`, and `Group` is `Send` and `Sync`: tasks share it in an [`Arc`], and one can send while another receives.
+///
+/// Dropping the last handle leaves the group in the background. The other peers see
+/// [`LeaveReason::Left`](crate::LeaveReason::Left) if the runtime keeps running for the time of [`leave`](Self::leave).
+/// If it stops at once, as at the end of `main`, they see [`LeaveReason::Lost`](crate::LeaveReason::Lost) 12 to 14 s
+/// later. A program should therefore await `leave` before it ends.
 pub struct Group {
     shared: Arc<Shared>,
     channels: Vec<(Arc<str>, ChannelOptions)>,
@@ -48,11 +53,27 @@ pub struct PeerInfo {
 }
 
 impl Group {
-    /// Joins the group of all peers with this key. `url` is the hub's mount: `ws`, `wss`, `http` or `https`. The key is
-    /// appended to its path, before its query.
+    /// Joins the group of all peers with this key. `url` is the hub's mount: `ws`, `wss`, `http` or `https`. The key
+    /// has 1 to 512 bytes, and is not `.` or `..`. It is appended to the path of the URL as one segment, before the
+    /// query; special characters are escaped.
     ///
     /// Returns when this peer is a member: immediately for the first peer, otherwise after the first neighbour is
-    /// connected. While the hub is unreachable, it tries again, without an end.
+    /// connected.
+    ///
+    /// While the hub is unreachable, it keeps trying indefinitely, with a back-off: 1 s that doubles up to 30 s, each
+    /// time multiplied by a random number from 0.5 to 1. The hub counts as unreachable if its name is not resolved, if
+    /// the TCP connection, the TLS handshake or the WebSocket fails or takes more than 10 s, and after an HTTP status
+    /// other than 401 and 403. This includes a wrong URL (404) and an untrusted certificate. The first of several
+    /// failures in a row is logged with its cause at the level `warn`, the later ones at `debug`. A script sets a time
+    /// limit:
+    ///
+    /// ```no_run
+    /// # use sigver_mesh::{Group, Options};
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let join = Group::join("https://example.org/signal", "tea-room", Options::default());
+    /// let group = tokio::time::timeout(std::time::Duration::from_secs(30), join).await??;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future leaves the group.
@@ -95,7 +116,8 @@ impl Group {
     /// Receives the next event. Returns `None` after the group was left and all events were received.
     ///
     /// Call it all the time: if more than 64 MiB from one peer are waiting, the connection to it closes with
-    /// [`LeaveReason::Overflow`](crate::LeaveReason::Overflow).
+    /// [`LeaveReason::Overflow`](crate::LeaveReason::Overflow). The loop that receives should therefore not wait for a
+    /// peer, not even in [`send`](Self::send). Events of several peers share one queue.
     ///
     /// # Cancel safety
     /// Cancel safe: no event is lost.
@@ -105,9 +127,15 @@ impl Group {
 
     /// Sends a message to one peer, or to all of them. Messages from one peer to another arrive in order.
     ///
-    /// Waits until the connections have accepted the whole message. Returns to how many peers it was sent: 0 without
-    /// peers, or if `to` is not connected. A message that is sent just before a peer leaves may be lost. A peer that
-    /// accepts nothing for 30 s is disconnected.
+    /// Waits until the local send buffers of all these connections have accepted the whole message. The other app may
+    /// not have received it by then, and never receives it if the connection closes first. If an app does not receive,
+    /// more than 64 MiB that wait there close the connection. A peer that accepts nothing for 30 s is disconnected.
+    ///
+    /// Do not await this in the loop that receives: one peer that does not read would delay the messages of all others.
+    /// Send from another task, for example one task per peer with a bounded queue, as `examples/echo.rs` does.
+    ///
+    /// Returns the number of connections that accepted it. `Ok(0)` is not an error: there was no peer, `to` is not
+    /// connected, or the connection closed first.
     ///
     /// # Cancel safety
     /// If the future is dropped, either nothing is sent or the whole message.
@@ -121,6 +149,7 @@ impl Group {
     /// Sends a message on a channel of [`Options::channel`], to the peers that have it as well.
     ///
     /// As [`send`](Self::send). On a channel that is unordered or not reliable, a message has at most 16 384 bytes.
+    /// `Ok(0)` also means that no peer has this channel.
     ///
     /// # Errors
     /// As [`send`](Self::send), and [`SendError::UnknownChannel`].
@@ -185,7 +214,7 @@ impl Group {
         PeerId(self.shared.mesh().id())
     }
 
-    /// The SHA-256 fingerprint of this peer's certificate in upper-case hex. Each membership has its own one.
+    /// The SHA-256 fingerprint of this peer's certificate in upper-case hex. Each membership has its own.
     pub fn fingerprint(&self) -> &str {
         &self.shared.fingerprint
     }
@@ -197,6 +226,9 @@ impl Group {
 
     /// Leaves the group. Returns when the last messages have been sent, and when the other peers know that this one has
     /// left, after at most 4 s.
+    ///
+    /// The last event is a change to [`State::Left`]. The peers that are still connected then have no
+    /// [`Event::PeerLeave`].
     ///
     /// # Cancel safety
     /// If the future is dropped after its first poll, the group is left in the background.

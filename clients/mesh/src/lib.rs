@@ -42,12 +42,18 @@
 //!   this peer, so this matters only if this peer is behind a NAT that the browser cannot pass.
 //! - A full mesh suits small groups: [`Options::max_peers`] is 64 by default.
 //!
+//! # Logging
+//!
+//! The crate logs with [`tracing`]. At the level `warn`, it reports that the hub is unreachable, with the cause, and
+//! that a key function fails; at `info`, that the hub is reachable again. [`Group::join`] keeps trying and returns no
+//! error for this, so a program should install a subscriber, for example `tracing_subscriber::fmt::init()`.
+//!
 //! # Trust
 //!
-//! Every peer with the key can join the group, and messages between two peers are encrypted. The first peer that connects
-//! with an id owns it, by the fingerprint of its certificate. The hub could put itself between two peers that have never
-//! met. To exclude this, compare [`PeerInfo::fingerprint`] with [`Group::fingerprint`] of the other peer over another
-//! channel. Metadata and messages are untrusted input.
+//! Every peer with the key can join the group, and messages between two peers are encrypted. The first peer that
+//! connects with an id owns it. Its certificate's fingerprint proves that later connections come from the same peer.
+//! The hub could put itself between two peers that have never met. To exclude this, compare [`PeerInfo::fingerprint`]
+//! with [`Group::fingerprint`] of the other peer over another channel. Metadata and messages are untrusted input.
 //!
 //! A panic inside the WebRTC engine, for example after hostile input, ends one connection. This needs the default
 //! `panic = "unwind"`.

@@ -91,7 +91,8 @@ impl Options {
         self
     }
 
-    /// Adds a header to the HTTP request that opens the WebSocket, for example `authorization`.
+    /// Adds a header to the HTTP request that opens the WebSocket, for example `authorization`. A hub with allowed
+    /// origins usually needs `origin`: it rejects requests without one unless it allows them.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -166,13 +167,13 @@ impl ChannelOptions {
         self
     }
 
-    /// Gives a message up after this many retransmissions. 0: each message is sent once.
+    /// Gives up on a message after this many retransmissions. 0: each message is sent once.
     pub fn max_retransmits(mut self, retransmits: u16) -> Self {
         self.reliability = Reliability::MaxRetransmits { retransmits };
         self
     }
 
-    /// Gives a message up after this time: at most 65 535 ms, in steps of a millisecond.
+    /// Gives up on a message after this time: at most 65 535 ms, in steps of a millisecond.
     pub fn max_packet_life_time(mut self, time: Duration) -> Self {
         let lifetime = u16::try_from(time.as_millis()).unwrap_or(u16::MAX);
         self.reliability = Reliability::MaxPacketLifetime { lifetime };
@@ -202,9 +203,9 @@ enum KeyKind {
 }
 
 impl Key {
-    /// Calls `function` for the key before every WebSocket, for keys that expire. If it fails, or does not return within
-    /// 10 s, it is called again later. If the access of this peer has expired (the hub closes with 4740), it is called
-    /// once for a fresh key. The connections to peers stay open meanwhile.
+    /// Calls `function` for the key before opening each WebSocket, for keys that expire. If it fails, or does not
+    /// return within 10 s, it is called again later. If the access of this peer has expired (the hub closes with 4740),
+    /// it is called once for a fresh key. The connections to peers stay open meanwhile.
     ///
     /// ```
     /// use sigver_mesh::Key;

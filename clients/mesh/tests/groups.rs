@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::{Hub, SOON, leave_reason, message, peer_join, until};
 use serde_json::json;
-use sigver_mesh::{ChannelOptions, Event, Group, JoinError, LeaveReason, Options, PeerId, SendError, State};
+use sigver_mesh::{ChannelOptions, Event, Group, JoinError, LeaveReason, Options, PeerId, Reason, SendError, State};
 use tokio::time::timeout;
 
 /// Waits until a group has exactly these peers.
@@ -122,7 +122,12 @@ async fn last_message_arrives_before_the_goodbye() {
     assert_eq!(bob.state(), State::Left);
     assert_eq!(bob.send(None, "late").await, Err(SendError::Left));
     bob.leave().await;
-    while bob.recv().await.is_some() {}
+    let mut last = None;
+    while let Some(event) = bob.recv().await {
+        assert!(!matches!(event, Event::PeerLeave { .. }), "{event:?}");
+        last = Some(event);
+    }
+    assert!(matches!(last, Some(Event::StateChange { state: State::Left, reason: Reason::None, .. })), "{last:?}");
 }
 
 #[tokio::test]
@@ -210,6 +215,7 @@ async fn app_that_does_not_receive_loses_the_sender_but_no_message_before() {
         }
     }
     assert!((67..=70).contains(&received), "{received} messages");
+    assert_eq!(leave_reason(&bob, alice.id()).await, LeaveReason::Lost);
 }
 
 #[tokio::test]
@@ -288,6 +294,20 @@ async fn rejection_of_the_hub_is_an_error_with_its_code_and_reason() {
     assert_eq!(code, 1008);
     assert!(reason.contains("403") && reason.contains("no token"), "{reason}");
     assert_eq!(hub.join(with("valid")).await.expect("joins").state(), State::Joined);
+}
+
+#[tokio::test]
+async fn member_that_the_hub_rejects_gets_the_close_as_its_last_event() {
+    let hub = Hub::start().await;
+    let alice = hub.peer().await;
+    let first = alice.recv().await;
+    assert!(matches!(first, Some(Event::StateChange { state: State::Joined, reason: Reason::None, .. })), "{first:?}");
+    assert_eq!(hub.close_all(4001), 1);
+    let change = timeout(SOON, alice.recv()).await.expect("soon");
+    let Some(Event::StateChange { state, reason, close: Some(close), .. }) = change else { panic!("{change:?}") };
+    assert_eq!((state, reason, close.code), (State::Left, Reason::Rejected, 4001));
+    assert_eq!(timeout(SOON, alice.recv()).await, Ok(None));
+    assert_eq!(alice.send(None, "late").await, Err(SendError::Left));
 }
 
 #[tokio::test]

@@ -44,8 +44,11 @@ async fn first_failure_of_a_row_is_logged_with_its_cause_and_then_the_end_of_the
     let group = timeout(SOON, Group::join(&url, "tea room", options)).await.expect("soon").expect("joins");
     assert_eq!(calls.load(Ordering::Relaxed), 3);
     let lines = hub_lines(&log);
-    assert!(matches!(&*lines, [failure, end] if failure.starts_with("WARN the hub is unreachable")
-        && failure.contains("HTTP 404") && end == "INFO the hub is reachable again"), "{lines:?}");
+    assert!(
+        matches!(&*lines, [failure, end] if failure.starts_with("WARN the hub is unreachable")
+        && failure.contains("HTTP 404") && end == "INFO the hub is reachable again"),
+        "{lines:?}"
+    );
 
     hub.shutdown().await;
     let away = |event: &Event| matches!(event, Event::StateChange { state: State::Reconnecting, .. }).then_some(());

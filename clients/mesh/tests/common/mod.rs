@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sigver::SignalingHub;
+use sigver::{CloseCode, SignalingHub};
 use sigver_mesh::{Event, Group, JoinError, LeaveReason, Options, Payload, PeerId};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
@@ -49,6 +49,11 @@ impl Hub {
         self.server.abort();
         let _: Result<(), tokio::task::JoinError> = self.server.await; // cancelled
         self.address
+    }
+
+    /// Closes all peers with a code of the app. Returns their number.
+    pub(crate) fn close_all(&self, code: u16) -> usize {
+        self.hub.close_groups_where(|_| true, CloseCode::app(code))
     }
 
     pub(crate) async fn join(&self, options: Options) -> Result<Group, JoinError> {
