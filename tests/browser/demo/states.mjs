@@ -47,7 +47,10 @@ const STATES = {
     for (const tab of tabs.slice(0, 2)) await tab.click("#camera");
     await tabs[2].click("#microphone");
     const playing = () => [...document.querySelectorAll("#tiles video")].filter((it) => it.videoWidth > 0).length === 2;
-    await until(tabs[0], playing, undefined, LATER);
+    await until(tabs[0], playing, undefined, LATER).catch(async (error) => {
+      const media = await Promise.all(tabs.map((tab) => tab.evaluate(mediaOfPeers)));
+      throw new Error(`videos do not play: ${JSON.stringify(media)}`, { cause: error });
+    });
     await until(tabs[0], () => document.querySelectorAll("#tiles figure").length === 3, undefined, LATER);
     return measured(tabs[0], 3);
   },
@@ -83,6 +86,24 @@ const STATES = {
     return tab;
   },
 };
+
+/** What a page shows of the other peers' cameras, and what its connections transmit. Runs in the page. */
+async function mediaOfPeers() {
+  const statistics = async ({ id, connection }) => {
+    const streams = [...(await connection.getStats()).values()].filter(({ type }) => type.endsWith("bound-rtp"));
+    return {
+      id,
+      signaling: connection.signalingState,
+      ice: connection.iceConnectionState,
+      transceivers: connection.getTransceivers().map(({ mid, currentDirection }) => [mid, currentDirection]),
+      rtp: streams.map((it) => [it.type, it.kind, it.packetsReceived ?? it.packetsSent, it.framesDecoded]),
+    };
+  };
+  return {
+    videos: [...document.querySelectorAll("#tiles video")].map((it) => [it.videoWidth, it.readyState, it.paused]),
+    peers: await Promise.all([...group.peers.values()].map(statistics)),
+  };
+}
 
 /** @param {string | undefined} shots the folder for screenshots */
 export function stateScenarios(shots) {
