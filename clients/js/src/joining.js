@@ -94,8 +94,10 @@ export class Joining {
     this.#stopped = stopped;
     this.#wasJoined = false;
     /** Set from a close with 4740 until the hub accepts a fresh key. @type {Close | undefined} */ let expired;
-    for (let failures = 0; !stopped.aborted; failures++) {
-      const delay = () => backOff(RECONNECT_MIN, RECONNECT_MAX, failures);
+    let failures = 0;
+    while (!stopped.aborted) {
+      /** Returns how long to wait after one more failure. */
+      const delay = () => backOff(RECONNECT_MIN, RECONNECT_MAX, failures++);
       const url = await this.#nextUrl(expired);
       if (stopped.aborted) return;
       if (url === undefined) {
@@ -113,15 +115,16 @@ export class Joining {
       if (canRenew) expired = close;
       if (performance.now() - since > STABLE_AFTER) failures = 0;
       if (givenUp) {
-        await this.#wait(givenUp === "full" ? delay() : jitter(RETRY_MAX));
         if (givenUp !== "full") failures = 0;
+        await this.#wait(givenUp === "full" ? delay() : jitter(RETRY_MAX));
         continue;
       }
       // An evicted peer had no neighbours: the group now belongs to the joiner that evicted it. It returns as a joiner.
       const isEvicted = meaning === "evicted";
       const status = isEvicted ? this.#inGroup("joining", meaning, close) : this.#away(meaning, close);
-      const soon = (canRenew || isEvicted) && failures === 0;
-      await this.#wait(soon ? jitter(RETRY_MIN) : delay(), status);
+      const isSoon = (canRenew || isEvicted) && failures === 0;
+      const ms = delay();
+      await this.#wait(isSoon ? jitter(RETRY_MIN) : ms, status);
     }
   }
 

@@ -128,6 +128,21 @@ test("only member is not evicted after the second failure with its id", async ()
   assert(states.slice(states.indexOf("joining ice-failed 4744")).every((it) => it.startsWith("joining ice-failed")));
 });
 
+test("first close after giving up because of failed ICE is a first failure", async () => {
+  for (const [code, min, max] of [[4744, 250, 500], [1006, 500, 1_000]]) {
+    install();
+    const { group } = await join();
+    await bind();
+    await bind();
+    assert.equal(FakeSocket.last.readyState, 3, "the group gives up");
+    await nextSocket();
+    await FakeSocket.last.open();
+    await FakeSocket.last.closeWith(code);
+    const wait = group.nextAttempt - Date.now();
+    assert(wait >= min && wait <= max, `${wait} ms after ${code}`);
+  }
+});
+
 test("member that has neighbours is not the only one: the next one is tried at once", async () => {
   const { group } = await join();
   await joinAlone();
