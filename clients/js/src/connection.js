@@ -109,8 +109,11 @@ export class Connection {
       answer: (body, route) => this.#signal(body, route),
       mayOffer: () => initiator || this.#state !== "pending",
       isPolite,
-      // A restart is repeated.
-      failed: (reason) => (!reason && this.#interruption.route) || this.#fail(reason),
+      failed: (reason, route) => {
+        // A neighbour may relay anything, and a restart is repeated.
+        const isHarmless = route ?? (!reason && this.#interruption.route);
+        if (this.#state !== "open" || !isHarmless) this.#fail(reason);
+      },
     });
     this.#interruption = new Interruption(rtc, {
       isPolite,

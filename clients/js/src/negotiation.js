@@ -17,7 +17,8 @@ import { readFingerprint, readVersion, restartsIce } from "./untrusted.js";
  * @property {(body: Body, route: Route | undefined) => void} answer sends an answer, over the route of the offer
  * @property {() => boolean} mayOffer whether this side may make an offer now
  * @property {() => boolean} isPolite whether this side yields when both make an offer at once
- * @property {(reason?: "invalid") => void} failed `invalid`: the other peer broke the protocol
+ * @property {(reason?: "invalid", route?: Route) => void} failed `invalid`: the other peer broke the protocol.
+ *   The route is that of the description that failed; none for the control channel and for an own offer.
  */
 
 /**
@@ -36,12 +37,14 @@ export class Negotiation {
   #makingOffer = false;
   /** Whether an offer of the other side has no answer yet. */
   #answering = false;
+  /** Whether an own offer was not made because of such an offer, which may still fail. */
+  #hasYielded = false;
   /** Whether an offer that restarts ICE has no answer yet. */
   #restarting = false;
   /** How many descriptions arrived and are not handled yet, one after another. */
   #receiving = 0;
   #handled = Promise.resolve();
-  /** Of the other side's last description. */
+  /** Of the other side's last description that was set. */
   #remoteVersion = 0;
   /** Candidates that arrived before their description. @type {RTCIceCandidateInit[]} */ #earlyCandidates = [];
 
@@ -67,6 +70,9 @@ export class Negotiation {
     try {
       this.#makingOffer = true;
       await this.ready;
+      // The browser would make the answer instead. It asks again for an offer when the answer is set.
+      this.#hasYielded = this.#answering;
+      if (this.#answering) return;
       await this.#rtc.setLocalDescription();
       this.#events.signal(this.#description);
     } catch {
@@ -111,7 +117,11 @@ export class Negotiation {
       this.#receiving++;
       this.#handled = this.#handled
         .then(() => this.#handle(description, route))
-        .catch(() => this.#events.failed());
+        .catch(() => this.#events.failed(undefined, route))
+        .then(() => {
+          this.#answering = false;
+          if (this.#hasYielded) this.#offer();
+        });
     } else if (candidate) {
       if (this.#rtc.remoteDescription && !this.#receiving) this.#addCandidate(candidate);
       else if (this.#earlyCandidates.length < MAX_EARLY_CANDIDATES) this.#earlyCandidates.push(candidate);
@@ -129,17 +139,18 @@ export class Negotiation {
     try {
       // The browser verifies the certificate when it connects. Nobody can change it afterwards.
       const fingerprint = readFingerprint(description);
-      if (!fingerprint || fingerprint !== (this.fingerprint ||= fingerprint)) return this.#events.failed("invalid");
+      const isValid = fingerprint && fingerprint === (this.fingerprint ||= fingerprint);
+      if (!isValid) return this.#events.failed("invalid", route);
       await this.ready;
       await this.#setRemoteDescription(description);
-      this.#receiving--;
-      for (const candidate of this.#earlyCandidates.splice(0)) this.#addCandidate(candidate);
-      if (!this.#answering) return;
-      await this.#rtc.setLocalDescription();
-      this.#events.answer(this.#description, route);
     } finally {
-      this.#answering = false;
+      // They may belong to a description that arrived later.
+      if (--this.#receiving === 0) for (const it of this.#earlyCandidates.splice(0)) this.#addCandidate(it);
     }
+    if (!this.#answering) return;
+    await this.#rtc.setLocalDescription();
+    this.#hasYielded = false;
+    this.#events.answer(this.#description, route);
   }
 
   /** @param {RTCSessionDescriptionInit} description */
@@ -153,11 +164,12 @@ export class Negotiation {
     const collides = isOffer && (this.#makingOffer || !isStable);
     if (collides && !this.#events.isPolite()) return;
     if (!isOffer && isStable) return; // the answer to an offer that was repeated
-    this.#remoteVersion = version;
     this.#answering = isOffer;
     // Firefox rejects an offer that restarts ICE after the rollback of an own offer that does not.
     if (collides && restartsIce(description, rtc.remoteDescription)) await rtc.createOffer({ iceRestart: true });
     await rtc.setRemoteDescription(description);
+    // Not of one that the browser rejects: a neighbour may have relayed anything.
+    this.#remoteVersion = version;
     this.#restarting = false;
   }
 }

@@ -241,14 +241,25 @@ test("offer that loses against one in the interrupted control channel is answere
   }
 });
 
-test("relayed description that the browser rejects does not close the connection", async () => {
-  const { x, relay } = await joinWithXY();
-  await relay({ description: { type: "offer", sdp: `${sdp()}broken` } });
-  assert(!x.closed);
-  x.iceConnectionState = "connected";
-  x.oniceconnectionstatechange();
-  await advance(20_000);
-  assert(!x.closed);
+test("relayed description that the browser rejects closes no connection, also after the interruption", async () => {
+  for (const waits of [false, true]) {
+    install();
+    const { group, x, relay } = await joinWithXY();
+    let reject = () => {};
+    if (waits) x.setRemoteDescription = () => new Promise((_, rejects) => (reject = rejects));
+    await relay({ description: { type: "offer", sdp: `${sdp()}broken` } });
+    assert(!x.closed);
+    x.iceConnectionState = "connected";
+    await x.control({ ping: 1 });
+    reject(new DOMException("broken", "OperationError"));
+    await advance(20_000);
+    assert(!x.closed);
+    assert(group.peers.has(X));
+    await x.control({ description: { type: "offer", sdp: `${sdp({ version: 3 })}broken` } });
+    if (waits) reject(new DOMException("broken", "OperationError"));
+    await settle();
+    assert(x.closed, "X itself sends such a description");
+  }
 });
 
 test("connection with a changed fingerprint on its control channel closes, also while it is interrupted", async () => {
