@@ -162,8 +162,8 @@ export class Group extends GroupTarget {
     if (!persisted) return this.#finish("", leftError(), undefined, true);
     // Browsers cache only pages without connections. The page does not notice how long it was there.
     const peers = [...this.#peers.values()];
+    this.#mesh.close(true); // sends rejects over the socket
     this.#stopped.abort();
-    this.#mesh.close(true);
     for (const peer of peers) this.dispatchEvent(new PeerLeaveEvent(peer, "lost"));
     this.#joining.setStopped();
   }
@@ -322,8 +322,8 @@ export class Group extends GroupTarget {
   #finish(reason, error, close, now) {
     if (this.#left) return;
     this.#ended.abort();
+    this.#left = this.#mesh.close(now); // sends rejects over the socket
     this.#stopped.abort();
-    this.#left = this.#mesh.close(now);
     this.#joining.setLeft(reason, close);
     this.#rejectJoined(error);
   }

@@ -161,6 +161,27 @@ test("page that is closed leaves at once, without the messages that wait", async
   assert.equal(FakeSocket.all.length, 1);
 });
 
+for (const [name, end] of [
+  ["leave", (group) => void group.leave()],
+  ["page that is closed", () => void pageEvent("pagehide", false)],
+  ["page that may return", () => void pageEvent("pagehide", true)],
+]) {
+  test(`${name} rejects the attempts over the hub before the socket closes`, async () => {
+    const group = new Group("wss://hub/signal", "room", { iceServers: [] });
+    await settle();
+    await FakeSocket.last.open();
+    await FakeSocket.last.receive({ connected: false });
+    const { from, negotiationId } = FakeSocket.last.signals.at(-1);
+    end(group);
+    assert.equal(FakeSocket.last.readyState, 3);
+    assert.deepEqual(FakeSocket.last.signals.at(-1), { from, to: 0, negotiationId, reject: "left" });
+    assert.equal(FakeSocket.last.sent.at(-1).content.lastData, true);
+    const { length } = FakeSocket.last.sent;
+    await advance(1_000);
+    assert.equal(FakeSocket.last.sent.length, length);
+  });
+}
+
 test("page that may return closes everything at once, so that a browser can cache it", async () => {
   const { group, connection, events } = await join();
   page.dispatchEvent(Object.assign(new Event("pagehide"), { persisted: true }));
