@@ -15,9 +15,7 @@ impl Driver {
     pub(super) fn work(&mut self) {
         let now = Instant::now();
         loop {
-            while let Some(action) = self.take_action() {
-                self.carry_out(action, now);
-            }
+            self.carry_out_all(now);
             for id in self.outgoing.connections() {
                 if let Some(engine) = self.engines.get_mut(&id) {
                     self.outgoing.write(id, engine, now);
@@ -39,6 +37,12 @@ impl Driver {
         self.shared.mesh().pause(is_full);
     }
 
+    fn carry_out_all(&mut self, now: Instant) {
+        while let Some(action) = self.take_action() {
+            self.carry_out(action, now);
+        }
+    }
+
     fn take_action(&self) -> Option<Action> {
         self.shared.mesh().poll_action()
     }
@@ -58,8 +62,13 @@ impl Driver {
             }
             Action::Accept { connection, description, reply } => {
                 let Some(engine) = self.engines.get_mut(&connection) else { return };
-                if let Some(answer) = engine.accept(&description) {
-                    self.shared.mesh().local_description(connection, answer, reply, now);
+                let accepted = engine.accept(&description);
+                let has_offer = engine.has_offer();
+                let mut mesh = self.shared.mesh();
+                match accepted {
+                    Ok(Some(answer)) => mesh.local_description(connection, answer, reply, now),
+                    Ok(None) => {}
+                    Err(_) => mesh.description_unusable(connection, reply, has_offer, now),
                 }
             }
             Action::RestartIce { connection, reply } => {
@@ -117,6 +126,8 @@ impl Driver {
             output => output,
         };
         report(&mut self.shared.mesh(), id, output, now);
+        // The mesh learns whether a description is usable before the next message arrives.
+        self.carry_out_all(now);
     }
 
     fn on_hub_action(&mut self, action: HubAction, now: Instant) {

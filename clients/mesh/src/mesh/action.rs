@@ -18,7 +18,8 @@ pub(crate) enum Action {
         connection: ConnectionId,
         offer: bool,
     },
-    /// Apply the other peer's description. If it is an offer, pass the answer to `Mesh::local_description`.
+    /// Apply the other peer's description. If it is an offer, pass the answer to `Mesh::local_description`. If it
+    /// cannot be applied, call `Mesh::description_unusable`.
     Accept {
         connection: ConnectionId,
         description: Description,

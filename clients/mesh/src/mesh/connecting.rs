@@ -209,6 +209,7 @@ impl Mesh {
             neighbour.own_offer = None;
         }
         connection.described = true;
+        connection.remote_version = description.version().unwrap_or(connection.remote_version);
         connection.candidates = 0;
         let early = std::mem::take(&mut connection.early);
         self.act(Action::Accept { connection: id, description, reply });

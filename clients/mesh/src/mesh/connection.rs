@@ -27,6 +27,8 @@ pub(crate) struct Connection {
     pub(crate) answered: bool,
     /// Whether the engine has the other peer's description.
     pub(crate) described: bool,
+    /// Of the last description that the engine has, if it has a version.
+    pub(crate) remote_version: u64,
     /// Of all descriptions. Proven when the connection is open.
     pub(crate) fingerprint: Option<String>,
     /// Candidates that arrived before the description.
@@ -81,6 +83,8 @@ pub(crate) struct Neighbour {
     pub(crate) interruption: Option<Interruption>,
     /// This peer's offer that restarts ICE, until it has an answer or the other peer's offer replaces it.
     pub(crate) own_offer: Option<Description>,
+    /// What the last relayed description has changed.
+    pub(crate) undo: Option<Undo>,
 }
 
 /// What a neighbour may send. Bursts are for groups that form at once.
@@ -91,8 +95,16 @@ pub(crate) struct Limits {
     pub(crate) offers: TokenBucket,
 }
 
-/// An ICE restart.
+/// The state before a relayed description, which the engine may not be able to use.
 #[derive(Debug)]
+pub(crate) struct Undo {
+    pub(crate) remote_version: u64,
+    pub(crate) own_offer: Option<Description>,
+    pub(crate) interruption: Option<Interruption>,
+}
+
+/// An ICE restart.
+#[derive(Clone, Debug)]
 pub(crate) struct Interruption {
     pub(crate) since: Instant,
     /// When to send the next offer. `None`: the other peer restarts ICE.
@@ -118,6 +130,7 @@ impl Connection {
             route_ended: None,
             answered: !offerer,
             described: false,
+            remote_version: 0,
             fingerprint: None,
             early: Vec::new(),
             candidates: 0,
@@ -167,6 +180,7 @@ impl Connection {
             disconnected: None,
             interruption: None,
             own_offer: None,
+            undo: None,
         });
     }
 }

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use super::Mesh;
 use super::action::{Action, CloseReason, ConnectionId, Reply};
-use super::connection::{Connection, Interruption, Route};
+use super::connection::{Connection, Interruption, Route, Undo};
 use super::fingerprint;
 use super::limits::{RESTART_AFTER, RESTART_AFTER_HIGHER_ID, RESTART_INTERVAL, RESTART_TIMEOUT};
-use super::signal::{Body, Kind, Signal};
+use super::signal::{Body, Description, Kind, Signal};
 
 impl Mesh {
     /// ICE of a connection is connected or disconnected.
@@ -61,7 +61,7 @@ impl Mesh {
         let is_interrupted = neighbour.disconnected.is_some() || neighbour.unanswered_pings > 0;
         let is_same_peer = fingerprint::read(&description.sdp) == connection.fingerprint;
         let Some(relay) = route.relay() else { return };
-        if neighbour.version() == 0 || !is_same_peer || !is_interrupted {
+        if neighbour.version() == 0 || !is_same_peer || !is_interrupted || self.is_outdated(id, &description) {
             return;
         }
         let reply = Reply::Relay(relay);
@@ -70,16 +70,46 @@ impl Mesh {
                 // The own one may wait in a control channel that is interrupted again.
                 self.repeat_offer(id, reply);
             }
-            Kind::Offer => {
-                let now = self.now;
-                if let Some(neighbour) = self.neighbour_mut(id) {
-                    neighbour.interruption.get_or_insert(Interruption::new(now)).next_offer = None;
-                }
-                self.accept(id, description, reply);
-            }
-            Kind::Answer if self.expects_answer(id) => self.accept(id, description, reply),
-            Kind::Answer => {} // to an offer that was repeated
+            Kind::Answer if !self.expects_answer(id) => {} // to an offer that was repeated
+            Kind::Offer | Kind::Answer => self.accept_relayed(id, description, reply),
         }
+    }
+
+    fn accept_relayed(&mut self, id: ConnectionId, description: Description, reply: Reply) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(neighbour) = &mut connection.neighbour else { return };
+        neighbour.undo = Some(Undo {
+            remote_version: connection.remote_version,
+            own_offer: neighbour.own_offer.clone(),
+            interruption: neighbour.interruption.clone(),
+        });
+        if description.kind == Kind::Offer {
+            neighbour.interruption.get_or_insert(Interruption::new(self.now)).next_offer = None;
+        }
+        self.accept(id, description, reply);
+    }
+
+    /// The engine cannot use the last description. `has_offer`: the own offer can still be answered.
+    ///
+    /// A neighbour can change the descriptions that it relays. Such a one is ignored, so that the neighbour cannot close
+    /// the connection.
+    pub(crate) fn description_unusable(&mut self, id: ConnectionId, reply: Reply, has_offer: bool, now: Instant) {
+        self.set_time(now);
+        if !matches!(reply, Reply::Relay(_)) {
+            return self.fail(id, CloseReason::Lost);
+        }
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(neighbour) = &mut connection.neighbour else { return };
+        let Some(undo) = neighbour.undo.take() else { return };
+        connection.remote_version = undo.remote_version;
+        neighbour.own_offer = undo.own_offer.filter(|_| has_offer);
+        neighbour.interruption = undo.interruption;
+    }
+
+    /// Whether the other peer has sent a later description, which has arrived before this one.
+    pub(super) fn is_outdated(&self, id: ConnectionId, description: &Description) -> bool {
+        let last = self.connections.get(&id).map_or(0, |connection| connection.remote_version);
+        description.version().is_some_and(|version| version < last)
     }
 
     /// Perfect negotiation: the peer with the lower id ignores an offer that crosses its own one.

@@ -74,7 +74,7 @@ impl Mesh {
         self.close(id, CloseReason::Invalid);
     }
 
-    fn fail(&mut self, id: ConnectionId, reason: CloseReason) {
+    pub(super) fn fail(&mut self, id: ConnectionId, reason: CloseReason) {
         let is_open = self.connections.get(&id).is_some_and(Connection::is_open);
         self.close(id, if is_open { reason } else { CloseReason::IceFailed });
     }

@@ -133,7 +133,7 @@ impl Mesh {
         self.membership.state()
     }
 
-    /// Takes the next action. The driver carries the actions out in order.
+    /// Takes the next action. The driver carries the actions out in order, and before the next input.
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }

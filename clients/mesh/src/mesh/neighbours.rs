@@ -88,6 +88,10 @@ impl Mesh {
 
     /// Media, for which this peer makes no offers, or the offer of an interruption that has ended.
     fn renegotiate(&mut self, id: ConnectionId, description: Description) {
+        // The control channel delivers after an interruption what was sent before it.
+        if self.is_outdated(id, &description) {
+            return;
+        }
         let is_accepted = match description.kind {
             Kind::Offer => !self.ignores_offer(id),
             Kind::Answer => self.expects_answer(id),

@@ -88,6 +88,14 @@ impl Description {
         Some(Self { kind, sdp: value.get("sdp")?.as_str()?.to_owned() })
     }
 
+    /// The version of the line `o=`, which grows with each description of a sender.
+    pub(crate) fn version(&self) -> Option<u64> {
+        let origin = self.sdp.split(['\r', '\n']).find_map(|line| line.strip_prefix("o="))?;
+        let field = origin.split(' ').nth(2)?;
+        let digits = &field[..field.bytes().take_while(u8::is_ascii_digit).count()];
+        (!digits.is_empty()).then(|| digits.parse().unwrap_or(u64::MAX))
+    }
+
     pub(crate) fn to_value(&self) -> Value {
         let kind = match self.kind {
             Kind::Offer => "offer",
@@ -144,6 +152,21 @@ mod tests {
         assert_eq!((signal("true"), signal("false")), (Some(true), Some(false)));
         for restart in ["null", "1", "\"true\"", "{}"] {
             assert_eq!(signal(restart), None, "{restart}");
+        }
+    }
+
+    #[test]
+    fn version_is_the_third_field_of_the_origin() {
+        let version = |origin: &str| {
+            let sdp = format!("v=0\r\n{origin}\r\ns=-\r\n");
+            Description { kind: Kind::Offer, sdp }.version()
+        };
+        assert_eq!(version("o=- 4611731400430051336 2 IN IP4 127.0.0.1"), Some(2));
+        assert_eq!(version("o=mozilla...THIS_IS_SDPARTA-99.0 77 0 IN IP4 0.0.0.0"), Some(0));
+        assert_eq!(version("o=- 1 18446744073709551614 IN IP4 0.0.0.0"), Some(u64::MAX - 1));
+        assert_eq!(version("o=- 1 99999999999999999999 IN IP4 0.0.0.0"), Some(u64::MAX));
+        for origin in ["", "o=", "o=- 1", "o=- 1 ", "o=- 1 x", "o=- 1 -2 IN", "a=o=- 1 2"] {
+            assert_eq!(version(origin), None, "{origin}");
         }
     }
 

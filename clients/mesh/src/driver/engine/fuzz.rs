@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::descriptions::Unusable;
 use super::{Engine, EngineConfig};
 use crate::mesh::{Description, Kind};
 
@@ -22,8 +23,9 @@ pub(crate) fn fuzz_engine(sdp: &str) {
             engine.offer();
         }
         let description = Description { kind, sdp: sdp.to_owned() };
-        engine.accept(&description);
-        engine.accept(&description);
+        for _ in 0..2 {
+            let _: Result<_, Unusable> = engine.accept(&description);
+        }
         for line in sdp.lines() {
             engine.add_candidate(line.trim_start_matches("a="));
         }

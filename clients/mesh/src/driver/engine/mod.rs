@@ -1,6 +1,7 @@
 //! One connection of the WebRTC engine: str0m's `Rtc` with the channels of the mesh. Without I/O.
 
 mod channels;
+mod descriptions;
 #[cfg(any(test, feature = "__fuzzing"))]
 mod fuzz;
 #[cfg(test)]
@@ -12,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::change::SdpPendingOffer;
 use str0m::channel::ChannelId;
 use str0m::config::DtlsCert;
 use str0m::net::{DatagramRecv, Protocol, Receive, Transmit};
@@ -22,10 +23,6 @@ pub(crate) use channels::Written;
 #[cfg(feature = "__fuzzing")]
 pub(crate) use fuzz::fuzz_engine;
 
-use channels::negotiated;
-
-use super::sdp;
-use crate::mesh::{Description, Kind};
 use crate::options::ChannelOptions;
 
 /// Writing to a channel waits while more than this is buffered. A long message therefore delays later ones, and
@@ -138,90 +135,6 @@ impl Engine {
         }
         engine.handle_timeout(now);
         engine
-    }
-
-    /// Makes the first offer.
-    pub(crate) fn offer(&mut self) -> Option<Description> {
-        let offer = self.call(|rtc| {
-            let mut api = rtc.sdp_api();
-            let control = api.add_channel_with_config(negotiated("control", 0));
-            let data = api.add_channel_with_config(negotiated("data", 1));
-            let (offer, pending) = api.apply()?;
-            Some((control, data, offer.to_sdp_string(), pending))
-        });
-        let (control, data, sdp, pending) = offer.flatten()?;
-        self.control = Some(control);
-        self.data = Some(data);
-        self.pending_offer = Some(pending);
-        Some(Description { kind: Kind::Offer, sdp })
-    }
-
-    /// Applies a description of the other peer. Returns the answer to an offer.
-    pub(crate) fn accept(&mut self, description: &Description) -> Option<Description> {
-        let answer = match description.kind {
-            Kind::Offer => self.accept_offer(&sdp::for_engine(&description.sdp)),
-            Kind::Answer => {
-                let pending = self.pending_offer.take()?;
-                let accepted = SdpAnswer::from_sdp_string(&sdp::for_engine(&description.sdp))
-                    .ok()
-                    .and_then(|answer| self.call(|rtc| rtc.sdp_api().accept_answer(pending, answer)));
-                match accepted {
-                    Some(Ok(())) => {}
-                    Some(Err(error)) => self.fail(&error),
-                    None => self.fail(&"the answer cannot be parsed"),
-                }
-                None
-            }
-        };
-        self.drain();
-        answer
-    }
-
-    fn accept_offer(&mut self, sdp: &str) -> Option<Description> {
-        let offer = match SdpOffer::from_sdp_string(sdp) {
-            Ok(offer) => offer,
-            Err(error) => {
-                self.fail(&error);
-                return None;
-            }
-        };
-        self.pending_offer = None;
-        let is_first = self.control.is_none();
-        let answer = self.call(|rtc| {
-            let answer = rtc.sdp_api().accept_offer(offer)?;
-            let channels = is_first.then(|| {
-                let mut api = rtc.direct_api();
-                let control = api.create_data_channel(negotiated("control", 0));
-                (control, api.create_data_channel(negotiated("data", 1)))
-            });
-            Ok::<_, str0m::RtcError>((answer.to_sdp_string(), channels))
-        });
-        match answer? {
-            Ok((sdp, channels)) => {
-                if let Some((control, data)) = channels {
-                    self.control = Some(control);
-                    self.data = Some(data);
-                }
-                Some(Description { kind: Kind::Answer, sdp })
-            }
-            Err(error) => {
-                self.fail(&error);
-                None
-            }
-        }
-    }
-
-    /// Makes an offer that restarts ICE.
-    pub(crate) fn restart_ice(&mut self) -> Option<Description> {
-        let offer = self.call(|rtc| {
-            let mut api = rtc.sdp_api();
-            api.ice_restart(true);
-            api.apply().map(|(offer, pending)| (offer.to_sdp_string(), pending))
-        });
-        let (sdp, pending) = offer.flatten()?;
-        self.pending_offer = Some(pending);
-        self.drain();
-        Some(Description { kind: Kind::Offer, sdp })
     }
 
     /// Adds a candidate of the other peer. Names (`.local`) are ignored: such a browser reaches this peer at its own

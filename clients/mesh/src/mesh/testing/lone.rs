@@ -16,6 +16,8 @@ pub(crate) struct Lone {
     pub(crate) begun: Vec<ConnectionId>,
     pub(crate) closed: Vec<ConnectionId>,
     pub(crate) candidates: usize,
+    /// If set, the engine can use no description. The value: whether the own offer can still be answered.
+    pub(crate) unusable: Option<bool>,
     /// Offers that restart ICE.
     pub(crate) restarts: usize,
     pub(crate) created: Vec<String>,
@@ -39,6 +41,7 @@ impl Lone {
             begun: Vec::new(),
             closed: Vec::new(),
             candidates: 0,
+            unusable: None,
             restarts: 0,
             created: Vec::new(),
             events: Vec::new(),
@@ -66,7 +69,9 @@ impl Lone {
                 }
                 Action::Accept { connection, description, reply } => {
                     self.accepted.push(connection);
-                    if description.kind == Kind::Offer {
+                    if let Some(has_offer) = self.unusable {
+                        self.mesh.description_unusable(connection, reply, has_offer, self.now);
+                    } else if description.kind == Kind::Offer {
                         let answer = Description { kind: Kind::Answer, sdp: sdp(1) };
                         self.mesh.local_description(connection, answer, reply, self.now);
                     }

@@ -230,3 +230,93 @@ fn reject_of_a_restart_does_not_close_the_connection() {
     assert_eq!(offers(&lone, relay).len(), 2);
     assert_eq!(lone.left(), []);
 }
+
+/// With this version in the line `o=`.
+fn versioned(mut value: Value, version: &str) -> Value {
+    let description = &mut value["description"];
+    let sdp = description["sdp"].as_str().expect("a description").to_owned();
+    description["sdp"] = json!(format!("o=- 7 {version} IN IP4 127.0.0.1\r\n{sdp}"));
+    value
+}
+
+#[test]
+fn old_media_offer_that_the_control_channel_delivers_after_a_restart_is_ignored() {
+    let (mut lone, connection, relay) = with_relay(LARGE);
+    lone.receive(connection, &versioned(description("offer"), "3"));
+    ice(&mut lone, connection, false);
+    let (accepted, restart) = (lone.accepted.len(), versioned(relayed(&lone, LARGE, "offer"), "5"));
+    lone.relay(relay, &restart);
+    lone.relay(relay, &restart);
+    assert_eq!(lone.accepted.len(), accepted + 2, "the same offer is repeated");
+    ice(&mut lone, connection, true);
+    lone.receive(connection, &versioned(description("offer"), "4"));
+    assert_eq!(lone.accepted.len(), accepted + 2);
+    for (version, count) in [("6", 3), ("x", 4), ("5", 4), ("99999999999999999999", 5), ("7", 5)] {
+        lone.receive(connection, &versioned(description("offer"), version));
+        assert_eq!(lone.accepted.len(), accepted + count, "{version}");
+    }
+    lone.receive(connection, &description("offer"));
+    assert_eq!(lone.accepted.len(), accepted + 6, "it has no version");
+}
+
+#[test]
+fn old_relayed_descriptions_are_ignored() {
+    let (mut lone, connection, relay) = with_relay(SMALL);
+    lone.receive(connection, &versioned(description("offer"), "5"));
+    ice(&mut lone, connection, false);
+    let (accepted, offer) = (lone.accepted.len(), versioned(relayed(&lone, SMALL, "offer"), "4"));
+    lone.relay(relay, &offer);
+    assert_eq!(lone.accepted.len(), accepted);
+    lone.advance(seconds(5));
+    assert_eq!(offers(&lone, relay).len(), 1, "the old offer did not begin an interruption");
+    for (version, count) in [("4", 0), ("5", 1)] {
+        let answer = versioned(relayed(&lone, SMALL, "answer"), version);
+        lone.relay(relay, &answer);
+        assert_eq!(lone.accepted.len(), accepted + count, "{version}");
+    }
+}
+
+#[test]
+fn ignored_description_does_not_count_as_the_last_one() {
+    let (mut lone, connection, relay) = interrupted(LARGE);
+    let accepted = lone.accepted.len();
+    let crossing = versioned(relayed(&lone, LARGE, "offer"), "9");
+    lone.relay(relay, &crossing);
+    lone.receive(connection, &versioned(description("offer"), "9"));
+    assert_eq!(lone.accepted.len(), accepted, "the own offer has no answer");
+    lone.receive(connection, &versioned(description("answer"), "8"));
+    assert_eq!(lone.accepted.len(), accepted + 1);
+}
+
+#[test]
+fn relayed_description_that_the_engine_cannot_use_changes_nothing() {
+    for has_offer in [true, false] {
+        let (mut lone, connection, relay) = interrupted(SMALL);
+        lone.unusable = Some(has_offer);
+        for kind in ["answer", "offer"] {
+            let (accepted, unusable) = (lone.accepted.len(), versioned(relayed(&lone, SMALL, kind), "9"));
+            lone.relay(relay, &unusable);
+            assert_eq!(lone.accepted.len(), accepted + 1);
+        }
+        assert_eq!((lone.left(), lone.restarts), (vec![], 1));
+        lone.unusable = None;
+        lone.advance(seconds(3));
+        assert_eq!(offers(&lone, relay).len(), 2, "it still restarts ICE itself");
+        assert_eq!(lone.restarts, if has_offer { 1 } else { 2 }, "the same offer, if it can be answered");
+        let (accepted, answer) = (lone.accepted.len(), versioned(relayed(&lone, SMALL, "answer"), "2"));
+        lone.relay(relay, &answer);
+        assert_eq!(lone.accepted.len(), accepted + 1, "9 was not the version of the last description");
+        ice(&mut lone, connection, true);
+        lone.advance(seconds(10));
+        assert_eq!(lone.left(), []);
+    }
+}
+
+#[test]
+fn description_of_the_control_channel_that_the_engine_cannot_use_closes_the_connection() {
+    let mut lone = Lone::new(config());
+    let connection = lone.join(SMALL, 7);
+    lone.unusable = Some(false);
+    lone.receive(connection, &description("offer"));
+    assert_eq!(lone.left(), [(SMALL, LeaveReason::Lost)]);
+}
