@@ -124,8 +124,8 @@ impl Mesh {
             pending,
             full: self.neighbours.len() + self.answering().count() >= self.config.max_peers,
         };
-        let is_known = opened.is_some() || pending == Some(Attempt::Theirs);
-        let has_slot = (is_known || !self.paused) && (pending.is_some() || self.has_slot(route.relay()));
+        // Also for a known peer: a connection that replaces another one causes events, too.
+        let has_slot = !self.paused && (pending.is_some() || self.has_slot(route.relay()));
         let now = self.now;
         let relay = route.relay().and_then(|relay| self.neighbours.get(&relay));
         let relay = relay.and_then(|id| self.connections.get_mut(id)?.neighbour.as_mut());

@@ -307,3 +307,22 @@ fn peer_whose_app_does_not_receive_rejects_with_busy() {
     lone.settle();
     assert_eq!((lone.last_reject(), lone.closed.len()), (Some("busy"), 1));
 }
+
+#[test]
+fn peer_whose_app_does_not_receive_rejects_offers_of_known_peers_too() {
+    let mut lone = Lone::new(config());
+    let open = lone.join(SMALL, 7);
+    lone.joiner(&offer(SMALL + 1, 1, 8));
+    let accepted = lone.accepted.len();
+    lone.advance(seconds(6));
+    lone.mesh.pause(true);
+    // A connection that replaces another one would cause two more events.
+    lone.joiner(&offer(SMALL, 99, 7));
+    assert_eq!(lone.last_reject(), Some("busy"));
+    lone.joiner(&offer(SMALL + 1, 2, 8));
+    assert_eq!((lone.last_reject(), lone.accepted.len()), (Some("busy"), accepted));
+    assert_eq!(lone.mesh.connection_to(SMALL), Some(open));
+    lone.mesh.pause(false);
+    lone.joiner(&offer(SMALL, 100, 7));
+    assert_eq!(lone.accepted.len(), accepted + 1);
+}
