@@ -16,7 +16,7 @@ pub enum JoinError {
         url: String,
     },
     /// The key is invalid: it must have 1 to 512 bytes, and must not be `.` or `..`, which URLs resolve. All other
-    /// characters are valid: special ones are escaped in the URL.
+    /// characters are valid: special ones are escaped in the URL. Also if the key function returned it.
     #[error("key has {bytes} bytes; must have 1 to 512, and must not be \".\" or \"..\"")]
     Key {
         /// Its length in UTF-8.

@@ -61,7 +61,8 @@ pub enum Event {
     /// again by then. [`PeerJoin`](Self::PeerJoin) can come before it.
     ///
     /// If the hub rejects this peer later, the group is left: this event has [`State::Left`], [`Reason::Rejected`] and
-    /// the close, and no other event follows.
+    /// the close, and no other event follows. If the key function returns an invalid key later, this event has
+    /// [`State::Left`] and [`Reason::KeyFailed`].
     #[non_exhaustive]
     StateChange {
         /// The new state.
@@ -121,7 +122,8 @@ pub enum Reason {
     Unreachable,
     /// The hub does not answer within 10 s, or its heartbeats have stopped. The log has the cause.
     HubTimeout,
-    /// The key function failed, or did not return within 10 s. It is called again later.
+    /// The key function failed, or did not return within 10 s. It is called again later. With [`State::Left`]: it
+    /// returned an invalid key. Final.
     KeyFailed,
     /// The access of this peer has expired (4740). The key function is asked for a fresh key.
     Expired,

@@ -79,7 +79,7 @@ impl Group {
     /// Dropping the future leaves the group.
     ///
     /// # Errors
-    /// [`JoinError`], if an argument is invalid, if no UDP socket can be bound, or if the hub rejects this peer.
+    /// [`JoinError`], if an argument or the key of the key function is invalid, if no UDP socket can be bound, or if the hub rejects this peer.
     ///
     /// # Panics
     /// Outside of a tokio runtime with I/O and time.

@@ -204,7 +204,9 @@ enum KeyKind {
 
 impl Key {
     /// Calls `function` for the key before opening each WebSocket, for keys that expire. If it fails, or does not
-    /// return within 10 s, it is called again later. If the access of this peer has expired (the hub closes with 4740),
+    /// return within 10 s, it is called again later. If it returns an invalid key, the group is left:
+    /// [`Group::join`](crate::Group::join) returns [`JoinError::Key`](crate::JoinError::Key), or the last event has
+    /// [`Reason::KeyFailed`](crate::Reason::KeyFailed). If the access of this peer has expired (the hub closes with 4740),
     /// it is called once for a fresh key. The connections to peers stay open meanwhile.
     ///
     /// ```

@@ -309,21 +309,3 @@ async fn member_that_the_hub_rejects_gets_the_close_as_its_last_event() {
     assert_eq!(timeout(SOON, alice.recv()).await, Ok(None));
     assert_eq!(alice.send(None, "late").await, Err(SendError::Left));
 }
-
-#[tokio::test]
-async fn key_function_is_called_before_each_socket_and_asked_again_after_a_failure() {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    let hub = Hub::start().await;
-    let calls = Arc::new(AtomicUsize::new(0));
-    let counted = calls.clone();
-    let key = sigver_mesh::Key::from_fn(move || {
-        let call = counted.fetch_add(1, Ordering::Relaxed);
-        async move { if call == 0 { Err("the vault is closed".into()) } else { Ok("tea room".to_owned()) } }
-    });
-    let options = Options::default().address("127.0.0.1:0".parse().expect("an address"));
-    let group = timeout(SOON, Group::join(&hub.url(), key, options)).await.expect("soon").expect("joins");
-    assert_eq!(calls.load(Ordering::Relaxed), 2);
-    let other = hub.peer().await;
-    meshed(&[&group, &other]).await;
-}

@@ -166,6 +166,12 @@ impl Driver {
                 self.hub = None;
                 mesh.key_failed(now);
             }
+            HubEvent::InvalidKey(error) => {
+                self.hub = None;
+                mesh.key_invalid(now);
+                drop(mesh);
+                self.end_join(Err(error));
+            }
             HubEvent::Closed { close, timed_out, cause } => {
                 self.hub = None;
                 self.outage.closed(cause);
@@ -214,6 +220,10 @@ impl Driver {
             }
             _ => return,
         };
+        self.end_join(outcome);
+    }
+
+    fn end_join(&mut self, outcome: Result<(), JoinError>) {
         if let Some(joined) = self.joined.take() {
             // The app may have dropped the future, which drops the handle: the task leaves.
             let _: Result<(), Result<(), JoinError>> = joined.send(outcome);

@@ -21,6 +21,7 @@ pub(crate) use url::group_url;
 use outage::describe;
 use socket::NotOpened;
 
+use crate::error::JoinError;
 use crate::event::Close;
 use crate::mesh::HubAction;
 use crate::options::Key;
@@ -45,7 +46,10 @@ pub(crate) enum HubEvent {
         from: Remote,
         link: u32,
     },
+    /// The key function failed.
     KeyFailed,
+    /// The key function returned an invalid key.
+    InvalidKey(JoinError),
     /// The last event. `None`: the connection was lost.
     Closed {
         close: Option<Close>,
@@ -157,7 +161,7 @@ async fn run(config: HubConfig, mut messages: mpsc::Receiver<Message>, events: m
         Ok(url) => url,
         Err(error) => {
             tracing::warn!(%error, "the key function returned an invalid key");
-            return HubEvent::KeyFailed;
+            return HubEvent::InvalidKey(error);
         }
     };
     let mut client = match timeout(TIMEOUT, config.dialer.open(&url)).await {

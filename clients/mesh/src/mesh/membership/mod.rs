@@ -5,6 +5,7 @@
 //! merges halves of a group that formed separately.
 
 mod joining;
+mod key;
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -262,19 +263,6 @@ impl Mesh {
         }
         let soon = (can_renew || evicted) && self.membership.failures == 0;
         self.reconnect_later(soon);
-    }
-
-    /// The app's key function failed.
-    pub(crate) fn key_failed(&mut self, now: Instant) {
-        self.set_time(now);
-        match self.membership.expired.clone() {
-            _ if self.membership.step != Step::Opening => {}
-            Some(close) => self.finish(Reason::Rejected, Some(close)),
-            None => {
-                self.set_away(Reason::KeyFailed, None);
-                self.reconnect_later(false);
-            }
-        }
     }
 
     /// A WebSocket that lasted long resets the back-off.
