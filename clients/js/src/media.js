@@ -4,6 +4,8 @@
  * @module
  */
 
+const KINDS = ["audio", "video"];
+
 /** Adds and removes the tracks that this peer sends, and reports the streams that it receives. */
 export class Media {
   #rtc;
@@ -20,6 +22,11 @@ export class Media {
 
   /** The connection must be open. @param {MediaStream} stream @param {MediaStreamTrack[]} tracks */
   add(stream, tracks) {
+    // Chromium rejects an offer that crosses an own one with other numbers of header extensions. The numbers follow the
+    // kinds of the first media, so all peers begin with the same ones.
+    if (tracks.length && !this.#rtc.getTransceivers().length) {
+      for (const kind of KINDS) this.#rtc.addTransceiver(kind, { direction: "recvonly" });
+    }
     for (const track of tracks) {
       // `addTrack` throws for a track that two streams share.
       if (!this.#rtc.getSenders().some((sender) => sender.track === track)) this.#rtc.addTrack(track, stream);

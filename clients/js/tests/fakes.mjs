@@ -165,6 +165,15 @@ export class FakeConnection {
   }
 
   senders = [];
+  transceivers = [];
+
+  addTransceiver(kind, { direction }) {
+    this.transceivers.push({ kind, direction });
+  }
+
+  getTransceivers() {
+    return this.transceivers;
+  }
 
   getSenders() {
     return this.senders.filter(({ track }) => track);
@@ -173,6 +182,9 @@ export class FakeConnection {
   addTrack(track, stream) {
     const sender = { track, stream, replaceTrack: async (next) => void (sender.track = next) };
     this.senders.push(sender);
+    const unused = this.transceivers.find(({ kind, direction }) => kind === track.kind && direction === "recvonly");
+    if (unused) unused.direction = "sendrecv";
+    else this.transceivers.push({ kind: track.kind, direction: "sendrecv" });
   }
 
   removeTrack(sender) {

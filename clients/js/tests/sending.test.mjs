@@ -224,6 +224,27 @@ test("stream goes to all peers, also to later ones, until it is removed", async 
   for (const connection of connections) assert.deepEqual(connection.sentTracks, []);
 });
 
+test("first media have one audio and one video section, whatever is sent, so that crossing offers number extensions alike", async () => {
+  for (const name of ["audio", "video"]) {
+    const { group, connections } = await joinWith(1);
+    group.addStream(streamOf(name));
+    group.addStream(streamOf("video", "video 2"));
+    const sections = connections[0].getTransceivers();
+    assert.deepEqual(sections.slice(0, 2).map(({ kind }) => kind), ["audio", "video"]);
+    assert.equal(sections[name === "audio" ? 0 : 1].direction, "sendrecv");
+    assert.equal(sections.length, name === "audio" ? 3 : 4);
+  }
+});
+
+test("stream without tracks adds no media, and media of the other side no further sections", async () => {
+  const { group, connections } = await joinWith(1);
+  group.addStream(streamOf());
+  assert.deepEqual(connections[0].getTransceivers(), []);
+  connections[0].transceivers.push({ kind: "video", direction: "recvonly" });
+  group.addStream(streamOf("video"));
+  assert.deepEqual(connections[0].getTransceivers(), [{ kind: "video", direction: "sendrecv" }]);
+});
+
 test("stream for some peers goes to no other one, also not later", async () => {
   const { group, connections } = await joinWith(3);
   const stream = streamOf("video");

@@ -91,6 +91,13 @@ export class PeerConnection {
     this.#updateNegotiationNeeded();
   }
 
+  /** Without a track, a transceiver changes nothing here. */
+  addTransceiver() {}
+
+  getTransceivers() {
+    return this.getSenders();
+  }
+
   addTrack(track) {
     this.#tracks.push(track);
     this.#updateNegotiationNeeded();

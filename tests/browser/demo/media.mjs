@@ -7,6 +7,17 @@ import { close, joinNewGroup, LATER, meshed, open, openInTurn, shows } from "./t
 const playing = (count) =>
   [...document.querySelectorAll("#tiles video")].filter((it) => it.videoWidth > 0).length === count;
 
+/** Sends a stream of a canvas or of silence, from a time on. Runs in the page. */
+async function startAt([time, isVideo]) {
+  globalThis.left = [];
+  group.addEventListener("peerleave", ({ reason }) => left.push(reason));
+  const canvas = document.createElement("canvas");
+  canvas.getContext("2d");
+  const stream = isVideo ? canvas.captureStream(5) : new AudioContext().createMediaStreamDestination().stream;
+  await new Promise((resolve) => setTimeout(resolve, time - Date.now()));
+  group.addStream(stream);
+}
+
 /** Blocks sound until a click, as browsers do. Chromium takes the commands of this test for a user's. */
 function blockSound() {
   const { play } = HTMLMediaElement.prototype;
@@ -34,6 +45,15 @@ export const mediaScenarios = {
     await until(tabs[2], () => document.querySelectorAll("#tiles figure").length === 1);
     await tabs[0].click("#camera");
     for (const tab of tabs) await until(tab, playing, 2);
+  },
+
+  async "video and audio that start at the same moment interrupt no connection"(key) {
+    const tabs = await openInTurn(key, 4);
+    const start = (isVideo) => (tab) => tab.evaluate(startAt, [Date.now() + 500, isVideo]);
+    await Promise.all([...tabs.slice(0, 2).map(start(true)), ...tabs.slice(2).map(start(false))]);
+    const hasAll = () => [...group.peers.values()].filter(({ streams }) => streams.length === 1).length === 3;
+    for (const tab of tabs) await until(tab, hasAll);
+    for (const tab of tabs) assert.deepEqual(await tab.evaluate(() => left), []);
   },
 
   async "state of camera and microphone is in words and icons"(key) {

@@ -46,12 +46,13 @@ const STATES = {
     await chats(tabs[3], tabs, "Me too. The server was restarted a minute ago, and we all stayed connected.");
     for (const tab of tabs.slice(0, 2)) await tab.click("#camera");
     await tabs[2].click("#microphone");
-    const playing = () => [...document.querySelectorAll("#tiles video")].filter((it) => it.videoWidth > 0).length === 2;
-    await until(tabs[0], playing, undefined, LATER).catch(async (error) => {
+    const isShown = () =>
+      [...document.querySelectorAll("#tiles video")].filter((it) => it.videoWidth > 0).length === 2 &&
+      document.querySelectorAll("#tiles figure").length === 3;
+    await until(tabs[0], isShown, undefined, LATER).catch(async (error) => {
       const media = await Promise.all(tabs.map((tab) => tab.evaluate(mediaOfPeers)));
-      throw new Error(`videos do not play: ${JSON.stringify(media)}`, { cause: error });
+      throw new Error(`cameras and microphones are not shown: ${JSON.stringify(media)}`, { cause: error });
     });
-    await until(tabs[0], () => document.querySelectorAll("#tiles figure").length === 3, undefined, LATER);
     return measured(tabs[0], 3);
   },
 
@@ -87,7 +88,7 @@ const STATES = {
   },
 };
 
-/** What a page shows of the other peers' cameras, and what its connections transmit. Runs in the page. */
+/** What a page shows of cameras and microphones, and what its connections transmit. Runs in the page. */
 async function mediaOfPeers() {
   const statistics = async ({ id, connection }) => {
     const streams = [...(await connection.getStats()).values()].filter(({ type }) => type.endsWith("bound-rtp"));
@@ -99,8 +100,13 @@ async function mediaOfPeers() {
       rtp: streams.map((it) => [it.type, it.kind, it.packetsReceived ?? it.packetsSent, it.framesDecoded]),
     };
   };
+  const media = [...document.querySelectorAll("#tiles video, #tiles audio")];
   return {
-    videos: [...document.querySelectorAll("#tiles video")].map((it) => [it.videoWidth, it.readyState, it.paused]),
+    id: group.id,
+    buttons: [...document.querySelectorAll("#camera, #microphone")].map((it) => it.textContent),
+    notice: document.querySelector("#notice").textContent,
+    figures: [...document.querySelectorAll("#tiles figure")].map((it) => it.textContent),
+    media: media.map((it) => [it.tagName, it.videoWidth, it.readyState, it.paused]),
     peers: await Promise.all([...group.peers.values()].map(statistics)),
   };
 }
