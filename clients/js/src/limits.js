@@ -61,6 +61,8 @@ export const RESTART_INTERVAL = 3_000;
 export const RESTART_TIMEOUT = 15_000;
 /** With the only member, which is not evicted after the last one. */
 export const MAX_ICE_FAILURES = 2;
+/** How long the polite side of a connection waits with its first media for an offer of the other side. */
+export const FIRST_MEDIA_DELAY = 500;
 /** Candidates that arrive before their description. Further ones are dropped. */
 export const MAX_EARLY_CANDIDATES = 100;
 /** Answered offers of peers that are not connected yet. */

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { MAX_EARLY_CANDIDATES } from "./limits.js";
+import { FIRST_MEDIA_DELAY, MAX_EARLY_CANDIDATES } from "./limits.js";
+import { sleep } from "./timing.js";
 import { readFingerprint, readVersion, restartsIce } from "./untrusted.js";
 
 /** @import { Route } from "./signaling.js" */
@@ -37,6 +38,8 @@ export class Negotiation {
   #makingOffer = false;
   /** Whether an offer of the other side has no answer yet. */
   #answering = false;
+  /** Whether the first media wait for an offer of the other side. */
+  #isWaiting = false;
   /** Whether an own offer was not made because of such an offer, which may still fail. */
   #hasYielded = false;
   /** Whether an offer that restarts ICE has no answer yet. */
@@ -66,10 +69,17 @@ export class Negotiation {
   }
 
   async #offer() {
-    if (!this.#events.mayOffer()) return;
+    const isEarly = this.#isFirstMedia && this.#events.isPolite();
+    if (!this.#events.mayOffer() || (isEarly && this.#isWaiting)) return;
     try {
       this.#makingOffer = true;
       await this.ready;
+      if (isEarly) {
+        this.#isWaiting = true;
+        await sleep(FIRST_MEDIA_DELAY);
+        this.#isWaiting = false;
+        if (!this.#isFirstMedia) return; // the browser asks again if an offer is still needed
+      }
       // The browser would make the answer instead. It asks again for an offer when the answer is set.
       this.#hasYielded = this.#answering;
       if (this.#answering) return;
@@ -81,6 +91,15 @@ export class Negotiation {
     } finally {
       this.#makingOffer = false;
     }
+  }
+
+  /**
+   * Before media are negotiated, the sides can number header extensions differently. Chromium then rejects the offer of
+   * the other side if an own one crosses it, so the polite side waits for that offer.
+   */
+  get #isFirstMedia() {
+    const transceivers = this.#rtc.getTransceivers();
+    return transceivers.length > 0 && !transceivers.some(({ currentDirection }) => currentDirection);
   }
 
   get #description() {

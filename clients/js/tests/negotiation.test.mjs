@@ -111,6 +111,28 @@ test("own change that yields to an offer is offered once, unless the answer make
   }
 });
 
+test("first media of the polite side wait for an offer of the other side, so that no offers cross", async () => {
+  const [a, b] = await connect();
+  b.rtc.addTrack("camera");
+  await run(400);
+  a.rtc.addTrack("microphone");
+  await run(2_000);
+  assert.deepEqual(a.sent.map(({ type }) => type), ["offer", "answer"]);
+  assert.deepEqual(b.sent.map(({ type }) => type), ["answer", "offer"]);
+  assert.deepEqual([a.rtc.received, b.rtc.received], [["camera"], ["microphone"]]);
+});
+
+test("first media of the polite side are offered after 500 ms if the other side offers none, and later ones at once", async () => {
+  const [a, b] = await connect();
+  b.rtc.addTrack("camera");
+  await run(450);
+  assert.deepEqual(b.sent, []);
+  assert(await run(200, () => a.rtc.received.includes("camera")));
+  await run(100);
+  b.rtc.addTrack("screen");
+  assert(await run(200, () => a.rtc.received.includes("screen")));
+});
+
 test("failure names the route of the description", async () => {
   const [, b] = await connect();
   b.receive(broken(8));

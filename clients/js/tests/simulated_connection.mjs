@@ -95,7 +95,8 @@ export class PeerConnection {
   addTransceiver() {}
 
   getTransceivers() {
-    return this.getSenders();
+    const currentDirection = this.#local?.tracks.length || this.#remote?.tracks.length ? "sendrecv" : null;
+    return this.getSenders().map((sender) => ({ sender, currentDirection }));
   }
 
   addTrack(track) {
