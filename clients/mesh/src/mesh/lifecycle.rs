@@ -30,9 +30,10 @@ impl Mesh {
         if self.paused {
             return self.close(id, CloseReason::Busy);
         }
-        // Only the hub's member may be one peer too many: otherwise the halves of a full group would not merge.
-        let is_bound = connection.offerer && route.relay().is_none();
-        if !is_bound && self.neighbours.len() >= self.config.max_peers && !self.neighbours.contains_key(&peer) {
+        // Not the hub's member: otherwise, the halves of a full group would not merge. Nor an answered peer: it would lose
+        // an open connection.
+        let is_discovered = connection.offerer && route.relay().is_some();
+        if is_discovered && self.neighbours.len() >= self.config.max_peers && !self.neighbours.contains_key(&peer) {
             return self.close(id, CloseReason::Full);
         }
         self.end_route(route);
