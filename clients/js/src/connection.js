@@ -276,7 +276,8 @@ export class Connection {
   #acceptsRestart(description) {
     const mayBe = this.version && (this.isInterrupted || this.#missedPings > 0);
     const isKnown = description?.type === "offer" || description?.type === "answer";
-    return mayBe && isKnown && readFingerprint(description) === this.fingerprint;
+    const isSame = isKnown && readFingerprint(description) === this.fingerprint;
+    return mayBe && isSame && !this.#negotiation.isOutdated(description);
   }
 
   /** Whether packets may not arrive at the moment. */

@@ -147,6 +147,11 @@ export class Negotiation {
     }
   }
 
+  /** Whether a later description was set. @param {RTCSessionDescriptionInit} description */
+  isOutdated(description) {
+    return readVersion(description) < this.#remoteVersion;
+  }
+
   /** @param {RTCIceCandidateInit} candidate */
   #addCandidate(candidate) {
     // A candidate of an ignored offer, or one that the browser rejects, does not prevent a connection by others.
@@ -177,8 +182,7 @@ export class Negotiation {
     const rtc = this.#rtc;
     const isOffer = description.type === "offer";
     // After a restart through a neighbour, the control channel delivers what was sent before.
-    const version = readVersion(description);
-    if (version < this.#remoteVersion) return;
+    if (this.isOutdated(description)) return;
     const isStable = rtc.signalingState === "stable";
     const collides = isOffer && (this.#makingOffer || !isStable);
     if (collides && !this.#events.isPolite()) return;
@@ -188,7 +192,7 @@ export class Negotiation {
     if (collides && restartsIce(description, rtc.remoteDescription)) await rtc.createOffer({ iceRestart: true });
     await rtc.setRemoteDescription(description);
     // Not of one that the browser rejects: a neighbour may have relayed anything.
-    this.#remoteVersion = version;
+    this.#remoteVersion = readVersion(description);
     this.#restarting = false;
   }
 }

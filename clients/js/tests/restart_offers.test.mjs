@@ -281,6 +281,22 @@ test("description that is older than the last one is ignored", async () => {
   assert.equal(x.set.length, 3);
 });
 
+test("relayed offer that is older than the last one begins no interruption", async () => {
+  const { x, y, relay } = await joinWithXY();
+  await y.control({ near: [[X, 1]] });
+  await relay(offer({ version: 5 }));
+  x.iceConnectionState = "connected";
+  x.oniceconnectionstatechange();
+  x.iceConnectionState = "disconnected";
+  x.oniceconnectionstatechange();
+  let restarts = 0;
+  x.restartIce = () => restarts++;
+  await advance(3_000);
+  await relay(offer({ version: 4 }));
+  await advance(2_000); // an own restart is due 4.5 s after the interruption
+  assert.equal(restarts, 1);
+});
+
 test("peer of version 0 whose ICE failed is lost", async () => {
   for (const [hello, isClosed] of [[null, true], [{ v: 1 }, false]]) {
     install();
