@@ -136,7 +136,13 @@ export class Negotiation {
       this.#receiving++;
       this.#handled = this.#handled
         .then(() => this.#handle(description, route))
-        .catch(() => this.#events.failed(undefined, route))
+        .catch(async () => {
+          // The answer to an offer that was set cannot be made.
+          const { signalingState } = this.#rtc;
+          if (signalingState === "have-remote-offer") await this.#rtc.setRemoteDescription({ type: "rollback" });
+          this.#events.failed(undefined, route);
+        })
+        .catch(() => this.#events.failed())
         .then(() => {
           this.#answering = false;
           if (this.#hasYielded) this.#offer();
@@ -166,33 +172,35 @@ export class Negotiation {
       const isValid = fingerprint && fingerprint === (this.fingerprint ||= fingerprint);
       if (!isValid) return this.#events.failed("invalid", route);
       await this.ready;
-      await this.#setRemoteDescription(description);
+      if (!(await this.#setRemoteDescription(description))) return;
     } finally {
       // They may belong to a description that arrived later.
       if (--this.#receiving === 0) for (const it of this.#earlyCandidates.splice(0)) this.#addCandidate(it);
     }
-    if (!this.#answering) return;
-    await this.#rtc.setLocalDescription();
-    this.#hasYielded = false;
-    this.#events.answer(this.#description, route);
+    if (this.#answering) {
+      await this.#rtc.setLocalDescription();
+      this.#hasYielded = false;
+      this.#events.answer(this.#description, route);
+    }
+    // Not of one that the browser rejects: a neighbour may have relayed anything.
+    this.#remoteVersion = readVersion(description);
   }
 
-  /** @param {RTCSessionDescriptionInit} description */
+  /** Returns whether it was set, and not ignored. @param {RTCSessionDescriptionInit} description */
   async #setRemoteDescription(description) {
     const rtc = this.#rtc;
     const isOffer = description.type === "offer";
     // After a restart through a neighbour, the control channel delivers what was sent before.
-    if (this.isOutdated(description)) return;
+    if (this.isOutdated(description)) return false;
     const isStable = rtc.signalingState === "stable";
     const collides = isOffer && (this.#makingOffer || !isStable);
-    if (collides && !this.#events.isPolite()) return;
-    if (!isOffer && isStable) return; // the answer to an offer that was repeated
+    if (collides && !this.#events.isPolite()) return false;
+    if (!isOffer && isStable) return false; // the answer to an offer that was repeated
     this.#answering = isOffer;
     // Firefox rejects an offer that restarts ICE after the rollback of an own offer that does not.
     if (collides && restartsIce(description, rtc.remoteDescription)) await rtc.createOffer({ iceRestart: true });
     await rtc.setRemoteDescription(description);
-    // Not of one that the browser rejects: a neighbour may have relayed anything.
-    this.#remoteVersion = readVersion(description);
     this.#restarting = false;
+    return true;
   }
 }

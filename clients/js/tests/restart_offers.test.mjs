@@ -29,7 +29,7 @@ async function joinWithXY({ X = LOWER, hello = { v: 1 }, ice = "disconnected", u
   }
   x.set = [];
   x.setRemoteDescription = async (description) => {
-    if (description.sdp.includes("broken")) throw new DOMException("broken", "OperationError");
+    if (description.sdp?.includes("broken")) throw new DOMException("broken", "OperationError");
     x.set.push(description);
     x.remoteDescription = description;
     x.signalingState = description.type === "offer" ? "have-remote-offer" : "stable";
@@ -279,6 +279,20 @@ test("description that is older than the last one is ignored", async () => {
   await x.control({ description: { type: "offer", sdp: sdp({ version: 5 }) } });
   await x.control({ description: { type: "offer", sdp: sdp({ version: 6 }) } });
   assert.equal(x.set.length, 3);
+});
+
+test("relayed offer whose answer the browser cannot make blocks no later offer", async () => {
+  const { x, y, relay } = await joinWithXY();
+  const { setLocalDescription } = x;
+  x.setLocalDescription = async () => {
+    throw new DOMException("role", "OperationError");
+  };
+  await relay(offer({ version: 9 }));
+  x.setLocalDescription = setLocalDescription;
+  await relay(offer({ version: 5 }));
+  assert.deepEqual(x.set.map(({ type }) => type), ["offer", "rollback", "offer"]);
+  assert.deepEqual(relayed(y).map(({ description }) => description?.type), ["answer"]);
+  assert(!x.closed);
 });
 
 test("relayed offer that is older than the last one begins no interruption", async () => {
