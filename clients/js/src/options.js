@@ -15,7 +15,7 @@
  *   or takes more than 3 s, the connection is attempted without ICE servers. Default: the servers of the hub. With
  *   `[]`, which is enough within one network, the hub is not asked.
  * @property {RTCConfiguration} [rtcConfiguration] Other settings for `new RTCPeerConnection`. Without `certificates`,
- *   the group generates one for itself.
+ *   the group generates one for itself. The `bundlePolicy` is `max-bundle` unless it is set here.
  * @property {unknown} [metadata] What the other peers learn about this one before their `peerjoin` event, in
  *   `peer.metadata`: a JSON value of at most 4096 bytes and 64 nested levels, for example a name.
  * @property {Record<string, ChannelOptions>} [channels] At most 16 further channels, by their names of 1 to 64

@@ -52,7 +52,8 @@ export class RtcSettings {
       if (log) queueMicrotask(() => log(`sigver: ${line}`));
     };
     this.#asksHub = !iceServers;
-    this.configuration = { ...rtcConfiguration, iceServers: [] };
+    // Otherwise, Firefox opens a transport for each new kind of media, which fails while the path is interrupted.
+    this.configuration = { bundlePolicy: "max-bundle", ...rtcConfiguration, iceServers: [] };
     if (!iceServers) this.#iceServers = new IceServerCache((signal) => fetchIceServers(this.#url, signal), Infinity);
     else if (typeof iceServers === "function") this.#iceServers = new IceServerCache(async () => iceServers());
     else this.configuration.iceServers = iceServers;
