@@ -63,7 +63,7 @@ test("offer and answer of an attempt do not say that they restart ICE", async ()
   for (const signal of described) assert(!("restart" in signal));
 });
 
-test("relay answers a signal for a peer that is no neighbour with gone, unless it is a reject", async () => {
+test("relay answers a signal for an unknown peer with gone, unless it is a reject", async () => {
   await join();
   await joinAlone();
   const neighbour = await joiner(X, "AA");

@@ -142,7 +142,7 @@ test("failure names the route of the description", async () => {
   assert.deepEqual(b.failures, [[undefined, RELAY], [undefined, undefined], ["invalid", RELAY]]);
 });
 
-test("candidates after a description that is rejected are added at once, and so are those that waited", async () => {
+test("candidates that arrive after a rejected description are added at once, and earlier ones, too", async () => {
   const [, b] = await connect();
   b.receive(broken(9));
   b.candidate("during");

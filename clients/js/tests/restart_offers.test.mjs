@@ -213,7 +213,7 @@ test("restart offer of a known connection is answered without the key", async ()
   assert.deepEqual(relayed(y).map(({ description, restart }) => [description.type, restart]), [["answer", undefined]]);
 });
 
-test("signal whose restart is no boolean is invalid", async () => {
+test("signal whose restart is not a boolean is invalid", async () => {
   const { x, relay } = await joinWithXY();
   for (const restart of [null, 1, "true", {}]) await relay({ ...offer(), restart });
   assert.deepEqual(x.set, []);

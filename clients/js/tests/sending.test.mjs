@@ -65,7 +65,7 @@ for (const [name, to] of Object.entries({
   "an array of strings": [X, String(X)],
   "a set": new Set([X]),
   "an iterator": [X].values(),
-  "an object that is no peer": { id: X },
+  "an object that is not a peer": { id: X },
   "an array in an array": [[X]],
   "an array with a gap": [undefined],
   null: null,
@@ -146,7 +146,7 @@ test("the default limit is 128 MiB", async () => {
   assert.deepEqual(await Promise.all(sent), [0, 0]);
 });
 
-test("limits that are no whole numbers in their range throw TypeError", () => {
+test("limits that are not whole numbers in their range throw TypeError", () => {
   for (const options of [
     { maxPeers: 0 },
     { maxPeers: 1_001 },

@@ -100,7 +100,7 @@ fn killed_peer_is_noticed_by_its_pings() {
     let bob = killed.block_on(hub.peer());
     alive.block_on(meshed(&[&alice, &bob]));
     let id = bob.id();
-    killed.shutdown_background(); // its tasks are dropped: no goodbye, no close of the connection
+    killed.shutdown_background(); // its tasks are dropped: no `bye`, no close of the connection
     drop(bob);
     alive.block_on(async {
         let pending = alice.send(Some(id), vec![0; 1_000_000]);
@@ -110,7 +110,7 @@ fn killed_peer_is_noticed_by_its_pings() {
 }
 
 #[tokio::test]
-async fn last_message_arrives_before_the_goodbye() {
+async fn last_message_arrives_before_bye() {
     let hub = Hub::start().await;
     let (alice, bob) = (hub.peer().await, hub.peer().await);
     meshed(&[&alice, &bob]).await;

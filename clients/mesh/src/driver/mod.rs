@@ -42,9 +42,9 @@ use crate::mesh::{ConnectionId, Mesh};
 const MAX_DATAGRAMS: usize = 64;
 /// Larger than the largest datagram that the engine sends or accepts.
 const DATAGRAM_BYTES: usize = 2_048;
-/// How long leaving waits for the last messages to be received, and then for the goodbye.
+/// How long leaving waits until the last messages are received, and then until `bye` is sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
+const BYE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The longest time between two looks at the clock.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
@@ -102,8 +102,8 @@ enum Leaving {
     No,
     /// The last messages are sent until this time.
     Flushing(Instant),
-    /// The goodbye is sent until this time.
-    Goodbye(Instant),
+    /// `bye` is sent until this time.
+    Bye(Instant),
 }
 
 impl Driver {
@@ -237,7 +237,7 @@ impl Driver {
             self.shared.mesh().leave(now);
             self.work();
         }
-        if let Leaving::Goodbye(until) = self.leaving {
+        if let Leaving::Bye(until) = self.leaving {
             return until <= now || self.engines.values_mut().all(Engine::is_flushed);
         }
         false
@@ -250,7 +250,7 @@ impl Driver {
         }
         let flush = poll_fn(|context| self.sockets.poll_flush(context));
         // Datagrams may be lost in any case.
-        let _: Result<(), tokio::time::error::Elapsed> = tokio::time::timeout(GOODBYE_TIMEOUT, flush).await;
+        let _: Result<(), tokio::time::error::Elapsed> = tokio::time::timeout(BYE_TIMEOUT, flush).await;
         if let Some(hub) = self.hub.take() {
             hub.close().await;
         }
@@ -271,7 +271,7 @@ impl Driver {
     fn next_timeout(&self) -> Instant {
         let leaving = match self.leaving {
             Leaving::No => None,
-            Leaving::Flushing(until) | Leaving::Goodbye(until) => Some(until),
+            Leaving::Flushing(until) | Leaving::Bye(until) => Some(until),
         };
         let engines = self.engines.values().filter_map(Engine::poll_timeout);
         let others = [leaving, self.shared.mesh().poll_timeout(), self.outgoing.poll_timeout()];

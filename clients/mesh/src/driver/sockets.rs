@@ -161,7 +161,10 @@ fn interface_addresses() -> Result<Vec<(SocketAddr, Option<IpAddr>)>, JoinError>
     addresses.sort_unstable();
     addresses.dedup();
     if addresses.is_empty() {
-        return Err(JoinError::Interfaces(io::Error::new(io::ErrorKind::NotFound, "there is no network interface")));
+        return Err(JoinError::Interfaces(io::Error::new(
+            io::ErrorKind::NotFound,
+            "no network interface has an address",
+        )));
     }
     Ok(addresses.into_iter().map(|ip| (SocketAddr::new(ip, 0), None)).collect())
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::engine::{Engine, Output};
-use super::{Driver, GOODBYE_TIMEOUT, Leaving};
+use super::{BYE_TIMEOUT, Driver, Leaving};
 use crate::error::JoinError;
 use crate::event::{Close, Event, Reason, State};
 use crate::hub::{HubEvent, HubSocket};
@@ -122,7 +122,7 @@ impl Driver {
                 return self.sockets.send(transmit.source, transmit.destination, transmit.contents.into());
             }
             // The app has left: nothing is for it any longer.
-            _ if matches!(self.leaving, Leaving::Goodbye(_)) => return,
+            _ if matches!(self.leaving, Leaving::Bye(_)) => return,
             output => output,
         };
         report(&mut self.shared.mesh(), id, output, now);
@@ -211,7 +211,7 @@ impl Driver {
         let outcome = match state {
             State::Joined => Ok(()),
             State::Left => {
-                self.leaving = Leaving::Goodbye(now + GOODBYE_TIMEOUT);
+                self.leaving = Leaving::Bye(now + BYE_TIMEOUT);
                 let close = close.unwrap_or_else(|| Close::new(Close::LOST, ""));
                 match reason {
                     Reason::Rejected => Err(JoinError::Rejected(close)),

@@ -162,9 +162,9 @@ impl Mesh {
         }
     }
 
-    /// Leaves the group: ends pending attempts and says goodbye to the neighbours, whose connections the driver closes
+    /// Leaves the group: ends pending attempts and sends `bye` to the neighbours, whose connections the driver closes
     /// when it has sent everything.
-    pub(super) fn say_goodbye(&mut self) {
+    pub(super) fn send_byes(&mut self) {
         let ids: Vec<_> = self.connections.keys().copied().collect();
         for id in ids {
             if self.connections.get(&id).is_some_and(Connection::is_open) {

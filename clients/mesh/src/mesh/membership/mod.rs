@@ -302,7 +302,7 @@ impl Mesh {
             return;
         }
         self.membership.leaving = true;
-        self.say_goodbye();
+        self.send_byes();
         self.act(Action::Hub(HubAction::Close));
         self.membership.step = Step::Left;
         self.set_state(State::Left, reason, close);

@@ -197,7 +197,7 @@ fn final_close_codes_end_the_membership() {
         world.close_hub_of(0, code);
         world.run(seconds(1));
         assert_eq!(states(&world, 0).last(), Some(&(State::Left, Reason::Rejected)), "{code}");
-        assert_eq!(leaves(&world, 1), [(world.id(0), LeaveReason::Left)], "it says goodbye");
+        assert_eq!(leaves(&world, 1), [(world.id(0), LeaveReason::Left)], "it sends `bye`");
     }
 }
 

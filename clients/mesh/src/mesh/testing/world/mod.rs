@@ -134,7 +134,7 @@ impl World {
         (0..self.nodes.len()).map(node).collect()
     }
 
-    /// Stops a node without a goodbye. The hub notices it after 15 s.
+    /// Stops a node without a `bye`. The hub notices it after 15 s.
     pub(crate) fn kill(&mut self, node: usize) {
         self.nodes[node].alive = false;
         if let Some(peer) = self.nodes[node].on_hub.take() {
