@@ -53,8 +53,13 @@ async function open(key, options = {}) {
       globalThis.videos = {};
       mine.addEventListener("stream", ({ peerId, stream }) => {
         videos[peerId] = Object.assign(document.createElement("video"), { muted: true, srcObject: stream });
-        videos[peerId].play();
+        videos[peerId].play().catch(() => {}); // it was replaced by the next stream
       });
+      /** Returns a function that makes streams of audio and video. */
+      globalThis.fakeStreams = async () => {
+        const media = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
+        return () => new MediaStream(media.getTracks().map((track) => track.clone()));
+      };
       globalThis.stateOf = (id) => mine.peers.get(id)?.connection.iceConnectionState;
       /** Whether the path to a peer was interrupted, by id, and what had arrived from it by then. */
       globalThis.interrupted = {};
@@ -130,6 +135,26 @@ async function plays(tab, from) {
   await until(tab, ([from, time]) => videos[from].currentTime > time + 0.3, [from, time]);
 }
 
+/** Waits until each of two tabs plays a video of the other one. They have not lost each other meanwhile. */
+async function play(a, b) {
+  const [idA, idB] = [await idOf(a), await idOf(b)];
+  await plays(a, idB);
+  await plays(b, idA);
+  for (const tab of [a, b]) assert.equal(await tab.evaluate(() => events.length), 1, "one peerjoin, no peerleave");
+}
+
+/** Waits until a tab has a number of streams of its only peer, and plays them all. */
+async function playsAll(tab, count) {
+  await until(tab, (count) => [...mine.peers.values()][0].streams.length === count, count);
+  await tab.evaluate(() => {
+    const [{ streams }] = mine.peers.values();
+    const videoOf = (srcObject) => Object.assign(document.createElement("video"), { muted: true, srcObject });
+    globalThis.all = streams.map(videoOf);
+    for (const video of all) video.play();
+  });
+  await until(tab, () => all.every(({ currentTime }) => currentTime > 0.3));
+}
+
 const sendVideo = (tab) =>
   tab.evaluate(async () => mine.addStream(await navigator.mediaDevices.getUserMedia({ video: true })));
 
@@ -181,6 +206,89 @@ const scenarios = {
     await until(a, () => events.some(([type]) => type === "peerleave"), undefined, LATER);
     await meshed(a, b);
     assert.equal((await a.evaluate(() => restarts)) + (await b.evaluate(() => restarts)), 0);
+  },
+
+  async "media that both sides add and remove many times neither close the connection nor lengthen descriptions"(key) {
+    const [a, b] = await openGroup(key, {}, {});
+    // In turns, and at once.
+    await Promise.all(
+      [a, b].map((tab, index) =>
+        tab.evaluate(async (index) => {
+          const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+          const streamOf = await fakeStreams();
+          for (let round = 0; round < 40; round++) {
+            const stream = streamOf();
+            mine.addStream(stream);
+            await pause(((round * (index + 1)) % 5) * 40);
+            mine.removeStream(stream);
+            for (const track of stream.getTracks()) track.stop();
+            await pause((round % 3) * 60);
+          }
+          mine.addStream(streamOf());
+        }, index),
+      ),
+    );
+    await play(a, b);
+    for (const tab of [a, b]) {
+      const length = await tab.evaluate(() => {
+        const [{ connection }] = mine.peers.values();
+        return connection.localDescription.sdp.length;
+      });
+      assert(length < 40_000, `description has ${length} characters`);
+    }
+  },
+
+  async "side that begins to send in a section while the other side stops it sends in another one"(key) {
+    for (const [stops, begins] of [
+      [0, 1],
+      [1, 0],
+    ]) {
+      const tabs = await openGroup(`${key}${stops}`, {}, {});
+      for (const tab of tabs) await tab.evaluate(async () => void (globalThis.streamOf = await fakeStreams()));
+      /** Waits until both sides have these numbers of sections in which they send, and in which nobody does. */
+      const negotiated = async (sending, inactive) => {
+        for (const tab of tabs) {
+          await until(
+            tab,
+            ([sending, inactive]) => {
+              const [{ connection }] = mine.peers.values();
+              const directions = connection.getTransceivers().map(({ currentDirection }) => currentDirection);
+              const counts = [false, true].map((isInactive) => {
+                return directions.filter((it) => (it === "inactive") === isInactive).length;
+              });
+              return connection.signalingState === "stable" && String(counts) === String([sending, inactive]);
+            },
+            [sending, inactive],
+          );
+        }
+      };
+      // Two sections that one side has used, and two that both have.
+      for (let round = 1; round <= 2; round++) {
+        await tabs[stops].evaluate(() => mine.addStream((globalThis.stream = streamOf())));
+        await negotiated(2, 2 * round - 2);
+        await tabs[stops].evaluate(() => mine.removeStream(stream));
+        await negotiated(0, 2 * round);
+      }
+      await tabs[begins].evaluate(() => mine.addStream(streamOf()));
+      await negotiated(2, 2);
+      const at = Date.now() + 300;
+      await Promise.all(
+        tabs.map((tab) =>
+          tab.evaluate(
+            (at) =>
+              new Promise((resolve) => {
+                const stream = streamOf();
+                const begin = () => (Date.now() < at ? setTimeout(begin) : resolve(mine.addStream(stream)));
+                begin();
+              }),
+            at,
+          ),
+        ),
+      );
+      await play(...tabs);
+      await playsAll(tabs[stops], 2);
+      await playsAll(tabs[begins], 1);
+    }
   },
 
   async "named channels deliver on both sides, from the first message on"(key) {

@@ -262,10 +262,7 @@ export class Connection {
     if (this.#state !== "pending") {
       reject = undefined;
       if (!route.relay || !this.#acceptsRestart(description)) description = undefined;
-      else if (description?.type === "offer") {
-        this.#interruption.accept(route);
-        this.#negotiation.contest();
-      }
+      else if (description?.type === "offer") this.#interruption.accept(route, this.#negotiation.ignoresOffers);
     }
     this.isRejected = reject !== undefined;
     if (reject !== undefined) this.close(readReject(reject));

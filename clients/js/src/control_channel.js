@@ -4,8 +4,8 @@
  * @module
  */
 
-import { HELLO_TIMEOUT, MAX_CONTROL_LENGTH } from "./limits.js";
-import { readControl } from "./untrusted.js";
+import { HELLO_TIMEOUT } from "./limits.js";
+import { isTooLong, readControl } from "./untrusted.js";
 
 /** @import { Control, Hello } from "./untrusted.js" */
 
@@ -50,7 +50,7 @@ export class ControlChannel {
     if (this.#channel.readyState !== "open") return;
     const text = JSON.stringify(message);
     // The other side would close the connection. A relayed signal can be longer than it was: 1e20 has 21 digits.
-    if (text.length > MAX_CONTROL_LENGTH) return;
+    if (isTooLong(text)) return;
     try {
       this.#channel.send(text);
     } catch {

@@ -74,9 +74,11 @@ export class Interruption {
     else this.#wait(RESTART_INTERVAL);
   }
 
-  /** The other peer restarts. @param {Route} route back to it */
-  accept(route) {
-    this.#begin(route, RESTART_DELAY_OF_HIGHER_ID);
+  /** The other peer restarts. @param {Route} route back to it @param {boolean} isIgnored in favor of an own offer */
+  accept(route, isIgnored) {
+    this.#begin(route, isIgnored ? RESTART_INTERVAL : RESTART_DELAY_OF_HIGHER_ID);
+    // The own offer must not wait in the interrupted control channel.
+    if (isIgnored) this.#events.restart();
   }
 
   /** @param {Route} route @param {number} delay before an own offer */

@@ -92,8 +92,8 @@ export const MAX_PATH_CHECKS = 5;
 /** Unless the app sets another limit. */
 export const MAX_PEERS = 64;
 export const MAX_MAX_PEERS = 1_000;
-/** In UTF-16 units. A neighbour that sends a longer control message is disconnected. */
-export const MAX_CONTROL_LENGTH = 64 * 1024;
+/** In UTF-8. A neighbour that sends a longer control message is disconnected. */
+export const MAX_CONTROL_BYTES = 64 * 1024;
 /** Read from the list of one neighbour. */
 export const MAX_NEIGHBOURS = 1_000;
 /** How many ids of one neighbour are attempted. They may not exist. */

@@ -4,20 +4,27 @@
  * @module
  */
 
+/** Of the first sections, which exist as long as the connection. */
 const KINDS = ["audio", "video"];
 
 /** Adds and removes the tracks that this peer sends, and reports the streams that it receives. */
 export class Media {
   #rtc;
   #onstream;
-  /** The streams that were reported and still have tracks, by id. @type {Map<string, MediaStream>} */
-  #received = new Map();
+  /** By the tracks that this peer sends.
+   * @type {Map<MediaStreamTrack, { stream: MediaStream, sender: RTCRtpSender }>} */
+  #sent = new Map();
+  /** The senders that have sent. `addTrack` does not use them again. @type {WeakSet<RTCRtpSender>} */
+  #used = new WeakSet();
+  /** The streams that were reported and still have tracks. @type {Set<MediaStream>} */
+  #received = new Set();
 
   /** @param {RTCPeerConnection} rtc @param {(stream: MediaStream) => void} onstream */
   constructor(rtc, onstream) {
     this.#rtc = rtc;
     this.#onstream = onstream;
     rtc.ontrack = ({ streams: [stream] }) => stream && this.#onTrack(stream);
+    rtc.onsignalingstatechange = () => rtc.signalingState === "stable" && this.#restore();
   }
 
   /** The connection must be open. @param {MediaStream} stream @param {MediaStreamTrack[]} tracks */
@@ -28,34 +35,56 @@ export class Media {
       for (const kind of KINDS) this.#rtc.addTransceiver(kind, { direction: "recvonly" });
     }
     for (const track of tracks) {
-      // `addTrack` throws for a track that two streams share.
-      if (!this.#rtc.getSenders().some((sender) => sender.track === track)) this.#rtc.addTrack(track, stream);
+      // Two streams can share a track.
+      if (!this.#sent.has(track)) this.#send(track, stream);
     }
+    // Each added track has a section of its own, so descriptions would become longer and longer.
+    for (const it of this.#rtc.getTransceivers().slice(KINDS.length)) {
+      if (it.currentDirection === "inactive" && !it.sender.track && this.#used.has(it.sender)) it.stop();
+    }
+  }
+
+  /** @param {MediaStreamTrack} track @param {MediaStream} stream */
+  #send(track, stream) {
+    const sender = this.#rtc.addTrack(track, stream);
+    this.#sent.set(track, { stream, sender });
+    this.#used.add(sender);
+  }
+
+  /** Adds the tracks again whose sections the other side stopped before it knew that this side began to use them. */
+  #restore() {
+    const senders = this.#rtc.getSenders();
+    for (const [track, { stream, sender }] of this.#sent) if (!senders.includes(sender)) this.#send(track, stream);
   }
 
   /** The connection must be open. @param {MediaStreamTrack[]} tracks */
   remove(tracks) {
-    for (const sender of this.#rtc.getSenders()) {
-      if (sender.track && tracks.includes(sender.track)) this.#rtc.removeTrack(sender);
+    for (const track of tracks) {
+      const sent = this.#sent.get(track);
+      if (sent) this.#rtc.removeTrack(sent.sender);
+      this.#sent.delete(track);
     }
   }
 
   /** The connection must be open. @param {MediaStreamTrack} oldTrack @param {MediaStreamTrack} newTrack */
   async replace(oldTrack, newTrack) {
-    const senders = this.#rtc.getSenders().filter(({ track }) => track === oldTrack);
-    await Promise.all(senders.map((sender) => sender.replaceTrack(newTrack)));
+    const sent = this.#sent.get(oldTrack);
+    if (!sent) return;
+    this.#sent.delete(oldTrack);
+    this.#sent.set(newTrack, sent);
+    await sent.sender.replaceTrack(newTrack);
   }
 
   get received() {
-    return [...this.#received.values()];
+    return [...this.#received];
   }
 
   /** @param {MediaStream} stream */
   #onTrack(stream) {
-    if (this.#received.has(stream.id)) return;
-    this.#received.set(stream.id, stream);
+    if (this.#received.has(stream)) return;
+    this.#received.add(stream);
     stream.addEventListener("removetrack", () => {
-      if (stream.getTracks().length === 0) this.#received.delete(stream.id);
+      if (stream.getTracks().length === 0) this.#received.delete(stream);
     });
     this.#onstream(stream);
   }

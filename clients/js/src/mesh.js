@@ -65,7 +65,7 @@ export class Mesh {
       closed: (connection, reason, wasOpen) => this.#onClosed(connection, reason, wasOpen),
       relay: ({ id }, previous) => this.#relayTo(id, previous?.relay),
       near: () => [...this.#neighbours.values()].map(({ id, roundTripTime }) => [id, roundTripTime ?? null]),
-      control: (connection, message) => this.#isClosed || this.#onControl(connection, message),
+      control: (connection, message) => this.#onControl(connection, message),
       message: ({ id }, data, channel) => this.#withPeer(id, (peer) => events.message(peer, data, channel)),
       stream: ({ id }, stream) => this.#withPeer(id, (peer) => events.stream(peer, stream)),
       pathChanged: () => this.#isClosed || events.changed(),
@@ -261,13 +261,14 @@ export class Mesh {
 
   /** @param {Connection} sender @param {Control} message */
   #onControl(sender, { bye, near, relay, metadata }) {
+    if (relay && sender.limits.signals.take()) this.#relay(relay, sender);
+    if (this.#isClosed) return;
     if (bye) return sender.close("left");
     if (near && sender.limits.near.take()) {
       sender.neighbours = near;
       this.#discover([sender]);
       this.#events.changed();
     }
-    if (relay && sender.limits.signals.take()) this.#relay(relay, sender);
     // A peer of version 0 has no metadata.
     if (metadata !== undefined && sender.version && JSON.stringify(metadata) !== JSON.stringify(sender.metadata)) {
       sender.metadata = metadata;
@@ -275,10 +276,14 @@ export class Mesh {
     }
   }
 
-  /** Handles a signal that a neighbour relayed, or relays it. @param {Signal} signal @param {Connection} sender */
+  /**
+   * Handles a signal that a neighbour relayed, or relays it. A peer that is leaving has no neighbours for it any more.
+   *
+   * @param {Signal} signal @param {Connection} sender
+   */
   #relay(signal, sender) {
     const { from, to, negotiationId, reject } = signal;
-    if (to === this.id) {
+    if (to === this.id && !this.#isClosed) {
       this.receive(signal, this.#routeThrough(sender.id));
     } else if (from === sender.id) {
       const recipient = this.#neighbours.get(to);

@@ -30,9 +30,7 @@ function limitLevels() {
     if (typeof value !== "object" || value === null) return value;
     const level = (levels.get(this) ?? 0) + 1; // JSON.stringify puts the whole value into an object
     if (level > MAX_METADATA_LEVELS) {
-      throw new TypeError(
-        `metadata is nested more than ${MAX_METADATA_LEVELS} levels deep; must be at most ${MAX_METADATA_LEVELS}`,
-      );
+      throw new TypeError(`metadata is nested too deep; must be at most ${MAX_METADATA_LEVELS} levels`);
     }
     levels.set(value, level);
     return value;

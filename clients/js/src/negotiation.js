@@ -38,8 +38,6 @@ export class Negotiation {
   #makingOffer = false;
   /** Whether an offer of the other side has no answer yet. */
   #answering = false;
-  /** Whether the first media wait for an offer of the other side. */
-  #isWaiting = false;
   /** Whether an own offer was not made because of such an offer, which may still fail. */
   #hasYielded = false;
   /** Whether an offer that restarts ICE has no answer yet. */
@@ -69,17 +67,12 @@ export class Negotiation {
   }
 
   async #offer() {
-    const isEarly = this.#isFirstMedia && this.#events.isPolite();
-    if (!this.#events.mayOffer() || (isEarly && this.#isWaiting)) return;
+    // An offer that is being made has the latest changes, or the browser asks again.
+    if (this.#makingOffer || !this.#events.mayOffer()) return;
     try {
       this.#makingOffer = true;
       await this.ready;
-      if (isEarly) {
-        this.#isWaiting = true;
-        await sleep(FIRST_MEDIA_DELAY);
-        this.#isWaiting = false;
-        if (!this.#isFirstMedia) return; // the browser asks again if an offer is still needed
-      }
+      if (this.#isFirstMedia && this.#events.isPolite()) await sleep(FIRST_MEDIA_DELAY);
       // The browser would make the answer instead. It asks again for an offer when the answer is set.
       this.#hasYielded = this.#answering;
       if (this.#answering) return;
@@ -117,12 +110,10 @@ export class Negotiation {
     if (this.#rtc.signalingState !== "stable") this.#offer();
   }
 
-  /**
-   * The other side makes an offer over a route. If this side ignores it in favor of an own one, the own one must not
-   * wait in the interrupted control channel.
-   */
-  contest() {
-    if (this.#rtc.signalingState === "have-local-offer" && !this.#events.isPolite()) this.restart();
+  /** Whether an offer of the other side is ignored in favor of an own one. */
+  get ignoresOffers() {
+    const collides = this.#makingOffer || this.#rtc.signalingState === "have-local-offer";
+    return collides && !this.#events.isPolite();
   }
 
   /** Sends an offer again that may not have arrived. */

@@ -10,7 +10,7 @@ import {
   ICE_SERVERS_MIN_TTL,
   MAX_CHANNEL_NAME,
   MAX_CHANNELS,
-  MAX_CONTROL_LENGTH,
+  MAX_CONTROL_BYTES,
   MAX_ICE_URLS,
   MAX_NEIGHBOURS,
 } from "./limits.js";
@@ -165,6 +165,11 @@ const READ = {
   bye: (/** @type {unknown} */ value) => value === true || undefined,
 };
 
+/** Whether it is too long for a control message. @param {string} text */
+export function isTooLong(text) {
+  return new TextEncoder().encode(text).length > MAX_CONTROL_BYTES;
+}
+
 /**
  * Reads a control message. Returns `null` if it breaks the rules, and an empty one if it must be ignored.
  *
@@ -172,7 +177,7 @@ const READ = {
  * @returns {Control | null}
  */
 export function readControl(text) {
-  if (typeof text !== "string" || text.length > MAX_CONTROL_LENGTH) return null;
+  if (typeof text !== "string" || isTooLong(text)) return null;
   const message = readJson(text) ?? {};
   for (const [key, read] of Object.entries(READ)) if (key in message) return { [key]: read(message[key]) };
   return {};

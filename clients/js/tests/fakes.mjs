@@ -164,27 +164,32 @@ export class FakeConnection {
     return this.stats;
   }
 
-  senders = [];
   transceivers = [];
 
   addTransceiver(kind, { direction }) {
-    this.transceivers.push({ kind, direction });
+    const sender = { track: null, replaceTrack: async (track) => void (sender.track = track) };
+    const transceiver = { kind, direction, sender, currentDirection: null, isStopped: false, hasSent: false };
+    transceiver.stop = () => (transceiver.isStopped = true);
+    this.transceivers.push(transceiver);
+    return transceiver;
   }
 
+  /** Without the stopped ones, as if each change were negotiated at once. */
   getTransceivers() {
-    return this.transceivers;
+    return this.transceivers.filter(({ isStopped }) => !isStopped);
   }
 
   getSenders() {
-    return this.senders.filter(({ track }) => track);
+    return this.getTransceivers().map(({ sender }) => sender);
   }
 
-  addTrack(track, stream) {
-    const sender = { track, stream, replaceTrack: async (next) => void (sender.track = next) };
-    this.senders.push(sender);
-    const unused = this.transceivers.find(({ kind, direction }) => kind === track.kind && direction === "recvonly");
-    if (unused) unused.direction = "sendrecv";
-    else this.transceivers.push({ kind: track.kind, direction: "sendrecv" });
+  addTrack(track) {
+    const isUnused = (it) => it.kind === track.kind && !it.hasSent;
+    const transceiver = this.getTransceivers().find(isUnused) ?? this.addTransceiver(track.kind, {});
+    transceiver.hasSent = true;
+    transceiver.direction = "sendrecv";
+    transceiver.sender.track = track;
+    return transceiver.sender;
   }
 
   removeTrack(sender) {
@@ -193,7 +198,7 @@ export class FakeConnection {
 
   /** The tracks that the client sends. */
   get sentTracks() {
-    return this.getSenders().map(({ track }) => track);
+    return this.getSenders().flatMap(({ track }) => track ?? []);
   }
 
   async open() {

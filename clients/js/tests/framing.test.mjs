@@ -76,6 +76,8 @@ test("control message of more than 64 KiB, or of bytes, closes the connection", 
   for (const [message, isClosed] of [
     [" ".repeat(64 * 1024 - 2) + "{}", false],
     [" ".repeat(64 * 1024 - 1) + "{}", true],
+    [`{"é":"${"é".repeat(32 * 1024 - 5)}"}`, false], // 64 KiB in UTF-8
+    [`{"é":"${"é".repeat(32 * 1024 - 4)}"}`, true],
     [new ArrayBuffer(2), true],
     ["not JSON", false],
   ]) {

@@ -286,7 +286,7 @@ test("metadata that is nested more than 64 levels deep throws TypeError", async 
   };
   const array = (it) => [it];
   const object = (a) => ({ a });
-  const error = { name: "TypeError", message: "metadata is nested more than 64 levels deep; must be at most 64" };
+  const error = { name: "TypeError", message: "metadata is nested too deep; must be at most 64 levels" };
   for (const wrap of [array, object, (it) => ({ toJSON: () => [it] })]) {
     group.setMetadata(nested(64, wrap));
     group.setMetadata(nested(63, wrap, []));

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { Group, joinGroup } from "../src/index.js";
 import { advance, FakeConnection, FakeSocket, fingerprintOf, install, joinAlone, joiner } from "./fakes.mjs";
-import { joinWith, settle, streamOf } from "./fakes.mjs";
+import { joinWith, sdpOf, settle, streamOf } from "./fakes.mjs";
 
 const X = 2 ** 31 + 7; // below the id that a group draws, so that its offers never win
 /** Receives the events of the page. @type {EventTarget} */ let page;
@@ -103,6 +103,25 @@ test("leave does not wait for a connection that is closed meanwhile, and handles
   await advance(300);
   assert(await isDone(left));
   assert.deepEqual(messages, []);
+});
+
+test("peer that leaves answers the signals that it should relay, or handle, with gone", async () => {
+  const { group, connection } = await join();
+  connection.channels[1].bufferedAmount = 2 * 1024 * 1024;
+  group.send("never");
+  const { id } = group;
+  group.leave();
+  const attempts = FakeConnection.peers.length;
+  const gone = [X + 1, id].map((to, negotiationId) => ({ from: to, to: X, negotiationId, reject: "gone" }));
+  for (const { from: to, negotiationId } of gone) {
+    const description = { type: "offer", sdp: sdpOf("AA") };
+    await connection.control({ relay: { from: X, to, negotiationId, members: [], description } });
+  }
+  assert.deepEqual(connection.sentControl.flatMap(({ relay }) => relay ?? []), gone);
+  assert.equal(FakeConnection.peers.length, attempts);
+  await connection.control({ near: [[X + 1, 1]] });
+  await advance(500);
+  assert.equal(FakeConnection.peers.length, attempts);
 });
 
 test("group that was left sends nothing, and still throws for invalid arguments", async () => {

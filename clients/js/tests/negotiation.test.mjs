@@ -99,11 +99,11 @@ test("own change that yields to an offer is offered once, unless the answer make
     let resolve;
     b.negotiation.ready = new Promise((done) => (resolve = done));
     b.receive(description);
-    b.rtc.addTrack("camera");
+    const sender = b.rtc.addTrack("camera");
     await run(200);
     // Browsers do not fire the event again before the state is stable with another description.
     if (description.sdp === broken(9).sdp) b.rtc.onnegotiationneeded = null;
-    if (!isNeeded) b.rtc.removeTrack({ track: "camera" });
+    if (!isNeeded) b.rtc.removeTrack(sender);
     a.negotiation.receive = () => {};
     resolve();
     await run(1_000);

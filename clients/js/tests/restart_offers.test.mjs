@@ -231,14 +231,21 @@ test("offer that loses against one in the interrupted control channel is answere
   x.setLocalDescription = async () => {
     x.localDescription = { toJSON: () => ({ type: "offer", sdp: sdp() }) };
   };
-  for (let count = 1; count <= 2; count++) {
-    await relay(offer({ version: 1 + count }));
+  const assertOffers = (count) => {
     const sent = y.sentControl.flatMap(({ relay }) => (relay?.to === HIGHER ? relay : []));
     const types = sent.map(({ description, from }) => [description.type, from]);
     assert.deepEqual(types, Array(count).fill(["offer", group.id]));
     assert.equal(restarts, 1, "the offer is repeated");
     assert.deepEqual(x.set, []);
+  };
+  for (let count = 1; count <= 2; count++) {
+    await relay(offer({ version: 1 + count }));
+    assertOffers(count);
   }
+  await advance(2_900);
+  assertOffers(2);
+  await advance(200);
+  assertOffers(3);
 });
 
 test("relayed description that the browser rejects closes no connection, also after the interruption", async () => {

@@ -215,7 +215,7 @@ test("message with an aborted signal rejects, and no signal keeps listeners", as
 
 test("stream goes to all peers, also to later ones, until it is removed", async () => {
   const { group, connections } = await joinWith(1);
-  const stream = streamOf("video", "audio");
+  const stream = streamOf("audio", "video");
   group.addStream(stream);
   connections.push(await joiner(X + 1, "BB"));
   for (const connection of connections) assert.deepEqual(connection.sentTracks, stream.getTracks());
@@ -240,9 +240,59 @@ test("stream without tracks adds no media, and media of the other side no furthe
   const { group, connections } = await joinWith(1);
   group.addStream(streamOf());
   assert.deepEqual(connections[0].getTransceivers(), []);
-  connections[0].transceivers.push({ kind: "video", direction: "recvonly" });
+  const theirs = connections[0].addTransceiver("video", { direction: "recvonly" });
   group.addStream(streamOf("video"));
-  assert.deepEqual(connections[0].getTransceivers(), [{ kind: "video", direction: "sendrecv" }]);
+  assert.deepEqual(connections[0].getTransceivers(), [theirs]);
+  assert.equal(theirs.direction, "sendrecv");
+});
+
+test("media that are added and removed without end have few sections", async () => {
+  const { group, connections } = await joinWith(1);
+  const [connection] = connections;
+  for (let round = 0; round < 50; round++) {
+    const stream = streamOf("audio", "video");
+    group.addStream(stream);
+    assert.deepEqual(connection.sentTracks, stream.getTracks());
+    assert(connection.getTransceivers().length <= 4);
+    group.removeStream(stream);
+    for (const it of connection.getTransceivers()) it.currentDirection = "inactive";
+  }
+  assert(connection.transceivers.slice(0, 2).every(({ isStopped }) => !isStopped), "the first ones stay");
+});
+
+test("section that the other side sends in, or may begin to send in, is not stopped", async () => {
+  const { group, connections } = await joinWith(1);
+  const [connection] = connections;
+  const theirs = ["audio", "video", "video"].map((kind) => connection.addTransceiver(kind, { direction: "recvonly" }));
+  const streams = Array.from({ length: 4 }, () => streamOf("video"));
+  for (const stream of streams.slice(0, 3)) group.addStream(stream);
+  for (const stream of streams.slice(0, 3)) group.removeStream(stream);
+  const [, , third, fourth] = connection.getTransceivers();
+  assert.equal(third, theirs[2]);
+  third.currentDirection = "recvonly";
+  fourth.currentDirection = null; // not negotiated yet
+  connection.addTransceiver("audio", { direction: "recvonly" }).currentDirection = "inactive";
+  group.addStream(streams[3]);
+  assert(connection.transceivers.every(({ isStopped }) => !isStopped));
+});
+
+test("track whose section the other side stopped is sent again, but a removed one is not", async () => {
+  const { group, connections } = await joinWith(1);
+  const [connection] = connections;
+  const [camera, screen] = [streamOf("video 1"), streamOf("video 2")];
+  group.addStream(camera);
+  group.addStream(screen);
+  const [replacement] = streamOf("video 3").getTracks();
+  await group.replaceTrack(camera.getTracks()[0], replacement);
+  for (const it of connection.getTransceivers()) it.stop();
+  group.removeStream(screen); // of a sender that has stopped
+  connection.signalingState = "have-remote-offer";
+  connection.onsignalingstatechange();
+  assert.deepEqual(connection.sentTracks, []);
+  connection.signalingState = "stable";
+  connection.onsignalingstatechange();
+  connection.onsignalingstatechange();
+  assert.deepEqual(connection.sentTracks, [replacement]);
 });
 
 test("stream for some peers goes to no other one, also not later", async () => {
@@ -271,13 +321,13 @@ test("stream for one peer goes to it again when it returns", async () => {
 
 test("replaced track is sent to all peers, also to later ones, and removed with its stream", async () => {
   const { group, connections } = await joinWith(2);
-  const stream = streamOf("video 1", "audio");
-  const [camera, microphone] = stream.getTracks();
+  const stream = streamOf("audio", "video 1");
+  const [microphone, camera] = stream.getTracks();
   const [screen] = streamOf("video 2").getTracks();
   group.addStream(stream);
   await group.replaceTrack(camera, screen);
   connections.push(await joiner(X + 2, "BB"));
-  for (const connection of connections) assert.deepEqual(connection.sentTracks, [screen, microphone]);
+  for (const connection of connections) assert.deepEqual(connection.sentTracks, [microphone, screen]);
   await assert.rejects(group.replaceTrack(camera, screen), TypeError);
   await assert.rejects(group.replaceTrack(screen, microphone), TypeError);
   group.removeStream(stream);

@@ -25,7 +25,7 @@ export class PeerConnection {
   /** The descriptions of both sides in the last completed negotiation. */ #local;
   #remote;
   #pending;
-  /** The tracks that this side sends. */ #tracks = [];
+  /** Those that send a track. */ #senders = [];
   #version = 0;
   #ufrag = "";
   #mustRestart = false;
@@ -100,17 +100,24 @@ export class PeerConnection {
   }
 
   addTrack(track) {
-    this.#tracks.push(track);
+    const sender = { track };
+    this.#senders.push(sender);
     this.#updateNegotiationNeeded();
+    return sender;
   }
 
-  removeTrack({ track }) {
-    this.#tracks = this.#tracks.filter((it) => it !== track);
+  removeTrack(sender) {
+    this.#senders = this.#senders.filter((it) => it !== sender);
     this.#updateNegotiationNeeded();
   }
 
   getSenders() {
-    return this.#tracks.map((track) => ({ track }));
+    return this.#senders;
+  }
+
+  /** The tracks that this side sends. */
+  get #tracks() {
+    return this.#senders.map(({ track }) => track);
   }
 
   /** The tracks that the other side sends. */
@@ -195,6 +202,7 @@ export class PeerConnection {
     this.#remote = remote;
     this.#pending = this.#offersRestart = undefined;
     this.signalingState = "stable";
+    this.onsignalingstatechange?.();
     this.network.update();
   }
 

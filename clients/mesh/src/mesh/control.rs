@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::json::{as_u32, parse_object};
-use super::limits::{MAX_CHANNEL_NAME, MAX_CHANNELS, MAX_CONTROL_LENGTH, MAX_NEAR_ENTRIES};
+use super::limits::{MAX_CHANNEL_NAME, MAX_CHANNELS, MAX_CONTROL_BYTES, MAX_NEAR_ENTRIES};
 use super::signal::{Description, Signal, candidate_from_value};
 
 /// The version of the protocol that this crate implements.
@@ -92,7 +92,7 @@ impl Hello {
 
 /// Whether the text exceeds the length of a control message.
 pub(crate) fn is_too_long(text: &str) -> bool {
-    text.len() > MAX_CONTROL_LENGTH && text.encode_utf16().count() > MAX_CONTROL_LENGTH
+    text.len() > MAX_CONTROL_BYTES
 }
 
 pub(crate) fn is_channel_name(name: &str) -> bool {

@@ -38,8 +38,8 @@ pub(crate) const RESTART_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(crate) const PIECE_BYTES: usize = 16 * 1024;
 pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-/// In UTF-16 code units.
-pub(crate) const MAX_CONTROL_LENGTH: usize = 64 * 1024;
+/// In UTF-8.
+pub(crate) const MAX_CONTROL_BYTES: usize = 64 * 1024;
 pub(crate) const MAX_NEAR_ENTRIES: usize = 1_000;
 pub(crate) const MAX_EARLY_CANDIDATES: usize = 100;
 pub(crate) const MAX_METADATA_BYTES: usize = 4_096;
