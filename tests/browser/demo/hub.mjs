@@ -106,6 +106,9 @@ export const hubScenarios = {
     assert.deepEqual(await joiner.evaluate(() => peers()), []);
     await suspension.resume();
     await meshed([suspended, joiner], MUCH_LATER);
-    assert(await suspended.evaluate(() => states.some(({ reason }) => reason === "evicted")));
+    const after = await suspended.evaluate(() => states.slice(states.findIndex(({ state }) => state === "joined") + 1));
+    // On a slow machine, the silence closes its socket before it reads that it was evicted.
+    const isExpected = ({ state, reason }) => reason === "evicted" || state === "reconnecting";
+    assert(after.some(isExpected), JSON.stringify(after));
   },
 };
