@@ -178,7 +178,7 @@ const scenarios = {
     await Promise.all(tabs.map((tab) => meshed(tab, 2)));
     const neighboursOf = () => [...group.peers.values()];
     for (const tab of tabs) await tab.evaluate(`globalThis.neighboursOf = ${neighboursOf}`);
-    // From the third time on, the browser stops sections, and uses their places again.
+    // From the second time on, the browser stops sections, and uses their places again.
     for (let count = 1; count <= 5; count++) {
       await tabs[0].click("#camera");
       await until(tabs[1], (count) => streams === count, count);

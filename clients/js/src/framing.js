@@ -22,7 +22,7 @@ function copy(data) {
   if (typeof data === "string") return new TextEncoder().encode(data);
   if (data instanceof ArrayBuffer) return new Uint8Array(data.slice(0));
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
-  throw new TypeError("message type is not supported; must be a string, an ArrayBuffer, a typed array or a DataView");
+  throw new TypeError(`message is of type ${typeof data}; must be a string, an ArrayBuffer or a view of one`);
 }
 
 /**

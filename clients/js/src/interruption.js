@@ -48,8 +48,9 @@ export class Interruption {
       this.end();
       if (wasRestarted) this.#events.recovered();
     } else if (!this.route) {
+      const delay = this.#events.isPolite() ? RESTART_DELAY_OF_HIGHER_ID : RESTART_DELAY;
       if (this.#rtc.iceConnectionState === "failed") this.#restart();
-      else this.#timer ??= setTimeout(() => this.#restart(), this.#delay);
+      else this.#timer ??= setTimeout(() => this.#restart(), delay);
     }
   }
 
@@ -57,10 +58,6 @@ export class Interruption {
   hurry() {
     if (!this.route && !this.isConnected) this.#restart();
     return this.route !== undefined;
-  }
-
-  get #delay() {
-    return this.#events.isPolite() ? RESTART_DELAY_OF_HIGHER_ID : RESTART_DELAY;
   }
 
   #restart() {

@@ -63,6 +63,8 @@ export const RESTART_TIMEOUT = 15_000;
 export const MAX_ICE_FAILURES = 2;
 /** How long the polite side of a connection waits with its first media for an offer of the other side. */
 export const FIRST_MEDIA_DELAY = 500;
+/** How often a track is sent again whose section the other side stopped. */
+export const MAX_RESTORES = 3;
 /** Candidates that arrive before their description. Further ones are dropped. */
 export const MAX_EARLY_CANDIDATES = 100;
 /** Answered offers of peers that are not connected yet. */

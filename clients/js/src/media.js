@@ -4,15 +4,20 @@
  * @module
  */
 
-/** Of the first sections, which exist as long as the connection. */
-const KINDS = ["audio", "video"];
+import { MAX_RESTORES } from "./limits.js";
+
+/**
+ * @typedef {object} Sent
+ * @property {MediaStream} stream
+ * @property {RTCRtpSender} sender
+ * @property {number} restores how often the track may still be added again
+ */
 
 /** Adds and removes the tracks that this peer sends, and reports the streams that it receives. */
 export class Media {
   #rtc;
   #onstream;
-  /** By the tracks that this peer sends.
-   * @type {Map<MediaStreamTrack, { stream: MediaStream, sender: RTCRtpSender }>} */
+  /** By the tracks that this peer sends. @type {Map<MediaStreamTrack, Sent>} */
   #sent = new Map();
   /** The senders that have sent. `addTrack` does not use them again. @type {WeakSet<RTCRtpSender>} */
   #used = new WeakSet();
@@ -23,7 +28,8 @@ export class Media {
   constructor(rtc, onstream) {
     this.#rtc = rtc;
     this.#onstream = onstream;
-    rtc.ontrack = ({ streams: [stream] }) => stream && this.#onTrack(stream);
+    // Firefox reports an ended track if the other side began to send in a section that this side has stopped.
+    rtc.ontrack = ({ track, streams: [stream] }) => stream && track.readyState !== "ended" && this.#onTrack(stream);
     rtc.onsignalingstatechange = () => rtc.signalingState === "stable" && this.#restore();
   }
 
@@ -32,29 +38,36 @@ export class Media {
     // Chromium rejects an offer that crosses an own one with other numbers of header extensions. The numbers follow the
     // kinds of the first media, so all peers begin with the same ones.
     if (tracks.length && !this.#rtc.getTransceivers().length) {
-      for (const kind of KINDS) this.#rtc.addTransceiver(kind, { direction: "recvonly" });
+      for (const kind of ["audio", "video"]) this.#rtc.addTransceiver(kind, { direction: "recvonly" });
     }
     for (const track of tracks) {
       // Two streams can share a track.
       if (!this.#sent.has(track)) this.#send(track, stream);
     }
     // Each added track has a section of its own, so descriptions would become longer and longer.
-    for (const it of this.#rtc.getTransceivers().slice(KINDS.length)) {
+    for (const it of this.#rtc.getTransceivers()) {
       if (it.currentDirection === "inactive" && !it.sender.track && this.#used.has(it.sender)) it.stop();
     }
   }
 
   /** @param {MediaStreamTrack} track @param {MediaStream} stream */
-  #send(track, stream) {
+  #send(track, stream, restores = MAX_RESTORES) {
     const sender = this.#rtc.addTrack(track, stream);
-    this.#sent.set(track, { stream, sender });
+    this.#sent.set(track, { stream, sender, restores });
     this.#used.add(sender);
   }
 
   /** Adds the tracks again whose sections the other side stopped before it knew that this side began to use them. */
   #restore() {
-    const senders = this.#rtc.getSenders();
-    for (const [track, { stream, sender }] of this.#sent) if (!senders.includes(sender)) this.#send(track, stream);
+    for (const [track, { stream, sender, restores }] of this.#sent) {
+      // A peer that rejects each section would cause offers without end.
+      if (restores && !this.#has(sender)) this.#send(track, stream, restores - 1);
+    }
+  }
+
+  /** Whether the section of a sender is not stopped. @param {RTCRtpSender} sender */
+  #has(sender) {
+    return this.#rtc.getSenders().includes(sender);
   }
 
   /** The connection must be open. @param {MediaStreamTrack[]} tracks */
@@ -72,7 +85,8 @@ export class Media {
     if (!sent) return;
     this.#sent.delete(oldTrack);
     this.#sent.set(newTrack, sent);
-    await sent.sender.replaceTrack(newTrack);
+    // It rejects for a section that is stopped.
+    if (this.#has(sent.sender)) await sent.sender.replaceTrack(newTrack);
   }
 
   get received() {
@@ -84,7 +98,7 @@ export class Media {
     if (this.#received.has(stream)) return;
     this.#received.add(stream);
     stream.addEventListener("removetrack", () => {
-      if (stream.getTracks().length === 0) this.#received.delete(stream);
+      if (stream.getTracks().every((it) => it.readyState === "ended")) this.#received.delete(stream);
     });
     this.#onstream(stream);
   }

@@ -167,7 +167,11 @@ export class FakeConnection {
   transceivers = [];
 
   addTransceiver(kind, { direction }) {
-    const sender = { track: null, replaceTrack: async (track) => void (sender.track = track) };
+    const sender = { track: null, replaceTrack };
+    async function replaceTrack(track) {
+      if (transceiver.isStopped) throw new DOMException("stopped", "InvalidStateError");
+      sender.track = track;
+    }
     const transceiver = { kind, direction, sender, currentDirection: null, isStopped: false, hasSent: false };
     transceiver.stop = () => (transceiver.isStopped = true);
     this.transceivers.push(transceiver);

@@ -196,7 +196,8 @@ export class PeerConnection {
   #commit(local, remote) {
     if (local.ufrag !== this.#local?.ufrag) this.#mustRestart = false;
     for (const track of remote.tracks) {
-      if (!this.#remote?.tracks.includes(track)) this.ontrack?.({ streams: [streamOf(track)] });
+      if (this.#remote?.tracks.includes(track)) continue;
+      this.ontrack?.({ track: { readyState: "live" }, streams: [streamOf(track)] });
     }
     this.#local = local;
     this.#remote = remote;
