@@ -11,6 +11,7 @@ import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
 import { BROWSER_OPTION, launch } from "./browsers.mjs";
 import { PERMISSIONS, until } from "./chromium.mjs";
+import { mediaScenarios } from "./connections/media.mjs";
 import { Paths } from "./paths.mjs";
 import { closeTabs, runScenarios } from "./scenarios.mjs";
 import { signalingOnly } from "./servers.mjs";
@@ -135,30 +136,12 @@ async function plays(tab, from) {
   await until(tab, ([from, time]) => videos[from].currentTime > time + 0.3, [from, time]);
 }
 
-/** Waits until each of two tabs plays a video of the other one. They have not lost each other meanwhile. */
-async function play(a, b) {
-  const [idA, idB] = [await idOf(a), await idOf(b)];
-  await plays(a, idB);
-  await plays(b, idA);
-  for (const tab of [a, b]) assert.equal(await tab.evaluate(() => events.length), 1, "one peerjoin, no peerleave");
-}
-
-/** Waits until a tab has a number of streams of its only peer, and plays them all. */
-async function playsAll(tab, count) {
-  await until(tab, (count) => [...mine.peers.values()][0].streams.length === count, count);
-  await tab.evaluate(() => {
-    const [{ streams }] = mine.peers.values();
-    const videoOf = (srcObject) => Object.assign(document.createElement("video"), { muted: true, srcObject });
-    globalThis.all = streams.map(videoOf);
-    for (const video of all) video.play();
-  });
-  await until(tab, () => all.every(({ currentTime }) => currentTime > 0.3));
-}
-
 const sendVideo = (tab) =>
   tab.evaluate(async () => mine.addStream(await navigator.mediaDevices.getUserMedia({ video: true })));
 
 const scenarios = {
+  ...mediaScenarios({ openGroup, idOf, plays }),
+
   async "connection whose path is cut survives with its channels and its media"(key) {
     const tabs = await openGroup(key, { channels: CHANNELS }, { channels: CHANNELS }, { channels: CHANNELS });
     const [a, b] = tabs;
@@ -206,67 +189,6 @@ const scenarios = {
     await until(a, () => events.some(([type]) => type === "peerleave"), undefined, LATER);
     await meshed(a, b);
     assert.equal((await a.evaluate(() => restarts)) + (await b.evaluate(() => restarts)), 0);
-  },
-
-  async "media that both sides add and remove many times neither close the connection nor lengthen descriptions"(key) {
-    const [a, b] = await openGroup(key, {}, {});
-    // In turns, and at once.
-    await Promise.all(
-      [a, b].map((tab, index) =>
-        tab.evaluate(async (index) => {
-          const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-          const streamOf = await fakeStreams();
-          for (let round = 0; round < 40; round++) {
-            const stream = streamOf();
-            mine.addStream(stream);
-            await pause(((round * (index + 1)) % 5) * 40);
-            mine.removeStream(stream);
-            for (const track of stream.getTracks()) track.stop();
-            await pause((round % 3) * 60);
-          }
-          mine.addStream(streamOf());
-        }, index),
-      ),
-    );
-    await play(a, b);
-    for (const tab of [a, b]) {
-      const length = await tab.evaluate(() => {
-        const [{ connection }] = mine.peers.values();
-        return connection.localDescription.sdp.length;
-      });
-      assert(length < 40_000, `description has ${length} characters`);
-    }
-  },
-
-  async "side that begins to send in a section while the other side stops it sends in another one"(key) {
-    for (const [stops, begins] of [
-      [0, 1],
-      [1, 0],
-    ]) {
-      const tabs = await openGroup(`${key}${stops}`, {}, {});
-      for (const tab of tabs) await tab.evaluate(async () => void (globalThis.streamOf = await fakeStreams()));
-      // Two sections that only one side has used, and that nobody uses now.
-      await tabs[stops].evaluate(() => mine.addStream((globalThis.stream = streamOf())));
-      await playsAll(tabs[begins], 1);
-      await tabs[stops].evaluate(() => mine.removeStream(stream));
-      for (const tab of tabs) {
-        await until(tab, () => {
-          const [{ connection }] = mine.peers.values();
-          const directions = connection.getTransceivers().map(({ currentDirection }) => currentDirection);
-          return connection.signalingState === "stable" && String(directions) === "inactive,inactive";
-        });
-      }
-      const at = Date.now() + 300;
-      const addStream = (at) =>
-        new Promise((resolve) => {
-          const stream = streamOf();
-          const add = () => (Date.now() < at ? setTimeout(add) : resolve(mine.addStream(stream)));
-          add();
-        });
-      await Promise.all(tabs.map((tab) => tab.evaluate(addStream, at)));
-      for (const tab of tabs) await playsAll(tab, 1);
-      for (const tab of tabs) assert.equal(await tab.evaluate(() => events.length), 1, "one peerjoin, no peerleave");
-    }
   },
 
   async "named channels deliver on both sides, from the first message on"(key) {

@@ -121,7 +121,7 @@ export class Group extends GroupTarget {
       opened: () => joining.peerOpened(),
       closed: () => joining.peerClosed(),
       met: (peer, connection) => {
-        this.#streams.sendAll(connection);
+        this.#streams.update(connection);
         this.dispatchEvent(new PeerEvent("peerjoin", peer));
       },
       metadataChanged: (peer) => this.dispatchEvent(new PeerEvent("peerchange", peer)),
@@ -275,20 +275,27 @@ export class Group extends GroupTarget {
    */
   addStream(stream, options = {}) {
     const ids = toIds(options);
-    if (!this.#left) this.#streams.add(stream, ids, this.#mesh.connections);
+    if (this.#left) return;
+    this.#streams.add(stream, ids);
+    this.#sendStreams();
   }
 
   /** Stops sending a stream. Does not stop its tracks. @param {MediaStream} stream */
   removeStream(stream) {
-    this.#streams.remove(stream, this.#mesh.connections);
+    this.#streams.remove(stream);
+    this.#sendStreams();
+  }
+
+  #sendStreams() {
+    for (const connection of this.#mesh.connections) this.#streams.update(connection);
   }
 
   /**
    * Sends another track in the place of one of an added stream, to all its peers, without a new negotiation: another
    * camera, for example. The stream itself does not change. Does not stop the old track.
    *
-   * Rejects with a `TypeError` if the old track is not sent or the new one is of another kind, or with the error of the
-   * browser if the new one needs a new negotiation.
+   * Rejects with a `TypeError` if the old track is not sent, or the new one is sent already or of another kind, or with
+   * the error of the browser if the new one needs a new negotiation.
    *
    * @param {MediaStreamTrack} oldTrack @param {MediaStreamTrack} newTrack
    * @returns {Promise<void>}

@@ -65,6 +65,8 @@ export const MAX_ICE_FAILURES = 2;
 export const FIRST_MEDIA_DELAY = 500;
 /** How often a track is sent again whose section the other side stopped. */
 export const MAX_RESTORES = 3;
+/** A track is replaced at once, or after a negotiation that is under way. */
+export const REPLACE_TIMEOUT = 10_000;
 /** Candidates that arrive before their description. Further ones are dropped. */
 export const MAX_EARLY_CANDIDATES = 100;
 /** Answered offers of peers that are not connected yet. */

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { MAX_RESTORES } from "./limits.js";
+import { MAX_RESTORES, REPLACE_TIMEOUT } from "./limits.js";
+import { withTimeout } from "./timing.js";
 
 /**
  * @typedef {object} Sent
@@ -19,7 +20,8 @@ export class Media {
   #onstream;
   /** By the tracks that this peer sends. @type {Map<MediaStreamTrack, Sent>} */
   #sent = new Map();
-  /** The senders that have sent. `addTrack` does not use them again. @type {WeakSet<RTCRtpSender>} */
+  /** The senders that have sent. `addTrack` uses others again, and throws if they are stopped.
+   * @type {WeakSet<RTCRtpSender>} */
   #used = new WeakSet();
   /** The streams that were reported and still have tracks. @type {Set<MediaStream>} */
   #received = new Set();
@@ -30,20 +32,23 @@ export class Media {
     this.#onstream = onstream;
     // Firefox reports an ended track if the other side began to send in a section that this side has stopped.
     rtc.ontrack = ({ track, streams: [stream] }) => stream && track.readyState !== "ended" && this.#onTrack(stream);
-    rtc.onsignalingstatechange = () => rtc.signalingState === "stable" && this.#restore();
+    rtc.onsignalingstatechange = () => rtc.signalingState === "stable" && this.#onStable();
   }
 
-  /** The connection must be open. @param {MediaStream} stream @param {MediaStreamTrack[]} tracks */
-  add(stream, tracks) {
+  /** Sends tracks of streams, and no others. The connection must be open.
+   * @param {Map<MediaStreamTrack, MediaStream>} streams */
+  update(streams) {
     // Chromium rejects an offer that crosses an own one with other numbers of header extensions. The numbers follow the
     // kinds of the first media, so all peers begin with the same ones.
-    if (tracks.length && !this.#rtc.getTransceivers().length) {
+    if (streams.size && !this.#rtc.getTransceivers().length) {
       for (const kind of ["audio", "video"]) this.#rtc.addTransceiver(kind, { direction: "recvonly" });
     }
-    for (const track of tracks) {
-      // Two streams can share a track.
-      if (!this.#sent.has(track)) this.#send(track, stream);
+    for (const [track, { stream, sender }] of this.#sent) {
+      if (streams.get(track) === stream) continue;
+      this.#rtc.removeTrack(sender);
+      this.#sent.delete(track);
     }
+    for (const [track, stream] of streams) if (!this.#sent.has(track)) this.#send(track, stream);
     // Each added track has a section of its own, so descriptions would become longer and longer.
     for (const it of this.#rtc.getTransceivers()) {
       if (it.currentDirection === "inactive" && !it.sender.track && this.#used.has(it.sender)) it.stop();
@@ -54,28 +59,17 @@ export class Media {
   #send(track, stream, restores = MAX_RESTORES) {
     const sender = this.#rtc.addTrack(track, stream);
     this.#sent.set(track, { stream, sender, restores });
-    this.#used.add(sender);
   }
 
-  /** Adds the tracks again whose sections the other side stopped before it knew that this side began to use them. */
-  #restore() {
+  #onStable() {
+    for (const { sender, currentDirection } of this.#rtc.getTransceivers()) {
+      if (currentDirection?.startsWith("send")) this.#used.add(sender);
+    }
+    // The other side stopped their sections before it knew that this side began to use them.
+    const senders = this.#rtc.getSenders();
     for (const [track, { stream, sender, restores }] of this.#sent) {
       // A peer that rejects each section would cause offers without end.
-      if (restores && !this.#has(sender)) this.#send(track, stream, restores - 1);
-    }
-  }
-
-  /** Whether the section of a sender is not stopped. @param {RTCRtpSender} sender */
-  #has(sender) {
-    return this.#rtc.getSenders().includes(sender);
-  }
-
-  /** The connection must be open. @param {MediaStreamTrack[]} tracks */
-  remove(tracks) {
-    for (const track of tracks) {
-      const sent = this.#sent.get(track);
-      if (sent) this.#rtc.removeTrack(sent.sender);
-      this.#sent.delete(track);
+      if (restores && !senders.includes(sender)) this.#send(track, stream, restores - 1);
     }
   }
 
@@ -83,10 +77,18 @@ export class Media {
   async replace(oldTrack, newTrack) {
     const sent = this.#sent.get(oldTrack);
     if (!sent) return;
+    const { sender } = sent;
     this.#sent.delete(oldTrack);
     this.#sent.set(newTrack, sent);
-    // It rejects for a section that is stopped.
-    if (this.#has(sent.sender)) await sent.sender.replaceTrack(newTrack);
+    try {
+      // Firefox never settles it if the connection closes meanwhile.
+      await withTimeout(REPLACE_TIMEOUT, () => sender.replaceTrack(newTrack));
+      // It was removed meanwhile.
+      if (this.#sent.get(newTrack)?.sender !== sender) await sender.replaceTrack(null);
+    } catch (error) {
+      // The section is stopped: the track is sent in another one, or the connection is closed.
+      if (this.#rtc.getSenders().includes(sender)) throw error;
+    }
   }
 
   get received() {

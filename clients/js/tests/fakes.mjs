@@ -169,16 +169,29 @@ export class FakeConnection {
   addTransceiver(kind, { direction }) {
     const sender = { track: null, replaceTrack };
     async function replaceTrack(track) {
+      await null; // the browser sets it later
       if (transceiver.isStopped) throw new DOMException("stopped", "InvalidStateError");
       sender.track = track;
     }
-    const transceiver = { kind, direction, sender, currentDirection: null, isStopped: false, hasSent: false };
-    transceiver.stop = () => (transceiver.isStopped = true);
+    const transceiver = { kind, direction, sender, currentDirection: null, isStopping: false, isStopped: false };
+    transceiver.hasSent = false;
+    transceiver.stop = () => (transceiver.isStopping = true);
     this.transceivers.push(transceiver);
     return transceiver;
   }
 
-  /** Without the stopped ones, as if each change were negotiated at once. */
+  /** Negotiates what was changed. With `rejects`, the other side rejects all sections. */
+  async negotiate({ rejects = false } = {}) {
+    for (const it of this.getTransceivers()) {
+      if (it.isStopping || rejects) it.isStopped = it.isStopping = true;
+      it.currentDirection = it.isStopped ? "stopped" : it.sender.track ? "sendonly" : "inactive";
+      it.hasSent ||= it.currentDirection === "sendonly";
+    }
+    this.signalingState = "stable";
+    this.onsignalingstatechange?.();
+    await settle();
+  }
+
   getTransceivers() {
     return this.transceivers.filter(({ isStopped }) => !isStopped);
   }
@@ -187,10 +200,12 @@ export class FakeConnection {
     return this.getTransceivers().map(({ sender }) => sender);
   }
 
-  addTrack(track) {
-    const isUnused = (it) => it.kind === track.kind && !it.hasSent;
+  addTrack(track, stream) {
+    if (this.sentTracks.includes(track)) throw new DOMException("the track is sent already", "InvalidAccessError");
+    const isUnused = (it) => it.kind === track.kind && !it.sender.track && !it.hasSent;
     const transceiver = this.getTransceivers().find(isUnused) ?? this.addTransceiver(track.kind, {});
-    transceiver.hasSent = true;
+    if (transceiver.isStopping) throw new DOMException("the transceiver is stopping", "InvalidAccessError"); // Chromium
+    transceiver.stream = stream;
     transceiver.direction = "sendrecv";
     transceiver.sender.track = track;
     return transceiver.sender;

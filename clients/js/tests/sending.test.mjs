@@ -253,26 +253,42 @@ test("media that are added and removed without end have few sections", async () 
     const stream = streamOf("audio", "video");
     group.addStream(stream);
     assert.deepEqual(connection.sentTracks, stream.getTracks());
-    assert(connection.getTransceivers().length <= 2);
+    if (round % 3) await connection.negotiate();
     group.removeStream(stream);
-    for (const it of connection.getTransceivers()) it.currentDirection = "inactive";
+    if (round % 2) await connection.negotiate();
+    assert(connection.getTransceivers().length <= 8);
   }
 });
 
 test("section that the other side sends in, or may begin to send in, is not stopped", async () => {
   const { group, connections } = await joinWith(1);
   const [connection] = connections;
-  const theirs = connection.addTransceiver("video", { direction: "recvonly" });
   const streams = Array.from({ length: 3 }, () => streamOf("video"));
   for (const stream of streams.slice(0, 2)) group.addStream(stream);
+  await connection.negotiate();
   for (const stream of streams.slice(0, 2)) group.removeStream(stream);
-  const [first, second] = connection.getTransceivers();
-  assert.equal(first, theirs);
+  await connection.negotiate();
+  const [audio, first, second] = connection.getTransceivers();
   first.currentDirection = "recvonly";
-  second.currentDirection = null; // not negotiated yet
-  connection.addTransceiver("audio", { direction: "recvonly" }).currentDirection = "inactive";
   group.addStream(streams[2]);
-  assert(connection.transceivers.every(({ isStopped }) => !isStopped));
+  assert(second.isStopping, "nobody sends in it");
+  assert(!first.isStopping && !audio.isStopping);
+});
+
+test("section whose track was removed before it was negotiated is used again", async () => {
+  const { group, connections } = await joinWith(1);
+  const [connection] = connections;
+  group.addStream(streamOf("audio"));
+  await connection.negotiate();
+  const camera = streamOf("video 1");
+  group.addStream(camera);
+  group.removeStream(camera);
+  group.addStream(streamOf("audio 2"));
+  assert(connection.transceivers.every(({ isStopping }) => !isStopping));
+  const screen = streamOf("video 2");
+  group.addStream(screen);
+  assert(connection.sentTracks.includes(screen.getTracks()[0]));
+  assert.equal(connection.transceivers.filter(({ kind }) => kind === "video").length, 1);
 });
 
 test("track whose section the other side stopped is sent again, but a removed one is not", async () => {
@@ -283,15 +299,62 @@ test("track whose section the other side stopped is sent again, but a removed on
   group.addStream(screen);
   const [replacement] = streamOf("video 3").getTracks();
   await group.replaceTrack(camera.getTracks()[0], replacement);
-  for (const it of connection.getTransceivers()) it.stop();
+  for (const it of connection.getTransceivers()) it.isStopped = true;
   group.removeStream(screen); // of a sender that has stopped
   connection.signalingState = "have-remote-offer";
   connection.onsignalingstatechange();
   assert.deepEqual(connection.sentTracks, []);
-  connection.signalingState = "stable";
-  connection.onsignalingstatechange();
-  connection.onsignalingstatechange();
+  for (let times = 0; times < 2; times++) await connection.negotiate();
   assert.deepEqual(connection.sentTracks, [replacement]);
+});
+
+test("track of several streams is sent as long as one of them is", async () => {
+  const { group, connections } = await joinWith(2);
+  const [camera, share] = [streamOf("audio", "video 1"), streamOf("video 2")];
+  const [microphone] = camera.getTracks();
+  const both = { getTracks: () => [microphone, ...share.getTracks()] };
+  group.addStream(camera, { to: X });
+  group.addStream(both);
+  const sentTo = (index) => new Set(connections[index].sentTracks);
+  assert.deepEqual(sentTo(0), new Set([...camera.getTracks(), ...share.getTracks()]));
+  assert.deepEqual(sentTo(1), new Set(both.getTracks()));
+  group.removeStream(camera);
+  for (const index of [0, 1]) assert.deepEqual(sentTo(index), new Set(both.getTracks()));
+  for (const { transceivers } of connections) {
+    const { stream } = transceivers.find(({ sender }) => sender.track === microphone);
+    assert.equal(stream, both, "it moves to the other stream");
+  }
+  group.removeStream(both);
+  for (const index of [0, 1]) assert.deepEqual(sentTo(index), new Set());
+});
+
+test("track that is replaced and removed at the same time is not sent", async () => {
+  const { group, connections } = await joinWith(1);
+  const [camera, other] = [streamOf("video 1"), streamOf("video 2")];
+  group.addStream(camera);
+  const replaced = group.replaceTrack(...camera.getTracks(), ...other.getTracks());
+  group.removeStream(camera);
+  await replaced;
+  assert.deepEqual(connections[0].sentTracks, []);
+  group.addStream(other);
+  assert.deepEqual(connections[0].sentTracks, other.getTracks());
+});
+
+test("replacement of a track ends if the connection closes meanwhile, and rejects after 10 s if it hangs", async () => {
+  for (const isClosed of [true, false]) {
+    install();
+    const { group, connections } = await joinWith(1);
+    const camera = streamOf("video 1");
+    group.addStream(camera);
+    const [transceiver] = connections[0].getTransceivers().filter(({ sender }) => sender.track);
+    transceiver.sender.replaceTrack = () => new Promise(() => {}); // as in Firefox
+    const replaced = group.replaceTrack(...camera.getTracks(), ...streamOf("video 2").getTracks());
+    replaced.catch(() => {});
+    if (isClosed) for (const it of connections[0].getTransceivers()) it.isStopped = true;
+    await advance(10_100);
+    if (isClosed) await replaced;
+    else await assert.rejects(replaced, { name: "TimeoutError" });
+  }
 });
 
 test("track is sent again at most 3 times to a peer that rejects each section", async () => {
@@ -299,11 +362,8 @@ test("track is sent again at most 3 times to a peer that rejects each section", 
   const [connection] = connections;
   const camera = streamOf("video");
   group.addStream(camera);
-  for (let times = 0; times < 10; times++) {
-    for (const it of connection.getTransceivers()) it.stop();
-    connection.onsignalingstatechange();
-  }
-  assert.equal(connection.transceivers.filter(({ hasSent }) => hasSent).length, 4);
+  for (let times = 0; times < 10; times++) await connection.negotiate({ rejects: true });
+  assert.equal(connection.transceivers.filter(({ kind }) => kind === "video").length, 4);
   await group.replaceTrack(...camera.getTracks(), ...streamOf("video 2").getTracks());
   group.removeStream(camera);
 });
@@ -368,6 +428,11 @@ test("replaced track is sent to all peers, also to later ones, and removed with 
   for (const connection of connections) assert.deepEqual(connection.sentTracks, [microphone, screen]);
   await assert.rejects(group.replaceTrack(camera, screen), TypeError);
   await assert.rejects(group.replaceTrack(screen, microphone), TypeError);
+  const other = streamOf("video 3");
+  group.addStream(other);
+  const error = { name: "TypeError", message: "new track is sent; must not be a track of an added stream" };
+  await assert.rejects(group.replaceTrack(screen, other.getTracks()[0]), error);
+  group.removeStream(other);
   group.removeStream(stream);
   for (const connection of connections) assert.deepEqual(connection.sentTracks, []);
 });

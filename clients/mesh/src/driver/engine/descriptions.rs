@@ -27,7 +27,7 @@ impl Engine {
         self.control = Some(control);
         self.data = Some(data);
         self.pending_offer = Some(pending);
-        Some(Description { kind: Kind::Offer, sdp })
+        Some(self.describe(Kind::Offer, &sdp))
     }
 
     /// Makes an offer that restarts ICE.
@@ -40,7 +40,13 @@ impl Engine {
         let (sdp, pending) = offer.flatten()?;
         self.pending_offer = Some(pending);
         self.drain();
-        Some(Description { kind: Kind::Offer, sdp })
+        Some(self.describe(Kind::Offer, &sdp))
+    }
+
+    /// Returns an own description, with a higher version than all before.
+    fn describe(&mut self, kind: Kind, sdp: &str) -> Description {
+        self.version += 1;
+        Description { kind, sdp: sdp::from_engine(sdp, self.version) }
     }
 
     /// Whether an own offer can still be answered.
@@ -82,7 +88,7 @@ impl Engine {
             self.control = Some(control);
             self.data = Some(data);
         }
-        Ok(Some(Description { kind: Kind::Answer, sdp }))
+        Ok(Some(self.describe(Kind::Answer, &sdp)))
     }
 
     fn accept_answer(&mut self, sdp: &str) -> Result<(), Unusable> {

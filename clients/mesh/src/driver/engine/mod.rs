@@ -82,6 +82,8 @@ pub(crate) struct Engine {
     /// The named channels that this peer creates, until they are open.
     creating: HashMap<ChannelId, Arc<str>>,
     pending_offer: Option<SdpPendingOffer>,
+    /// Of the last own description.
+    version: u64,
     /// What arrived before both channels were open.
     early: Vec<Output>,
     outputs: VecDeque<Output>,
@@ -118,6 +120,7 @@ impl Engine {
             named: HashMap::new(),
             creating: HashMap::new(),
             pending_offer: None,
+            version: 0,
             early: Vec::new(),
             outputs: VecDeque::new(),
             timeout: now,

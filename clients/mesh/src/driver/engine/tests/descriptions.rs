@@ -53,6 +53,30 @@ fn camera_of_a_browser_is_answered_inactive_and_the_channels_stay() {
     assert!(!pair.has_failed(1));
 }
 
+#[test]
+fn media_whose_codecs_are_unknown_are_rejected_and_the_channels_stay() {
+    let mut pair = Pair::connected();
+    let description = pair.engines[0].restart_ice().expect("a description of the session");
+    let sdp = with_camera(&description.sdp).replace("VP8/90000", "other/90000");
+    let answer = pair.engines[1].answer(&Description { kind: Kind::Offer, sdp });
+    let (_, video) = answer.sdp.split_once("m=video").expect("an answer for the camera");
+    assert!(video.starts_with(" 0 UDP/TLS/RTP/SAVPF 0\r\n"), "{video}");
+    assert!(!pair.has_failed(1));
+}
+
+#[test]
+fn each_description_has_a_higher_version() {
+    let version = |description: &Description| {
+        let origin = description.sdp.lines().find(|line| line.starts_with("o=")).expect("an origin");
+        origin.split(' ').nth(2).expect("a version").parse::<u64>().expect("a number")
+    };
+    let mut pair = Pair::connected();
+    let [first, second] = [(); 2].map(|()| pair.engines[0].restart_ice().expect("an offer"));
+    assert!(1 < version(&first) && version(&first) < version(&second), "the first offer had a lower one");
+    let [third, fourth] = [&first, &second].map(|offer| pair.engines[1].answer(offer));
+    assert!(1 < version(&third) && version(&third) < version(&fourth));
+}
+
 /// Descriptions that cannot be parsed or applied. The second value: whether an own offer stays open.
 fn unusable(description: &Description) -> Vec<(Description, bool)> {
     let change = |from: &str, to: &str| {
