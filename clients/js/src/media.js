@@ -57,7 +57,11 @@ export class Media {
 
   /** @param {MediaStreamTrack} track @param {MediaStream} stream */
   #send(track, stream, restores = MAX_RESTORES) {
-    const sender = this.#rtc.addTrack(track, stream);
+    // `addTrack` throws for a track that a sender still has because its replacement is not complete, or failed.
+    const isBusy = this.#rtc.getSenders().some((it) => it.track === track);
+    const sender = isBusy
+      ? this.#rtc.addTransceiver(track, { streams: [stream] }).sender
+      : this.#rtc.addTrack(track, stream);
     this.#sent.set(track, { stream, sender, restores });
   }
 
@@ -83,8 +87,9 @@ export class Media {
     try {
       // Firefox never settles it if the connection closes meanwhile.
       await withTimeout(REPLACE_TIMEOUT, () => sender.replaceTrack(newTrack));
-      // It was removed meanwhile.
-      if (this.#sent.get(newTrack)?.sender !== sender) await sender.replaceTrack(null);
+      // It may have been replaced or removed meanwhile.
+      const [track = null] = [...this.#sent].find(([, it]) => it.sender === sender) ?? [];
+      if (sender.track !== track) await sender.replaceTrack(track);
     } catch (error) {
       // The section is stopped: the track is sent in another one, or the connection is closed.
       if (this.#rtc.getSenders().includes(sender)) throw error;

@@ -166,14 +166,16 @@ export class FakeConnection {
 
   transceivers = [];
 
-  addTransceiver(kind, { direction }) {
-    const sender = { track: null, replaceTrack };
+  addTransceiver(trackOrKind, { direction = "sendrecv", streams: [stream] = [] }) {
+    const track = typeof trackOrKind === "string" ? null : trackOrKind;
+    const kind = track?.kind ?? trackOrKind;
+    const sender = { track, replaceTrack };
     async function replaceTrack(track) {
       await null; // the browser sets it later
       if (transceiver.isStopped) throw new DOMException("stopped", "InvalidStateError");
       sender.track = track;
     }
-    const transceiver = { kind, direction, sender, currentDirection: null, isStopping: false, isStopped: false };
+    const transceiver = { kind, direction, sender, stream, currentDirection: null, isStopping: false, isStopped: false };
     transceiver.hasSent = false;
     transceiver.stop = () => (transceiver.isStopping = true);
     this.transceivers.push(transceiver);

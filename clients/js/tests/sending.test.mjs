@@ -340,6 +340,51 @@ test("track that is replaced and removed at the same time is not sent", async ()
   assert.deepEqual(connections[0].sentTracks, other.getTracks());
 });
 
+test("last one of several replacements at once is sent", async () => {
+  const { group, connections } = await joinWith(1);
+  const camera = streamOf("video 1");
+  const [[first], [second], [third]] = [camera, streamOf("video 2"), streamOf("video 3")].map((it) => it.getTracks());
+  group.addStream(camera);
+  await Promise.all([group.replaceTrack(first, second), group.replaceTrack(second, third)]);
+  assert.deepEqual(connections[0].sentTracks, [third]);
+  await Promise.all([group.replaceTrack(third, first), group.replaceTrack(first, third)]);
+  assert.deepEqual(connections[0].sentTracks, [third]);
+});
+
+test("section that another track uses while a removed one replaces its own keeps the other one", async () => {
+  const { group, connections } = await joinWith(1);
+  const [camera, other, third] = ["video 1", "video 2", "video 3"].map((name) => streamOf(name));
+  group.addStream(camera);
+  const replaced = group.replaceTrack(...camera.getTracks(), ...other.getTracks());
+  group.removeStream(camera);
+  group.addStream(third);
+  await replaced;
+  assert.deepEqual(connections[0].sentTracks, third.getTracks());
+});
+
+test("track that is being replaced, or could not be replaced, can be sent in another stream", async () => {
+  for (const fails of [false, true]) {
+    install();
+    const { group, connections } = await joinWith(1);
+    const [camera, screen] = [streamOf("video 1"), streamOf("video 2")];
+    group.addStream(camera);
+    const { sender } = connections[0].getTransceivers().find((it) => it.sender.track);
+    if (fails) {
+      sender.replaceTrack = async () => {
+        throw new DOMException("it needs a new negotiation", "InvalidModificationError");
+      };
+    }
+    const replaced = group.replaceTrack(...camera.getTracks(), ...screen.getTracks());
+    const second = { getTracks: () => camera.getTracks() };
+    if (!fails) group.addStream(second);
+    await (fails ? assert.rejects(replaced, { name: "InvalidModificationError" }) : replaced);
+    if (fails) group.addStream(second);
+    const senders = connections[0].getTransceivers().filter((it) => it.sender.track);
+    assert.equal(senders.find(({ stream }) => stream === second).sender.track, camera.getTracks()[0]);
+    assert.equal(senders.length, 2);
+  }
+});
+
 test("replacement of a track ends if the connection closes meanwhile, and rejects after 10 s if it hangs", async () => {
   for (const isClosed of [true, false]) {
     install();
