@@ -25,7 +25,7 @@ export class PeerConnection {
   /** The descriptions of both sides in the last completed negotiation. */ #local;
   #remote;
   #pending;
-  /** Those that send a track. */ #senders = [];
+  /** The senders that have a track. */ #senders = [];
   #version = 0;
   #ufrag = "";
   #mustRestart = false;

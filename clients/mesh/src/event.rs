@@ -89,8 +89,8 @@ pub enum LeaveReason {
     Invalid,
     /// The peer has connected anew. It joins again at once.
     Replaced,
-    /// The app has not received the messages of this peer for so long that more than 64 MiB are waiting. The group
-    /// connects to it again. All messages before this event have been delivered.
+    /// More than 64 MiB of messages of this peer were waiting for the app. The group connects to it again. All messages
+    /// before this event have been delivered.
     Overflow,
 }
 

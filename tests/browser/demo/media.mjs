@@ -97,7 +97,7 @@ export const mediaScenarios = {
     await until(listener, () => document.querySelectorAll("#tiles figure").length === 0, undefined, LATER);
   },
 
-  async "page says why there is no camera"(key) {
+  async "page shows the reason if it has no camera"(key) {
     const failWith = (name) => async (tab) => {
       await tab.evaluate((name) => {
         navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("Reason", name));

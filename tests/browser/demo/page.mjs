@@ -244,7 +244,7 @@ export const pageScenarios = {
     await stay();
   },
 
-  async "names that users type reach all peers, also those that join later"(key) {
+  async "names of users reach all peers, and later joiners"(key) {
     const tabs = await openInTurn(key, 2);
     await tabs[0].fill("#name", "  Ann <b>B</b>\u202E ");
     await tabs[0].press("#name", "Enter");

@@ -62,7 +62,7 @@ async fn check_server(
         report.check("tls", encrypt).await?
     } else {
         report.skip("tls", "ws:// is not encrypted; pages from https:// can open only wss://");
-        encrypt.await.expect("there is no handshake that could fail").0
+        encrypt.await.expect("without TLS, no handshake can fail").0
     };
     let member = report.check("websocket", dialer.upgrade(socket, &url)).await?;
     let second = async {
